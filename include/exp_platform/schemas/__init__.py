@@ -1,0 +1,34 @@
+"""The contracts of the data that comes in: the single source of tables, checks, generator and suites."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+DATASETS = ("assignments", "exposures", "outcomes", "attributes")
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a dataset, or of `experiment_registry`."""
+    text = resources.files(__package__).joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def contract_columns(name: str) -> dict[str, str]:
+    """Column -> Iceberg type, in the contract's order."""
+    return {column: spec["x-iceberg-type"] for column, spec in load_schema(name)["properties"].items()}
+
+
+def required_columns(name: str) -> tuple[str, ...]:
+    """Columns that may not be null."""
+    return tuple(load_schema(name)["required"])
+
+
+def event_time_column(dataset: str) -> str:
+    """The column that says when an event of the dataset happened."""
+    column: str = load_schema(dataset)["x-event-time"]
+    return column
