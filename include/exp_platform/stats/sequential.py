@@ -47,7 +47,7 @@ def half_width(n: Any, rho2: Any, alpha: Any) -> Array:
 
 
 def always_valid_p(z: Any, n: Any, rho2: Any) -> Array:
-    """Always-valid p of z = effect / se at n units of both arms; below alpha exactly where the interval leaves 0 out."""
+    """Always-valid p of z = effect / se at n units of both arms; below alpha exactly where the interval excludes 0."""
     n_rho2 = np.asarray(n, dtype=float) * rho2
     log_p = 0.5 * np.log1p(n_rho2) - np.asarray(z, dtype=float) ** 2 * n_rho2 / (2 * (1 + n_rho2))
-    return np.asarray(np.minimum(1.0, np.exp(np.minimum(log_p, 0.0))) + np.where(np.isnan(log_p), np.nan, 0.0))
+    return np.asarray(np.exp(np.minimum(log_p, 0.0)))

@@ -1,0 +1,169 @@
+"""Difference-in-differences: difference of mean changes from a pre-period as long as the metric's window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exp_platform.stats.ab import MIN_EVENTS
+from exp_platform.stats.effect import (
+    DEFAULT_ALPHA,
+    DEFAULT_MIN_UNITS,
+    TOO_FEW_EVENTS,
+    Arm,
+    Base,
+    Effect,
+    Reason,
+    compare,
+    satterthwaite,
+)
+from exp_platform.stats.moments import ROUNDING, centred_matrix
+from exp_platform.stats.sufficient import Array, SufficientStatistics
+
+UNIT_LEVEL_ERRORS = "unit_level_errors"
+DATES_LEFT_OUT = "cohort_dates_without_both_arms"
+
+
+@dataclass(frozen=True, eq=False)
+class PrePost:
+    """Each arm's level before and after, linearised, with the sampling covariance of the two."""
+
+    n: Array
+    post: Array
+    pre: Array
+    sd: Array  # of the post value between units
+    var_change: Array  # sampling variance of post − pre
+    var_pre: Array
+    cov_change_pre: Array
+
+
+def did_effect(
+    arms: SufficientStatistics,
+    *,
+    ratio: bool = False,
+    binary: bool = False,
+    rollout: bool = False,
+    by_cohort_date: bool = False,
+    alpha: float = DEFAULT_ALPHA,
+    min_units: int = DEFAULT_MIN_UNITS,
+) -> Effect:
+    """Change of each treatment minus change of control over mature units: axis 0 is the arm, control first.
+
+    With `by_cohort_date` axis 1 is the cohort date: the effect is taken within each date and weighted by its treated
+    units, as a rollout needs; dates with under two units in an arm are left out and named in `reason`. The relative
+    effect is relative to the counterfactual, treatment's post mean − effect. Variance is between units; for a rollout
+    the reason `unit_level_errors` says so. `control_mean`, `treatment_mean` and the sds are those of the post period.
+    """
+    levels = pre_post(arms, ratio=ratio)
+    if not by_cohort_date:
+        levels = PrePost(**{name: value[:, None] for name, value in vars(levels).items()})
+    control, treatment = _pairs(levels)
+    weight, left_out = cohort_weights(control.n, treatment.n)
+    notes: list[Reason] = [(left_out, DATES_LEFT_OUT)]
+    if rollout:
+        notes.append((True, UNIT_LEVEL_ERRORS))
+    return compare(
+        _weighted_arm(control, weight),
+        _weighted_arm(treatment, weight),
+        effect_abs=_sum(weight, treatment.post - treatment.pre - control.post + control.pre),
+        base=_counterfactual(control, treatment, weight),
+        alpha=alpha,
+        min_units=min_units,
+        insufficient=rare_events(arms, by_cohort_date) if binary else [],
+        notes=notes,
+    )
+
+
+def pre_post(arms: SufficientStatistics, *, ratio: bool = False) -> PrePost:
+    """Levels and their covariance from did_v = (y, pre_y), or (y, d, pre_y, pre_d) for a ratio; any leading axes."""
+    with np.errstate(all="ignore"):
+        n = arms.did_n
+        gradient, levels = linear_map(arms, ratio=ratio)
+        ss = gradient @ centred_matrix(n, arms.did_v, arms.did_vv) @ np.swapaxes(gradient, -1, -2)
+        cov = ss / (n * (n - 1))[..., None, None]
+        post, pre, cross = cov[..., 0, 0], cov[..., 1, 1], cov[..., 0, 1]
+        change = post + pre - 2 * cross
+        return PrePost(
+            n=n,
+            post=levels[..., 0],
+            pre=levels[..., 1],
+            sd=np.sqrt(post * n),
+            var_change=np.where(change <= ROUNDING * (post + pre), 0.0, change),
+            var_pre=pre,
+            cov_change_pre=cross - pre,
+        )
+
+
+def linear_map(arms: SufficientStatistics, *, ratio: bool) -> tuple[Array, Array]:
+    """Matrix (2 × m) that turns a unit's moments into its linearised (post, pre), and the arm's (post, pre) levels."""
+    with np.errstate(all="ignore"):
+        mean = arms.did_v / arms.did_n[..., None]
+        if not ratio:
+            return np.broadcast_to(np.eye(2), (*arms.lead, 2, 2)), mean
+        gradient = np.zeros((*arms.lead, 2, 4))
+        levels = mean[..., [0, 2]] / mean[..., [1, 3]]
+        for row, column in ((0, 0), (1, 2)):
+            gradient[..., row, column] = 1 / mean[..., column + 1]
+            gradient[..., row, column + 1] = -levels[..., row] / mean[..., column + 1]
+        return gradient, levels
+
+
+def cohort_weights(control_n: Array, treatment_n: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Share of treated units of each cohort date (axis 1) with two units in both arms, and where treated are lost."""
+    usable = (control_n >= 2) & (treatment_n >= 2)
+    treated = np.where(usable, treatment_n, 0.0)
+    with np.errstate(all="ignore"):
+        weight = treated / treated.sum(axis=1, keepdims=True)
+    # A single date that lacks units is not "left out": the arm is simply too small, which its own status says.
+    several = control_n.shape[1] > 1
+    return np.where(np.isfinite(weight), weight, 0.0), several & (~usable & (treatment_n > 0)).any(axis=1)
+
+
+def rare_events(arms: SufficientStatistics, by_cohort_date: bool = False) -> list[Reason]:
+    """Where a binary metric has too few mature units with, or without, the event in both arms together."""
+    events, units = arms.did_v[..., 0], arms.did_n
+    if by_cohort_date:
+        events, units = events.sum(axis=1), units.sum(axis=1)
+    events, units = events[1:] + events[:1], units[1:] + units[:1]
+    return [((events < MIN_EVENTS) | (units - events < MIN_EVENTS), TOO_FEW_EVENTS)]
+
+
+def _pairs(levels: PrePost) -> tuple[PrePost, PrePost]:
+    control = {name: np.broadcast_to(value[:1], value[1:].shape) for name, value in vars(levels).items()}
+    return PrePost(**control), PrePost(**{name: value[1:] for name, value in vars(levels).items()})
+
+
+def _weighted_arm(levels: PrePost, weight: Array) -> Arm:
+    """One arm over the cohort dates: its post mean, and the variance of its change."""
+    part = _part(weight**2, levels.var_change)
+    used = np.where(weight > 0, levels.n, 0.0)
+    with np.errstate(all="ignore"):
+        variance = part.sum(axis=1)
+        freedom = np.where(weight > 0, levels.n - 1, 1.0)
+        df = variance**2 / (part**2 / freedom).sum(axis=1)
+        spread = np.sqrt(_part(weight, levels.sd**2).sum(axis=1))
+    return Arm(used.sum(axis=1), _sum(weight, levels.post), spread, variance, df)
+
+
+def _counterfactual(control: PrePost, treatment: PrePost, weight: Array) -> Base:
+    """Treatment's post mean had it changed as control did."""
+    square = weight**2
+    own, change = _part(square, treatment.var_pre).sum(axis=1), _part(square, control.var_change).sum(axis=1)
+    freedom = [np.where(weight > 0, side.n - 1, 0.0).sum(axis=1) for side in (treatment, control)]
+    with np.errstate(all="ignore"):
+        return Base(
+            mean=_sum(weight, treatment.pre + control.post - control.pre),
+            var=own + change,
+            cov_effect=_part(square, treatment.cov_change_pre).sum(axis=1) - change,
+            df=satterthwaite((own, change), freedom),
+        )
+
+
+def _part(weight: Array, value: Array) -> Array:
+    return np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0)
+
+
+def _sum(weight: Array, value: Array) -> Array:
+    return np.where((weight > 0).any(axis=1), _part(weight, value).sum(axis=1), np.nan)
