@@ -222,7 +222,7 @@ class Experiment(Model):
 
 
 class Fault(Model):
-    """One thing that goes wrong in generated data: its name, how large, on which days (0 is the first), seen by whom."""
+    """One thing that goes wrong in generated data: its name, how large, on which days (0 is the first)."""
 
     name: str
     size: float = 0.2

@@ -1,0 +1,337 @@
+"""Read every configuration file once, into frozen models; a refusal names file, key, found and allowed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from exp_platform.config.models import (
+    ID_PATTERN,
+    ContractSettings,
+    Experiment,
+    Metric,
+    Profile,
+    QualitySettings,
+    Scenario,
+    Variant,
+)
+from exp_platform.config.rules import experiment_problems, metric_problems, suggest
+from exp_platform.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
+class _UniqueKeys(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
+    """A key written twice is a mistake, not a way to overwrite."""
+
+
+def _mapping(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is there twice", key_node.start_mark)
+        seen.add(key)
+    return dict(yaml.SafeLoader.construct_mapping(loader, node, deep))
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def find_root(config_path: Path) -> Path:
+    """The clone that a profile belongs to: the folder above its `configs/`, else the profile's own folder."""
+    folder = config_path.resolve().parent
+    return folder.parent if folder.name == "configs" else folder
+
+
+def default_config_path() -> Path:
+    """$EXP_CONFIG, else configs/dev.yaml of the clone that this package is installed from."""
+    from_environment = os.environ.get("EXP_CONFIG")
+    if from_environment:
+        return Path(from_environment)
+    return Path(__file__).resolve().parents[3] / "configs" / "dev.yaml"
+
+
+@dataclass(frozen=True)
+class Project:
+    """One profile with every metric and experiment that it can see."""
+
+    root: Path
+    path: Path
+    profile: Profile
+    metrics: dict[str, Metric]
+    experiments: dict[str, Experiment]
+    broken: dict[str, str]  # experiment id -> why its file is refused; one bad file must not stop the others
+
+    def resolve(self, path: str) -> str:
+        """A path of the profile, made absolute against the clone; URLs stay as they are."""
+        return path if _URL.match(path) else str((self.root / path).resolve())
+
+    @cached_property
+    def raw_root(self) -> str:
+        """The raw zone, absolute."""
+        return self.resolve(self.profile.raw_root)
+
+    def raw_folder(self, experiment_id: str) -> str:
+        """Where an experiment's raw datasets are."""
+        return f"{self.raw_root}/exp_platform/{experiment_id}"
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        """The registry entry, else one sentence that says what is known."""
+        check_experiment_id(experiment_id)
+        if experiment_id in self.broken:
+            raise ConfigError(self.broken[experiment_id])
+        if experiment_id not in self.experiments:
+            known = sorted(self.experiments)
+            raise ConfigError(
+                f"experiment '{experiment_id}' not found{suggest(experiment_id, known)}; "
+                f"known: {', '.join(known) or 'none'}. Add {self.profile.experiments_dir}/{experiment_id}.yaml"
+            )
+        return self.experiments[experiment_id]
+
+    def metrics_of(self, experiment: Experiment) -> tuple[Metric, ...]:
+        """The experiment's metrics in its order, guardrails included, pre_period_days filled in."""
+        names = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
+        return tuple(self._metric(name, experiment) for name in names)
+
+    def _metric(self, name: str, experiment: Experiment) -> Metric:
+        metric = self.metrics[name]
+        if metric.pre_period_days is None:
+            return metric.model_copy(update={"pre_period_days": experiment.pre_period_days})
+        return metric
+
+    def scenario(self, experiment_id: str) -> Scenario:
+        """How to generate the experiment's data."""
+        if experiment_id not in self.profile.experiments:
+            known = sorted(self.profile.experiments)
+            raise ConfigError(
+                f"{self.path.name}: experiments: no scenario '{experiment_id}'{suggest(experiment_id, known)}; "
+                f"known: {', '.join(known) or 'none'}"
+            )
+        return self.profile.experiments[experiment_id]
+
+    def contracts_of(self, experiment: Experiment) -> ContractSettings:
+        """The experiment's own tolerance for bad data, else the profile's."""
+        return experiment.contracts or self.profile.contracts
+
+    def quality_of(self, experiment: Experiment) -> QualitySettings:
+        """The experiment's own thresholds, else the profile's; a longer exposure window settles later."""
+        settings = experiment.quality or self.profile.quality
+        settle = max(settings.settle_hours, experiment.exposure_window_hours or 0)
+        return settings.model_copy(update={"settle_hours": settle})
+
+    def late_arrival_days_of(self, experiment: Experiment) -> int:
+        """Events older than this are reported when they arrive."""
+        own = experiment.late_arrival_days
+        return self.profile.late_arrival_days if own is None else own
+
+    def config_hash(self, experiment: Experiment) -> str:
+        """Hash of everything configured that can change a number of this experiment."""
+        content = {
+            "experiment": experiment.model_dump(mode="json", exclude={"status"}),
+            "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
+            "contracts": self.contracts_of(experiment).model_dump(mode="json"),
+            "quality": self.quality_of(experiment).model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_analysis_mode(self, experiment_id: str, mode: str | None) -> Project:
+        """The same project with one experiment's analysis mode overridden; recorded through its config hash."""
+        if not mode:
+            return self
+        experiment = self.experiment(experiment_id)
+        if mode not in ("itt", "exposed"):
+            raise ConfigError(f"analysis_mode: '{mode}' is not one of itt, exposed")
+        changed = experiment.model_copy(update={"analysis_mode": mode})
+        return replace(self, experiments=self.experiments | {experiment_id: changed})
+
+
+def check_experiment_id(experiment_id: str) -> None:
+    """An id becomes a folder, a partition and a run id: letters, digits and underscores only."""
+    if not re.fullmatch(ID_PATTERN, experiment_id):
+        raise ConfigError(
+            f"experiment_id {experiment_id!r} is not allowed: expected a small letter, then 2 to 63 small letters, "
+            "digits or underscores, for example exp_checkout_button_001"
+        )
+
+
+def load_project(path: str | Path | None = None) -> Project:
+    """The profile at `path` (default: see `default_config_path`), all metrics and all experiments."""
+    config_path = Path(path) if path is not None else default_config_path()
+    if not config_path.exists() and not config_path.is_absolute():
+        config_path = default_config_path().parent.parent / config_path
+    root = find_root(config_path)
+    profile = _build(Profile, _read_yaml(config_path, root), _shown(config_path, root))
+    metrics = _load_metrics(root, root / profile.metrics_dir)
+    experiments, broken = _load_experiments(root, profile, metrics)
+    return Project(root, config_path.resolve(), profile, metrics, experiments, broken)
+
+
+def _load_metrics(root: Path, folder: Path) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    files: dict[str, str] = {}
+    for file in sorted(folder.glob("*.y*ml")):
+        shown = _shown(file, root)
+        metric = _build(Metric, _read_yaml(file, root), shown)
+        if metric.name in metrics:
+            raise ConfigError(f"{shown}: name: metric '{metric.name}' is already defined in {files[metric.name]}")
+        _refuse(shown, metric_problems(metric, file.stem))
+        metrics[metric.name], files[metric.name] = metric, shown
+    return metrics
+
+
+def _load_experiments(
+    root: Path, profile: Profile, metrics: dict[str, Metric]
+) -> tuple[dict[str, Experiment], dict[str, str]]:
+    experiments: dict[str, Experiment] = {}
+    broken: dict[str, str] = {}
+
+    def load(experiment_id: str, shown: str, build: Callable[[], Experiment]) -> None:
+        try:
+            experiment = build()
+            _refuse(shown, experiment_problems(experiment, experiment_id, metrics))
+            experiments[experiment_id] = experiment
+        except ConfigError as error:
+            broken[experiment_id] = str(error)
+
+    for file in sorted((root / profile.experiments_dir).glob("*.y*ml")):
+        shown = _shown(file, root)
+        load(file.stem, shown, lambda f=file, s=shown: _build(Experiment, _read_yaml(f, root), s))  # type: ignore[misc]
+    for experiment_id, scenario in profile.experiments.items():
+        if experiment_id not in experiments and experiment_id not in broken:
+            load(
+                experiment_id,
+                f"experiments: {experiment_id}",
+                lambda i=experiment_id, s=scenario: _from_defaults(profile, i, s),  # type: ignore[misc]
+            )
+    return experiments, broken
+
+
+def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> Experiment:
+    """A scenario without a registry file takes `experiment_defaults:`."""
+    defaults = profile.experiment_defaults
+    if defaults is None:
+        raise ConfigError(
+            f"experiment '{experiment_id}' has a scenario but no {profile.experiments_dir}/{experiment_id}.yaml, "
+            "and the profile has no experiment_defaults: write one of them"
+        )
+    content = defaults.model_dump()
+    content["planned_users"] = defaults.planned_users or scenario.n_users
+    return Experiment(
+        experiment_id=experiment_id,
+        name=experiment_id,
+        end_ts=defaults.start_ts + timedelta(days=scenario.days),
+        pre_period_days=scenario.pre_period_days,
+        variants=(
+            Variant(id="control", allocation=1 - scenario.treatment_share, is_control=True),
+            Variant(id="treatment", allocation=scenario.treatment_share),
+        ),
+        **content,
+    )
+
+
+def _shown(file: Path, root: Path) -> str:
+    try:
+        return str(file.resolve().relative_to(root))
+    except ValueError:
+        return str(file)
+
+
+def _refuse(shown: str, problems: list[str]) -> None:
+    if problems:
+        raise ConfigError("\n".join(f"{shown}: {problem}" for problem in problems))
+
+
+def _read_yaml(file: Path, root: Path) -> dict[str, Any]:
+    shown = _shown(file, root)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{shown}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{shown}: cannot be read: {error}") from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{shown}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{shown}: expected keys and values, found {type(content).__name__}")
+    filled = _fill(content, shown)
+    assert isinstance(filled, dict)
+    return filled
+
+
+def _fill(value: Any, shown: str) -> Any:
+    """Replace ${NAME} and ${NAME:-default} from the environment: where secrets come from."""
+    if isinstance(value, dict):
+        return {key: _fill(item, shown) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, shown) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def one(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        found = os.environ.get(name, default)
+        if found is None:
+            raise ConfigError(f"{shown}: ${{{name}}} is not set in the environment; set it (see .env.example)")
+        return found
+
+    return _VARIABLE.sub(one, value)
+
+
+def _build(model: type[M], content: dict[str, Any], shown: str) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{shown}: {_sentence(model, e)}" for e in error.errors())) from None
+
+
+def _sentence(model: type[BaseModel], error: Any) -> str:
+    """One pydantic error as key, found and allowed."""
+    location = error["loc"]
+    key = ".".join(str(part) for part in location)
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(model, location[:-1])
+        return f"{key}: unknown key{suggest(str(location[-1]), known)}; allowed: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{key}: missing, and it is required"
+    found = error.get("input")
+    return f"{key}: found {found!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys that a nested model allows, as far as its annotation tells."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int) or not isinstance(current, type):
+            continue
+        field = current.model_fields.get(part)
+        if field is None:
+            continue
+        current = _inner_model(field.annotation)
+    return sorted(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,146 @@
+"""What a single field cannot say: rules that hold between the keys of a metric or an experiment."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+
+from exp_platform.config.models import ID_PATTERN, Experiment, Metric
+
+NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'revenue'?` or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def metric_problems(metric: Metric, file_stem: str) -> list[str]:
+    """Every rule that a metric contract breaks, as `key: sentence`."""
+    problems = []
+    if metric.name != file_stem:
+        problems.append(f"name: '{metric.name}' must equal the file's name '{file_stem}'")
+    if not re.fullmatch(NAME_PATTERN, metric.name):
+        problems.append(f"name: '{metric.name}' may hold small letters, digits and underscores only")
+    return problems + _shape_problems(metric) + _window_problems(metric) + _cap_problems(metric)
+
+
+def _shape_problems(metric: Metric) -> list[str]:
+    problems = []
+    if metric.type == "ratio":
+        problems += [
+            f"{key}: a ratio needs a {key} with source and aggregation"
+            for key in ("numerator", "denominator")
+            if getattr(metric, key) is None
+        ]
+        if metric.aggregation or metric.source:
+            problems.append("aggregation, source: a ratio states them in its numerator and denominator")
+    elif metric.numerator or metric.denominator:
+        problems.append(f"numerator, denominator: only a ratio has them, this metric is of type {metric.type}")
+    if metric.type == "quantile":
+        if metric.quantile is None or not 0 < metric.quantile < 1:
+            problems.append(f"quantile: found {metric.quantile}, a quantile metric needs one between 0 and 1")
+        if metric.level == "event" and metric.aggregation:
+            problems.append("aggregation: a quantile of events has none")
+    elif metric.quantile is not None:
+        problems.append(f"quantile: only a quantile metric has one, this metric is of type {metric.type}")
+    if metric.type != "quantile" and metric.level == "event":
+        problems.append("level: only a quantile metric can be of level event")
+    if metric.type in ("binary", "retention") and metric.aggregation not in (None, "any"):
+        problems.append(f"aggregation: found {metric.aggregation}, type {metric.type} allows any")
+    if metric.type == "count" and metric.aggregation not in (None, "count"):
+        problems.append(f"aggregation: found {metric.aggregation}, type count allows count")
+    if metric.type == "sum" and metric.aggregation not in (None, "sum"):
+        problems.append(f"aggregation: found {metric.aggregation}, type sum allows sum")
+    return problems
+
+
+def _window_problems(metric: Metric) -> list[str]:
+    window = metric.window
+    problems = []
+    if window.start_hours < 0 or not math.isfinite(window.start_hours):
+        problems.append(f"window.start_hours: found {window.start_hours}, must be 0 or more: nothing before the anchor")
+    if window.end_hours != "experiment" and not window.start_hours < window.end_hours < math.inf:
+        problems.append(
+            f"window.end_hours: found {window.end_hours}, must be more than start_hours ({window.start_hours})"
+        )
+    if metric.type == "retention" and window.start_hours <= 0:
+        problems.append("window.start_hours: a retention metric looks at a later window, so it must be more than 0")
+    return problems
+
+
+def _cap_problems(metric: Metric) -> list[str]:
+    cap = metric.cap
+    if cap is None:
+        return []
+    if (cap.value is None) == (cap.quantile is None):
+        return ["cap: give exactly one of value and quantile"]
+    problems = []
+    if cap.quantile is not None and not 0 < cap.quantile < 1:
+        problems.append(f"cap.quantile: found {cap.quantile}, must lie between 0 and 1")
+    if cap.value is not None and (cap.value < 0 or not math.isfinite(cap.value)):
+        problems.append(f"cap.value: found {cap.value}, must be a finite number of 0 or more")
+    if metric.type in ("binary", "retention"):
+        problems.append(f"cap: a metric of type {metric.type} cannot be capped")
+    return problems
+
+
+def experiment_problems(experiment: Experiment, file_stem: str, metrics: dict[str, Metric]) -> list[str]:
+    """Every rule that a registry entry breaks, as `key: sentence`."""
+    problems = []
+    if experiment.experiment_id != file_stem:
+        problems.append(f"experiment_id: '{experiment.experiment_id}' must equal the file's name '{file_stem}'")
+    if not re.fullmatch(ID_PATTERN, experiment.experiment_id):
+        problems.append(
+            f"experiment_id: {experiment.experiment_id!r} is not allowed; expected a small letter, then 2 to 63 small "
+            "letters, digits or underscores"
+        )
+    if experiment.end_ts <= experiment.start_ts:
+        problems.append(f"end_ts: found {experiment.end_ts}, must be after start_ts {experiment.start_ts}")
+    return problems + _variant_problems(experiment) + _metric_choice_problems(experiment, metrics)
+
+
+def _variant_problems(experiment: Experiment) -> list[str]:
+    variants = experiment.variants
+    if len(variants) < 2:
+        return [f"variants: found {len(variants)}, an experiment needs a control and at least one treatment"]
+    problems = []
+    ids = [v.id for v in variants]
+    for twice in sorted({i for i in ids if ids.count(i) > 1}):
+        problems.append(f"variants: '{twice}' is there twice")
+    if "all" in ids or any(not i.strip() for i in ids):
+        problems.append("variants: an id must not be empty or the word 'all'")
+    controls = [v.id for v in variants if v.is_control]
+    if len(controls) != 1:
+        problems.append(f"variants: exactly one needs is_control: true, found {controls or 'none'}")
+    total = math.fsum(v.allocation for v in variants)
+    if abs(total - 1) > 1e-9:
+        problems.append(f"variants: shares add up to {total:g}, must be 1.0")
+    elif sum(v.allocation > 0 for v in variants) < 2 or any(v.is_control and v.allocation == 0 for v in variants):
+        problems.append("variants: the control and at least one treatment need an allocation above 0")
+    return problems
+
+
+def _metric_choice_problems(experiment: Experiment, metrics: dict[str, Metric]) -> list[str]:
+    problems = []
+    for key, names in (
+        ("metrics", experiment.metrics),
+        ("guardrails", tuple(g.metric for g in experiment.guardrails)),
+        ("primary_metric", (experiment.primary_metric,) if experiment.primary_metric else ()),
+    ):
+        problems += [
+            f"{key}: metric '{name}' not found{suggest(name, metrics)}" for name in names if name not in metrics
+        ]
+        problems += [f"{key}: '{name}' is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if not experiment.metrics:
+        problems.append("metrics: name at least one")
+    if experiment.primary_metric and experiment.primary_metric not in experiment.metrics:
+        problems.append(f"primary_metric: '{experiment.primary_metric}' must be one of metrics")
+    if experiment.design == "rollout" and experiment.method_in_force != "did":
+        problems.append(f"decision_method: found {experiment.decision_method}, a rollout is decided by did")
+    if experiment.cluster and experiment.design != "rollout":
+        problems.append("cluster: only a rollout clusters its errors by an attribute")
+    return problems

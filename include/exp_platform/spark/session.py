@@ -1,0 +1,93 @@
+"""One way to a Spark session, for jobs, notebooks and tests: the catalog `iceberg` is ready, the clock is UTC."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exp_platform.config.load import Project, load_project
+from exp_platform.spark.jars import CORE, OBJECT_STORE, clone_root, jar_folder, require_jars
+from exp_platform.spark.java import find_java_home
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Small driver-only applications gain most of their time from these: see docs/decisions/0003-fast-start.md.
+CLASS_ARCHIVE = Path(".setup") / "spark.jsa"
+
+
+def launch_conf(project: Project) -> dict[str, str]:
+    """Settings that only count when the JVM starts; the operator passes them to spark-submit."""
+    root = clone_root()
+    options = f"-Dlog4j2.configurationFile=file:{root / 'configs' / 'log4j2.properties'} -Duser.timezone=UTC"
+    archive = root / CLASS_ARCHIVE
+    if archive.exists():
+        options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
+    conf = {
+        "spark.driver.extraClassPath": f"{jar_folder()}/*",
+        "spark.driver.memory": project.profile.spark.driver_memory,
+        "spark.driver.extraJavaOptions": options,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if not project.profile.spark.master.startswith("local"):
+        conf["spark.executor.extraClassPath"] = f"{jar_folder()}/*"
+        if project.profile.spark.executor_memory:
+            conf["spark.executor.memory"] = project.profile.spark.executor_memory
+    return conf
+
+
+def session_conf(project: Project) -> dict[str, str]:
+    """Settings of the session: SQL, the catalog, the object store."""
+    from exp_platform.lake.catalog import spark_catalog_conf
+
+    profile = project.profile
+    conf = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.shuffle.partitions": str(profile.spark.shuffle_partitions),
+        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+        "spark.sql.legacy.parquet.nanosAsLong": "false",
+        "spark.sql.warehouse.dir": str(clone_root() / "data" / "spark-warehouse"),
+        "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+    }
+    store = profile.object_store
+    if store is not None:
+        conf |= {
+            "spark.hadoop.fs.s3a.endpoint": store.endpoint,
+            "spark.hadoop.fs.s3a.endpoint.region": store.region,
+            "spark.hadoop.fs.s3a.access.key": store.access_key,
+            "spark.hadoop.fs.s3a.secret.key": store.secret_key,
+            "spark.hadoop.fs.s3a.path.style.access": str(store.path_style).lower(),
+            "spark.hadoop.fs.s3a.connection.ssl.enabled": str(store.endpoint.startswith("https")).lower(),
+        }
+    return conf | spark_catalog_conf(project) | profile.spark.conf
+
+
+def build_spark_session(app_name: str, config: str | Path | Project | None = None) -> SparkSession:
+    """A session with the catalog `iceberg` ready; without a config it is $EXP_CONFIG, else the clone's dev.yaml."""
+    project = config if isinstance(config, Project) else load_project(config)
+    require_jars(CORE, "make setup")
+    if project.profile.object_store is not None:
+        require_jars(OBJECT_STORE, "make setup-object-store")
+    os.environ["JAVA_HOME"] = find_java_home()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1") if project.profile.spark.master.startswith("local") else None
+
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName(app_name)
+    if "SPARK_ENV_LOADED" not in os.environ:  # under spark-submit the operator or the command line names the master
+        builder = builder.master(project.profile.spark.master)
+    started_here = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
+    conf = session_conf(project) | (launch_conf(project) if started_here else {})
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("WARN")
+    return session

@@ -1,0 +1,60 @@
+"""Fixtures that every test may use: one Spark session, and a project of its own in a temp folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from exp_platform.config.load import Project, load_project
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_project(folder: Path, **profile: object) -> Project:
+    """A small clone in `folder`: the shipped configuration with lake, raw zone and memos of its own."""
+    if not (folder / "configs").exists():
+        shutil.copytree(ROOT / "configs", folder / "configs")
+    path = folder / "configs" / "dev.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["spark"] |= {"driver_memory": "1g", "shuffle_partitions": 2}
+    content |= profile
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_project(path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """The shipped configuration in a temp folder, with nothing in its lake."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def session_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project whose catalog the shared Spark session knows as `iceberg`."""
+    return make_project(tmp_path_factory.mktemp("session"))
+
+
+@pytest.fixture(scope="session")
+def spark(session_project: Project) -> Iterator[object]:
+    """One Spark session for all tests: local[2], catalog `iceberg` in a temp folder."""
+    from exp_platform.spark.session import build_spark_session
+
+    session = build_spark_session("tests", session_project)
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def write_yaml() -> Callable[[Path, object], Path]:
+    """Write content as YAML, return the path."""
+
+    def write(path: Path, content: object) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return write
