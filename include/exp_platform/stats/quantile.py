@@ -1,0 +1,149 @@
+"""Quantiles of unit values, or of events clustered in units, from an order-free histogram with log-spaced bins.
+
+A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000), and 0 into the bin 0. Bins sort as the
+values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
+edge, so that engines whose logarithms differ in the last digit agree. `BIN_SQL` is the same formula in SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exp_platform.stats.ab import against_control
+from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, t_quantile
+from exp_platform.stats.sufficient import Array
+
+BINS_PER_DOUBLING = 256
+OFFSET = 300_000  # keeps the bins of the smallest doubles positive
+NUDGE = 1e-6
+BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) * 256 + 1e-6) + 300000) AS INT) END"
+
+OUT_OF_REACH = "quantile_out_of_reach"
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of one arm's values (or events) per group × bin, in long form, and the number of its units.
+
+    `group` is the unit bucket. With a single group the variance is binomial, which is right for unit values only.
+    """
+
+    units: float
+    group: NDArray[np.int64]
+    bin: NDArray[np.int64]
+    count: Array
+
+    @classmethod
+    def from_maps(
+        cls, units: float, maps: Sequence[Mapping[int, float] | Sequence[tuple[int, float]] | None]
+    ) -> Histogram:
+        """From one map of bin to count per group, as the statistics table holds them."""
+        pairs = [dict(bins).items() if bins else () for bins in maps]
+        rows = [(group, key, count) for group, items in enumerate(pairs) for key, count in items]
+        table = np.array(rows, dtype=float).reshape(-1, 3)
+        return cls(units, table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
+
+    @classmethod
+    def from_values(cls, values: Any, units: Any, groups: int = 256) -> Histogram:
+        """From values and the integer unit that each belongs to; unit modulo `groups` is the group."""
+        unit = np.asarray(units, dtype=np.int64)
+        keys = np.stack([unit % groups, bin_of(values)])
+        unique, count = np.unique(keys, axis=1, return_counts=True)
+        return cls(float(len(np.unique(unit))), unique[0], unique[1], count.astype(float))
+
+    def merged(self) -> Histogram:
+        """The same counts as one group."""
+        return Histogram(self.units, np.zeros_like(self.group), self.bin, self.count)
+
+
+def bin_of(values: Any) -> NDArray[np.int64]:
+    """Bin of each finite value."""
+    v = np.asarray(values, dtype=float)
+    magnitude = np.where(v == 0, 1.0, np.abs(v))
+    key = np.floor(np.log2(magnitude) * BINS_PER_DOUBLING + NUDGE) + OFFSET
+    return np.where(v == 0, 0.0, np.sign(v) * key).astype(np.int64)
+
+
+def bin_edges(bins: Any) -> tuple[Array, Array]:
+    """Smallest and largest value of each bin; both 0 for the bin 0."""
+    key = np.asarray(bins, dtype=np.int64)
+    power = np.abs(key) - OFFSET
+    near, far = (np.exp2((power + step - NUDGE) / BINS_PER_DOUBLING) for step in (0, 1))
+    low = np.where(key > 0, near, -far)
+    high = np.where(key > 0, far, -near)
+    return np.where(key == 0, 0.0, low), np.where(key == 0, 0.0, high)
+
+
+def quantile_effect(
+    arms: Sequence[Histogram],
+    q: float,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    min_units: int = DEFAULT_MIN_UNITS,
+) -> Effect:
+    """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment."""
+    singles = [quantile_arm(arm, q, alpha=alpha) for arm in arms]
+    arm = Arm(
+        **{name: np.array([getattr(single, name) for single in singles], dtype=float) for name in vars(singles[0])}
+    )
+    unreachable = ~np.isfinite(arm.var_mean) & (arm.n >= min_units)
+    return against_control(
+        arm, alpha=alpha, min_units=min_units, insufficient=[(unreachable[1:] | unreachable[:1], OUT_OF_REACH)]
+    )
+
+
+def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA) -> Arm:
+    """One arm's q-quantile; its standard error is the width of the interval by inversion over that of Student's t.
+
+    The share F of values below the estimate has the variance of a ratio over groups (a unit's events lie in one
+    group); the interval's ends are the quantiles at q ± t · se(F). `sd` is null: a quantile has none.
+    """
+    total, bins, count = histogram.count.sum(), *_by_bin(histogram)
+    null = Arm(*(np.asarray(v, dtype=float) for v in (histogram.units, np.nan, np.nan, np.nan, np.nan)))
+    if total <= 0:
+        return null
+    estimate = _value_at(q * total, bins, count)
+    se_share, df = _share_error(histogram, estimate, q)
+    half = float(t_quantile(1 - alpha / 2, np.asarray(df))) * se_share if df > 0 else np.nan
+    if not 0 < q - half < q + half < 1:
+        reached = np.isfinite(half) and half == 0
+        variance = 0.0 if reached else np.nan
+    else:
+        width = _value_at((q + half) * total, bins, count) - _value_at((q - half) * total, bins, count)
+        variance = (width / half * se_share / 2) ** 2
+    return Arm(*(np.asarray(v, dtype=float) for v in (histogram.units, estimate, np.nan, variance, df)))
+
+
+def _by_bin(histogram: Histogram) -> tuple[NDArray[np.int64], Array]:
+    bins, where = np.unique(histogram.bin, return_inverse=True)
+    return bins, np.bincount(where, weights=histogram.count, minlength=len(bins))
+
+
+def _value_at(rank: float, bins: NDArray[np.int64], count: Array) -> float:
+    """Value below which `rank` of the counts lie, linear within a bin."""
+    below = np.cumsum(count)
+    i = min(int(np.searchsorted(below, rank)), len(bins) - 1)
+    low, high = (float(edge) for edge in bin_edges(bins[i]))
+    inside = (rank - (below[i] - count[i])) / count[i]
+    return low + (high - low) * min(max(inside, 0.0), 1.0)
+
+
+def _share_error(histogram: Histogram, value: float, q: float) -> tuple[float, float]:
+    """Standard error of the share of values below `value`, and its degrees of freedom."""
+    groups, where = np.unique(histogram.group, return_inverse=True)
+    total = histogram.count.sum()
+    if len(groups) < 2:
+        return float(np.sqrt(q * (1 - q) / total)), total - 1
+    low, high = bin_edges(histogram.bin)
+    width = np.where(high > low, high - low, 1.0)
+    share = np.where(high > low, np.clip((value - low) / width, 0.0, 1.0), (value > low) + q * (value == low))
+    below = np.bincount(where, weights=histogram.count * share)
+    size = np.bincount(where, weights=histogram.count)
+    residual = below - below.sum() / total * size
+    g = len(groups)
+    return float(np.sqrt(g / (g - 1) * (residual**2).sum()) / total), g - 1.0
