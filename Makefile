@@ -1,0 +1,66 @@
+# Experimentation platform. `make help` lists what there is.
+SHELL := /bin/bash
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-dev setup-object-store demo test lint format up down bench suites docs detect calibrate lock reset clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## virtual environment from the lock, jars, class archive
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh test
+
+setup-dev:
+	@scripts/setup.sh test dev
+
+setup-object-store: setup ## the further jars that the object-store profile needs
+	@$(PY) -m exp_platform.spark.jars object-store
+
+demo: setup ## the DAG experiment_analysis for exp_checkout_button_001 on generated data
+	@$(PY) -m exp_platform.airflow.local demo
+
+up: setup ## Airflow on localhost with the DAGs loaded and unpaused
+	@$(PY) -m exp_platform.airflow.local up
+
+down: ## stop what `make up` started
+	@$(PY) -m exp_platform.airflow.local down
+
+test: setup-test ## every test
+	@$(PY) -m pytest $(ARGS)
+
+lint: setup-dev ## ruff and mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy include/exp_platform
+
+format: setup-dev ## let ruff format the code
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: setup-test ## ratios against DuckDB and tea-tasting, in one run
+	@$(PY) -m benchmarks
+
+suites: setup ## write great_expectations/ from the contracts
+	@$(PY) -m exp_platform.quality.suites
+
+docs: setup ## build the data docs of the latest audits
+	@$(PY) -m exp_platform.quality.docs
+
+detect: setup ## run every fault and print which checks fired
+	@$(PY) -m exp_platform.quality.detection --out docs/detection-matrix.md
+
+calibrate: setup ## thousands of simulated experiments through the real inference code
+	@$(PY) -m exp_platform.calibration --out docs/calibration.md
+
+lock: setup ## lock the dependencies again and export requirements.txt
+	@.venv/bin/uv lock
+	@.venv/bin/uv export --quiet --frozen --no-dev --no-emit-project --format requirements-txt --no-header -o requirements.txt
+
+reset: ## throw away the lake, raw data, memos and Airflow's home (needed after moving the clone)
+	rm -rf data
+
+clean: reset ## and the virtual environment and jars
+	rm -rf .venv .jars .setup

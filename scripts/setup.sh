@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Set up the clone: virtual environment from the lock, jars, the class archive. Nothing outside the clone is written,
+# apart from package caches. Every step is skipped when it is already done.
+#   scripts/setup.sh [test] [dev]      dependency groups beside the runtime
+set -euo pipefail
+cd "$(dirname "$0")/.."
+UV_VERSION=0.13.8
+
+die() { printf 'setup: %s\n' "$1" >&2; exit 1; }
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3 python; do
+        [ -n "$candidate" ] && command -v "$candidate" >/dev/null || continue
+        if [ "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = 3.11 ]; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    die "Python 3.11 is needed and was not found (looked for \$PYTHON, python3.11, python3). Install it, or set PYTHON=/path/to/python3.11."
+}
+
+free_gb=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
+if [ ! -d .venv ] && [ "$free_gb" -lt 5 ]; then
+    die "only ${free_gb} GB are free on this disk; set-up and the demo need 5 GB."
+fi
+
+mkdir -p .setup
+groups=()
+for group in "$@"; do groups+=(--group "$group"); done
+stamp=".setup/environment-$(cat uv.lock pyproject.toml | cksum | cut -d' ' -f1)-$(IFS=-; echo "$*")"
+if [ ! -e "$stamp" ] || [ ! -x .venv/bin/python ]; then
+    python=$(find_python)
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    if ! .venv/bin/python -c "import importlib.metadata as m; assert m.version('uv') == '$UV_VERSION'" 2>/dev/null; then
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" ||
+            die "the package index cannot be reached, so the locked dependencies cannot be installed."
+    fi
+    echo "setup: installing the locked dependencies"
+    UV_LINK_MODE=copy VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv sync --quiet --frozen --inexact "${groups[@]}" ||
+        die "installing the locked dependencies failed; the lines above say which package."
+    touch "$stamp"
+fi
+
+.venv/bin/python - <<'PY' || exit 1
+import sys
+from exp_platform.errors import ExpError
+from exp_platform.spark.jars import CORE, missing_jars, resolve_jars
+from exp_platform.spark.java import find_java_home
+try:
+    find_java_home()
+    if missing_jars(CORE):
+        print("setup: resolving the jars", flush=True)
+        resolve_jars(CORE)
+except ExpError as error:
+    sys.exit(f"setup: {error}")
+PY
+
+.venv/bin/python -m exp_platform.spark.fast_start
