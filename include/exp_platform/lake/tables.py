@@ -1,4 +1,4 @@
-"""Every table of the lake: its columns, grain, layout and writing engine. The single declaration that all else follows."""
+"""Every table of the lake: columns, grain, layout and writing engine. The single declaration that all else follows."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class Table:
     def has_dt(self) -> bool:
         """Whether a run replaces one dt of its experiment, or the whole experiment."""
         return "dt" in self.grain
+
+    @property
+    def shows_latest_dt(self) -> bool:
+        """Whether it holds only the experiment's latest dt, so that a run with an older dt must not replace it."""
+        return not self.has_dt and self.name.startswith(("silver.fact", "silver.int", "gold.", "exp.metric_aggregates"))
 
     @property
     def types(self) -> dict[str, str]:
@@ -120,7 +125,8 @@ _ALL = (
         "The arms of each experiment; expected_allocation sums to 1.",
         ("experiment_id", "variant_id"),
         _columns(
-            "experiment_id string!, variant_id string!, is_control boolean!, expected_allocation double!, updated_at timestamptz!"
+            "experiment_id string!, variant_id string!, is_control boolean!, expected_allocation double!, "
+            "updated_at timestamptz!"
         ),
         "pyiceberg",
     ),
@@ -129,7 +135,8 @@ _ALL = (
         "J1: the one assignment of each user.",
         ("experiment_id", "user_id"),
         _columns("""experiment_id string!, user_id string!, variant_id string!, assignment_time_utc timestamptz!
-        n_assignment_events long!, n_variants long!, is_conflicted boolean!, is_outside_window boolean!, is_valid boolean!"""),
+        n_assignment_events long!, n_variants long!, is_conflicted boolean!, is_outside_window boolean!
+        is_valid boolean!"""),
         "spark",
         UNITS,
         ("user_id",),
@@ -138,7 +145,8 @@ _ALL = (
         "silver.fact_exposure",
         "J2: every distinct exposure event, and why it does not count if it does not.",
         ("experiment_id", "user_id", "variant_id", "exposure_time_utc", "unit"),
-        _columns("""experiment_id string!, user_id string!, variant_id string!, exposure_time_utc timestamptz!, unit string!
+        _columns("""experiment_id string!, user_id string!, variant_id string!, exposure_time_utc timestamptz!
+        unit string!
         is_valid boolean!, invalid_reason string"""),
         "spark",
         UNITS,
@@ -169,7 +177,8 @@ _ALL = (
         exposure_rate double, canonical_assignments long!
         """
             + ", ".join(f"{flag}_count long!, {flag}_rate double" for flag in QUALITY_FLAGS)
-            + """, judged_multi_variation_exposure long!, judged_variant_mismatch long!, judged_pre_assignment_exposure long!
+            + """, judged_multi_variation_exposure long!, judged_variant_mismatch long!
+            judged_pre_assignment_exposure long!
         judged_exposure_outside_window long!"""
         ),
         "spark",
@@ -178,7 +187,8 @@ _ALL = (
         "gold.fct_experiment_exposure_quality_daily",
         "J2: the verdict on each daily measure.",
         ("experiment_id", "date", "check_name"),
-        _columns("""experiment_id string!, date date!, check_name string!, observed double, expected double, threshold double
+        _columns("""experiment_id string!, date date!, check_name string!, observed double, expected double
+        threshold double
         p_value double, status string!, detail string!"""),
         "pyiceberg",
     ),
@@ -197,7 +207,8 @@ _ALL = (
         "gold.fct_experiment_unit_outcomes",
         "J4: the metrics of every included user, uncapped.",
         ("experiment_id", "user_id"),
-        _columns("""experiment_id string!, user_id string!, variant_id string!, anchor_utc timestamptz!, cohort_date date!
+        _columns("""experiment_id string!, user_id string!, variant_id string!, anchor_utc timestamptz!
+        cohort_date date!
         unit_bucket int!, metrics map<string,double>!, covariates map<string,double>!, did_pre map<string,double>!
         mature map<string,boolean>!, dimensions map<string,string>!"""),
         "spark",
@@ -212,14 +223,16 @@ _ALL = (
         cohort_date date, unit_bucket int!, n long!, n_null long!, n_mature long!, y double!, yy double!, yyy double!
         covariates list<string>!, x list<double>!, xx list<double>!, xy list<double>!
         d double!, dd double!, yd double!, dx list<double>!
-        did_n long!, did_v list<double>!, did_vv list<double>!, histogram map<int,long>, cap double, cap_denominator double"""),
+        did_n long!, did_v list<double>!, did_vv list<double>!, histogram map<int,long>, cap double
+        cap_denominator double"""),
         "spark",
     ),
     Table(
         "gold.fct_experiment_panel_statistics",
         "J5: cross products of a unit's daily values before assignment, for the pre-trend tests.",
         ("experiment_id", "metric_name", "variant_id", "cohort_date", "day_i", "day_j"),
-        _columns("""experiment_id string!, metric_name string!, variant_id string!, cohort_date date!, day_i int!, day_j int!
+        _columns("""experiment_id string!, metric_name string!, variant_id string!, cohort_date date!, day_i int!
+        day_j int!
         n long!, sum_i double!, sum_j double!, sum_ij double!"""),
         "spark",
     ),
@@ -227,8 +240,10 @@ _ALL = (
         "gold.fct_experiment_statistical_validation",
         "J7: SRM, power and sanity checks.",
         ("experiment_id", "check_name", "metric_name", "variant_id", "segment", "dt"),
-        _columns("""experiment_id string!, dt date!, check_name string!, metric_name string!, variant_id string!, segment string!
-        statistic double, p_value double, observed double, expected double, threshold double, status string!, detail string!
+        _columns("""experiment_id string!, dt date!, check_name string!, metric_name string!, variant_id string!
+        segment string!
+        statistic double, p_value double, observed double, expected double, threshold double, status string!
+        detail string!
         run_id string!, input_snapshots string!, code_version string!, computed_at timestamptz!"""),
         "pyiceberg",
         BY_DT,
@@ -237,7 +252,8 @@ _ALL = (
         "gold.fct_experiment_guardrail_status",
         "J8: is each guardrail held, failed, or not yet known?",
         ("experiment_id", "metric_name", "variant_id", "dt"),
-        _columns("""experiment_id string!, dt date!, metric_name string!, variant_id string!, effect_rel double, harm double
+        _columns("""experiment_id string!, dt date!, metric_name string!, variant_id string!, effect_rel double
+        harm double
         harm_low double, bound double, margin double!, p_value double, p_value_adjusted double, method string!
         status string!, reason string!, run_id string!, input_snapshots string!, code_version string!
         computed_at timestamptz!"""),
@@ -248,7 +264,8 @@ _ALL = (
         "gold.fct_experiment_decision",
         "J8: can the result be trusted, and what should be done? One row per arm and one for all.",
         ("experiment_id", "variant_id", "dt"),
-        _columns("""experiment_id string!, dt date!, variant_id string!, trust string!, decision string!, reasons list<string>!
+        _columns("""experiment_id string!, dt date!, variant_id string!, trust string!, decision string!
+        reasons list<string>!
         policy string!, planned_end timestamptz, interval_in_force string!, run_id string!, input_snapshots string!
         config_hash string!, code_version string!, computed_at timestamptz!"""),
         "pyiceberg",
@@ -266,8 +283,8 @@ _ALL = (
         "The same by cohort date, and by calendar date for metrics that add up over days.",
         ("experiment_id", "metric_name", "variant_id", "segment", "date_kind", "date"),
         _columns(
-            "experiment_id string!, metric_name string!, variant_id string!, segment string!, date_kind string!, date date!"
-            + _MOMENTS
+            "experiment_id string!, metric_name string!, variant_id string!, segment string!, date_kind string!, "
+            "date date!" + _MOMENTS
         ),
         "spark",
     ),
@@ -275,14 +292,16 @@ _ALL = (
         "exp.analysis_results",
         "J6: the effect of each arm on each metric, by each method.",
         ("experiment_id", "dt", "metric_name", "method", "variant_id", "segment"),
-        _columns("""experiment_id string!, dt date!, metric_name string!, metric_version int!, method string!, variant_id string!
+        _columns("""experiment_id string!, dt date!, metric_name string!, metric_version int!, method string!
+        variant_id string!
         segment string!, control_n long, control_mean double, control_sd double, treatment_n long, treatment_mean double
         treatment_sd double, effect_abs double, effect_abs_ci_low double, effect_abs_ci_high double, effect_rel double
         effect_rel_ci_low double, effect_rel_ci_high double, p_value double, p_value_adjusted double, p_value_rel double
         anytime_ci_low double, anytime_ci_high double, anytime_rel_ci_low double, anytime_rel_ci_high double
         anytime_p_value double, anytime_p_value_rel double, heterogeneity_p_value double, alpha double!
         variance_reduction double, mde double, status string!, reason string!, is_deciding boolean!
-        run_id string!, input_snapshots string!, config_hash string!, code_version string!, computed_at timestamptz!"""),
+        run_id string!, input_snapshots string!, config_hash string!, code_version string!
+        computed_at timestamptz!"""),
         "pyiceberg",
         BY_DT,
     ),
@@ -311,7 +330,8 @@ _ALL = (
         "The run that may publish for each experiment.",
         ("experiment_id",),
         _columns(
-            "experiment_id string!, run_id string!, dt date!, attempt int!, claimed_at timestamptz!, started_by string!"
+            "experiment_id string!, run_id string!, dt date!, attempt int!, claimed_at timestamptz!, started_by string!, "
+            "released_at timestamptz"
         ),
         "pyiceberg",
     ),
@@ -319,8 +339,10 @@ _ALL = (
         "ops.run_manifest",
         "The snapshot that each stage of each run read and published.",
         ("experiment_id", "run_id", "stage", "table", "role"),
-        _columns("""experiment_id string!, run_id string!, dt date!, stage string!, table string!, role string!, snapshot_id long
-        rows long, seconds double, status string!, error string, config_hash string!, code_version string!, at timestamptz!"""),
+        _columns("""experiment_id string!, run_id string!, dt date!, stage string!, table string!, role string!
+        snapshot_id long
+        rows long, seconds double, status string!, error string, config_hash string!, code_version string!
+        at timestamptz!"""),
         "pyiceberg",
     ),
     Table(
@@ -336,7 +358,8 @@ _ALL = (
         "ops.quarantine",
         "Every row that was refused, and the rule that it broke.",
         ("experiment_id", "dataset", "source_file", "row_hash", "rule"),
-        _columns("""experiment_id string!, dataset string!, source_file string!, row_hash string!, rule string!, row string!
+        _columns("""experiment_id string!, dataset string!, source_file string!, row_hash string!, rule string!
+        row string!
         first_run_id string!, first_seen_at timestamptz!, count long!"""),
         "pyiceberg",
     ),

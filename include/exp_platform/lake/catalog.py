@@ -1,0 +1,283 @@
+"""The Iceberg catalog `iceberg`, the same for Spark and PyIceberg, with every declared table in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog import load_catalog as load_pyiceberg_catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.transforms import BucketTransform, IdentityTransform
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from exp_platform.config.load import Project
+from exp_platform.config.models import CatalogSettings
+from exp_platform.errors import ConfigError
+from exp_platform.lake.tables import NAMESPACES, TABLES, Table
+from exp_platform.lake.types import arrow_schema, iceberg_schema, iceberg_type
+
+CATALOG = "iceberg"  # Spark and PyIceberg must use the same name: with two, one of them silently sees nothing
+BUSY_SECONDS = 30
+
+T = TypeVar("T")
+
+# All writers of a table race for one pointer: with the default of 4 retries some commits are lost.
+PROPERTIES = {
+    "format-version": "2",
+    "commit.retry.num-retries": "50",
+    "commit.retry.min-wait-ms": "40",
+    "commit.retry.max-wait-ms": "2000",
+    "write.metadata.compression-codec": "gzip",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+    "write.parquet.compression-codec": "zstd",
+    "write.distribution-mode": "hash",
+    "write.delete.isolation-level": "serializable",
+    "write.update.isolation-level": "serializable",
+}
+
+
+def load_catalog(project: Project) -> Catalog:
+    """The PyIceberg catalog of a profile."""
+    settings = project.profile.catalog
+    properties = {"warehouse": _warehouse(project)} | _object_store(project)
+    if settings.type == "sqlite":
+        path = Path(project.resolve(settings.uri))
+        _switch_to_wal(path)
+        properties |= {"type": "sql", "uri": f"sqlite:///{path}?timeout={BUSY_SECONDS}"}
+    elif settings.type == "postgres":
+        properties |= {"type": "sql", "uri": f"postgresql+psycopg2://{_userinfo(settings)}{settings.uri}"}
+    else:
+        properties |= {"type": "rest", "uri": settings.uri}
+        if settings.user and settings.password:
+            properties["credential"] = f"{settings.user}:{settings.password}"
+    return _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
+
+
+def spark_catalog_conf(project: Project) -> dict[str, str]:
+    """The same catalog for Spark, and what storage-partitioned joins between its tables need."""
+    settings = project.profile.catalog
+    own = {"warehouse": _warehouse(project), "cache-enabled": "false"}  # a cache never sees other processes' commits
+    if settings.type == "rest":
+        own |= {"type": "rest", "uri": settings.uri}
+        if settings.user and settings.password:
+            own["credential"] = f"{settings.user}:{settings.password}"
+    else:
+        own |= {"type": "jdbc", "jdbc.schema-version": "V1"}
+    if settings.type == "sqlite":
+        path = project.resolve(settings.uri)
+        own["uri"] = f"jdbc:sqlite:{path}?journal_mode=WAL&busy_timeout={BUSY_SECONDS * 1000}"
+    elif settings.type == "postgres":
+        own["uri"] = f"jdbc:postgresql://{settings.uri}"
+        own |= {f"jdbc.{k}": v for k, v in (("user", settings.user), ("password", settings.password)) if v}
+    store = project.profile.object_store
+    if store is not None:
+        own |= _object_store(project) | {
+            "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+            "s3.path-style-access": str(store.path_style).lower(),
+            "client.region": store.region,
+        }
+    return {
+        f"spark.sql.catalog.{CATALOG}": "org.apache.iceberg.spark.SparkCatalog",
+        **{f"spark.sql.catalog.{CATALOG}.{key}": value for key, value in own.items()},
+        "spark.sql.iceberg.planning.preserve-data-grouping": "true",
+        "spark.sql.sources.v2.bucketing.enabled": "true",
+        "spark.sql.sources.v2.bucketing.pushPartValues.enabled": "true",
+        "spark.sql.sources.v2.bucketing.allowJoinKeysSubsetOfPartitionKeys.enabled": "true",
+        "spark.sql.requireAllClusterKeysForCoPartition": "false",
+        # Partially clustered distribution gives wrong results: never.
+        "spark.sql.sources.v2.bucketing.partiallyClusteredDistribution.enabled": "false",
+    }
+
+
+def ensure_tables(
+    project: Project, catalog: Catalog | None = None, names: tuple[str, ...] = tuple(TABLES)
+) -> dict[str, IcebergTable]:
+    """Create what is missing, add columns that were declared later, and return a handle of each table as it is now."""
+    catalog = catalog or load_catalog(project)
+    warehouse = _warehouse(project)
+    for namespace in {name.split(".")[0] for name in names} & set(NAMESPACES):
+        _again(lambda ns=namespace: _create_namespace(catalog, ns))  # type: ignore[misc]
+
+    def ensure(name: str) -> IcebergTable:
+        handle = _again(lambda: _load_or_create(catalog, TABLES[name], warehouse))
+        _refuse_other_place(handle, warehouse)
+        return _evolve(handle, TABLES[name])
+
+    # Metadata files are small and far away on an object store: read several at once.
+    with ThreadPoolExecutor(max_workers=8 if project.profile.object_store else 1) as pool:
+        return dict(zip(names, pool.map(ensure, names), strict=True))
+
+
+def load_handle(project: Project, name: str, catalog: Catalog | None = None) -> IcebergTable:
+    """One table as it is now; created when missing."""
+    return ensure_tables(project, catalog, (name,))[name]
+
+
+def commit_again(handle: IcebergTable, change: Callable[[IcebergTable], T], attempts: int = 50) -> T:
+    """Apply a change of refs or schema, reloading when another process committed first."""
+    for attempt in range(attempts):
+        try:
+            return change(handle)
+        except CommitFailedException:
+            if attempt + 1 == attempts:
+                raise
+            time.sleep(min(0.04 * 2**attempt, 2.0))
+            handle.refresh()
+    raise AssertionError("unreachable")
+
+
+def partition_spec(table: Table, schema: Schema) -> PartitionSpec:
+    """The declared partition fields; names are those that Spark would give."""
+    fields = []
+    for i, declared in enumerate(table.partition):
+        if declared.startswith("bucket("):
+            count, column = declared.removeprefix("bucket(").rstrip(")").split(",")
+            column = column.strip()
+            source = schema.find_field(column).field_id
+            fields.append(PartitionField(source, 1000 + i, BucketTransform(int(count)), f"{column}_bucket"))
+        else:
+            source = schema.find_field(declared).field_id
+            fields.append(PartitionField(source, 1000 + i, IdentityTransform(), declared))
+    return PartitionSpec(*fields)
+
+
+def sort_order(table: Table, schema: Schema) -> SortOrder:
+    """The declared sort columns, ascending."""
+    return SortOrder(
+        *(SortField(schema.find_field(column).field_id, transform=IdentityTransform()) for column in table.sort)
+    )
+
+
+def table_properties(table: Table) -> dict[str, str]:
+    """Commit, metadata and layout properties of a table."""
+    # Statistics are cut to 16 characters by default. Experiments often share their first 16, and then one
+    # experiment's commit would look like a conflict with another's; and PyIceberg would rewrite what it can drop.
+    exact = {c for c in table.grain if c != "user_id"} if table.engine == "pyiceberg" else {"experiment_id"}
+    return (
+        PROPERTIES
+        | {f"write.metadata.metrics.column.{column}": "full" for column in sorted(exact)}
+        | {"comment": table.doc}
+    )
+
+
+def _load_or_create(catalog: Catalog, table: Table, warehouse: str) -> IcebergTable:
+    try:
+        handle = catalog.load_table(table.name)
+    except NoSuchTableError:
+        schema = iceberg_schema(table)
+        try:
+            handle = catalog.create_table(
+                table.name,
+                schema,
+                location=f"{warehouse}/{table.name.replace('.', '/')}",
+                partition_spec=partition_spec(table, schema),
+                sort_order=sort_order(table, schema),
+                properties=table_properties(table),
+            )
+        except TableAlreadyExistsError:
+            handle = catalog.load_table(table.name)
+    except (FileNotFoundError, OSError) as error:
+        raise ConfigError(
+            f"table {table.name}: its metadata file is gone ({error}). Iceberg stores absolute paths: "
+            "a clone that was moved needs `make reset`"
+        ) from error
+    if handle.current_snapshot() is None:
+        # The fence of a writer is a snapshot; an empty one gives the first writers something to hold on to.
+        commit_again(handle, lambda h: h.append(arrow_schema(table).empty_table()))
+    return handle
+
+
+def _create_namespace(catalog: Catalog, namespace: str) -> None:
+    try:
+        if not catalog.namespace_exists(namespace):
+            catalog.create_namespace(namespace)
+    except NamespaceAlreadyExistsError:
+        return
+
+
+def _refuse_other_place(handle: IcebergTable, warehouse: str) -> None:
+    location = handle.location()
+    if not location.startswith(warehouse + "/"):
+        raise ConfigError(
+            f"table {'.'.join(handle.name())} is stored at {location}, outside of this clone's warehouse {warehouse}. "
+            "Iceberg stores absolute paths: a clone that was moved or copied needs `make reset`"
+        )
+
+
+def _evolve(handle: IcebergTable, table: Table) -> IcebergTable:
+    """Columns declared after the table was created are added; old rows read as null there."""
+    if set(table.columns) <= set(handle.schema().column_names):
+        return handle
+
+    def add(current: IcebergTable) -> None:
+        with current.update_schema() as update:
+            for column, kind in table.types.items():
+                if column not in current.schema().column_names:
+                    update.add_column(column, iceberg_type(kind), required=False)
+
+    commit_again(handle, add)
+    return handle
+
+
+def _again(action: Callable[[], T], attempts: int = 6) -> T:
+    """Two processes may set up the same new catalog at once: whoever comes second tries again."""
+    for attempt in range(attempts):
+        try:
+            return action()
+        except (OperationalError, ProgrammingError, IntegrityError):
+            if attempt + 1 == attempts:
+                raise
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _switch_to_wal(path: Path) -> None:
+    """Readers do not block the writer in WAL mode; the mode stays with the file."""
+    import sqlite3
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+
+
+def _warehouse(project: Project) -> str:
+    place = project.resolve(project.profile.catalog.warehouse).rstrip("/")
+    return place if "://" in place else f"file://{place}"
+
+
+def _userinfo(settings: CatalogSettings) -> str:
+    from urllib.parse import quote
+
+    if not settings.user:
+        return ""
+    password = f":{quote(settings.password, safe='')}" if settings.password else ""
+    return f"{quote(settings.user, safe='')}{password}@"
+
+
+def _object_store(project: Project) -> dict[str, str]:
+    """S3 properties that both libraries read."""
+    store = project.profile.object_store
+    if store is None:
+        return {}
+    return {
+        "s3.endpoint": store.endpoint,
+        "s3.region": store.region,
+        "s3.access-key-id": store.access_key,
+        "s3.secret-access-key": store.secret_key,
+        "s3.force-virtual-addressing": str(not store.path_style).lower(),
+    }
