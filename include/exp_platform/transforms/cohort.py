@@ -1,0 +1,93 @@
+"""J4, first half: who is analysed, from which instant on, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from exp_platform.transforms.reasons import first_reason
+
+USER = ["experiment_id", "user_id"]
+
+
+def experiment_cohort(
+    assignments: DataFrame,
+    validation: DataFrame,
+    *,
+    analysis_mode: Literal["itt", "exposed"],
+    attributes: DataFrame | None = None,
+    dimensions: Sequence[str] = (),
+) -> DataFrame:
+    """One row per experiment × user with a canonical assignment, included or with the first reason why not.
+
+    `assignments` is silver.fact_assignment_canonical, `validation` silver.int_experiment_exposure_validation (read in
+    exposed mode only), `attributes` exp.attributes. The anchor is the assignment (itt) or the first valid exposure
+    (exposed); who is not included has neither anchor nor cohort date.
+    """
+    conditions = {
+        "conflicted_assignment": F.col("is_conflicted"),
+        "assignment_outside_window": F.col("is_outside_window"),
+    }
+    if analysis_mode == "itt":
+        units = assignments.withColumn("anchor", F.col("assignment_time_utc"))
+    else:
+        exposed = validation.select(*USER, "multi_variation_exposure", "is_valid_exposed", "first_valid_exposure_utc")
+        units = assignments.join(exposed, USER, "left").withColumn("anchor", F.col("first_valid_exposure_utc"))
+        conditions |= {
+            "multi_variation_exposure": F.coalesce(F.col("multi_variation_exposure"), F.lit(False)),
+            "not_exposed": ~F.coalesce(F.col("is_valid_exposed"), F.lit(False)),
+        }
+    units = units.withColumn("exclusion_reason", first_reason(conditions))
+    units = _with_dimensions(units, assignments, attributes, dimensions)
+    included = F.col("exclusion_reason").isNull()
+    anchor = F.when(included, F.col("anchor"))
+    return units.select(
+        *USER,
+        "variant_id",
+        "assignment_time_utc",
+        anchor.alias("anchor_utc"),
+        anchor.cast("date").alias("cohort_date"),
+        included.alias("included"),
+        "exclusion_reason",
+        "dimensions",
+    )
+
+
+def dimensions_at_assignment(assignments: DataFrame, attributes: DataFrame, dimensions: Sequence[str]) -> DataFrame:
+    """One row per experiment × user with any known dimension: `dimensions`, a map of those known at assignment.
+
+    The latest attribute_ts at or before the assignment wins; at equal times the larger value. A dimension that was not
+    known by then has no key: what is learnt after randomisation may depend on it.
+    """
+    known = attributes.where(F.col("dimension").isin(*dimensions)).join(
+        assignments.select(*USER, "assignment_time_utc"), USER, "inner"
+    )
+    known = known.where(F.col("attribute_ts") <= F.col("assignment_time_utc"))
+    latest = F.struct(F.col("attribute_ts"), F.col("value"))
+    ordered = sorted(set(dimensions))
+    columns = [F.max(F.when(F.col("dimension") == name, latest)).alias(f"latest_{i}") for i, name in enumerate(ordered)]
+    entries = [
+        F.when(
+            F.col(f"latest_{i}").isNotNull(),
+            F.struct(F.lit(name).alias("key"), F.col(f"latest_{i}.value").alias("value")),
+        )
+        for i, name in enumerate(ordered)
+    ]
+    return (
+        known.groupBy(*USER)
+        .agg(*columns)
+        .select(*USER, F.map_from_entries(F.array_compact(F.array(*entries))).alias("dimensions"))
+    )
+
+
+def _with_dimensions(
+    units: DataFrame, assignments: DataFrame, attributes: DataFrame | None, dimensions: Sequence[str]
+) -> DataFrame:
+    empty = F.from_json(F.lit("{}"), "map<string,string>")
+    if attributes is None or not dimensions:
+        return units.withColumn("dimensions", empty)
+    known = dimensions_at_assignment(assignments, attributes, dimensions)
+    return units.join(known, USER, "left").withColumn("dimensions", F.coalesce(F.col("dimensions"), empty))
