@@ -20,12 +20,17 @@ CORE = {
     "org.xerial:sqlite-jdbc:3.50.3.0": "a3f53a2aa15ae9425a9e793bbe9c8e5288febeb4b65ef5c1a4e80d4c2045cf08",
     "org.postgresql:postgresql:42.7.8": "2a32a9dcbc42d67a50ad3a0de5efd102c8d2be46720045f2cbd6689f160ab7c7",
 }
-# Only the object-store profile needs these; the AWS SDK bundle alone is over 600 MB.
+# Only the object-store profile needs these. The SDK's classes come from Iceberg's bundle (70 MB): hadoop-aws would
+# otherwise pull in a bundle of over 600 MB, of which it uses the S3 client and the two small jars below.
 OBJECT_STORE = {
     "org.apache.iceberg:iceberg-aws-bundle:1.12.0": "dd7e49ffa4ac9b215bed846581991259e3aec9bb2fa08d6cec029c46cd66d957",
     "org.apache.hadoop:hadoop-aws:3.4.2": "d2d24e6b715b5656b9d238bf13b6682a07e2004dd36aad74a73aeb854319f4d9",
-    "software.amazon.awssdk:bundle:2.29.52": "@6",
+    "software.amazon.awssdk:s3-transfer-manager:2.54.17": (
+        "7bef0ea4efd5e0860bab63e08317040951edb51b72a5be734284c28b8324ab87"
+    ),
+    "software.amazon.awssdk:apache-client:2.54.17": "0b00ae3d55c3d1213ca47b5651dc4c2a0080fc9b6192dde3d53c3da6c1811bcb",
 }
+_NOT_NEEDED = ("software.amazon.awssdk:bundle", "software.amazon.awssdk.crt:aws-crt")
 
 
 def clone_root() -> Path:
@@ -77,7 +82,7 @@ def _run_ivy(coordinates: list[str], ivy: Path) -> None:
     nothing.write_text("")
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
     command = [str(submit), "--master", "local[1]", "--conf", f"spark.jars.ivy={ivy}"]
-    command += ["--packages", ",".join(coordinates), str(nothing)]
+    command += ["--packages", ",".join(coordinates), "--exclude-packages", ",".join(_NOT_NEEDED), str(nothing)]
     environment = os.environ | {"JAVA_HOME": find_java_home(), "PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

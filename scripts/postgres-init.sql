@@ -1,0 +1,3 @@
+-- The Iceberg catalog and Airflow's own database.
+CREATE DATABASE iceberg;
+CREATE DATABASE airflow;
