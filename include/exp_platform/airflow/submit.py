@@ -1,0 +1,105 @@
+"""spark-submit of this virtual environment, started so that the Spark application dies with its task."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+
+_GUARD = str(Path(__file__).with_name("guard.py"))
+_MASTER = re.compile(r"local(\[[^\]]+\])?|spark://.+|k8s://.+|yarn")
+_LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # configs/log4j2.properties: Spark's lines, not the job's
+_GRACE_SECONDS = 3.0
+
+
+def spark_home() -> Path:
+    """The Spark that pip installed beside this package."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise AirflowFailException("pyspark is not installed in this environment: run `make setup`")
+    return Path(spec.origin).parent
+
+
+def submit_environment(java_home: str) -> dict[str, str]:
+    """What spark-submit must see, whatever the shell that started Airflow had set."""
+    return {
+        "JAVA_HOME": java_home,
+        "SPARK_HOME": str(spark_home()),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class GuardedSparkSubmitHook(SparkSubmitHook):
+    """The provider's hook with a process group of its own, a lifeline, and a connection that has to exist."""
+
+    def _resolve_connection(self) -> dict[str, Any]:
+        form = '{"conn_type": "spark", "host": "local[2]"}'
+        try:
+            self.get_connection(self._conn_id)
+        except AirflowNotFoundException:  # the provider would go on with master `yarn`
+            raise AirflowFailException(f"connection '{self._conn_id}' is missing; create it as JSON: {form}") from None
+        resolved = super()._resolve_connection()
+        if not _MASTER.fullmatch(resolved["master"]):
+            raise AirflowFailException(
+                f"connection '{self._conn_id}': '{resolved['master']}' is not a Spark master "
+                f"(local[n], spark://…, k8s://…, yarn); write it as JSON, not as a URI: {form}"
+            )
+        return resolved
+
+    def _build_spark_submit_command(self, application: str) -> list[str]:
+        arguments = [str(argument) for argument in self._application_args or []]
+        self.log.info(
+            "spark-submit --master %s %s %s",
+            self._connection["master"],
+            Path(application).name,
+            self._mask_cmd(arguments),
+        )
+        submit = [*self._get_spark_binary_path(), *self._build_spark_common_args(), application, *arguments]
+        return [sys.executable, "-I", "-S", _GUARD, *submit]
+
+    def submit(self, application: str = "", **kwargs: Any) -> str | None:
+        """Run to the end; standard input is the guard's lifeline and closes with this process."""
+        return super().submit(application, stdin=subprocess.PIPE, start_new_session=True, **kwargs)
+
+    def on_kill(self) -> None:
+        """Ask the whole group to end, then end it; then whatever the cluster needs (YARN, Kubernetes)."""
+        process = self._submit_sp
+        if process is not None and process.poll() is None:
+            _end_group(process)
+        super().on_kill()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of the job; None while it has not ended."""
+        return None if self._submit_sp is None else self._submit_sp.returncode
+
+    @property
+    def last_sentence(self) -> str:
+        """The job's own last line; Spark's log lines after it do not count."""
+        lines = [line for line in self._last_submit_log_lines if line and not _LOG_LINE.match(line)]
+        return self._mask_cmd([lines[-1]]) if lines else ""
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to the group, three seconds, SIGKILL; a group that has gone in between is fine."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < until:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,41 @@
+"""Airflow with a home of its own: set before anything imports airflow."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+_HOME = Path(tempfile.mkdtemp(prefix="exp-airflow-"))
+
+os.environ |= {
+    "AIRFLOW_HOME": str(_HOME),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "false",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+}
+
+
+@pytest.fixture
+def root() -> Path:
+    """The clone."""
+    return _ROOT
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """A profile with nothing in it but what a profile must have."""
+    configs = tmp_path / "project" / "configs"
+    configs.mkdir(parents=True)
+    file = configs / "dev.yaml"
+    file.write_text(
+        "profile: test\n"
+        f"raw_root: {tmp_path}/raw\n"
+        f"catalog: {{type: sqlite, uri: {tmp_path}/catalog.db, warehouse: {tmp_path}/warehouse}}\n"
+        "spark: {master: 'local[1]', driver_memory: 1g}\n"
+    )
+    return file
