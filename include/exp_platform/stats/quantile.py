@@ -104,19 +104,23 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
     group); the interval's ends are the quantiles at q ± t · se(F). `sd` is null: a quantile has none.
     """
     total, bins, count = histogram.count.sum(), *_by_bin(histogram)
-    null = Arm(*(np.asarray(v, dtype=float) for v in (histogram.units, np.nan, np.nan, np.nan, np.nan)))
     if total <= 0:
-        return null
-    estimate = _value_at(q * total, bins, count)
-    se_share, df = _share_error(histogram, estimate, q)
+        return _scalar_arm(histogram.units, np.nan, np.nan, np.nan)
+    at, inside = _position(q * total, count)
+    se_share, df = _share_error(histogram, q, bins[at], inside)
     half = float(t_quantile(1 - alpha / 2, np.asarray(df))) * se_share if df > 0 else np.nan
-    if not 0 < q - half < q + half < 1:
-        reached = np.isfinite(half) and half == 0
-        variance = 0.0 if reached else np.nan
+    if half == 0:
+        variance = 0.0
+    elif 0 < q - half and q + half < 1:
+        low, high = (_value(bins, *_position(share * total, count)) for share in (q - half, q + half))
+        variance = ((high - low) / half * se_share / 2) ** 2
     else:
-        width = _value_at((q + half) * total, bins, count) - _value_at((q - half) * total, bins, count)
-        variance = (width / half * se_share / 2) ** 2
-    return Arm(*(np.asarray(v, dtype=float) for v in (histogram.units, estimate, np.nan, variance, df)))
+        variance = np.nan
+    return _scalar_arm(histogram.units, _value(bins, at, inside), variance, df)
+
+
+def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:
+    return Arm(*(np.asarray(value, dtype=float) for value in (units, mean, np.nan, variance, df)))
 
 
 def _by_bin(histogram: Histogram) -> tuple[NDArray[np.int64], Array]:
@@ -124,26 +128,30 @@ def _by_bin(histogram: Histogram) -> tuple[NDArray[np.int64], Array]:
     return bins, np.bincount(where, weights=histogram.count, minlength=len(bins))
 
 
-def _value_at(rank: float, bins: NDArray[np.int64], count: Array) -> float:
-    """Value below which `rank` of the counts lie, linear within a bin."""
+def _position(rank: float, count: Array) -> tuple[int, float]:
+    """Index of the bin that holds the rank, and the share of the bin's counts below it."""
     below = np.cumsum(count)
-    i = min(int(np.searchsorted(below, rank)), len(bins) - 1)
-    low, high = (float(edge) for edge in bin_edges(bins[i]))
-    inside = (rank - (below[i] - count[i])) / count[i]
-    return low + (high - low) * min(max(inside, 0.0), 1.0)
+    at = min(int(np.searchsorted(below, rank)), len(count) - 1)
+    return at, min(max(float((rank - below[at] + count[at]) / count[at]), 0.0), 1.0)
 
 
-def _share_error(histogram: Histogram, value: float, q: float) -> tuple[float, float]:
-    """Standard error of the share of values below `value`, and its degrees of freedom."""
-    groups, where = np.unique(histogram.group, return_inverse=True)
-    total = histogram.count.sum()
-    if len(groups) < 2:
-        return float(np.sqrt(q * (1 - q) / total)), total - 1
-    low, high = bin_edges(histogram.bin)
-    width = np.where(high > low, high - low, 1.0)
-    share = np.where(high > low, np.clip((value - low) / width, 0.0, 1.0), (value > low) + q * (value == low))
-    below = np.bincount(where, weights=histogram.count * share)
-    size = np.bincount(where, weights=histogram.count)
+def _value(bins: NDArray[np.int64], at: int, inside: float) -> float:
+    low, high = (float(edge) for edge in bin_edges(bins[at]))
+    return low + (high - low) * inside
+
+
+def share_error(below: Array, size: Array) -> tuple[float, float]:
+    """Standard error of Σ below / Σ size over groups (one element each), and its degrees of freedom."""
+    g, total = len(size), size.sum()
     residual = below - below.sum() / total * size
-    g = len(groups)
     return float(np.sqrt(g / (g - 1) * (residual**2).sum()) / total), g - 1.0
+
+
+def _share_error(histogram: Histogram, q: float, at: int, inside: float) -> tuple[float, float]:
+    """Error of the share of values below a place in bin `at`: between groups, or binomial where there is only one."""
+    groups, where = np.unique(histogram.group, return_inverse=True)
+    if len(groups) < 2:
+        total = histogram.count.sum()
+        return float(np.sqrt(q * (1 - q) / total)), total - 1
+    share = (histogram.bin < at) + inside * (histogram.bin == at)
+    return share_error(np.bincount(where, weights=histogram.count * share), np.bincount(where, histogram.count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -77,6 +78,11 @@ class SufficientStatistics:
             did_v=v_.sum(axis=0),
             did_vv=v_.T @ v_,
         )
+
+    @classmethod
+    def stack(cls, parts: Sequence[SufficientStatistics]) -> SufficientStatistics:
+        """Put records of one shape on a new first axis: the arms of an experiment, control first."""
+        return cls(**{f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     @property
     def k(self) -> int:
