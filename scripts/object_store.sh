@@ -10,7 +10,7 @@ case "${1:-}" in
         [ -x "$server" ] && exit 0
         command -v go >/dev/null || { echo "object store: Go is needed to build the server and was not found" >&2; exit 1; }
         mkdir -p "$root/.setup/bin"
-        GOBIN="$root/.setup/bin" GOFLAGS=-modcacherw go install github.com/minio/minio@latest
+        GOBIN="$root/.setup/bin" GOFLAGS=-modcacherw go install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
         ;;
     run)
         [ -x "$server" ] || { echo "object store: run 'scripts/object_store.sh install' first" >&2; exit 1; }

@@ -1,0 +1,57 @@
+"""Write one experiment's configuration to the registry and its governance views, one row or one row per arm."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from exp_platform.config.models import Experiment
+from exp_platform.lake.tables import TABLES
+
+if TYPE_CHECKING:
+    from exp_platform.pipelines.context import StageContext
+
+Row = dict[str, Any]
+
+
+def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime) -> Row:
+    """The row of `exp.experiment_registry`."""
+    content = experiment.model_dump(mode="python")
+    derived = {
+        "decision_method": experiment.method_in_force,
+        "variants": json.dumps([v.model_dump() for v in experiment.variants]),
+        "guardrails": json.dumps([g.model_dump() for g in experiment.guardrails]),
+        "dimensions": list(experiment.dimensions),
+        "metrics": list(experiment.metrics),
+        "config_hash": config_hash,
+        "updated_at": updated_at,
+    }
+    return {column: derived.get(column, content.get(column)) for column in TABLES["exp.experiment_registry"].columns}
+
+
+def dim_experiment_row(registry: Row) -> Row:
+    """The row of `silver.dim_experiment`: what governance asks of the registry."""
+    return {column: registry[column] for column in TABLES["silver.dim_experiment"].columns}
+
+
+def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
+    """One row per arm; expected_allocation sums to 1."""
+    return [
+        {
+            "experiment_id": experiment.experiment_id,
+            "variant_id": variant.id,
+            "is_control": variant.is_control,
+            "expected_allocation": variant.allocation,
+            "updated_at": updated_at,
+        }
+        for variant in experiment.variants
+    ]
+
+
+def run(ctx: StageContext) -> None:
+    """Registry, experiment and arms, each replaced whole for this experiment."""
+    registry = registry_row(ctx.experiment, ctx.config_hash, ctx.now)
+    ctx.publish("exp.experiment_registry", [registry])
+    ctx.publish("silver.dim_experiment", [dim_experiment_row(registry)])
+    ctx.publish("silver.dim_experiment_variant", dim_variant_rows(ctx.experiment, ctx.now))
