@@ -33,8 +33,16 @@ def test_an_unknown_dependency_condition_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "service",
-    "postgres object-store spark-master spark-worker airflow-api-server airflow-scheduler airflow-dag-processor"
-    " airflow-triggerer".split(),
+    [
+        "postgres",
+        "object-store",
+        "spark-master",
+        "spark-worker",
+        "airflow-api-server",
+        "airflow-scheduler",
+        "airflow-dag-processor",
+        "airflow-triggerer",
+    ],
 )
 def test_it_starts(service: str) -> None:
     assert service in COMPOSE["services"]
