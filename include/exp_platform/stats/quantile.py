@@ -111,7 +111,7 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
     half = float(t_quantile(1 - alpha / 2, np.asarray(df))) * se_share if df > 0 else np.nan
     if half == 0:
         variance = 0.0
-    elif 0 < q - half and q + half < 1:
+    elif q - half > 0 and q + half < 1:
         low, high = (_value(bins, *_position(share * total, count)) for share in (q - half, q + half))
         variance = ((high - low) / half * se_share / 2) ** 2
     else:
