@@ -320,7 +320,8 @@ _ALL = (
         "Do the arms run in parallel before assignment?",
         ("experiment_id", "dt", "metric_name", "variant_id", "test"),
         _columns("""experiment_id string!, dt date!, metric_name string!, variant_id string!, test string!
-        statistic double, df double, p_value double, p_value_adjusted double, verdict string!
+        statistic double, df double, df_denominator double, p_value double, p_value_adjusted double, verdict string!
+        reason string!
         run_id string!, computed_at timestamptz!"""),
         "pyiceberg",
         BY_DT,
@@ -330,8 +331,8 @@ _ALL = (
         "The run that may publish for each experiment.",
         ("experiment_id",),
         _columns(
-            "experiment_id string!, run_id string!, dt date!, attempt int!, claimed_at timestamptz!, started_by string!, "
-            "released_at timestamptz"
+            "experiment_id string!, run_id string!, dt date!, attempt int!, claimed_at timestamptz!"
+            ", released_at timestamptz, started_by string!"
         ),
         "pyiceberg",
     ),

@@ -1,0 +1,249 @@
+"""What every table must hold before it becomes visible: its schema, one experiment, its grain, no nulls, no NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exp_platform.errors import ContractViolation
+from exp_platform.lake.tables import Table
+from exp_platform.lake.types import arrow_type, spark_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+Frame = Any  # pyspark DataFrame or pa.Table
+SAMPLE_ROWS = 5
+_WIDER = {("int", "bigint"), ("smallint", "bigint"), ("smallint", "int"), ("float", "double")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one expectation on one table; a critical one that failed blocks publication."""
+
+    expectation: str
+    success: bool
+    severity: Literal["critical", "warning"] = "critical"
+    unexpected_count: int | None = None
+    unexpected_percent: float | None = None
+    sample: tuple[str, ...] = ()  # offending keys
+    detail: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may be published."""
+        return not self.success and self.severity == "critical"
+
+
+Audit = Callable[[Frame, Table], Sequence[Finding]]
+
+
+class AuditRefused(ContractViolation):
+    """Nothing was published; carries every finding for `ops.contract_results`."""
+
+    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The rows that one publication replaces: an experiment's, in a table with dt those of that dt only."""
+
+    experiment_id: str
+    dt: date
+
+    def keys(self, table: Table) -> dict[str, Any]:
+        """Column -> the one value that every published row must have."""
+        keys: dict[str, Any] = {"experiment_id": self.experiment_id}
+        return keys | ({"dt": self.dt} if table.has_dt else {})
+
+
+def refuse(table: Table, findings: Sequence[Finding]) -> None:
+    """Raise when any critical expectation failed; one sentence names them all."""
+    blocking = [f for f in findings if f.blocks]
+    if not blocking:
+        return
+    reasons = "; ".join(_reason(f) for f in blocking)
+    raise AuditRefused(
+        f"{table.name}: {reasons}. Nothing was published; the rows before stay as they were "
+        "(every finding is in ops.contract_results)",
+        findings,
+    )
+
+
+def _reason(finding: Finding) -> str:
+    count = "" if finding.unexpected_count is None else f" ({finding.unexpected_count} rows)"
+    sample = f", for example {' | '.join(finding.sample[:3])}" if finding.sample else ""
+    return f"{finding.expectation}{count}{sample}{': ' + finding.detail if finding.detail else ''}"
+
+
+# --- Spark ---------------------------------------------------------------------------------------------------------
+
+
+def conform_spark(frame: DataFrame, table: Table) -> DataFrame:
+    """The frame in the declared columns and order; every gap in the schema is reported at once."""
+    found = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
+    expected = {column: spark_type(kind) for column, kind in table.types.items()}
+    _refuse_schema(table, found, expected, _WIDER)
+    from pyspark.sql import functions as F
+
+    return frame.select(
+        *(F.col(c) if found[c] == expected[c] else F.col(c).cast(expected[c]).alias(c) for c in expected)
+    )
+
+
+def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list[Finding]]:
+    """Rows and findings, from one aggregate over the grain; samples only where something is broken."""
+    from pyspark.sql import functions as F
+
+    rules = _spark_rules(table, scope)
+    names = list(rules)
+    per_key = frame.groupBy(*table.grain).agg(
+        F.count(F.lit(1)).alias("_rows"),
+        *(F.count(F.when(rules[name], 1)).alias(f"_rule{i}") for i, name in enumerate(names)),
+    )
+    totals = per_key.agg(
+        F.sum("_rows").alias("rows"),
+        F.sum(F.when(F.col("_rows") > 1, F.col("_rows") - 1)).alias("repeated"),
+        *(F.sum(f"_rule{i}").alias(f"_rule{i}") for i in range(len(names))),
+    ).first()
+    assert totals is not None
+    rows = totals["rows"] or 0
+    findings = [
+        _finding(name, totals[f"_rule{i}"] or 0, rows, lambda n=name: _spark_sample(frame.where(rules[n]), table))
+        for i, name in enumerate(names)
+    ]
+    repeated = totals["repeated"] or 0
+    again = per_key.where(F.col("_rows") > 1)
+    findings.append(_finding(_grain_rule(table), repeated, rows, lambda: _spark_sample(again, table)))
+    return rows, findings
+
+
+def _spark_rules(table: Table, scope: Scope) -> dict[str, Column]:
+    from pyspark.sql import functions as F
+
+    rules: dict[str, Column] = {
+        f"{column} is only {value}": ~F.col(column).eqNullSafe(F.lit(value))
+        for column, value in scope.keys(table).items()
+    }
+    rules |= {f"{column} is never null": F.col(column).isNull() for column in _required(table, scope)}
+
+    def not_finite(value: Column) -> Column:
+        return F.isnan(value) | (F.abs(value) == F.lit(float("inf")))
+
+    for column, kind in table.types.items():
+        if kind == "double":
+            rules[f"{column} is finite"] = not_finite(F.col(column))
+        elif kind == "list<double>":
+            rules[f"{column} is finite"] = F.exists(column, not_finite)
+        elif kind.startswith("map<") and kind.endswith(",double>"):
+            rules[f"{column} is finite"] = F.exists(F.map_values(column), not_finite)
+    return rules
+
+
+def _spark_sample(broken: DataFrame, table: Table) -> tuple[str, ...]:
+    return tuple(_key(row.asDict()) for row in broken.select(*table.grain).limit(SAMPLE_ROWS).collect())
+
+
+# --- Arrow ---------------------------------------------------------------------------------------------------------
+
+
+def conform_arrow(frame: pa.Table, table: Table) -> pa.Table:
+    """The table in the declared columns, order and types; every gap in the schema is reported at once."""
+    found = {f.name: str(f.type) for f in frame.schema}
+    expected = {column: str(arrow_type(kind)) for column, kind in table.types.items()}
+    same = {
+        c
+        for c in found.keys() & expected.keys()
+        if found[c] != expected[c] and _castable(frame.schema.field(c).type, arrow_type(table.types[c]))
+    }
+    _refuse_schema(table, {c: expected[c] if c in same else t for c, t in found.items()}, expected, set())
+    schema = pa.schema([pa.field(c, arrow_type(kind)) for c, kind in table.types.items()])
+    return frame.select(list(expected)).cast(schema)
+
+
+def _castable(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Whether the cast loses nothing: other spellings of the same type, and wider numbers."""
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_large_string(found) or pa.types.is_dictionary(found):
+        return bool(expected == pa.string())
+    if pa.types.is_integer(found):
+        return bool(pa.types.is_integer(expected) and found.bit_width <= expected.bit_width)
+    if pa.types.is_floating(found):
+        return bool(pa.types.is_floating(expected) and found.bit_width <= expected.bit_width)
+    if pa.types.is_large_list(found) or pa.types.is_list(found):
+        is_list = pa.types.is_list(expected)
+        return is_list and (found.value_type == expected.value_type or _castable(found.value_type, expected.value_type))
+    return bool(pa.types.is_timestamp(found) and pa.types.is_timestamp(expected) and found.tz == expected.tz)
+
+
+def audit_arrow(frame: pa.Table, table: Table, scope: Scope) -> tuple[int, list[Finding]]:
+    """Rows and findings of an Arrow table."""
+    rows = frame.num_rows
+    findings = []
+    for name, broken in _arrow_rules(frame, table, scope).items():
+        count = pc.sum(broken).as_py() or 0
+        findings.append(_finding(name, count, rows, lambda b=broken: _arrow_sample(frame.filter(b), table)))
+    per_key = frame.group_by(list(table.grain)).aggregate([([], "count_all")])
+    again = per_key.filter(pc.greater(per_key["count_all"], 1))
+    repeated = (pc.sum(again["count_all"]).as_py() or 0) - again.num_rows
+    findings.append(_finding(_grain_rule(table), repeated, rows, lambda: _arrow_sample(again, table)))
+    return rows, findings
+
+
+def _arrow_rules(frame: pa.Table, table: Table, scope: Scope) -> dict[str, Any]:
+    rules = {
+        f"{column} is only {value}": pc.fill_null(pc.not_equal(frame[column], pa.scalar(value)), True)
+        for column, value in scope.keys(table).items()
+    }
+    rules |= {f"{column} is never null": pc.is_null(frame[column]) for column in _required(table, scope)}
+    rules |= {
+        f"{column} is finite": pc.fill_null(pc.invert(pc.is_finite(frame[column])), False)
+        for column, kind in table.types.items()
+        if kind == "double"
+    }
+    return rules
+
+
+def _arrow_sample(broken: pa.Table, table: Table) -> tuple[str, ...]:
+    return tuple(_key(row) for row in broken.select(list(table.grain)).slice(0, SAMPLE_ROWS).to_pylist())
+
+
+# --- both ----------------------------------------------------------------------------------------------------------
+
+
+def _finding(name: str, broken: int, rows: int, sample: Callable[[], tuple[str, ...]]) -> Finding:
+    percent = 100.0 * broken / rows if rows else 0.0
+    return Finding(name, broken == 0, "critical", int(broken), percent, sample() if broken else ())
+
+
+def _grain_rule(table: Table) -> str:
+    return f"one row per {' × '.join(table.grain)}"
+
+
+def _required(table: Table, scope: Scope) -> list[str]:
+    return [column for column in table.required if column not in scope.keys(table)]
+
+
+def _key(row: dict[str, Any]) -> str:
+    return ", ".join(f"{column}={value}" for column, value in row.items() if column != "experiment_id")
+
+
+def _refuse_schema(table: Table, found: dict[str, str], expected: dict[str, str], wider: set[tuple[str, str]]) -> None:
+    gaps = [f"column '{c}' is missing ({expected[c]})" for c in expected if c not in found]
+    gaps += [
+        f"column '{c}' is {found[c]}, expected {expected[c]}"
+        for c in expected
+        if c in found and found[c] != expected[c] and (found[c], expected[c]) not in wider
+    ]
+    gaps += [f"column '{c}' is not declared" for c in found if c not in expected]
+    if gaps:
+        finding = Finding("schema as declared", False, detail="; ".join(gaps))
+        raise AuditRefused(f"{table.name}: {'; '.join(gaps)}. Nothing was published", [finding])

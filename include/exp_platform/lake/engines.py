@@ -1,0 +1,128 @@
+"""One fenced commit, by Spark or by PyIceberg: it lands whole, or not at all when somebody else was there first."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import And, BooleanExpression, EqualTo
+from pyiceberg.table import Table as IcebergTable
+
+from exp_platform.errors import FencedConflict
+from exp_platform.lake.audit import Scope
+from exp_platform.lake.catalog import CATALOG, commit_again
+from exp_platform.lake.tables import Table
+from exp_platform.lake.types import arrow_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_DAY_MS = 24 * 3600 * 1000
+_LOST_RACE = ("exceptions.ValidationException", "exceptions.CommitFailedException")
+
+
+@contextmanager
+def fenced(table: Table, scope: Scope) -> Iterator[None]:
+    """Turn every engine's way of saying `you are stale` into FencedConflict."""
+    try:
+        yield
+    except (ValidationException, CommitFailedException) as error:
+        raise _conflict(table, scope, str(error)) from error
+    except Exception as error:
+        text = str(error)
+        if any(name in text for name in _LOST_RACE):
+            cause = next(line for line in text.splitlines() if any(name in line for name in _LOST_RACE))
+            raise _conflict(table, scope, cause.split("Exception: ")[-1]) from error
+        raise
+
+
+def _conflict(table: Table, scope: Scope, cause: str) -> FencedConflict:
+    return FencedConflict(
+        f"{table.name}: rows of {scope.experiment_id} were changed by another writer since this stage started "
+        f"({cause.split(': [')[0].strip()}). Nothing was published; start the stage once more"
+    )
+
+
+def row_filter(table: Table, scope: Scope) -> BooleanExpression:
+    """The rows that a publication replaces, for PyIceberg."""
+    terms = [EqualTo(column, value) for column, value in scope.keys(table).items()]
+    return terms[0] if len(terms) == 1 else And(*terms)
+
+
+def ensure_branch(handle: IcebergTable, snapshot_id: int, branch: str, days: int) -> None:
+    """A branch that starts at a snapshot and that maintenance drops after some days."""
+    if branch not in handle.metadata.refs:
+        commit_again(
+            handle,
+            lambda h: h.manage_snapshots().create_branch(snapshot_id, branch, max_ref_age_ms=days * _DAY_MS).commit(),
+        )
+
+
+def overwrite_arrow(
+    handle: IcebergTable, frame: pa.Table, table: Table, scope: Scope, branch: str, summary: dict[str, str]
+) -> None:
+    """Replace the scope's rows; the handle, loaded at the stage's start, is the fence."""
+    with fenced(table, scope), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Delete operation did not match")
+        handle.overwrite(
+            frame.cast(arrow_schema(table)),  # required columns are declared as such
+            overwrite_filter=row_filter(table, scope),
+            snapshot_properties=summary,
+            branch=branch,
+        )
+
+
+def overwrite_spark(
+    frame: DataFrame, table: Table, scope: Scope, fence: int, branch: str, summary: dict[str, str]
+) -> None:
+    """Replace the scope's rows, if nobody has touched them since the fence snapshot."""
+    from pyspark.sql import functions as F
+
+    condition = F.lit(True)
+    for column, value in scope.keys(table).items():
+        condition = condition & (F.col(column) == F.lit(value))
+    writer = frame.writeTo(_spark_name(table, branch))
+    writer.option("isolation-level", "serializable").option("validate-from-snapshot-id", str(fence))
+    for key, value in summary.items():
+        writer.option(f"snapshot-property.{key}", value)
+    with fenced(table, scope):
+        writer.overwrite(condition)
+
+
+def append_spark(
+    handle: IcebergTable, frame: DataFrame, table: Table, scope: Scope, fence: int, summary: dict[str, str]
+) -> None:
+    """Add rows to the scope, if nobody has touched it since the fence snapshot.
+
+    Iceberg's own append never conflicts, so two stale writers would both add the same events. The files are therefore
+    written to a branch that nobody reads, and one validated commit then moves them to main.
+    """
+    staging = f"staging_{summary['publish_id']}"
+    ensure_branch(handle, fence, staging, days=1)
+    try:
+        frame.writeTo(_spark_name(table, staging)).append()
+        jvm = frame.sparkSession._jvm
+        java_table = jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(
+            frame.sparkSession._jsparkSession, f"{CATALOG}.{table.name}"
+        )
+        same_experiment = jvm.org.apache.iceberg.expressions.Expressions.equal("experiment_id", scope.experiment_id)
+        commit = java_table.newOverwrite().validateFromSnapshot(fence).conflictDetectionFilter(same_experiment)
+        commit = commit.validateNoConflictingData().validateNoConflictingDeletes()
+        files = java_table.snapshot(staging).addedDataFiles(java_table.io()).iterator()
+        while files.hasNext():
+            commit.addFile(files.next())
+        for key, value in summary.items():
+            commit.set(key, value)
+        with fenced(table, scope):
+            commit.commit()
+    finally:
+        handle.refresh()
+        commit_again(handle, lambda h: h.manage_snapshots().remove_branch(staging).commit())
+
+
+def _spark_name(table: Table, branch: str) -> str:
+    return f"{CATALOG}.{table.name}" if branch == "main" else f"{CATALOG}.{table.name}.branch_{branch}"

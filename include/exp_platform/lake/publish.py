@@ -1,0 +1,229 @@
+"""Write, audit, publish: a result becomes visible only after its audit, atomically, for its experiment alone."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import Snapshot
+
+from exp_platform.errors import FencedConflict
+from exp_platform.lake.audit import (
+    Audit,
+    Finding,
+    Frame,
+    Scope,
+    audit_arrow,
+    audit_spark,
+    conform_arrow,
+    conform_spark,
+    refuse,
+)
+from exp_platform.lake.engines import append_spark, ensure_branch, overwrite_arrow, overwrite_spark
+from exp_platform.lake.tables import Table
+from exp_platform.lake.types import to_arrow
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+MAIN = "main"
+BACKFILL_BRANCH_DAYS = 7
+Mode = Literal["overwrite", "append"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who publishes, and from what: written into the snapshot's summary with the data."""
+
+    run_id: str
+    stage: str
+    dt: date
+    config_hash: str
+    code_version: str
+    inputs: Mapping[str, int | str] = field(
+        default_factory=dict
+    )  # table -> snapshot id, or anything else that was read
+
+    def summary(self) -> dict[str, str]:
+        """Properties of the snapshot that identify the publication."""
+        return {
+            "run_id": self.run_id,
+            "stage": self.stage,
+            "dt": self.dt.isoformat(),
+            "config_hash": self.config_hash,
+            "code_version": self.code_version,
+            "inputs": json.dumps(dict(sorted(self.inputs.items()))),
+        }
+
+
+@dataclass(frozen=True)
+class Published:
+    """One publication: the snapshot to pin, its rows, and whether it had been there already."""
+
+    snapshot_id: int
+    rows: int
+    repeated: bool = False
+    findings: tuple[Finding, ...] = field(default=(), repr=False)
+
+
+def publish(
+    table: Table,
+    frame: DataFrame | pa.Table | list[dict[str, Any]],
+    scope: Scope,
+    origin: Origin,
+    handle: IcebergTable,
+    *,
+    audit: Audit | None = None,
+    branch: str = MAIN,
+    mode: Mode = "overwrite",
+) -> Published:
+    """Audit a result, then replace (or extend) the scope's rows in one commit.
+
+    `handle` was loaded at the stage's start and is the fence: a commit by somebody else to the same scope since then
+    ends in FencedConflict. A refused audit raises AuditRefused and leaves nothing visible.
+    """
+    before = find_published(handle, table, scope, origin, branch)
+    if before is not None:
+        return before
+    if table.engine == "spark" and not isinstance(frame, (pa.Table, list)):
+        return _publish_spark(table, frame, scope, origin, handle, audit, branch, mode)
+    if table.engine != "pyiceberg":
+        raise TypeError(f"{table.name} is written by {table.engine}: publish a DataFrame, not {type(frame).__name__}")
+    if mode == "append":
+        raise TypeError(f"{table.name}: only tables that Spark writes can be appended to")
+    return _publish_arrow(table, frame, scope, origin, handle, audit, branch)
+
+
+def fence_of(handle: IcebergTable, branch: str) -> int:
+    """The snapshot that a writer holds on to; a branch that does not exist yet begins at main."""
+    snapshot = handle.snapshot_by_name(branch) or handle.current_snapshot()
+    assert snapshot is not None  # ensure_tables gives every table a first, empty snapshot
+    return snapshot.snapshot_id
+
+
+def find_published(
+    handle: IcebergTable, table: Table, scope: Scope, origin: Origin, branch: str = MAIN
+) -> Published | None:
+    """The publication by the same run, stage, config, code and inputs, when nobody has replaced it since."""
+    last = last_publication(handle, table, scope, branch)
+    if last is None or last.summary is None:
+        return None
+    properties = last.summary.additional_properties
+    if any(properties.get(key) != value for key, value in origin.summary().items()):
+        return None
+    return Published(last.snapshot_id, int(properties.get("rows", 0)), repeated=True)
+
+
+def last_publication(handle: IcebergTable, table: Table, scope: Scope, branch: str = MAIN) -> Snapshot | None:
+    """The latest snapshot of a branch that changed the scope's rows."""
+    for snapshot in _history(handle, branch):
+        properties = snapshot.summary.additional_properties if snapshot.summary else {}
+        if properties.get("experiment_id") != scope.experiment_id:
+            continue
+        if table.has_dt and properties.get("dt") != scope.dt.isoformat():
+            continue
+        return snapshot
+    return None
+
+
+def _history(handle: IcebergTable, branch: str) -> Iterator[Snapshot]:
+    snapshot = handle.snapshot_by_name(branch) or handle.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parent_snapshot_id
+        snapshot = handle.snapshot_by_id(parent) if parent is not None else None
+
+
+def _publish_spark(
+    table: Table,
+    frame: DataFrame,
+    scope: Scope,
+    origin: Origin,
+    handle: IcebergTable,
+    audit: Audit | None,
+    branch: str,
+    mode: Mode,
+) -> Published:
+    """Computed once: the persisted result is audited, then written."""
+    fence = fence_of(handle, branch)
+    conformed = conform_spark(frame, table)
+    own = not conformed.is_cached
+    staged = conformed.persist() if own else conformed
+    try:
+        rows, findings = audit_spark(staged, table, scope)
+        findings += _injected(audit, staged, table, findings)
+        refuse(table, findings)
+        summary = _summary(scope, origin, rows, mode)
+        if branch != MAIN:
+            ensure_branch(handle, fence, branch, BACKFILL_BRANCH_DAYS)
+        if mode == "append":
+            append_spark(handle, staged, table, scope, fence, summary)
+        else:
+            overwrite_spark(staged, table, scope, fence, branch, summary)
+    finally:
+        if own:
+            staged.unpersist()
+    handle.refresh()
+    return _landed(handle, table, summary["publish_id"], rows, findings)
+
+
+def _publish_arrow(
+    table: Table,
+    frame: DataFrame | pa.Table | list[dict[str, Any]],
+    scope: Scope,
+    origin: Origin,
+    handle: IcebergTable,
+    audit: Audit | None,
+    branch: str,
+) -> Published:
+    fence = fence_of(handle, branch)
+    conformed = conform_arrow(_as_arrow(table, frame), table)
+    rows, findings = audit_arrow(conformed, table, scope)
+    findings += _injected(audit, conformed, table, findings)
+    refuse(table, findings)
+    summary = _summary(scope, origin, rows, "overwrite")
+    if branch != MAIN:
+        ensure_branch(handle, fence, branch, BACKFILL_BRANCH_DAYS)
+    overwrite_arrow(handle, conformed, table, scope, branch, summary)
+    return _landed(handle, table, summary["publish_id"], rows, findings)
+
+
+def _as_arrow(table: Table, frame: Any) -> pa.Table:
+    if isinstance(frame, list):
+        return to_arrow(table, frame)
+    return frame if isinstance(frame, pa.Table) else frame.toArrow()
+
+
+def _injected(audit: Audit | None, frame: Frame, table: Table, findings: list[Finding]) -> list[Finding]:
+    """The suite runs only on rows that are sound in themselves: its messages would else repeat the same fault."""
+    if audit is None or any(f.blocks for f in findings):
+        return []
+    return list(audit(frame, table))
+
+
+def _summary(scope: Scope, origin: Origin, rows: int, mode: Mode) -> dict[str, str]:
+    return origin.summary() | {
+        "experiment_id": scope.experiment_id,
+        "rows": str(rows),
+        "mode": mode,
+        "publish_id": uuid.uuid4().hex,
+    }
+
+
+def _landed(handle: IcebergTable, table: Table, publish_id: str, rows: int, findings: list[Finding]) -> Published:
+    """The last snapshot of this publication: PyIceberg writes two, one that removes and one that adds."""
+    ours = [
+        s
+        for s in handle.metadata.snapshots
+        if s.summary and s.summary.additional_properties.get("publish_id") == publish_id
+    ]
+    if not ours:
+        raise FencedConflict(f"{table.name}: the commit is not in the table's history; start the stage once more")
+    last = max(ours, key=lambda s: s.sequence_number or 0)
+    return Published(last.snapshot_id, rows, findings=tuple(findings))
