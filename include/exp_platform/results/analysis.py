@@ -1,0 +1,132 @@
+"""J6: the rows of exp.analysis_results, did_pretrend_delta and did_pretrend_tests from the statistics tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exp_platform.results.cube import ALL, Axes, Cube, cubes, read_axes
+from exp_platform.results.effects import effect_frames
+from exp_platform.results.frame import Frame, concat, rank, take
+from exp_platform.results.panel import pretrend_frames
+from exp_platform.results.plan import Plan, in_force, names
+from exp_platform.stats.multiplicity import holm
+from exp_platform.stats.sufficient import Array
+from exp_platform.status import Method, PretrendVerdict, ResultStatus
+
+METHODS = (Method.AB.value, Method.CUPED.value, Method.DID.value)
+NOT_TESTED = "pretrends_not_tested"
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The answer columns of the three tables of J6."""
+
+    results: Frame
+    deltas: Frame
+    tests: Frame
+
+
+def analyze(statistics: pa.Table, panel: pa.Table, plan: Plan) -> Analysis:
+    """All effects of one experiment as of one dt; costs grow with metrics, arms, segments and dates, not with users."""
+    axes = read_axes(statistics, plan.arms)
+    groups = cubes(statistics, plan.metrics, axes)
+    deltas, tests = pretrend_frames(panel, axes, included_units(groups), plan)
+    frames = [frame for cube in groups for frame in effect_frames(statistics, cube, plan)]
+    results = _sorted(_only_dimensions(concat(frames), plan), axes, plan)
+    results = with_pretrends(results, tests, plan)
+    results["is_deciding"] = is_deciding(results, plan)
+    results["p_value_adjusted"] = adjusted_p(results, plan)
+    return Analysis(results, deltas, tests)
+
+
+def included_units(groups: Sequence[Cube]) -> dict[str, Array]:
+    """For each metric the included units by arm × cohort date, whether they have a value or not."""
+    return {
+        metric.name: (cube.stats.n + cube.stats.n_null)[:, :, j, 0]
+        for cube in groups
+        for j, metric in enumerate(cube.metrics)
+    }
+
+
+def is_deciding(results: Frame, plan: Plan) -> NDArray[np.bool_]:
+    """One row per metric × arm, fixed in advance: the whole cohort, by the registry's method."""
+    return (results["segment"] == ALL) & (results["method"] == plan.experiment.method_in_force)
+
+
+def with_pretrends(results: Frame, tests: Frame, plan: Plan) -> Frame:
+    """Difference in differences without parallel pre-trends is no answer: its numbers stay, its status says so.
+
+    A rollout whose pre-trends could not be tested keeps its status, with the reason `pretrends_not_tested`.
+    """
+    verdicts: dict[tuple[str, str], set[str]] = {}
+    for metric, variant, verdict in zip(tests["metric_name"], tests["variant_id"], tests["verdict"], strict=True):
+        verdicts.setdefault((metric, variant), set()).add(verdict)
+    status, reason = results["status"].copy(), results["reason"].copy()
+    of_did = (results["method"] == Method.DID.value) & (results["status"] == ResultStatus.OK.value)
+    for i in np.flatnonzero(of_did):
+        found = verdicts.get((results["metric_name"][i], results["variant_id"][i]), set())
+        if PretrendVerdict.FAILED.value in found:
+            status[i] = ResultStatus.FAILED_PRETRENDS.value
+        elif plan.is_rollout and found != {PretrendVerdict.PASSED.value}:
+            reason[i] = ", ".join(filter(None, (reason[i], NOT_TESTED)))
+    return results | {"status": status, "reason": reason}
+
+
+def adjusted_p(results: Frame, plan: Plan) -> Array:
+    """Holm within each family, on the p in force and the contract's scale; null outside every family.
+
+    Families: the primary's arms; all secondary metric × arm; the segment values of one metric × arm × method.
+    """
+    p_value = p_in_force(results, plan)
+    adjusted = np.full(len(p_value), np.nan)
+    deciding = results["is_deciding"]
+    primary = results["metric_name"] == plan.experiment.primary_metric
+    secondary = np.isin(rank(results["metric_name"], names(plan.metrics)), _secondary_positions(plan))
+    for family in (deciding & primary, deciding & secondary):
+        adjusted[family] = holm(p_value[family])
+    segments = np.flatnonzero(results["segment"] != ALL)
+    if len(segments):
+        keys = np.stack(
+            [rank(results[c], sorted(set(results[c]))) for c in ("metric_name", "variant_id", "method")], axis=1
+        )[segments]
+        _, family = np.unique(keys, axis=0, return_inverse=True)
+        for label in range(family.max() + 1):
+            rows = segments[family == label]
+            adjusted[rows] = holm(p_value[rows])
+    return adjusted
+
+
+def p_in_force(results: Frame, plan: Plan) -> Array:
+    """The p that decides in each row: anytime-valid before the planned end, on the contract's scale; null unless ok."""
+    relative = np.array([metric.decision_scale == "relative" for metric in plan.metrics])
+    on_relative = relative[rank(results["metric_name"], names(plan.metrics))]
+    columns = [in_force(plan.interval_in_force, scale)["p"] for scale in ("relative", "absolute")]
+    p_value = np.where(on_relative, results[columns[0]], results[columns[1]])
+    return np.where(results["status"] == ResultStatus.OK.value, p_value, np.nan)
+
+
+def _secondary_positions(plan: Plan) -> list[int]:
+    return [i for i, metric in enumerate(plan.metrics) if plan.is_secondary(metric.name)]
+
+
+def _only_dimensions(results: Frame, plan: Plan) -> Frame:
+    """Without the segments of the cluster attribute, unless the registry also lists it as a dimension."""
+    cluster = plan.experiment.cluster
+    if cluster is None or cluster in plan.experiment.dimensions:
+        return results
+    return take(results, np.array([not s.startswith(f"{cluster}=") for s in results["segment"]]))
+
+
+def _sorted(results: Frame, axes: Axes, plan: Plan) -> Frame:
+    keys = (
+        rank(results["segment"], axes.segments),
+        rank(results["method"], METHODS),
+        rank(results["variant_id"], axes.arms),
+        rank(results["metric_name"], names(plan.metrics)),
+    )
+    return take(results, np.lexsort(keys))

@@ -1,0 +1,100 @@
+"""Pre-trends: gold.fct_experiment_panel_statistics as arrays, and its rows of deltas and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exp_platform.causal.pretrends import TESTS, Panel, pretrend_deltas, pretrend_tests
+from exp_platform.config.models import Metric
+from exp_platform.results.cube import Axes, positions
+from exp_platform.results.frame import Frame, concat, labels
+from exp_platform.results.plan import Plan
+from exp_platform.stats.sufficient import Array
+
+
+def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: Plan) -> tuple[Frame, Frame]:
+    """Deltas per relative day and the two tests, for each metric × treatment arm that has a panel.
+
+    `units` holds for each metric its included units by arm × cohort date: a unit without an event before assignment
+    is a row of zeros in the panel, not an absence.
+    """
+    deltas, tests = [_empty_deltas()], [_empty_tests()]
+    for days, metrics in _by_length(table, plan).items():
+        names = [metric.name for metric in metrics]
+        panel = _panel(table, names, axes, days, np.stack([units[name] for name in names], axis=-1))
+        if not plan.is_rollout:
+            panel = Panel(panel.relative_days, *(v.sum(axis=1) for v in (panel.n, panel.sums, panel.products)))
+        deltas.append(_delta_frame(panel, names, axes, plan))
+        tests.append(_test_frame(panel, names, axes, plan))
+    return concat(deltas), concat(tests)
+
+
+def _by_length(table: pa.Table, plan: Plan) -> dict[int, list[Metric]]:
+    there = set(pc.unique(table["metric_name"]).to_pylist())
+    groups: dict[int, list[Metric]] = {}
+    for metric in plan.metrics:
+        days = plan.experiment.pre_period_days if metric.pre_period_days is None else metric.pre_period_days
+        if metric.name in there and days > 0:
+            groups.setdefault(days, []).append(metric)
+    return groups
+
+
+def _panel(table: pa.Table, names: Sequence[str], axes: Axes, days: int, units: Array) -> Panel:
+    """Lead (arm, cohort date, metric)."""
+    relative_days = np.arange(-days, 0)
+    index = [
+        positions(table["variant_id"], axes.arms),
+        positions(table["cohort_date"], axes.dates),
+        positions(table["metric_name"], names),
+        positions(table["day_i"], relative_days.tolist()),
+        positions(table["day_j"], relative_days.tolist()),
+    ]
+    keep = np.all([i >= 0 for i in index], axis=0)
+    arm, day, metric, i, j = (column[keep] for column in index)
+    rows = table.filter(pa.array(keep))
+    lead = (len(axes.arms), len(axes.dates), len(names))
+    sums, products = np.zeros((*lead, days)), np.zeros((*lead, days, days))
+    sums[arm, day, metric, i] = rows["sum_i"].to_numpy()
+    sums[arm, day, metric, j] = rows["sum_j"].to_numpy()
+    products[arm, day, metric, i, j] = rows["sum_ij"].to_numpy()
+    products[arm, day, metric, j, i] = rows["sum_ij"].to_numpy()
+    return Panel(relative_days, units, sums, products)
+
+
+def _delta_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> Frame:
+    result = pretrend_deltas(panel, by_cohort_date=plan.is_rollout, alpha=plan.experiment.alpha)
+    variant, metric, day = labels(axes.arms[1:], names, panel.relative_days.tolist())
+    columns = {
+        name: getattr(result, name).ravel() for name in ("control_mean", "treatment_mean", "delta", "ci_low", "ci_high")
+    }
+    return {"variant_id": variant, "metric_name": metric, "relative_day": day, **columns}
+
+
+def _test_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> Frame:
+    result = pretrend_tests(panel, by_cohort_date=plan.is_rollout)
+    variant, metric, test = labels(axes.arms[1:], names, TESTS)
+    columns = {
+        name: getattr(result, name).ravel()
+        for name in ("statistic", "df", "df_denominator", "p_value", "p_value_adjusted", "verdict", "reason")
+    }
+    return {"variant_id": variant, "metric_name": metric, "test": test, **columns}
+
+
+def _empty_deltas() -> Frame:
+    text = ("variant_id", "metric_name")
+    numbers = ("control_mean", "treatment_mean", "delta", "ci_low", "ci_high")
+    return {
+        **{name: np.empty(0, dtype=object) for name in text},
+        "relative_day": np.empty(0, dtype=np.int64),
+        **{name: np.empty(0) for name in numbers},
+    }
+
+
+def _empty_tests() -> Frame:
+    text = ("variant_id", "metric_name", "test", "verdict", "reason")
+    numbers = ("statistic", "df", "df_denominator", "p_value", "p_value_adjusted")
+    return {**{name: np.empty(0, dtype=object) for name in text}, **{name: np.empty(0) for name in numbers}}

@@ -1,0 +1,96 @@
+"""What was fixed before the data came: the planned end, the interval in force and the scale that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+from exp_platform.config.models import Experiment, Metric
+
+Interval = Literal["anytime", "fixed"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One experiment as of one dt: everything that says which number decides, none of the numbers."""
+
+    experiment: Experiment
+    metrics: tuple[Metric, ...]
+    dt: date
+    cutoff: datetime  # events before it are seen
+
+    @property
+    def primary(self) -> Metric | None:
+        """The metric that decides, if the registry names one."""
+        return next((m for m in self.metrics if m.name == self.experiment.primary_metric), None)
+
+    @property
+    def planned_end(self) -> datetime:
+        """The instant after which no new data can enter the primary metric (without one: any metric)."""
+        deciding = (self.primary,) if self.primary else self.metrics
+        return max(metric_end(metric, self.experiment) for metric in deciding)
+
+    @property
+    def planned_end_reached(self) -> bool:
+        """Whether this dt sees everything that the planned analysis was to see."""
+        return self.cutoff >= self.planned_end
+
+    @property
+    def interval_in_force(self) -> Interval:
+        """Anytime-valid until the planned end, fixed-horizon from then on."""
+        return "fixed" if self.planned_end_reached else "anytime"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Variant ids that users can be in, control first."""
+        return (self.experiment.control.id, *(v.id for v in self.experiment.treatments))
+
+    @property
+    def is_rollout(self) -> bool:
+        """Whether arms were not drawn at random."""
+        return self.experiment.design == "rollout"
+
+    def metric(self, name: str) -> Metric:
+        """A metric of this experiment by name."""
+        return next(m for m in self.metrics if m.name == name)
+
+    def is_secondary(self, name: str) -> bool:
+        """Listed in `metrics` and not the primary; a metric that is only a guardrail is judged as one."""
+        return name in self.experiment.metrics and name != self.experiment.primary_metric
+
+
+def metric_end(metric: Metric, experiment: Experiment) -> datetime:
+    """When the last unit's window closes, if it came at the last moment of the experiment."""
+    window = metric.window
+    if window.truncate_at_end or window.end_hours == "experiment":
+        return experiment.end_ts
+    return experiment.end_ts + timedelta(hours=float(window.end_hours))
+
+
+def window_hours(metric: Metric, experiment: Experiment) -> float:
+    """Length of the metric's window in hours, at its longest."""
+    if metric.window.end_hours == "experiment":
+        return (experiment.end_ts - experiment.start_ts).total_seconds() / 3600
+    return float(metric.window.end_hours) - metric.window.start_hours
+
+
+def in_force(interval: Interval, scale: Literal["absolute", "relative"]) -> dict[str, str]:
+    """The columns of exp.analysis_results that decide: effect, low, high and p."""
+    if scale == "relative":
+        low, high, p = {
+            "fixed": ("effect_rel_ci_low", "effect_rel_ci_high", "p_value_rel"),
+            "anytime": ("anytime_rel_ci_low", "anytime_rel_ci_high", "anytime_p_value_rel"),
+        }[interval]
+        return {"effect": "effect_rel", "low": low, "high": high, "p": p}
+    low, high, p = {
+        "fixed": ("effect_abs_ci_low", "effect_abs_ci_high", "p_value"),
+        "anytime": ("anytime_ci_low", "anytime_ci_high", "anytime_p_value"),
+    }[interval]
+    return {"effect": "effect_abs", "low": low, "high": high, "p": p}
+
+
+def names(metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """Metric names in the experiment's order."""
+    return tuple(metric.name for metric in metrics)
