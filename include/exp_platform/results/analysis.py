@@ -14,7 +14,7 @@ from exp_platform.results.effects import effect_frames
 from exp_platform.results.frame import Frame, concat, rank, take
 from exp_platform.results.panel import pretrend_frames
 from exp_platform.results.plan import Plan, in_force, names
-from exp_platform.stats.multiplicity import holm
+from exp_platform.stats.multiplicity import holm, holm_rows
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import Method, PretrendVerdict, ResultStatus
 
@@ -89,15 +89,11 @@ def adjusted_p(results: Frame, plan: Plan) -> Array:
     secondary = np.isin(rank(results["metric_name"], names(plan.metrics)), _secondary_positions(plan))
     for family in (deciding & primary, deciding & secondary):
         adjusted[family] = holm(p_value[family])
+    # Rows are sorted and every metric × arm × method has the same segments, so that each family is a row of a matrix.
     segments = np.flatnonzero(results["segment"] != ALL)
     if len(segments):
-        keys = np.stack(
-            [rank(results[c], sorted(set(results[c]))) for c in ("metric_name", "variant_id", "method")], axis=1
-        )[segments]
-        _, family = np.unique(keys, axis=0, return_inverse=True)
-        for label in range(family.max() + 1):
-            rows = segments[family == label]
-            adjusted[rows] = holm(p_value[rows])
+        values = len(set(results["segment"][segments]))
+        adjusted[segments] = holm_rows(p_value[segments].reshape(-1, values)).ravel()
     return adjusted
 
 

@@ -71,7 +71,7 @@ def quantiles(table: pa.Table, cube: Cube, plan: Plan) -> dict[Method, Effect]:
 
 
 def _did(cube: Cube, plan: Plan, plain: Effect, options: dict[str, Any]) -> Effect:
-    """Difference in differences, for a rollout within cohort dates; not where no pre-period of the same length exists."""
+    """Difference in differences, for a rollout within cohort dates; not without a pre-period as long as the window."""
     if cube.stats.did_v.shape[-1] == 0:
         return _not_applicable(plain, np.ones(plain.lead, dtype=bool), NO_PRE_PERIOD)
     shape: dict[str, Any] = {"ratio": cube.kind == "ratio", "binary": cube.kind == "binary"}

@@ -47,11 +47,11 @@ def quantile_effects(table: pa.Table, cube: Cube, *, alpha: float, min_units: in
     )
 
 
-def _histogram(rows: pa.Table, metric: Metric, arm: str, segment: str, units: float) -> Histogram:
+def _histogram(rows: pa.Table, metric: Metric, arm: str, segment: str, units: Any) -> Histogram:
     """One arm's counts in one segment, in groups that each hold whole units."""
     source, key = (bucket_set(rows), "unit_bucket") if segment == ALL else (cohort_set(rows), "cohort_date")
     mine = source.filter(pc.and_(pc.equal(source["variant_id"], arm), pc.equal(source["segment"], segment)))
-    histogram = Histogram.from_maps(units, _maps(mine.sort_by(key)))
+    histogram = Histogram.from_maps(float(units), _maps(mine.sort_by(key)))
     return histogram.merged() if segment != ALL and metric.level == "unit" else histogram
 
 

@@ -29,6 +29,20 @@ def holm_by_family(p_values: Any, family: Any) -> Array:
     return adjusted
 
 
+def holm_rows(p_values: Any) -> Array:
+    """Holm in each family of many: families lie along the first axes, their p-values along the last; NaN stays NaN.
+
+    The same numbers as `holm`, without its cost of 50 ms a family (statsmodels collects garbage at every call).
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, axis=-1)  # NaN comes last
+    asked = (~np.isnan(p)).sum(axis=-1, keepdims=True)
+    stepped = np.sort(p, axis=-1) * np.maximum(asked - np.arange(p.shape[-1]), 1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(stepped, axis=-1), 1.0), axis=-1)
+    return adjusted
+
+
 def holm_pair(p_values: Array) -> Array:
     """Holm over the last axis where it holds two p-values, for arrays of such pairs."""
     p = np.asarray(p_values, dtype=float)
