@@ -22,49 +22,40 @@ def judge_exposures(
     cutoff: datetime,
     exposure_window_hours: int | None,
 ) -> DataFrame:
-    """One row per distinct exposure event, or per assigned user without any: the event beside its user's assignment.
+    """One row per distinct exposure event, with what a comparison with its user's canonical assignment shows.
 
     `exposures` are distinct events (exp.exposures), `assignments` is silver.fact_assignment_canonical; events at or
     after `cutoff` (dt + 1 day) are not seen. Both outputs of J2 are read off this frame: `exposure_events` and
     `validate_users`. A comparison with an assignment that does not exist is false.
     """
-    seen = exposures.where(F.col("exposure_ts") < F.lit(cutoff)).select(
-        *USER, F.col("variant").alias("exposed_variant"), F.col("exposure_ts").alias("exposure_time_utc"), "unit"
-    )
-    assigned = assignments.select(
-        *USER, "variant_id", "assignment_time_utc", F.col("is_valid").alias("valid_assignment")
-    )
-    judged = assigned.join(seen, USER, "full")
+    seen = exposures.where(F.col("exposure_ts") < F.lit(cutoff))
+    assigned = assignments.select(*USER, "variant_id", "assignment_time_utc", "is_valid")
 
-    time, assigned_time = F.col("exposure_time_utc"), F.col("assignment_time_utc")
-    is_exposure = time.isNotNull()
-    has_valid_assignment = F.coalesce(F.col("valid_assignment"), F.lit(False))
-    is_mismatch = F.coalesce(F.col("exposed_variant") != F.col("variant_id"), F.lit(False))
+    time, assigned_time = F.col("exposure_ts"), F.col("assignment_time_utc")
+    has_valid_assignment = F.coalesce(F.col("is_valid"), F.lit(False))
+    is_mismatch = F.coalesce(F.col("variant") != F.col("variant_id"), F.lit(False))
     is_pre_assignment = F.coalesce(time < assigned_time, F.lit(False))
-    is_outside_experiment = F.coalesce((time < F.lit(start_ts)) | (time >= F.lit(end_ts)), F.lit(False))
+    is_outside_experiment = (time < F.lit(start_ts)) | (time >= F.lit(end_ts))
+    is_late = _is_late(exposure_window_hours)
     reason = first_reason(
         {
             "no_valid_assignment": ~has_valid_assignment,
             "variant_mismatch": is_mismatch,
             "pre_assignment": is_pre_assignment,
             "outside_experiment": is_outside_experiment,
-            "outside_exposure_window": _is_late(exposure_window_hours),
+            "outside_exposure_window": is_late,
         }
     )
-    return judged.select(
+    return seen.join(assigned, USER, "left").select(
         *USER,
-        "variant_id",
-        "assignment_time_utc",
-        has_valid_assignment.alias("is_valid_assignment"),
-        "exposed_variant",
-        "exposure_time_utc",
+        F.col("variant").alias("variant_id"),
+        time.alias("exposure_time_utc"),
         "unit",
-        is_exposure.alias("is_exposure"),
-        (is_exposure & reason.isNull()).alias("is_valid"),
-        F.when(is_exposure, reason).alias("invalid_reason"),
+        reason.isNull().alias("is_valid"),
+        reason.alias("invalid_reason"),
         is_pre_assignment.alias("is_pre_assignment"),
         is_mismatch.alias("is_mismatch"),
-        (is_outside_experiment | _is_late(exposure_window_hours)).alias("is_outside_window"),
+        (is_outside_experiment | is_late).alias("is_outside_window"),
     )
 
 
@@ -73,58 +64,56 @@ def exposure_events(judged: DataFrame) -> DataFrame:
 
     `variant_id` is the variant that the event shows, which need not be the assigned one.
     """
-    return judged.where("is_exposure").select(
-        *USER,
-        F.col("exposed_variant").alias("variant_id"),
-        "exposure_time_utc",
-        "unit",
-        "is_valid",
-        "invalid_reason",
-    )
+    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "is_valid", "invalid_reason")
 
 
-def validate_users(judged: DataFrame) -> DataFrame:
+def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:
     """silver.int_experiment_exposure_validation: one row per experiment × user with any assignment or exposure.
 
     Flags look at all of the user's exposures, whether they count or not. `variant_id` and `assignment_time_utc` are the
     canonical assignment's, valid or not, and null where there is none; the first exposure is the earliest event, at
     equal times the one with the smallest variant.
     """
-    first = F.min(F.when(F.col("is_exposure"), F.struct("exposure_time_utc", "exposed_variant")))
-    users = judged.groupBy(*USER).agg(
-        F.first("variant_id").alias("variant_id"),  # the same in every row of the user
-        F.first("assignment_time_utc").alias("assignment_time_utc"),
-        F.first("is_valid_assignment").alias("is_valid_assignment"),
-        F.count_if("is_exposure").alias("n_exposures"),
+    exposed = judged.groupBy(*USER).agg(
+        F.count(F.lit(1)).alias("n_exposures"),
         F.count_if("is_valid").alias("n_valid_exposures"),
-        first.alias("first_exposure"),
+        F.min(F.struct("exposure_time_utc", "variant_id")).alias("first_exposure"),
         F.min(F.when(F.col("is_valid"), F.col("exposure_time_utc"))).alias("first_valid_exposure_utc"),
         F.bool_or("is_pre_assignment").alias("pre_assignment_exposure"),
         F.bool_or("is_mismatch").alias("variant_mismatch"),
-        F.coalesce(F.min("exposed_variant") != F.max("exposed_variant"), F.lit(False)).alias(
-            "multi_variation_exposure"
-        ),
+        (F.min("variant_id") != F.max("variant_id")).alias("multi_variation_exposure"),
         F.bool_or("is_outside_window").alias("exposure_outside_window"),
     )
-    is_unassigned = (F.col("n_exposures") > 0) & ~F.col("is_valid_assignment")
-    is_valid_exposed = (F.col("n_valid_exposures") > 0) & ~F.col("multi_variation_exposure")
+    assigned = assignments.select(*USER, "variant_id", "assignment_time_utc", "is_valid")
+    # The events are grouped before this join: a full join forgets how its rows are laid out, so that grouping
+    # after it would shuffle every event again.
+    users = exposed.join(assigned, USER, "full")
+    is_valid_assignment = F.coalesce(F.col("is_valid"), F.lit(False))
+    n_exposures = F.coalesce(F.col("n_exposures"), F.lit(0))
+    n_valid_exposures = F.coalesce(F.col("n_valid_exposures"), F.lit(0))
+    is_multi = _or_false("multi_variation_exposure")
     return users.select(
         *USER,
         "variant_id",
         "assignment_time_utc",
-        "n_exposures",
-        "n_valid_exposures",
+        n_exposures.alias("n_exposures"),
+        n_valid_exposures.alias("n_valid_exposures"),
         F.col("first_exposure.exposure_time_utc").alias("first_exposure_utc"),
-        F.col("first_exposure.exposed_variant").alias("first_exposure_variant_id"),
+        F.col("first_exposure.variant_id").alias("first_exposure_variant_id"),
         "first_valid_exposure_utc",
-        "is_valid_assignment",
-        "pre_assignment_exposure",
-        "variant_mismatch",
-        "multi_variation_exposure",
-        "exposure_outside_window",
-        is_unassigned.alias("unassigned_exposure"),
-        is_valid_exposed.alias("is_valid_exposed"),
+        is_valid_assignment.alias("is_valid_assignment"),
+        _or_false("pre_assignment_exposure").alias("pre_assignment_exposure"),
+        _or_false("variant_mismatch").alias("variant_mismatch"),
+        is_multi.alias("multi_variation_exposure"),
+        _or_false("exposure_outside_window").alias("exposure_outside_window"),
+        ((n_exposures > 0) & ~is_valid_assignment).alias("unassigned_exposure"),
+        ((n_valid_exposures > 0) & ~is_multi).alias("is_valid_exposed"),
     )
+
+
+def _or_false(flag: str) -> Column:
+    """A flag of the exposures; a user without any has none."""
+    return F.coalesce(F.col(flag), F.lit(False))
 
 
 def _is_late(exposure_window_hours: int | None) -> Column:
