@@ -109,8 +109,8 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
     at, inside = _position(q * total, count)
     se_share, df = _share_error(histogram, q, bins[at], inside)
     half = float(t_quantile(1 - alpha / 2, np.asarray(df))) * se_share if df > 0 else np.nan
-    if half == 0:
-        variance = 0.0
+    if half == 0 or len(bins) == 1:
+        variance = 0.0  # one value only, as far as the histogram can tell
     elif q - half > 0 and q + half < 1:
         low, high = (_value(bins, *_position(share * total, count)) for share in (q - half, q + half))
         variance = ((high - low) / half * se_share / 2) ** 2

@@ -1,0 +1,139 @@
+"""Pre-trend deltas, slope test and joint test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multivariate import test_mvmean_2indep as hotelling
+
+from exp_platform.causal.pretrends import Panel, pretrend_deltas, pretrend_tests
+
+RNG = np.random.default_rng(10)
+DAYS = np.arange(-7, 0)
+
+
+def units(n: int = 400, days: int = 7) -> np.ndarray:
+    """Daily values of units whose days are correlated."""
+    return RNG.normal(0, 1, (n, 1)) + RNG.normal(3, 1, (n, days))
+
+
+def panel(*arms: np.ndarray) -> Panel:
+    """From unit × day arrays, one for each arm."""
+    days = arms[0].shape[1]
+    return Panel(
+        relative_days=np.arange(-days, 0),
+        n=np.array([float(len(a)) for a in arms]),
+        sums=np.stack([a.sum(axis=0) for a in arms]),
+        products=np.stack([a.T @ a for a in arms]),
+    )
+
+
+def test_deltas_and_their_intervals_are_welch_on_each_day() -> None:
+    control, treatment = units(300), units(450)
+    found = pretrend_deltas(panel(control, treatment))
+    theirs = stats.ttest_ind(treatment, control, equal_var=False).confidence_interval(0.95)
+    assert found.delta[0] == pytest.approx(treatment.mean(axis=0) - control.mean(axis=0))
+    assert found.ci_low[0] == pytest.approx(theirs.low)
+    assert found.ci_high[0] == pytest.approx(theirs.high)
+
+
+def test_the_slope_test_is_welch_on_the_slopes_of_units() -> None:
+    control, treatment = units(300), units(450)
+    slopes = [np.polyfit(DAYS, arm.T, 1)[0] for arm in (control, treatment)]
+    theirs = stats.ttest_ind(slopes[1], slopes[0], equal_var=False)
+    found = pretrend_tests(panel(control, treatment))
+    assert found.slope[0] == pytest.approx(slopes[1].mean() - slopes[0].mean())
+    assert [found.statistic[0, 0], found.df[0, 0], found.p_value[0, 0]] == pytest.approx(
+        [theirs.statistic, theirs.df, theirs.pvalue]
+    )
+
+
+def test_the_joint_test_is_hotellings_on_the_changes_from_day_to_day() -> None:
+    """With equal arms pooled and unpooled covariance are one, so statsmodels' T² is ours; F differs by its df."""
+    control, treatment = units(400), units(400)
+    theirs = hotelling(np.diff(treatment), np.diff(control))
+    found = pretrend_tests(panel(control, treatment))
+    df, denominator = found.df[0, 1], found.df_denominator[0, 1]
+    nu = denominator + df - 1
+    assert found.statistic[0, 1] * nu * df / denominator == pytest.approx(theirs.t2)
+    assert found.p_value[0, 1] == pytest.approx(theirs.pvalue, abs=1e-3)
+    assert denominator == pytest.approx(theirs.df[1], rel=0.02)
+
+
+def test_a_constant_gap_passes_both_tests() -> None:
+    found = pretrend_tests(panel(units(), units() + 5))
+    assert found.verdict[0].tolist() == ["passed", "passed"]
+
+
+def test_a_drift_fails_both_tests() -> None:
+    found = pretrend_tests(panel(units(), units() + 0.15 * DAYS))
+    assert found.verdict[0].tolist() == ["failed", "failed"]
+
+
+def test_a_bump_on_one_day_in_the_middle_fails_the_joint_test_alone() -> None:
+    control = units()
+    treatment = control + RNG.normal(0, 0.3, control.shape)
+    treatment[:, 3] += 1.0
+    found = pretrend_tests(panel(control, treatment))
+    assert found.verdict[0].tolist() == ["passed", "failed"]
+
+
+def test_p_values_are_adjusted_over_the_two_tests() -> None:
+    found = pretrend_tests(panel(units(), units()))
+    small, large = np.sort(found.p_value[0])
+    assert np.sort(found.p_value_adjusted[0]) == pytest.approx(
+        sorted([min(1, 2 * small), max(min(1, 2 * small), large)])
+    )
+
+
+def test_several_treatments_are_tested_against_the_same_control() -> None:
+    found = pretrend_tests(panel(units(), units(), units() + 0.2 * DAYS))
+    assert found.verdict.tolist() == [["passed", "passed"], ["failed", "failed"]]
+
+
+def test_within_cohort_dates_a_change_of_mix_is_no_trend() -> None:
+    """The late date has a steeper day profile and most treated units: pooled it looks like a pre-trend."""
+    steep = 0.4 * DAYS
+    dates = [[units(900), units(100) + steep], [units(100), units(900) + steep]]
+    split = Panel(
+        DAYS,
+        np.array([[len(d) for d in arm] for arm in dates], dtype=float),
+        np.array([[d.sum(axis=0) for d in arm] for arm in dates]),
+        np.array([[d.T @ d for d in arm] for arm in dates]),
+    )
+    assert pretrend_tests(split, by_cohort_date=True).verdict[0].tolist() == ["passed", "passed"]
+    pooled = pretrend_tests(panel(*(np.concatenate(arm) for arm in dates)))
+    assert pooled.verdict[0].tolist() == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "reason"),
+    [
+        (units(34), units(400), "too_few_units"),
+        (units(400, 1), units(400, 1), "single_day"),
+        (np.hstack([units(), np.zeros((400, 1))]), np.hstack([units(), np.zeros((400, 1))]), "singular_covariance"),
+        (np.repeat(units(400, 1), 3, axis=1), np.repeat(units(400, 1), 3, axis=1), "singular_covariance"),
+        (np.zeros((0, 7)), units(), "too_few_units"),
+        (np.zeros((400, 7)), np.zeros((400, 7)), "singular_covariance"),
+    ],
+    ids=[
+        "34 units for 7 days",
+        "a single day",
+        "a day on which nobody did anything",
+        "days that repeat one another",
+        "empty control",
+        "no events at all",
+    ],
+)
+def test_a_panel_that_cannot_be_tested_is_insufficient_and_says_why(
+    control: np.ndarray, treatment: np.ndarray, reason: str
+) -> None:
+    found = pretrend_tests(panel(control, treatment))
+    assert found.verdict[0].tolist() == ["insufficient_data"] * 2
+    assert set(found.reason[0]) == {reason}
+    assert np.isnan(found.p_value_adjusted).all()
+
+
+def test_five_units_for_each_day_are_enough() -> None:
+    assert "insufficient_data" not in pretrend_tests(panel(units(35), units(35))).verdict[0]

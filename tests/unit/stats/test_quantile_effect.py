@@ -1,0 +1,108 @@
+"""Quantiles from the order-free histogram."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pytest
+
+from exp_platform.stats.quantile import BIN_SQL, Histogram, bin_edges, bin_of, quantile_arm, quantile_effect
+
+RNG = np.random.default_rng(4)
+LATENCY = RNG.lognormal(5, 0.8, 6000)
+
+
+def test_bins_sort_as_values_do_and_hold_them() -> None:
+    extremes = [0.0, 5e-324, -5e-324, 1.7e308, -1.7e308, 1.0, 2.0, 1024.0, -8.0]
+    values = np.sort(np.concatenate([LATENCY, -LATENCY, extremes]))
+    bins = bin_of(values)
+    low, high = bin_edges(bins)
+    assert (np.diff(bins) >= 0).all()
+    assert ((low <= values) & (values <= high)).all()
+
+
+def test_a_bin_is_narrower_than_three_parts_in_a_thousand() -> None:
+    low, high = bin_edges(bin_of(LATENCY))
+    assert (high / low).max() < 1.003
+
+
+def test_zero_has_a_bin_of_its_own_between_the_signs() -> None:
+    assert bin_of(0.0) == bin_of(-0.0) == 0
+    assert bin_of(-1e-300) < 0 < bin_of(1e-300)
+    assert bin_edges(0) == (0.0, 0.0)
+
+
+def test_the_sql_formula_is_the_same_function() -> None:
+    powers = [float(2**k) for k in range(-20, 20)]
+    values = np.concatenate([LATENCY[:500], -LATENCY[:500], [0.0, 1e-300, -1e300], powers])
+    query = f"SELECT {BIN_SQL.format(v='v')} FROM (SELECT unnest($values::DOUBLE[]) AS v)"
+    rows = duckdb.execute(query, {"values": values.tolist()}).fetchall()
+    assert [row[0] for row in rows] == bin_of(values).tolist()
+
+
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_estimate_is_within_a_bin_of_the_exact_quantile(q: float, sign: int) -> None:
+    arm = quantile_arm(Histogram.from_values(sign * LATENCY, np.arange(6000)), q)
+    assert arm.mean == pytest.approx(np.quantile(sign * LATENCY, q), rel=0.003)
+
+
+def test_the_order_and_split_of_the_rows_do_not_matter() -> None:
+    units = np.arange(6000)
+    shuffled = RNG.permutation(6000)
+    first = quantile_arm(Histogram.from_values(LATENCY, units), 0.9)
+    second = quantile_arm(Histogram.from_values(LATENCY[shuffled], units[shuffled]), 0.9)
+    assert (first.mean, first.var_mean) == (second.mean, second.var_mean)
+
+
+def test_the_standard_error_of_unit_values_is_the_textbook_one() -> None:
+    """√(q(1 − q)/n) / density, with the density of the lognormal that the values come from."""
+    z = 1.2815515655446004
+    value = np.exp(5 + 0.8 * z)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / (value * 0.8)
+    textbook = np.sqrt(0.9 * 0.1 / 6000) / density
+    units = Histogram.from_values(LATENCY, np.arange(6000))
+    assert np.sqrt(quantile_arm(units.merged(), 0.9).var_mean) == pytest.approx(textbook, rel=0.1)
+    assert np.sqrt(quantile_arm(units, 0.9).var_mean) == pytest.approx(textbook, rel=0.2)
+
+
+def test_events_that_cluster_in_units_widen_the_interval() -> None:
+    level = RNG.normal(0, 1, 500)
+    unit = np.repeat(np.arange(500), 40)
+    events = np.exp(5 + level[unit] + RNG.normal(0, 0.3, len(unit)))
+    histogram = Histogram.from_values(events, unit)
+    assert histogram.units == 500
+    assert quantile_arm(histogram, 0.5).var_mean > 10 * quantile_arm(histogram.merged(), 0.5).var_mean
+
+
+def test_a_shift_is_found_with_its_sign_and_size() -> None:
+    slower = Histogram.from_values(LATENCY * 1.2, np.arange(6000))
+    effect = quantile_effect([Histogram.from_values(LATENCY, np.arange(6000)), slower], 0.9)
+    assert effect.status[0] == "ok"
+    assert effect.effect_rel[0] == pytest.approx(0.2, abs=0.005)
+    assert effect.p_value[0] < 0.01
+
+
+def test_maps_of_bins_give_the_same_histogram() -> None:
+    maps = [{300_000: 3, 300_256: 2}, None, {0: 5}]
+    histogram = Histogram.from_maps(10, maps)
+    assert histogram.group.tolist() == [0, 0, 2]
+    assert histogram.count.sum() == 10
+    assert quantile_arm(histogram, 0.4).mean == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "q", "reason"),
+    [
+        (np.zeros(0), 0.5, "arm_below_min_units"),
+        (np.full(300, 7.0), 0.5, "no_variance"),
+        (np.zeros(300), 0.5, "no_variance"),
+        (LATENCY[:150], 0.999, "quantile_out_of_reach"),
+    ],
+    ids=["no values", "one value only", "all zero", "too few values beyond the quantile"],
+)
+def test_values_without_an_answer_are_insufficient_and_say_why(values: np.ndarray, q: float, reason: str) -> None:
+    histogram = Histogram.from_values(values, np.arange(len(values))) if len(values) else Histogram.from_maps(0, [])
+    effect = quantile_effect([histogram.merged(), histogram.merged()], q)
+    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", reason)
+    assert effect.as_columns()["effect_abs"] == [None]
