@@ -1,0 +1,36 @@
+"""Create the buckets that a profile names, when they are missing: `python -m exp_platform.lake.buckets --config C`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from exp_platform.config.load import Project, load_project
+from exp_platform.errors import ExpError
+from exp_platform.lake.raw_zone import filesystem
+
+
+def ensure_buckets(project: Project) -> list[str]:
+    """Names of the buckets of the raw zone and the warehouse; each exists afterwards."""
+    names = []
+    for location in (project.raw_root, project.profile.catalog.warehouse):
+        if location.startswith(("s3://", "s3a://")):
+            files, path = filesystem(project, location)
+            bucket = path.split("/", 1)[0]
+            files.create_dir(bucket, recursive=False) if not _exists(files, bucket) else None
+            names.append(bucket)
+    return names
+
+
+def _exists(files: object, bucket: str) -> bool:
+    return files.get_file_info(bucket).type.name == "Directory"  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", default=None)
+    try:
+        print("\n".join(ensure_buckets(load_project(parser.parse_args().config))))
+    except ExpError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,43 @@
+"""The raw zone, seen without a session: local folders and S3-compatible stores alike."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from pyarrow import fs
+
+from exp_platform.config.load import Project
+
+_DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})")
+
+
+def filesystem(project: Project, location: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a location, and the location's path in it."""
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        return fs.LocalFileSystem(), location
+    store = project.profile.object_store
+    if scheme in ("s3", "s3a") and store is not None:
+        return (
+            fs.S3FileSystem(
+                access_key=store.access_key,
+                secret_key=store.secret_key,
+                region=store.region,
+                endpoint_override=store.endpoint,
+                force_virtual_addressing=not store.path_style,
+            ),
+            rest.rstrip("/"),
+        )
+    return fs.FileSystem.from_uri(location)
+
+
+def list_days(project: Project, experiment_id: str) -> list[date]:
+    """The days that the `dt=` folders of the experiment's datasets name; none when there are no raw data yet."""
+    files, folder = filesystem(project, project.raw_folder(experiment_id))
+    days: set[date] = set()
+    for dataset in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+        if dataset.type == fs.FileType.Directory:
+            names = [day.base_name for day in files.get_file_info(fs.FileSelector(dataset.path))]
+            days |= {date.fromisoformat(match.group(1)) for match in map(_DAY.fullmatch, names) if match}
+    return sorted(days)

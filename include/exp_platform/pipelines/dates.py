@@ -1,0 +1,36 @@
+"""Which day a run looks at: the as-of date `dt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+
+from exp_platform.config.models import Experiment, Metric, Scenario
+from exp_platform.errors import ConfigError
+
+
+def parse_dt(text: str) -> date:
+    """A date as YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"dt: found {text!r}, expected a date as YYYY-MM-DD, for example 2026-02-01") from None
+
+
+def latest_dt(days: Iterable[date], now: datetime) -> date:
+    """The earlier of yesterday and the last day that there are raw data for."""
+    yesterday = now.astimezone(UTC).date() - timedelta(days=1)
+    return min(yesterday, max(days, default=yesterday))
+
+
+def cutoff(dt: date) -> datetime:
+    """A run sees the events before this instant: dt + 1 day, 00:00 UTC."""
+    return datetime(dt.year, dt.month, dt.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def last_synthetic_day(experiment: Experiment, scenario: Scenario, metrics: tuple[Metric, ...]) -> date:
+    """The last whole day on which generated outcomes of the last assigned users fall."""
+    from exp_platform.synth.plan import Plan
+
+    plan = Plan(experiment, scenario, metrics)
+    return (experiment.start_ts + timedelta(days=scenario.days + 7 * plan.weeks_after - 1)).date()

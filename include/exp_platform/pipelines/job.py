@@ -1,0 +1,138 @@
+"""One stage as a process: arguments in, exit code out, one sentence for a person when it is refused."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import NoReturn
+
+from exp_platform.config.load import Project, check_experiment_id, load_project
+from exp_platform.errors import ConfigError, ExpError
+from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt
+from exp_platform.pipelines.stages import BY_NAME, STAGES, Stage
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one experiment, as of one day."""
+
+    project: Project
+    experiment_id: str
+    dt: date
+    run_id: str
+    by_hand: bool  # nobody started a run around this stage, so it claims the experiment itself
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad usage ends with 64, and with one line rather than the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which experiment, when, and with which configuration."""
+    parser.add_argument("--config", default=None, help="profile; default $EXP_CONFIG, else configs/dev.yaml")
+    parser.add_argument("--experiment-id", required=True)
+    parser.add_argument("--dt", default=None, help="as-of date YYYY-MM-DD; default: the last day the raw zone holds")
+    parser.add_argument("--run-id", default=None, help="default: made from experiment, dt and time")
+    parser.add_argument("--analysis-mode", default=None, help="override the registry: itt or exposed; recorded")
+
+
+def add_synth_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the generator takes."""
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:SIZE[:DAYS]]")
+
+
+def resolve_run(arguments: argparse.Namespace, now: datetime, generate_synth: bool = False) -> Run:
+    """The run that the arguments ask for."""
+    check_experiment_id(arguments.experiment_id)
+    project = load_project(arguments.config).with_analysis_mode(arguments.experiment_id, arguments.analysis_mode)
+    dt = dt_of_run(project, arguments.experiment_id, arguments.dt, now, generate_synth)
+    run_id = arguments.run_id or f"{arguments.experiment_id}__{dt}__{now:%Y%m%dT%H%M%S}"
+    return Run(project, arguments.experiment_id, dt, run_id, by_hand=arguments.run_id is None)
+
+
+def dt_of_run(
+    project: Project, experiment_id: str, given: str | None, now: datetime, generate_synth: bool = False
+) -> date:
+    """The as-of date: given, or the earlier of yesterday and the last day of the raw zone (about to be generated)."""
+    experiment = project.experiment(experiment_id)
+    if given:
+        return parse_dt(given)
+    if generate_synth:
+        last = last_synthetic_day(experiment, project.scenario(experiment_id), project.metrics_of(experiment))
+        return latest_dt([last], now)
+    from exp_platform.lake.raw_zone import list_days
+
+    return latest_dt(list_days(project, experiment_id), now)
+
+
+def run_stage(stage: Stage, run: Run, **options: object) -> None:
+    """Open the stage's context and run it; the first stage of a run claims the experiment."""
+    from exp_platform.lake.claim import claim
+    from exp_platform.pipelines.context import StageContext
+    from exp_platform.quality.audit import suite_audit
+
+    if run.by_hand or stage is STAGES[0]:
+        claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="job")
+    with StageContext.open(
+        run.project, run.experiment_id, run.dt, run.run_id, stage.name, audit=suite_audit(run.project), options=options
+    ) as ctx:
+        stage.run(ctx)
+
+
+def exit_with(error: BaseException) -> NoReturn:
+    """End the process with the error's code; what a person needs is the last line on standard error."""
+    if isinstance(error, ExpError):
+        print(f"{error}".strip().replace("\n", "; "), file=sys.stderr, flush=True)
+        code = error.exit_code
+    else:
+        traceback.print_exception(error)
+        print(f"fault: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: a JVM that is shutting down must not write below the sentence.
+    os._exit(code)
+
+
+def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
+    """`spark-submit spark_jobs/<stage>.py --config C --experiment-id ID [--dt D] [--run-id R]`."""
+    stage = BY_NAME[stage_name]
+    parser = Parser(prog=f"{stage.name}.py", description=stage.title, allow_abbrev=False)
+    add_run_arguments(parser)
+    if stage.name == "generate_events":
+        add_synth_arguments(parser)
+    if stage.name == "ingest_events":
+        parser.add_argument("--full-refresh", action="store_true", help="read every raw file again")
+    try:
+        arguments = parser.parse_args(argv)
+        run = resolve_run(arguments, datetime.now(UTC))
+        run_stage(stage, run, **_options(arguments))
+    except Exception as error:
+        _stop_session()
+        exit_with(error)
+    _stop_session()
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, object]:
+    """What only some stages take."""
+    names = ("seed", "fault", "full_refresh")
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+
+
+def _stop_session() -> None:
+    """Stop the session, if this process has one, so that nothing is written after our last line."""
+    if "pyspark" in sys.modules:
+        from pyspark.sql import SparkSession
+
+        session = SparkSession.getActiveSession()
+        if session is not None:
+            session.stop()

@@ -1,0 +1,138 @@
+"""The whole pipeline for one experiment in one Spark session, without Airflow.
+
+python -m exp_platform.pipelines.run_end_to_end --config configs/dev.yaml --experiment-id ID [--generate-synth] [--dt D]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from exp_platform.errors import ContractViolation
+from exp_platform.pipelines.job import Parser, Run, add_run_arguments, add_synth_arguments, exit_with, resolve_run
+from exp_platform.pipelines.stages import Stage, stages_for
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end: where the memo is and how long each stage took."""
+
+    run: Run
+    seconds: dict[str, float]
+
+
+def run_end_to_end(
+    run: Run,
+    *,
+    generate_synth: bool = False,
+    options: dict[str, Any] | None = None,
+    spark: SparkSession | None = None,
+    log: Callable[[str], None] = print,
+    on_stage: Callable[[Stage], None] = lambda _: None,
+) -> Finished:
+    """Every stage in order; a broken contract stops the run, and its memo says so above the last numbers."""
+    from exp_platform.alerts.deliver import alert_after_run
+    from exp_platform.lake.claim import claim, release
+    from exp_platform.memo.blocked import write_blocked_memo
+    from exp_platform.pipelines.context import StageContext
+    from exp_platform.quality.audit import suite_audit
+
+    claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="run_end_to_end")
+    seconds: dict[str, float] = {}
+    session = spark
+    audit = suite_audit(run.project)
+    try:
+        for stage in stages_for(generate_synth):
+            on_stage(stage)
+            started = time.monotonic()
+            if stage.needs_spark and session is None:
+                session = _session(run)
+            with StageContext.open(
+                run.project,
+                run.experiment_id,
+                run.dt,
+                run.run_id,
+                stage.name,
+                spark=session if stage.needs_spark else None,
+                audit=audit,
+                log=log,
+                options=options or {},
+            ) as ctx:
+                stage.run(ctx)
+            seconds[stage.name] = round(time.monotonic() - started, 1)
+    except ContractViolation as error:
+        write_blocked_memo(run.project, run.experiment_id, run.dt, run.run_id, stage.name, str(error))
+        alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
+        raise
+    finally:
+        release(run.project, run.experiment_id, run.run_id)
+    alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, log=log)
+    return Finished(run, seconds)
+
+
+def _session(run: Run) -> SparkSession:
+    from exp_platform.spark.session import build_spark_session
+
+    return build_spark_session(f"{run.experiment_id} {run.dt}", run.project)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = Parser(prog="run_end_to_end", description=__doc__, allow_abbrev=False)
+    add_run_arguments(parser)
+    add_synth_arguments(parser)
+    parser.add_argument("--generate-synth", action="store_true", help="generate the experiment's events first")
+    parser.add_argument("--full-refresh", action="store_true", help="compute everything again")
+    console = Console(stderr=True, highlight=False)
+    try:
+        arguments = parser.parse_args(argv)
+        run = resolve_run(arguments, datetime.now(UTC), generate_synth=arguments.generate_synth)
+        finished = _with_progress(run, arguments, console)
+        from exp_platform.memo.summary import decision_summary
+
+        print(decision_summary(run.project, run.experiment_id, run.dt))
+        print("seconds: " + ", ".join(f"{name} {took}" for name, took in finished.seconds.items()))
+    except Exception as error:
+        exit_with(error)
+    sys.stdout.flush()
+    os._exit(0)  # the JVM has nothing left to say
+
+
+def _with_progress(run: Run, arguments: Any, console: Console) -> Finished:
+    stages = stages_for(arguments.generate_synth)
+    options = {"seed": arguments.seed, "fault": arguments.fault, "full_refresh": arguments.full_refresh}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    progress = Progress(*columns, TimeElapsedColumn(), console=console)
+    with progress if console.is_terminal else nullcontext():
+        task = progress.add_task(run.experiment_id, total=len(stages), completed=-1)
+
+        def on_stage(stage: Stage) -> None:
+            progress.update(task, advance=1, description=stage.title)
+            if not console.is_terminal:
+                console.print(f"[{stages.index(stage) + 1}/{len(stages)}] {stage.title}", markup=False)
+
+        finished = run_end_to_end(
+            run,
+            generate_synth=arguments.generate_synth,
+            options=options,
+            log=lambda line: console.print(f"  {line}", markup=False),
+            on_stage=on_stage,
+        )
+        progress.update(task, advance=1, description=f"{run.experiment_id} as of {run.dt}")
+    return finished
+
+
+if __name__ == "__main__":
+    main()
