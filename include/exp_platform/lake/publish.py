@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,6 +82,7 @@ def publish(
     audit: Audit | None = None,
     branch: str = MAIN,
     mode: Mode = "overwrite",
+    before_commit: Callable[[], None] = lambda: None,
 ) -> Published:
     """Audit a result, then replace (or extend) the scope's rows in one commit.
 
@@ -92,12 +93,12 @@ def publish(
     if before is not None:
         return before
     if table.engine == "spark" and not isinstance(frame, (pa.Table, list)):
-        return _publish_spark(table, frame, scope, origin, handle, audit, branch, mode)
+        return _publish_spark(table, frame, scope, origin, handle, audit, branch, mode, before_commit)
     if table.engine != "pyiceberg":
         raise TypeError(f"{table.name} is written by {table.engine}: publish a DataFrame, not {type(frame).__name__}")
     if mode == "append":
         raise TypeError(f"{table.name}: only tables that Spark writes can be appended to")
-    return _publish_arrow(table, frame, scope, origin, handle, audit, branch)
+    return _publish_arrow(table, frame, scope, origin, handle, audit, branch, before_commit)
 
 
 def fence_of(handle: IcebergTable, branch: str) -> int:
@@ -149,6 +150,7 @@ def _publish_spark(
     audit: Audit | None,
     branch: str,
     mode: Mode,
+    before_commit: Callable[[], None],
 ) -> Published:
     """Computed once: the persisted result is audited, then written."""
     fence = fence_of(handle, branch)
@@ -162,6 +164,7 @@ def _publish_spark(
         summary = _summary(scope, origin, rows, mode)
         if branch != MAIN:
             ensure_branch(handle, fence, branch, BACKFILL_BRANCH_DAYS)
+        before_commit()
         if mode == "append":
             append_spark(handle, staged, table, scope, fence, summary)
         else:
@@ -181,6 +184,7 @@ def _publish_arrow(
     handle: IcebergTable,
     audit: Audit | None,
     branch: str,
+    before_commit: Callable[[], None],
 ) -> Published:
     fence = fence_of(handle, branch)
     conformed = conform_arrow(_as_arrow(table, frame), table)
@@ -190,6 +194,7 @@ def _publish_arrow(
     summary = _summary(scope, origin, rows, "overwrite")
     if branch != MAIN:
         ensure_branch(handle, fence, branch, BACKFILL_BRANCH_DAYS)
+    before_commit()
     overwrite_arrow(handle, conformed, table, scope, branch, summary)
     return _landed(handle, table, summary["publish_id"], rows, findings)
 

@@ -1,0 +1,143 @@
+"""One run publishes for an experiment at a time: whoever claimed last; the others end with exit 66."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.table import Table as IcebergTable
+
+from exp_platform.config.load import Project
+from exp_platform.errors import FencedConflict, Superseded
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import overwrite_rows, read_rows
+
+TABLE = "ops.run_claim"
+ABANDONED_AFTER = timedelta(hours=12)  # a run that died without a word does not hold its experiment for ever
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The run that may publish for an experiment; `attempt` counts how often that run has claimed in a row."""
+
+    experiment_id: str
+    run_id: str
+    dt: date
+    attempt: int
+    claimed_at: datetime
+    started_by: str
+    released_at: datetime | None = None
+
+    def is_active(self, now: datetime) -> bool:
+        """Whether the run may still be at work."""
+        return self.released_at is None and now - self.claimed_at < ABANDONED_AFTER
+
+
+def current_claim(project: Project, experiment_id: str, catalog: Catalog | None = None) -> Claim | None:
+    """Who holds the experiment now."""
+    return _held(load_handle(project, TABLE, catalog), experiment_id)
+
+
+def claim(
+    project: Project, experiment_id: str, run_id: str, dt: date, started_by: str, now: datetime | None = None
+) -> Claim:
+    """Take the experiment over; refused when a newer run has taken it from this very run and is still at work."""
+    at = now or datetime.now(UTC)
+
+    def take(handle: IcebergTable, holder: Claim | None) -> Claim:
+        again = holder is not None and holder.run_id == run_id
+        if holder and not again and holder.is_active(at) and _has_claimed(handle, experiment_id, run_id):
+            raise _superseded(experiment_id, run_id, holder)
+        attempt = holder.attempt + 1 if holder and again else 1
+        return Claim(experiment_id, run_id, dt, attempt, at, started_by)
+
+    taken = _commit(project, experiment_id, take)
+    assert taken is not None
+    return taken
+
+
+def check(project: Project, experiment_id: str, run_id: str, catalog: Catalog | None = None) -> None:
+    """Raise Superseded when another run has claimed the experiment since."""
+    holder = current_claim(project, experiment_id, catalog)
+    if holder is not None and holder.run_id != run_id:
+        raise _superseded(experiment_id, run_id, holder)
+
+
+def release(project: Project, experiment_id: str, run_id: str, now: datetime | None = None) -> None:
+    """Say that the run is done, so that maintenance may work on its experiment; the run stays its holder."""
+    at = now or datetime.now(UTC)
+    _commit(
+        project,
+        experiment_id,
+        lambda _, holder: replace(holder, released_at=at) if holder and holder.run_id == run_id else None,
+    )
+
+
+@contextmanager
+def borrowed(
+    project: Project, experiment_id: str, run_id: str, started_by: str, now: datetime | None = None
+) -> Iterator[bool]:
+    """Claim an experiment only while no run is at work on it, and give it back; yields whether it could be had."""
+    at = now or datetime.now(UTC)
+    before: list[Claim | None] = []
+
+    def take(_: IcebergTable, holder: Claim | None) -> Claim | None:
+        before[:] = [holder]
+        if holder is not None and holder.is_active(at):
+            return None
+        return Claim(experiment_id, run_id, holder.dt if holder else at.date(), 1, at, started_by)
+
+    if _commit(project, experiment_id, take) is None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held = before[0]
+        back = held or Claim(experiment_id, run_id, at.date(), 1, at, started_by, released_at=at)
+        _commit(project, experiment_id, lambda _, holder: back if holder and holder.run_id == run_id else None)
+
+
+def _commit(project: Project, experiment_id: str, take) -> Claim | None:  # type: ignore[no-untyped-def]
+    """Decide on what the handle shows, then commit on that handle: of two claimants the second decides anew."""
+    for _ in range(_ATTEMPTS):
+        handle = load_handle(project, TABLE)
+        wanted: Claim | None = take(handle, _held(handle, experiment_id))
+        if wanted is None:
+            return None
+        try:
+            key = {"experiment_id": experiment_id}
+            overwrite_rows(handle, TABLE, key, [asdict(wanted)], experiment_id=experiment_id, run_id=wanted.run_id)
+            return wanted
+        except (ValidationException, CommitFailedException):
+            continue
+    raise FencedConflict(
+        f"{TABLE}: {experiment_id} could not be claimed: others claimed it {_ATTEMPTS} times meanwhile"
+    )
+
+
+def _held(handle: IcebergTable, experiment_id: str) -> Claim | None:
+    rows = read_rows(handle, {"experiment_id": experiment_id})
+    return Claim(**rows[0]) if rows else None
+
+
+def _has_claimed(handle: IcebergTable, experiment_id: str, run_id: str) -> bool:
+    """Whether this run held the claim before; the table's history remembers it until snapshots expire."""
+    wanted = {"experiment_id": experiment_id, "run_id": run_id}
+    return any(
+        snapshot.summary is not None
+        and all(snapshot.summary.additional_properties.get(k) == v for k, v in wanted.items())
+        for snapshot in handle.metadata.snapshots
+    )
+
+
+def _superseded(experiment_id: str, run_id: str, holder: Claim) -> Superseded:
+    return Superseded(
+        f"superseded by run {holder.run_id} (dt {holder.dt}, claimed {holder.claimed_at:%Y-%m-%d %H:%M:%S} UTC by "
+        f"{holder.started_by}): {run_id} publishes nothing more for {experiment_id}"
+    )

@@ -1,0 +1,62 @@
+"""Small keyed writes and reads of the platform's own tables."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, In
+from pyiceberg.table import Table as IcebergTable
+
+from exp_platform.config.load import Project
+from exp_platform.lake.audit import conform_arrow
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.types import arrow_schema, to_arrow
+
+
+def matching(key: dict[str, Any]) -> BooleanExpression:
+    """Rows whose columns equal the key's values; a tuple means any of them."""
+    terms = [In(c, v) if isinstance(v, (tuple, list, set)) else EqualTo(c, v) for c, v in key.items()]  # type: ignore[arg-type]
+    return terms[0] if len(terms) == 1 else And(*terms)
+
+
+def read_rows(handle: IcebergTable, where: BooleanExpression | dict[str, Any], limit: int | None = None) -> list[dict]:
+    """Rows of a small table as dictionaries."""
+    row_filter = matching(where) if isinstance(where, dict) else where
+    return list(handle.scan(row_filter=row_filter, limit=limit).to_arrow().to_pylist())
+
+
+def overwrite_rows(
+    handle: IcebergTable, name: str, key: dict[str, Any], rows: list[dict[str, Any]], **properties: str
+) -> None:
+    """Replace the rows of a key in one commit; the handle is the fence."""
+    frame = conform_arrow(to_arrow(TABLES[name], rows), TABLES[name])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Delete operation did not match")
+        handle.overwrite(_required(frame, name), overwrite_filter=matching(key), snapshot_properties=properties)
+
+
+def replace_rows(
+    project: Project,
+    name: str,
+    key: dict[str, Any],
+    rows: list[dict[str, Any]],
+    catalog: Catalog | None = None,
+    attempts: int = 10,
+) -> None:
+    """Replace the rows of a key, whoever else writes the same table: what was read meanwhile does not matter."""
+    for attempt in range(attempts):
+        try:
+            overwrite_rows(load_handle(project, name, catalog), name, key, rows)
+            return
+        except (ValidationException, CommitFailedException):
+            if attempt + 1 == attempts:
+                raise
+
+
+def _required(frame: pa.Table, name: str) -> pa.Table:
+    return frame.cast(arrow_schema(TABLES[name]))
