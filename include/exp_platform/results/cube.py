@@ -25,7 +25,7 @@ _LISTS = {"x": "k", "xx": "kk", "xy": "k", "dx": "k", "did_v": "m", "did_vv": "m
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """Labels of the leading axes: arm (control first), cohort date, metric (each cube its own), segment (`all` first)."""
+    """Labels of the leading axes: arm (control first), cohort date, segment (`all` first); each cube has its metrics."""
 
     arms: tuple[str, ...]
     dates: tuple[date, ...]

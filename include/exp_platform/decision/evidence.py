@@ -1,0 +1,65 @@
+"""From published rows to the evidence that the rules read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from exp_platform.config.models import Metric
+from exp_platform.decision.rules import ArmEvidence, Moment, Primary
+from exp_platform.results.plan import Plan, in_force
+from exp_platform.status import PretrendVerdict
+
+Row = Mapping[str, Any]
+
+
+def evidence(
+    deciding: Mapping[tuple[str, str], Row], guardrails: Sequence[Row], pretrends: Sequence[Row], plan: Plan
+) -> list[ArmEvidence]:
+    """One record per treatment arm, in the registry's order."""
+    return [
+        ArmEvidence(
+            variant_id=arm.id,
+            primary=_primary(deciding[plan.primary.name, arm.id], plan.primary, plan) if plan.primary else None,
+            guardrails=tuple((g["metric_name"], g["status"]) for g in guardrails if g["variant_id"] == arm.id),
+            pretrends=_pretrends(pretrends, arm.id, plan),
+        )
+        for arm in plan.experiment.treatments
+    ]
+
+
+def moment(plan: Plan) -> Moment:
+    """Where the experiment stands as of the plan's dt."""
+    days = int((plan.cutoff - plan.experiment.start_ts).total_seconds() // 86_400)
+    return Moment(plan.planned_end_reached, days, plan.experiment.alpha)
+
+
+def joint_verdict(verdicts: Iterable[str]) -> str:
+    """One word for the tests of one metric × arm: all must pass; none at all is insufficient_data."""
+    found = set(verdicts)
+    if PretrendVerdict.FAILED.value in found:
+        return PretrendVerdict.FAILED.value
+    if found == {PretrendVerdict.PASSED.value}:
+        return PretrendVerdict.PASSED.value
+    return PretrendVerdict.INSUFFICIENT_DATA.value
+
+
+def _pretrends(tests: Sequence[Row], arm: str, plan: Plan) -> str | None:
+    if not plan.is_rollout or plan.primary is None:
+        return None
+    primary = plan.primary.name
+    return joint_verdict(t["verdict"] for t in tests if t["variant_id"] == arm and t["metric_name"] == primary)
+
+
+def _primary(row: Row, metric: Metric, plan: Plan) -> Primary:
+    columns = in_force(plan.interval_in_force, metric.decision_scale)
+    return Primary(
+        status=row["status"],
+        reason=row["reason"],
+        effect=row[columns["effect"]],
+        low=row[columns["low"]],
+        high=row[columns["high"]],
+        p_value_adjusted=row["p_value_adjusted"],
+        increase_is_good=metric.direction == "increase",
+        practical_threshold=metric.practical_threshold,
+    )

@@ -1,0 +1,45 @@
+"""Can the result be believed? From the verdicts of J2 and J7 to one word and its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exp_platform.status import CheckStatus, Trust
+
+Row = Mapping[str, Any]
+
+SRM_GATES = ("srm_assigned", "srm_analysed")
+# With intent to treat, exposures matter only where the arms received each other's treatment.
+ITT_GATES = ("variant_mismatch", "multi_variation_exposure")
+
+
+@dataclass(frozen=True)
+class TrustVerdict:
+    """The trust in one experiment's result; reasons are words, the gravest first."""
+
+    trust: Trust
+    reasons: tuple[str, ...]
+
+
+def trust_of(quality: Iterable[Row], validation: Iterable[Row], analysis_mode: str) -> TrustVerdict:
+    """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation."""
+    fatal: dict[str, None] = {}
+    doubts: dict[str, None] = {}
+    for row in sorted(validation, key=lambda r: (r["check_name"], r["metric_name"])):
+        name = row["check_name"]
+        if row["status"] == CheckStatus.FAIL and name in SRM_GATES:
+            fatal[f"srm_failed:{name}"] = None
+        elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
+            subject = "" if row["metric_name"] == "all" else f":{row['metric_name']}"
+            doubts[f"caution:{name}{subject}"] = None
+    for row in sorted(quality, key=lambda r: (r["check_name"], str(r["date"]))):
+        name = row["check_name"]
+        if row["status"] == CheckStatus.FAIL and (analysis_mode == "exposed" or name in ITT_GATES):
+            fatal[f"quality_failed:{name}"] = None
+        elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
+            doubts[f"caution:{name}"] = None
+    if fatal:
+        return TrustVerdict(Trust.NOT_TRUSTED, (*fatal, *doubts))
+    return TrustVerdict(Trust.CAUTION if doubts else Trust.TRUSTED, tuple(doubts))
