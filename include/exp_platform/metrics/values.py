@@ -1,0 +1,104 @@
+"""What a metric contract asks of the events: values of a unit, the events they are made of, and their windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from exp_platform.config.models import Aggregation, Metric
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+PeriodKind = Literal["post", "covariate", "did_pre"]
+ADDS_UP_OVER_DAYS = ("sum", "count")
+HAS_PANEL = ("sum", "count", "any")
+ZERO_WITHOUT_EVENTS = ("sum", "count", "any")
+
+
+@dataclass(frozen=True)
+class Period:
+    """A half-open window of one unit, in microseconds.
+
+    post: [anchor + start, anchor + end), never beyond `not_after` (epoch) where that is set; end None: until then.
+    covariate: [assignment - start, assignment). did_pre: as long as the unit's own post window, up to assignment.
+    """
+
+    kind: PeriodKind
+    start_us: int = 0
+    end_us: int | None = None
+    not_after_us: int | None = None
+
+
+@dataclass(frozen=True)
+class UnitValue:
+    """One number of a unit: a key of `fct_experiment_unit_outcomes.metrics` and how its events are put together."""
+
+    key: str
+    metric: Metric
+    source: str
+    aggregation: Aggregation
+
+    @property
+    def zero_without_events(self) -> bool:
+        """Whether a unit without events has 0 rather than no value."""
+        return self.aggregation in ZERO_WITHOUT_EVENTS
+
+
+def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
+    """The keys of one metric: numerator and denominator of a ratio, none for an event-level quantile."""
+    if metric.numerator is not None and metric.denominator is not None:
+        parts = zip(metric.keys, (metric.numerator, metric.denominator), strict=True)
+        return tuple(UnitValue(key, metric, part.source, part.aggregation) for key, part in parts)
+    aggregation = metric.aggregation_in_force
+    if aggregation is None:
+        return ()
+    return (UnitValue(metric.name, metric, metric.sources[0], aggregation),)
+
+
+def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
+    """The keys of many metrics, in their order."""
+    return tuple(value for metric in metrics for value in unit_values(metric))
+
+
+def micros(moment: datetime) -> int:
+    """Whole microseconds since 1970."""
+    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def post_period(metric: Metric, end_ts: datetime) -> Period:
+    """The attribution window; `end_hours: experiment` and `truncate_at_end` stop at end_ts."""
+    window = metric.window
+    until_end = window.end_hours == "experiment"
+    return Period(
+        "post",
+        start_us=hours_us(window.start_hours),
+        end_us=None if window.end_hours == "experiment" else hours_us(window.end_hours),
+        not_after_us=micros(end_ts) if until_end or window.truncate_at_end else None,
+    )
+
+
+def covariate_period(metric: Metric) -> Period:
+    """The days before assignment whose values serve as covariates."""
+    return Period("covariate", start_us=pre_period_days(metric) * DAY_US)
+
+
+def did_period(metric: Metric, end_ts: datetime) -> Period:
+    """The time before assignment that difference-in-differences compares with: as long as the attribution window."""
+    post = post_period(metric, end_ts)
+    return Period("did_pre", post.start_us, post.end_us, post.not_after_us)
+
+
+def pre_period_days(metric: Metric) -> int:
+    """Days before assignment; the project fills in the registry's where the contract is silent."""
+    if metric.pre_period_days is None:
+        raise ValueError(f"metric {metric.name!r}: pre_period_days is not filled in; take metrics from the project")
+    return metric.pre_period_days
+
+
+def hours_us(hours: float) -> int:
+    """Hours as whole microseconds."""
+    return round(hours * HOUR_US)

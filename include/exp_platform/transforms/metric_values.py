@@ -1,0 +1,98 @@
+"""Unit rows as J5 reads them: one column per number of a metric, caps known, scaled into ±1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from exp_platform.config.models import Cap, Metric
+from exp_platform.metrics.values import unit_values
+from exp_platform.transforms.caps import Bounds, capped, column_bounds, pooled_quantiles
+from exp_platform.transforms.exact_sums import exponent_of, power_of_two
+
+# The maps that hold a unit's numbers, and the letter that their columns begin with here.
+MAPS = {"metrics": "y", "covariates": "x", "did_pre": "p"}
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a unit: `y0` is the value of metric 0, `y0_1` a ratio's denominator, `x` covariates, `p` pre."""
+
+    column: str
+    source: str  # the map
+    key: str
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What was done to a number before it was added up: the cap in force, and the power of two it was divided by."""
+
+    cap: float | None
+    exponent: int
+
+
+def numbers_of(index: int, metric: Metric) -> tuple[Number, ...]:
+    """The numbers of one metric: value, covariate and pre-period, for a ratio all three of both parts."""
+    return tuple(
+        Number(f"{letter}{index}" + (f"_{part}" if part else ""), source, value.key, metric)
+        for source, letter in MAPS.items()
+        for part, value in enumerate(unit_values(metric))
+    )
+
+
+def metric_values(units: DataFrame, metrics: Sequence[Metric]) -> DataFrame:
+    """One row per unit: arm, cohort date, bucket, dimensions, and for each metric its numbers and `mature<i>`."""
+    numbers = [n for i, metric in enumerate(metrics) for n in numbers_of(i, metric)]
+    return units.select(
+        "variant_id",
+        "cohort_date",
+        "unit_bucket",
+        "dimensions",
+        *(F.col(n.source).getItem(n.key).alias(n.column) for n in numbers),
+        *(F.col("metrics").getItem(m.name).alias(f"y{i}") for i, m in enumerate(metrics) if not unit_values(m)),
+        *(F.col("mature").getItem(metric.name).alias(f"mature{i}") for i, metric in enumerate(metrics)),
+    )
+
+
+def pooled_scales(values: DataFrame, metrics: Sequence[Metric]) -> dict[str, Scale]:
+    """Cap and exponent of every number, from all non-null values of included units, all arms pooled.
+
+    Value, covariate and pre-period are each capped from their own distribution, as are a ratio's two parts. A cap of 0
+    is not applied: it would wipe the metric out.
+    """
+    numbers = {n.column: n for i, metric in enumerate(metrics) for n in numbers_of(i, metric)}
+    by_quantile = {
+        column: n.metric.cap.quantile
+        for column, n in numbers.items()
+        if n.metric.cap is not None and n.metric.cap.quantile is not None
+    }
+    quantiles = pooled_quantiles(values, by_quantile)
+    bounds: dict[str, Bounds] = column_bounds(values, tuple(numbers))
+    caps = {column: _in_force(n.metric.cap, quantiles.get(column)) for column, n in numbers.items()}
+    return {column: Scale(caps[column], exponent_of(bounds[column].magnitude(caps[column]))) for column in numbers}
+
+
+def caps_not_applied(scales: dict[str, Scale], metrics: Sequence[Metric]) -> list[str]:
+    """A sentence for each metric whose cap came out as 0 and was therefore left off."""
+    return [
+        f"metric '{n.metric.name}': the cap of {n.key} is 0 and was not applied: at least that share of units is at 0"
+        for i, metric in enumerate(metrics)
+        for n in numbers_of(i, metric)
+        if metric.cap is not None and n.source == "metrics" and scales[n.column].cap is None
+    ]
+
+
+def _in_force(cap: Cap | None, quantile: float | None) -> float | None:
+    if cap is None:
+        return None
+    value = cap.value if cap.value is not None else quantile
+    return value or None
+
+
+def scaled(column: str, scale: Scale) -> Column:
+    """A number after its cap, divided by its power of two; null stays null."""
+    return capped(F.col(column), scale.cap) * F.lit(power_of_two(-scale.exponent))

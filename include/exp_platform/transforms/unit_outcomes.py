@@ -1,0 +1,88 @@
+"""J4, second half: the metrics of every included user, uncapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from exp_platform.config.models import Metric
+from exp_platform.metrics.values import UnitValue, all_unit_values, micros, post_period
+from exp_platform.transforms.unit_partials import (
+    USER,
+    Layout,
+    periods_of,
+    seen_events,
+    unit_partials,
+    unit_windows,
+    value_of,
+)
+from exp_platform.transforms.windows import period_end, period_start
+
+BUCKETS = 256
+
+
+def unit_outcomes(
+    cohort: DataFrame, outcomes: DataFrame, metrics: Sequence[Metric], *, end_ts: datetime, cutoff: datetime
+) -> DataFrame:
+    """One row per experiment × included user: value, covariate, pre-period and maturity of every metric.
+
+    `cohort` is gold.fct_experiment_cohort, `outcomes` exp.outcomes; events before `cutoff` are seen. A value is null
+    where the window has not opened by then, and, for max, mean and last, where the unit has no event.
+    """
+    values = all_unit_values(metrics)
+    layout = Layout.of(values, end_ts)
+    events = seen_events(outcomes, [value.source for value in values], cutoff)
+    partials = unit_partials(events, unit_windows(cohort), layout)
+    return outcomes_from_partials(cohort, partials, metrics, end_ts=end_ts, cutoff=cutoff)
+
+
+def outcomes_from_partials(
+    cohort: DataFrame, partials: DataFrame, metrics: Sequence[Metric], *, end_ts: datetime, cutoff: datetime
+) -> DataFrame:
+    """The same from each unit's partial values; a unit without any has seen no event."""
+    values = all_unit_values(metrics)
+    layout = Layout.of(values, end_ts)
+    included = cohort.where("included").select(
+        *USER,
+        "variant_id",
+        "anchor_utc",
+        "cohort_date",
+        "dimensions",
+        F.unix_micros("assignment_time_utc").alias("assignment_us"),
+        F.unix_micros("anchor_utc").alias("anchor_us"),
+    )
+    units = included.join(partials, USER, "left")
+    now = F.lit(micros(cutoff))
+    return units.select(
+        *USER,
+        "variant_id",
+        "anchor_utc",
+        "cohort_date",
+        unit_bucket().alias("unit_bucket"),
+        _map((v.key, F.when(_opened(v, end_ts, now), _value(v, 0, layout, end_ts))) for v in values).alias("metrics"),
+        _map((v.key, _value(v, 1, layout, end_ts)) for v in values).alias("covariates"),
+        _map((v.key, _value(v, 2, layout, end_ts)) for v in values).alias("did_pre"),
+        _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
+        "dimensions",
+    )
+
+
+def unit_bucket() -> Column:
+    """0 to 255 from a hash that shares nothing with the team's own assignment hash."""
+    return F.pmod(F.xxhash64(F.lit("bucket"), F.col("experiment_id"), F.col("user_id")), F.lit(BUCKETS)).cast("int")
+
+
+def _value(value: UnitValue, period: int, layout: Layout, end_ts: datetime) -> Column:
+    return value_of(value, periods_of(value, end_ts)[period], layout)
+
+
+def _opened(value: UnitValue, end_ts: datetime, now: Column) -> Column:
+    return period_start(post_period(value.metric, end_ts)) < now
+
+
+def _map(entries: Iterable[tuple[str, Column]], kind: str = "double") -> Column:
+    pairs = [item for key, column in entries for item in (F.lit(key), column)]
+    return F.create_map(*pairs).cast(f"map<string,{kind}>")

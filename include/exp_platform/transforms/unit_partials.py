@@ -1,0 +1,179 @@
+"""Events to mergeable partial values of each unit: integers, extremes and latest events, so that order never matters.
+
+A sum of doubles depends on its order, so each value is cut into two whole numbers (`hi` in steps of 2^-16, `lo` in
+steps of 2^-58) whose sums are exact in any order; the unit's value is put together and rounded once at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from exp_platform.metrics.values import (
+    Period,
+    UnitValue,
+    covariate_period,
+    did_period,
+    micros,
+    post_period,
+)
+from exp_platform.transforms.windows import period_end, period_start
+
+USER = ["experiment_id", "user_id"]
+
+HI = float(2**16)
+LO = float(2**58)
+CARRY = 2**42  # steps of lo in one step of hi
+
+Kind = Literal["sum", "count", "positive", "max", "last"]
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "sum": ("sum",),
+    "count": ("count",),
+    "any": ("positive",),
+    "max": ("max",),
+    "mean": ("sum", "count"),
+    "last": ("last",),
+}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One partial value: of the events of a source in a period, kept in one or two columns."""
+
+    source: str
+    period: Period
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which slots the metrics of an experiment need; metrics that look at the same events share them."""
+
+    slots: tuple[Slot, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[UnitValue], end_ts: datetime) -> Layout:
+        """The slots of some values over all three periods, each once."""
+        slots = (
+            Slot(value.source, period, kind)
+            for value in values
+            for period in periods_of(value, end_ts)
+            for kind in KINDS[value.aggregation]
+        )
+        return cls(tuple(dict.fromkeys(slots)))
+
+    def column(self, source: str, period: Period, kind: Kind) -> str:
+        """Name of a slot's column (the first of two for a sum)."""
+        return f"p{self.slots.index(Slot(source, period, kind))}"
+
+    @property
+    def cells(self) -> tuple[tuple[str, Period], ...]:
+        """Distinct pairs of source and period."""
+        return tuple(dict.fromkeys((slot.source, slot.period) for slot in self.slots))
+
+
+def periods_of(value: UnitValue, end_ts: datetime) -> tuple[Period, Period, Period]:
+    """The attribution window, the covariate's and that of difference-in-differences."""
+    metric = value.metric
+    return post_period(metric, end_ts), covariate_period(metric), did_period(metric, end_ts)
+
+
+def seen_events(outcomes: DataFrame, sources: Sequence[str], cutoff: datetime) -> DataFrame:
+    """The events of some sources before the cut-off, with `event_us`."""
+    event_us = F.unix_micros("outcome_ts")
+    return outcomes.where(F.col("metric_name").isin(*sorted(set(sources))) & (event_us < F.lit(micros(cutoff)))).select(
+        *USER, "metric_name", (F.col("value") + F.lit(0.0)).alias("value"), event_us.alias("event_us")
+    )
+
+
+def unit_windows(cohort: DataFrame) -> DataFrame:
+    """One row per included unit with its two instants in epoch microseconds, and nothing else."""
+    return cohort.where("included").select(
+        *USER,
+        F.unix_micros("assignment_time_utc").alias("assignment_us"),
+        F.unix_micros("anchor_utc").alias("anchor_us"),
+    )
+
+
+def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout) -> DataFrame:
+    """One row per experiment × unit with an event: its partial values `p<i>`, null where a slot saw none."""
+    cell = {key: f"w{i}" for i, key in enumerate(layout.cells)}
+    flags = [_in_cell(source, period).alias(cell[source, period]) for source, period in layout.cells]
+    high = F.floor(F.col("value") * F.lit(HI))
+    joined = events.join(windows, USER, "inner").select(
+        *USER,
+        "event_us",
+        "value",
+        high.alias("hi"),
+        F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO)).alias("lo"),
+        *flags,
+    )
+    columns = [
+        c for i, slot in enumerate(layout.slots) for c in _aggregate(i, slot, F.col(cell[slot.source, slot.period]))
+    ]
+    return joined.groupBy(*USER).agg(*columns)
+
+
+def merge_partials(parts: DataFrame, layout: Layout) -> DataFrame:
+    """Partial values of the same unit from several days, put together; null means that no part saw an event."""
+    merged = []
+    for i, slot in enumerate(layout.slots):
+        function = F.max if slot.kind in ("max", "last") else F.sum
+        merged += [function(name).alias(name) for name in slot_columns(i, slot)]
+    return parts.groupBy(*USER).agg(*merged)
+
+
+def slot_columns(i: int, slot: Slot) -> tuple[str, ...]:
+    """Columns of one slot."""
+    return (f"p{i}", f"p{i}_lo") if slot.kind == "sum" else (f"p{i}",)
+
+
+def value_of(value: UnitValue, period: Period, layout: Layout) -> Column:
+    """A unit's value from its partial values; 0 or null without events, as its aggregation says."""
+    source, aggregation = value.source, value.aggregation
+    if aggregation == "sum":
+        return F.coalesce(_total(layout.column(source, period, "sum")), F.lit(0.0))
+    if aggregation == "count":
+        return F.coalesce(F.col(layout.column(source, period, "count")), F.lit(0)).cast("double")
+    if aggregation == "any":
+        return F.coalesce(F.col(layout.column(source, period, "positive")) > 0, F.lit(False)).cast("double")
+    if aggregation == "mean":
+        total, count = (layout.column(source, period, kind) for kind in ("sum", "count"))
+        return F.when(F.col(count) > 0, _total(total) / F.col(count))
+    if aggregation == "max":
+        return F.col(layout.column(source, period, "max"))
+    return F.col(f"{layout.column(source, period, 'last')}.value")
+
+
+def whole_sum(high: str, low: str) -> Column:
+    """The exact sum of values cut in two, rounded once to a double (twice beyond 2^37)."""
+    carry = F.floor(F.col(low) / F.lit(float(CARRY)))
+    return (F.col(high) + carry) / F.lit(HI) + (F.col(low) - carry * F.lit(CARRY)) / F.lit(LO)
+
+
+def _total(column: str) -> Column:
+    return whole_sum(column, f"{column}_lo")
+
+
+def _in_cell(source: str, period: Period) -> Column:
+    time = F.col("event_us")
+    return (F.col("metric_name") == F.lit(source)) & (time >= period_start(period)) & (time < period_end(period))
+
+
+def _aggregate(i: int, slot: Slot, here: Column) -> list[Column]:
+    if slot.kind == "sum":
+        pieces = [F.sum(F.when(here, F.col(limb))) for limb in ("hi", "lo")]
+    elif slot.kind == "count":
+        pieces = [F.sum(F.when(here, F.lit(1)))]
+    elif slot.kind == "positive":
+        pieces = [F.sum(F.when(here & (F.col("value") > 0), F.lit(1)))]
+    elif slot.kind == "max":
+        pieces = [F.max(F.when(here, F.col("value")))]
+    else:
+        pieces = [F.max(F.when(here, F.struct(F.col("event_us"), F.col("value"))))]
+    return [piece.alias(name) for piece, name in zip(pieces, slot_columns(i, slot), strict=True)]
