@@ -82,14 +82,15 @@ def publish(
     audit: Audit | None = None,
     branch: str = MAIN,
     mode: Mode = "overwrite",
+    again: bool = False,
     before_commit: Callable[[], None] = lambda: None,
 ) -> Published:
     """Audit a result, then replace (or extend) the scope's rows in one commit.
 
     `handle` was loaded at the stage's start and is the fence: a commit by somebody else to the same scope since then
-    ends in FencedConflict. A refused audit raises AuditRefused and leaves nothing visible.
+    ends in FencedConflict. The same publication a second time is found and left as it is, unless `again`. A refused audit raises AuditRefused and leaves nothing visible.
     """
-    before = find_published(handle, table, scope, origin, branch)
+    before = None if again else find_published(handle, table, scope, origin, branch)
     if before is not None:
         return before
     if table.engine == "spark" and not isinstance(frame, (pa.Table, list)):

@@ -57,6 +57,7 @@ class StageContext:
     outputs: tuple[str, ...]
     needs_spark: bool
     audit: Audit | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # what only some stages take: seed, fault, full_refresh
     say: Callable[[str], None] = field(default=lambda line: print(line, flush=True), repr=False)
     _session: SparkSession | None = None
     _published: dict[str, Published] = field(default_factory=dict)
@@ -74,7 +75,8 @@ class StageContext:
         *,
         spark: SparkSession | None = None,
         audit: Audit | None = None,
-        say: Callable[[str], None] | None = None,
+        log: Callable[[str], None] | None = None,
+        options: Mapping[str, Any] | None = None,
         now: datetime | None = None,
     ) -> Iterator[StageContext]:
         """Check the claim, take the fences, look up the run's pins; on the way out write the manifest."""
@@ -102,10 +104,11 @@ class StageContext:
             outputs=registered.publishes if registered else (),
             needs_spark=registered.needs_spark if registered else True,
             audit=audit,
+            options=options or {},
             _session=spark,
         )
-        if say is not None:
-            context.say = say
+        if log is not None:
+            context.say = log
         started = time.monotonic()
         try:
             yield context
@@ -232,6 +235,7 @@ class StageContext:
                 audit=self.audit,
                 branch=self._branch(table),
                 mode=mode,
+                again=bool(self.options.get("full_refresh")),
                 before_commit=lambda: claim.check(self.project, self.experiment_id, self.run_id, self.catalog),
             )
         except AuditRefused as refused:
