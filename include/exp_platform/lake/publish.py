@@ -72,6 +72,21 @@ class Published:
     findings: tuple[Finding, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Everything about one publication but the rows."""
+
+    table: Table
+    scope: Scope
+    origin: Origin
+    handle: IcebergTable
+    fence: int
+    branch: str
+    mode: Mode
+    audit: Audit | None
+    before_commit: Callable[[], None]
+
+
 def publish(
     table: Table,
     frame: DataFrame | pa.Table | list[dict[str, Any]],
@@ -88,18 +103,21 @@ def publish(
     """Audit a result, then replace (or extend) the scope's rows in one commit.
 
     `handle` was loaded at the stage's start and is the fence: a commit by somebody else to the same scope since then
-    ends in FencedConflict. The same publication a second time is found and left as it is, unless `again`. A refused audit raises AuditRefused and leaves nothing visible.
+    ends in FencedConflict. A publication that is there already is found and left as it is, unless `again`.
+    A refused audit raises AuditRefused and leaves nothing visible.
     """
     before = None if again else find_published(handle, table, scope, origin, branch)
     if before is not None:
         return before
+    fence = fence_of(handle, branch)
+    job = _Job(table, scope, origin, handle, fence, branch, mode, audit, before_commit)
     if table.engine == "spark" and not isinstance(frame, (pa.Table, list)):
-        return _publish_spark(table, frame, scope, origin, handle, audit, branch, mode, before_commit)
+        return _publish_spark(job, frame)
     if table.engine != "pyiceberg":
         raise TypeError(f"{table.name} is written by {table.engine}: publish a DataFrame, not {type(frame).__name__}")
     if mode == "append":
         raise TypeError(f"{table.name}: only tables that Spark writes can be appended to")
-    return _publish_arrow(table, frame, scope, origin, handle, audit, branch, before_commit)
+    return _publish_arrow(job, frame)
 
 
 def fence_of(handle: IcebergTable, branch: str) -> int:
@@ -142,62 +160,33 @@ def _history(handle: IcebergTable, branch: str) -> Iterator[Snapshot]:
         snapshot = handle.snapshot_by_id(parent) if parent is not None else None
 
 
-def _publish_spark(
-    table: Table,
-    frame: DataFrame,
-    scope: Scope,
-    origin: Origin,
-    handle: IcebergTable,
-    audit: Audit | None,
-    branch: str,
-    mode: Mode,
-    before_commit: Callable[[], None],
-) -> Published:
+def _publish_spark(job: _Job, frame: DataFrame) -> Published:
     """Computed once: the persisted result is audited, then written."""
-    fence = fence_of(handle, branch)
-    conformed = conform_spark(frame, table)
+    conformed = conform_spark(frame, job.table)
     own = not conformed.is_cached
     staged = conformed.persist() if own else conformed
     try:
-        rows, findings = audit_spark(staged, table, scope)
-        findings += _injected(audit, staged, table, findings)
-        refuse(table, findings)
-        summary = _summary(scope, origin, rows, mode)
-        if branch != MAIN:
-            ensure_branch(handle, fence, branch, BACKFILL_BRANCH_DAYS)
-        before_commit()
-        if mode == "append":
-            append_spark(handle, staged, table, scope, fence, summary)
+        rows, findings = audit_spark(staged, job.table, job.scope)
+        findings += _injected(job, staged, findings)
+        summary = _ready(job, rows, findings)
+        if job.mode == "append":
+            append_spark(job.handle, staged, job.table, job.scope, job.fence, summary)
         else:
-            overwrite_spark(staged, table, scope, fence, branch, summary)
+            overwrite_spark(staged, job.table, job.scope, job.fence, job.branch, summary)
     finally:
         if own:
             staged.unpersist()
-    handle.refresh()
-    return _landed(handle, table, summary["publish_id"], rows, findings)
+    job.handle.refresh()
+    return _landed(job, summary["publish_id"], rows, findings)
 
 
-def _publish_arrow(
-    table: Table,
-    frame: DataFrame | pa.Table | list[dict[str, Any]],
-    scope: Scope,
-    origin: Origin,
-    handle: IcebergTable,
-    audit: Audit | None,
-    branch: str,
-    before_commit: Callable[[], None],
-) -> Published:
-    fence = fence_of(handle, branch)
-    conformed = conform_arrow(_as_arrow(table, frame), table)
-    rows, findings = audit_arrow(conformed, table, scope)
-    findings += _injected(audit, conformed, table, findings)
-    refuse(table, findings)
-    summary = _summary(scope, origin, rows, "overwrite")
-    if branch != MAIN:
-        ensure_branch(handle, fence, branch, BACKFILL_BRANCH_DAYS)
-    before_commit()
-    overwrite_arrow(handle, conformed, table, scope, branch, summary)
-    return _landed(handle, table, summary["publish_id"], rows, findings)
+def _publish_arrow(job: _Job, frame: DataFrame | pa.Table | list[dict[str, Any]]) -> Published:
+    conformed = conform_arrow(_as_arrow(job.table, frame), job.table)
+    rows, findings = audit_arrow(conformed, job.table, job.scope)
+    findings += _injected(job, conformed, findings)
+    summary = _ready(job, rows, findings)
+    overwrite_arrow(job.handle, conformed, job.table, job.scope, job.branch, summary)
+    return _landed(job, summary["publish_id"], rows, findings)
 
 
 def _as_arrow(table: Table, frame: Any) -> pa.Table:
@@ -206,30 +195,35 @@ def _as_arrow(table: Table, frame: Any) -> pa.Table:
     return frame if isinstance(frame, pa.Table) else frame.toArrow()
 
 
-def _injected(audit: Audit | None, frame: Frame, table: Table, findings: list[Finding]) -> list[Finding]:
+def _injected(job: _Job, frame: Frame, findings: list[Finding]) -> list[Finding]:
     """The suite runs only on rows that are sound in themselves: its messages would else repeat the same fault."""
-    if audit is None or any(f.blocks for f in findings):
+    if job.audit is None or any(f.blocks for f in findings):
         return []
-    return list(audit(frame, table))
+    return list(job.audit(frame, job.table))
 
 
-def _summary(scope: Scope, origin: Origin, rows: int, mode: Mode) -> dict[str, str]:
-    return origin.summary() | {
-        "experiment_id": scope.experiment_id,
+def _ready(job: _Job, rows: int, findings: list[Finding]) -> dict[str, str]:
+    """Refuse, or return the summary that the snapshot will carry: the last moment before the commit."""
+    refuse(job.table, findings)
+    if job.branch != MAIN:
+        ensure_branch(job.handle, job.fence, job.branch, BACKFILL_BRANCH_DAYS)
+    job.before_commit()
+    return job.origin.summary() | {
+        "experiment_id": job.scope.experiment_id,
         "rows": str(rows),
-        "mode": mode,
+        "mode": job.mode,
         "publish_id": uuid.uuid4().hex,
     }
 
 
-def _landed(handle: IcebergTable, table: Table, publish_id: str, rows: int, findings: list[Finding]) -> Published:
+def _landed(job: _Job, publish_id: str, rows: int, findings: list[Finding]) -> Published:
     """The last snapshot of this publication: PyIceberg writes two, one that removes and one that adds."""
     ours = [
-        s
-        for s in handle.metadata.snapshots
-        if s.summary and s.summary.additional_properties.get("publish_id") == publish_id
+        snapshot
+        for snapshot in job.handle.metadata.snapshots
+        if snapshot.summary and snapshot.summary.additional_properties.get("publish_id") == publish_id
     ]
     if not ours:
-        raise FencedConflict(f"{table.name}: the commit is not in the table's history; start the stage once more")
-    last = max(ours, key=lambda s: s.sequence_number or 0)
+        raise FencedConflict(f"{job.table.name}: the commit is not in the table's history; start the stage once more")
+    last = max(ours, key=lambda snapshot: snapshot.sequence_number or 0)
     return Published(last.snapshot_id, rows, findings=tuple(findings))
