@@ -1,0 +1,35 @@
+"""The `exp` command: what people do by hand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from exp_platform.errors import ExpError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
+console = Console(highlight=False)
+problems = Console(stderr=True, highlight=False)
+
+CONFIG = typer.Option(None, "--config", help="Profile; default $EXP_CONFIG, else configs/dev.yaml.")
+
+
+def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Our own errors end with their sentence and exit code, not with a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ExpError as error:
+            problems.print(str(error), markup=False, soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+
+    return wrapped
+
+
+from exp_platform.cli import act, doctor, look  # noqa: E402, F401  (each adds its commands to `app`)

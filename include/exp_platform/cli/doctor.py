@@ -1,0 +1,102 @@
+"""`exp doctor`: what is wrong with this installation, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import typer
+
+from exp_platform.cli import CONFIG, app, console
+from exp_platform.config.load import Project, load_project
+from exp_platform.errors import ExpError
+
+
+def _java(_: Project) -> str:
+    from exp_platform.spark.java import find_java_home
+
+    return find_java_home()
+
+
+def _jars(project: Project) -> str:
+    from exp_platform.spark.jars import CORE, OBJECT_STORE, require_jars
+
+    require_jars(CORE, "make setup")
+    if project.profile.object_store is not None:
+        require_jars(OBJECT_STORE, "make setup-object-store")
+    return "all there"
+
+
+def _configuration(project: Project) -> str:
+    if project.broken:
+        raise ExpError("; ".join(project.broken.values()))
+    return f"{len(project.metrics)} metrics, {len(project.experiments)} experiments"
+
+
+def _catalog(project: Project) -> str:
+    from exp_platform.lake.catalog import load_catalog
+    from exp_platform.lake.tables import NAMESPACES
+
+    catalog = load_catalog(project)
+    found = {name[0] for name in catalog.list_namespaces()}
+    tables = sum(len(catalog.list_tables(name)) for name in found & set(NAMESPACES))
+    return f"{tables} tables" if tables else "answers, and is empty: the first run creates the tables"
+
+
+def _raw_zone(project: Project) -> str:
+    from pyarrow import fs
+
+    from exp_platform.lake.raw_zone import filesystem
+
+    files, path = filesystem(project, project.raw_root)
+    there = files.get_file_info(path).type != fs.FileType.NotFound
+    return project.raw_root if there else f"{project.raw_root} is not there yet: land events, or `exp synth ID`"
+
+
+def _disk(project: Project) -> str:
+    free = shutil.disk_usage(project.root).free / 1e9
+    if free < 2:
+        raise ExpError(f"only {free:.1f} GB free below {project.root}: make room")
+    return f"{free:.0f} GB free"
+
+
+def _slack(_: Project) -> str:
+    if os.environ.get("SLACK_WEBHOOK_URL") or os.environ.get("AIRFLOW_CONN_SLACK_DEFAULT"):
+        return "a webhook is configured"
+    return "no webhook: alerts are logged and kept in ops.alerts; set SLACK_WEBHOOK_URL, or slack_default in Airflow"
+
+
+CHECKS: dict[str, Callable[[Project], str]] = {
+    "configuration": _configuration,
+    "java": _java,
+    "jars": _jars,
+    "catalog": _catalog,
+    "raw zone": _raw_zone,
+    "disk": _disk,
+    "slack": _slack,
+}
+
+
+def diagnose(project: Project) -> Iterator[tuple[str, bool, str]]:
+    """Every check: its name, whether it is well, and what was seen."""
+    for name, check in CHECKS.items():
+        try:
+            yield name, True, check(project)
+        except Exception as error:  # a doctor reports whatever a check runs into
+            yield name, False, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@app.command()
+def doctor(config: str | None = CONFIG) -> None:
+    """Java, jars, catalog, raw zone, disk, Slack: what is wrong and how to mend it."""
+    try:
+        project = load_project(config)
+    except ExpError as error:
+        console.print(f"WRONG  configuration  {error}", markup=False)
+        raise typer.Exit(1) from None
+    well = True
+    for name, good, seen in diagnose(project):
+        well = well and good
+        console.print(f"{'ok   ' if good else 'WRONG'}  {name:<14} {seen}", markup=False, soft_wrap=True)
+    raise typer.Exit(0 if well else 1)

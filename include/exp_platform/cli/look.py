@@ -1,0 +1,140 @@
+"""Commands that only read: list, show, validate, power."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich.table import Table as Grid
+
+from exp_platform.cli import CONFIG, app, console, for_people, problems
+from exp_platform.config.load import Project, load_project
+from exp_platform.errors import ConfigError
+
+Row = dict[str, Any]
+
+
+def read_rows(project: Project, table: str, experiment_id: str | None = None) -> list[Row]:
+    """Rows of a published table, all experiments or one."""
+    from pyiceberg.expressions import AlwaysTrue, EqualTo
+
+    from exp_platform.lake.catalog import load_handle
+
+    which = EqualTo("experiment_id", experiment_id) if experiment_id else AlwaysTrue()
+    rows: list[Row] = load_handle(project, table).scan(row_filter=which).to_arrow().to_pylist()
+    return rows
+
+
+def latest_dt_rows(rows: list[Row]) -> list[Row]:
+    """Only the rows of each experiment's latest dt."""
+    latest: dict[str, Any] = {}
+    for row in rows:
+        latest[row["experiment_id"]] = max(latest.get(row["experiment_id"], row["dt"]), row["dt"])
+    return [row for row in rows if row["dt"] == latest[row["experiment_id"]]]
+
+
+@app.command("list")
+@for_people
+def list_experiments(config: str | None = CONFIG) -> None:
+    """Experiments with their latest trust and decision."""
+    project = load_project(config)
+    decisions = {
+        row["experiment_id"]: row
+        for row in latest_dt_rows(read_rows(project, "gold.fct_experiment_decision"))
+        if row["variant_id"] == "all"
+    }
+    grid = Grid("experiment", "name", "owner", "status", "as of", "trust", "decision", box=None)
+    for experiment_id, experiment in sorted(project.experiments.items()):
+        row = decisions.get(experiment_id)
+        verdict = (str(row["dt"]), row["trust"], row["decision"]) if row else ("never run", "", "")
+        grid.add_row(experiment_id, experiment.name, experiment.owner, experiment.status, *verdict)
+    for experiment_id in sorted(project.broken):
+        grid.add_row(experiment_id, "", "", "refused", "", "", "see `exp validate`")
+    console.print(grid)
+
+
+def _number(value: float | None, percent: bool = False) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.2%}" if percent else f"{value:.4g}"
+
+
+@app.command()
+@for_people
+def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, config: str | None = CONFIG) -> None:
+    """The results of one experiment: each metric by its deciding method (or all of them)."""
+    project = load_project(config)
+    experiment = project.experiment(experiment_id)
+    rows = [r for r in read_rows(project, "exp.analysis_results", experiment_id) if r["segment"] == "all"]
+    rows = [r for r in rows if str(r["dt"]) == dt] if dt else latest_dt_rows(rows)
+    if not rows:
+        raise ConfigError(
+            f"{experiment_id} has no results{f' as of {dt}' if dt else ''} yet: `exp run {experiment_id}`"
+        )
+    grid = Grid(
+        "metric", "arm", "method", "control", "treatment", "effect", "interval", "rel.", "p", "status", box=None
+    )
+    order = {m.name: i for i, m in enumerate(project.metrics_of(experiment))}
+    for r in sorted(rows, key=lambda r: (order.get(r["metric_name"], 999), r["variant_id"], r["method"])):
+        if not all_methods and r["method"] != experiment.method_in_force:
+            continue
+        interval = f"[{_number(r['effect_abs_ci_low'])}, {_number(r['effect_abs_ci_high'])}]"
+        status = r["status"] + (" *" if r["is_deciding"] else "")
+        grid.add_row(
+            r["metric_name"],
+            r["variant_id"],
+            r["method"],
+            _number(r["control_mean"]),
+            _number(r["treatment_mean"]),
+            _number(r["effect_abs"]),
+            interval if r["effect_abs_ci_low"] is not None else "–",
+            _number(r["effect_rel"], percent=True),
+            _number(r["p_value"]),
+            status,
+        )
+    console.print(f"{experiment_id} as of {rows[0]['dt']} (* decides)", markup=False)
+    console.print(grid)
+    for row in read_rows(project, "gold.fct_experiment_decision", experiment_id):
+        if row["dt"] == rows[0]["dt"]:
+            console.print(f"{row['variant_id']}: {row['decision']} ({row['trust']})", markup=False)
+            for reason in row["reasons"]:
+                console.print(f"  - {reason}", markup=False)
+
+
+@app.command()
+@for_people
+def validate(config: str | None = CONFIG) -> None:
+    """Check every configuration file; no Spark."""
+    project = load_project(config)
+    for sentence in project.broken.values():
+        problems.print(sentence, markup=False, soft_wrap=True)
+    console.print(
+        f"{len(project.metrics)} metrics, {len(project.experiments)} experiments are valid"
+        + (f", {len(project.broken)} refused" if project.broken else "")
+    )
+    if project.broken:
+        raise typer.Exit(ConfigError.exit_code)
+
+
+@app.command()
+@for_people
+def power(metric: str, experiment_id: str | None = None, config: str | None = CONFIG) -> None:
+    """The smallest effect each experiment would find on a metric at 80% power, and the days to its planned size."""
+    project = load_project(config)
+    if metric not in project.metrics:
+        from exp_platform.config.rules import suggest
+
+        raise ConfigError(f"metric '{metric}' not found{suggest(metric, project.metrics)}")
+    grid = Grid("experiment", "arm", "as of", "users (control, arm)", "smallest effect found", "relative", box=None)
+    rows = latest_dt_rows(read_rows(project, "exp.analysis_results", experiment_id))
+    for r in rows:
+        experiment = project.experiments.get(r["experiment_id"])
+        mine = r["metric_name"] == metric and r["segment"] == "all" and experiment is not None
+        if mine and r["method"] == experiment.method_in_force:  # type: ignore[union-attr]
+            relative = r["mde"] / abs(r["control_mean"]) if r["mde"] is not None and r["control_mean"] else None
+            users = f"{r['control_n']}, {r['treatment_n']}"
+            values = (r["experiment_id"], r["variant_id"], str(r["dt"]), users, _number(r["mde"]))
+            grid.add_row(*values, _number(relative, percent=True))
+    if not grid.rows:
+        raise ConfigError(f"no experiment has results for metric '{metric}' yet: `exp run EXPERIMENT`")
+    console.print(grid)

@@ -1,0 +1,137 @@
+"""Every mistake in the configuration ends in one sentence: file, key, found, allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exp_platform.config.load import Project, check_experiment_id, load_project
+from exp_platform.errors import ConfigError
+
+METRIC = "configs/metrics/conversion.yaml"
+RATIO = "configs/metrics/revenue_per_session.yaml"
+RETENTION = "configs/metrics/retention_week_2.yaml"
+EXPERIMENT = "configs/experiments/exp_checkout_button_001.yaml"
+EXPERIMENT_ID = "exp_checkout_button_001"
+
+
+def change(root: Path, file: str, edit: Callable[[dict[str, Any]], object]) -> None:
+    path = root / file
+    content = yaml.safe_load(path.read_text())
+    edit(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def put(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content.update(values)
+
+
+def drop(key: str) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content.pop(key)
+
+
+def shares(first: float, second: float) -> dict[str, Any]:
+    return {
+        "variants": [
+            {"id": "control", "allocation": first, "is_control": True},
+            {"id": "treatment", "allocation": second},
+        ]
+    }
+
+
+METRIC_MISTAKES = [
+    (METRIC, put(directon="increase"), "directon: unknown key; did you mean 'direction'"),
+    (METRIC, drop("direction"), "direction: missing, and it is required"),
+    (METRIC, put(direction="up"), "direction: found 'up'"),
+    (METRIC, put(name="revenue"), "name: 'revenue' must equal the file's name 'conversion'"),
+    (METRIC, put(version=0), "version: found 0"),
+    (METRIC, put(window={"start_hours": 0}), "window.end_hours"),
+    (METRIC, put(window={"start_hours": 48, "end_hours": 24}), "window.end_hours: found 24.0, must be more than"),
+    (METRIC, put(window={"start_hours": -1, "end_hours": 24}), "window.start_hours: found -1.0"),
+    (METRIC, put(cap={"value": 1}), "cap: a metric of type binary cannot be capped"),
+    (METRIC, put(aggregation="sum"), "aggregation: found sum, type binary allows any"),
+    (METRIC, put(quantile=0.5), "quantile: only a quantile metric has one"),
+    (RATIO, drop("denominator"), "denominator: a ratio needs a denominator"),
+    (RATIO, put(cap={"value": 1, "quantile": 0.9}), "cap: give exactly one of value and quantile"),
+    (RETENTION, put(window={"start_hours": 0, "end_hours": 24}), "window.start_hours: a retention metric looks at"),
+]
+
+
+@pytest.mark.parametrize(("file", "edit", "sentence"), METRIC_MISTAKES)
+def test_a_metric_that_breaks_a_rule_is_refused_at_load(
+    project: Project, file: str, edit: Callable[[dict[str, Any]], object], sentence: str
+) -> None:
+    change(project.root, file, edit)
+    with pytest.raises(ConfigError) as refused:
+        load_project(project.path)
+    assert f"{file}: {sentence}" in str(refused.value)
+
+
+EXPERIMENT_MISTAKES = [
+    (put(**shares(0.7, 0.5)), "variants: shares add up to 1.2, must be 1.0"),
+    (put(variants=[]), "variants: found 0, an experiment needs a control and at least one treatment"),
+    (put(variants=[{"id": "a", "allocation": 0.5}, {"id": "b", "allocation": 0.5}]), "exactly one needs is_control"),
+    (drop("variants"), "variants: missing, and it is required"),
+    (drop("analysis_mode"), "analysis_mode: missing, and it is required"),
+    (put(primary_metric="converson"), "metric 'converson' not found; did you mean 'conversion'?"),
+    (put(guardrails=[{"metric": "latency"}]), "guardrails.0.max_relative_harm: missing, and it is required"),
+    (put(guardrails=[{"metric": "speed", "max_relative_harm": 0.1}]), "guardrails: metric 'speed' not found"),
+    (put(end_ts="2026-01-01T00:00:00Z"), "end_ts: found 2026-01-01"),
+    (put(experiment_id="exp_other"), "experiment_id: 'exp_other' must equal the file's name"),
+    (put(unit="session"), "unit: found 'session'"),
+    (put(alpha=0.7), "alpha: found 0.7"),
+    (put(design="rollout", decision_method="ab"), "decision_method: found ab, a rollout is decided by did"),
+]
+
+
+@pytest.mark.parametrize(("edit", "sentence"), EXPERIMENT_MISTAKES)
+def test_a_broken_experiment_is_refused_and_the_others_still_load(
+    project: Project, edit: Callable[[dict[str, Any]], object], sentence: str
+) -> None:
+    change(project.root, EXPERIMENT, edit)
+    loaded = load_project(project.path)
+    with pytest.raises(ConfigError) as refused:
+        loaded.experiment(EXPERIMENT_ID)
+    assert sentence in str(refused.value)
+    assert EXPERIMENT in str(refused.value)
+    assert loaded.experiment("exp_add_cart_002").name
+
+
+@pytest.mark.parametrize("bad", ["../etc", "exp/1", "exp'1", 'exp"1', "Exp_1", "ab", "1exp", "exp_1\n", "", "e" * 65])
+def test_an_experiment_id_is_letters_digits_and_underscores_as_a_whole(bad: str) -> None:
+    with pytest.raises(ConfigError, match="is not allowed"):
+        check_experiment_id(bad)
+
+
+def test_an_unknown_experiment_is_told_what_is_near(project: Project) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'exp_add_cart_002'"):
+        project.experiment("exp_add_carts_002")
+
+
+def test_the_same_metric_name_in_two_files_is_refused(project: Project) -> None:
+    (project.root / "configs/metrics/conversion2.yaml").write_text((project.root / METRIC).read_text())
+    with pytest.raises(ConfigError, match="conversion2.yaml: name: metric 'conversion' is already defined in"):
+        load_project(project.path)
+
+
+def test_a_key_written_twice_is_refused(project: Project) -> None:
+    path = project.root / METRIC
+    path.write_text(path.read_text() + "version: 2\n")
+    with pytest.raises(ConfigError, match="the key 'version' is there twice"):
+        load_project(project.path)
+
+
+def test_broken_yaml_names_the_file(project: Project) -> None:
+    (project.root / METRIC).write_text("name: [")
+    with pytest.raises(ConfigError, match=r"configs/metrics/conversion.yaml: not valid YAML"):
+        load_project(project.path)
+
+
+def test_a_secret_that_is_not_set_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXP_CATALOG_PASSWORD", raising=False)
+    with pytest.raises(ConfigError, match=r"\$\{EXP_CATALOG_PASSWORD\} is not set"):
+        load_project(project.root / "configs/prod.yaml")
