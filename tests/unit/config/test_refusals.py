@@ -114,7 +114,7 @@ def test_an_unknown_experiment_is_told_what_is_near(project: Project) -> None:
 
 def test_the_same_metric_name_in_two_files_is_refused(project: Project) -> None:
     (project.root / "configs/metrics/conversion2.yaml").write_text((project.root / METRIC).read_text())
-    with pytest.raises(ConfigError, match="conversion2.yaml: name: metric 'conversion' is already defined in"):
+    with pytest.raises(ConfigError, match=r"conversion2\.yaml: name: metric 'conversion' is already defined in"):
         load_project(project.path)
 
 
