@@ -51,6 +51,7 @@ def session_conf(project: Project) -> dict[str, str]:
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
         "spark.sql.legacy.parquet.nanosAsLong": "false",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.warehouse.dir": str(clone_root() / "data" / "spark-warehouse"),
         "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     }
