@@ -1,0 +1,87 @@
+"""A folder of the raw zone, on a disk or in an object store, without Spark."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from exp_platform.config.load import Project
+from exp_platform.lake.raw_zone import filesystem
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One path of a pyarrow file system; `url` is what Spark writes to."""
+
+    fs: pafs.FileSystem
+    path: str
+    url: str
+
+    @classmethod
+    def of_experiment(cls, project: Project, experiment_id: str) -> Folder:
+        """The experiment's folder in the raw zone."""
+        url = project.raw_folder(experiment_id)
+        fs, path = filesystem(project, url)
+        return cls(fs, path, url)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a rename is one step of the file system."""
+        return isinstance(self.fs, pafs.LocalFileSystem)
+
+    def sibling(self, prefix: str) -> Folder:
+        """`<parent>/<prefix><name>`."""
+        path, _, name = self.path.rpartition("/")
+        url = self.url.rpartition("/")[0]
+        return Folder(self.fs, f"{path}/{prefix}{name}", f"{url}/{prefix}{name}")
+
+    def files(self, under: str = "") -> list[str]:
+        """Paths of all files below, sorted."""
+        base = f"{self.path}/{under}".rstrip("/")
+        selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
+        return sorted(f.path for f in self.fs.get_file_info(selector) if f.type == pafs.FileType.File)
+
+    def read_json(self, name: str) -> Any | None:
+        """The content of a file, None when it is not there or was cut off."""
+        path = f"{self.path}/{name}"
+        if self.fs.get_file_info(path).type != pafs.FileType.File:
+            return None
+        with self.fs.open_input_stream(path) as stream:
+            try:
+                return json.loads(stream.read())
+            except ValueError:
+                return None
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a file, readable for people."""
+        self.fs.create_dir(self.path, recursive=True)
+        with self.fs.open_output_stream(f"{self.path}/{name}") as stream:
+            stream.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+
+    def delete(self) -> None:
+        """Remove the folder and all that is in it, if it is there."""
+        if self.fs.get_file_info(self.path).type == pafs.FileType.Directory:
+            self.fs.delete_dir(self.path)
+
+    def replace_with(self, new: Folder, last: str) -> None:
+        """Put `new` in this folder's place.
+
+        On a disk: two renames, so that a reader sees the old folder, for an instant none, then the new one.
+        In an object store, which has no rename: the old objects go, the new ones are copied, the file `last`
+        at the end.
+        """
+        if self.is_local:
+            old = self.sibling("_old_")
+            old.delete()
+            if self.fs.get_file_info(self.path).type != pafs.FileType.NotFound:
+                self.fs.move(self.path, old.path)
+            self.fs.move(new.path, self.path)
+            old.delete()
+            return
+        self.delete()
+        for path in sorted(new.files(), key=lambda p: (p.endswith(f"/{last}"), p)):
+            self.fs.copy_file(path, self.path + path.removeprefix(new.path))
+        new.delete()

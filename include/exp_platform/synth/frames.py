@@ -1,0 +1,66 @@
+"""The four raw datasets of one generation, before they are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from exp_platform.schemas import event_time_column
+from exp_platform.synth import events
+from exp_platform.synth.plan import Plan
+from exp_platform.synth.users import users as make_users
+
+Dataset = Literal["assignments", "exposures", "outcomes", "attributes"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Dataset -> contract columns, the label `dt`, and underscored columns that only faults and the truth may read."""
+
+    assignments: DataFrame | None  # None: the team keeps no assignment log
+    exposures: DataFrame
+    outcomes: DataFrame
+    attributes: DataFrame
+
+    def present(self) -> dict[str, DataFrame]:
+        """The datasets that there are."""
+        return {name: frame for name, frame in vars(self).items() if frame is not None}
+
+    def change(self, dataset: str, frame: DataFrame) -> Frames:
+        """The same with one dataset changed; one that does not exist stays away."""
+        return self if getattr(self, dataset) is None else replace(self, **{dataset: frame})
+
+    def keep(self, condition: Column) -> Frames:
+        """The same with the rows of every dataset for which the condition holds."""
+        return Frames(**{n: None if f is None else f.where(condition) for n, f in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything drawn for one plan: the users, both worlds' outcomes, and the datasets of the realised one."""
+
+    users: DataFrame
+    candidates: DataFrame
+    frames: Frames
+
+
+def draw(spark: SparkSession, plan: Plan) -> World:
+    """The healthy data of a plan; nothing is computed yet."""
+    users = make_users(spark, plan)
+    candidates = events.outcome_candidates(users, plan)
+    logged = plan.experiment.assignment_source == "assignments"
+    frames = Frames(
+        assignments=with_dt(events.assignments(users, plan), "assignments") if logged else None,
+        exposures=with_dt(events.exposures(users, plan), "exposures"),
+        outcomes=with_dt(events.outcomes(candidates, plan), "outcomes"),
+        attributes=with_dt(events.attributes(users, plan), "attributes"),
+    )
+    return World(users, candidates, frames)
+
+
+def with_dt(frame: DataFrame, dataset: str) -> DataFrame:
+    """Adds the label of the folder that an event lands in: the date of its event time."""
+    return frame.withColumn("dt", F.to_date(event_time_column(dataset)))

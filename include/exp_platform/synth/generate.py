@@ -1,0 +1,86 @@
+"""Generate one experiment's raw zone: draw, break on purpose, write beside, check, swap; the truth goes along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from exp_platform.config.load import Project
+from exp_platform.config.models import Fault
+from exp_platform.errors import ConfigError
+from exp_platform.synth.folder import Folder
+from exp_platform.synth.plan import Plan
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+MARKER = "_synthetic.json"
+TRUTH = "_truth.json"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What lies in the experiment's folder now; `changed` is false when it was there already."""
+
+    folder: str
+    rows: dict[str, int]
+    changed: bool
+
+
+def plan_of(
+    project: Project, experiment_id: str, seed: int | None = None, faults: Iterable[Fault] | None = None
+) -> Plan:
+    """The experiment's scenario; faults given here come on top of the scenario's own."""
+    from exp_platform.synth.faults import resolve_faults
+
+    experiment, scenario = project.experiment(experiment_id), project.scenario(experiment_id)
+    healthy = Plan(experiment, scenario, project.metrics_of(experiment), scenario.seed if seed is None else seed)
+    broken = resolve_faults((*scenario.faults, *(faults or ())), healthy)
+    return Plan(experiment, scenario, healthy.metrics, healthy.seed, broken)
+
+
+def generate(project: Project, plan: Plan, session: Callable[[], SparkSession]) -> Generated:
+    """Write the plan's data into the raw zone, unless they are there; only the generator's own folder is touched."""
+    if not project.profile.synthetic:
+        raise ConfigError(
+            f"{project.path.name}: synthetic: found false; generated data may not be mixed with real ones. "
+            "Use a profile that says synthetic: true, such as configs/dev.yaml"
+        )
+    folder = Folder.of_experiment(project, plan.experiment_id)
+    new = folder.sibling("_new_")
+    marker = folder.read_json(MARKER)
+    fingerprint = plan.fingerprint()
+    if _same(marker, fingerprint):
+        return Generated(folder.url, marker["rows"], changed=False)
+    if marker is None and folder.files() and new.read_json(MARKER) is None:  # with it: an interrupted swap of ours
+        raise ConfigError(
+            f"{folder.url}: holds files that the generator did not write (no {MARKER}); it overwrites only its own. "
+            "Move them away, or take another experiment id"
+        )
+    new.delete()
+    rows = _write(new, plan, session(), fingerprint)
+    folder.replace_with(new, last=MARKER)
+    return Generated(folder.url, rows, changed=True)
+
+
+def _same(marker: Any, fingerprint: dict[str, Any]) -> bool:
+    return isinstance(marker, dict) and marker.get("fingerprint") == fingerprint["fingerprint"] and "rows" in marker
+
+
+def _write(folder: Folder, plan: Plan, spark: SparkSession, fingerprint: dict[str, Any]) -> dict[str, int]:
+    from exp_platform.synth.faults import apply_to_files, apply_to_rows, breaks_contract
+    from exp_platform.synth.frames import draw
+    from exp_platform.synth.truth import true_effects
+    from exp_platform.synth.write import check_written, count_rows, write_frames
+
+    world = draw(spark, plan)
+    write_frames(apply_to_rows(world.frames, plan), folder, plan)
+    apply_to_files(folder, plan)
+    if not breaks_contract(plan):
+        check_written(folder, plan)
+    effects = true_effects(world.users, world.candidates, plan)
+    folder.write_json(TRUTH, {"experiment_id": plan.experiment_id, "seed": plan.seed, "effects": effects})
+    rows = count_rows(folder)
+    folder.write_json(MARKER, fingerprint | {"rows": rows})
+    return rows

@@ -1,0 +1,124 @@
+"""Everything that the generator is told, worked out once: times in epoch microseconds, horizons, identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from exp_platform.config.models import Experiment, Fault, Metric, Scenario
+from exp_platform.errors import ConfigError
+
+GENERATOR_VERSION = 1  # raise it when the same seed gives other rows
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+MIN_DAYS_AFTER = 14
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One generation: the experiment's arms and dates, the scenario's rates, the seed and the faults."""
+
+    experiment: Experiment
+    scenario: Scenario
+    metrics: tuple[Metric, ...] = ()
+    seed: int = 7
+    faults: tuple[Fault, ...] = ()
+    partitions: int | None = field(default=None, compare=False)  # None: by the number of users
+
+    def __post_init__(self) -> None:
+        window_days = (self.experiment.end_ts - self.experiment.start_ts) / timedelta(days=1)
+        if self.scenario.days > window_days:
+            raise ConfigError(
+                f"experiments: {self.experiment.experiment_id}: days: found {self.scenario.days}, but the experiment "
+                f"runs {window_days:g} days (start_ts to end_ts); lower days or move end_ts"
+            )
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment that the events belong to."""
+        return self.experiment.experiment_id
+
+    @cached_property
+    def start_us(self) -> int:
+        """First instant of the experiment."""
+        return micros(self.experiment.start_ts)
+
+    @cached_property
+    def end_us(self) -> int:
+        """First instant after the experiment."""
+        return micros(self.experiment.end_ts)
+
+    @property
+    def user_prefix(self) -> str:
+        """Keeps the users of two experiments apart."""
+        return f"u{zlib.crc32(self.experiment_id.encode()):08x}_"
+
+    @property
+    def history_us(self) -> int:
+        """How far back an ordinary returning user's events go before the assignment; a veteran's go twice as far."""
+        return self.scenario.pre_period_days * DAY
+
+    @cached_property
+    def weeks_after(self) -> int:
+        """Whole weeks of outcomes after the anchor: enough that every metric's window closes inside the data."""
+        longest = max((self._end_days(m) for m in self.metrics), default=0)
+        return math.ceil(max(longest, MIN_DAYS_AFTER) / 7)
+
+    def _end_days(self, metric: Metric) -> float:
+        if metric.window.end_hours == "experiment":
+            return (self.end_us - self.start_us) / DAY
+        return metric.window.end_hours / 24
+
+    @property
+    def weeks_before(self) -> int:
+        """Weeks of history that the longest history touches."""
+        return math.ceil(2 * self.scenario.pre_period_days / 7)
+
+    @cached_property
+    def arms(self) -> tuple[tuple[str, float], ...]:
+        """Treatment arms with the upper end of their share of [0, 1); what is left belongs to control."""
+        live = self.experiment.treatments
+        total = sum(v.allocation for v in live)
+        bounds, reached = [], 0.0
+        for variant in live:
+            reached += self.scenario.treatment_share * variant.allocation / total
+            bounds.append((variant.id, reached))
+        return tuple(bounds)
+
+    @property
+    def n_partitions(self) -> int:
+        """Partitions of the user range; no row depends on it."""
+        return self.partitions or max(2, math.ceil(self.scenario.n_users / 250_000))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides every generated row: equal fingerprints, equal data."""
+        registry = self.experiment.model_dump(
+            mode="json",
+            include={
+                *("experiment_id", "start_ts", "end_ts", "design", "variants", "dimensions", "cluster"),
+                *("assignment_source", "exposure_window_hours"),
+            },
+        )
+        content = {
+            "generator_version": GENERATOR_VERSION,
+            "seed": self.seed,
+            "scenario": self.scenario.model_dump(mode="json", exclude={"faults", "seed"}),
+            "faults": [fault.model_dump(mode="json") for fault in self.faults],
+            "registry": registry,
+            "metrics": {m.name: m.model_dump(mode="json") for m in self.metrics},
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return {"fingerprint": digest, **content}

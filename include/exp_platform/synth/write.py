@@ -1,0 +1,126 @@
+"""Write generated datasets as the raw zone's Parquet, and check what was written against the contracts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+
+from exp_platform.errors import ContractViolation
+from exp_platform.schemas import DATASETS, contract_columns, event_time_column, load_schema, required_columns
+from exp_platform.synth.folder import Folder
+from exp_platform.synth.frames import Frames
+from exp_platform.synth.plan import Plan
+
+_ARROW = {
+    "string": (pa.string(),),
+    "double": (pa.float64(),),
+    "timestamptz": (pa.timestamp("us", tz="UTC"),),
+}
+USERS_PER_TASK = 100_000
+
+
+def write_frames(frames: Frames, folder: Folder, plan: Plan) -> None:
+    """One Parquet file per dataset and day; the columns are the contract's."""
+    spark = frames.exposures.sparkSession
+    tasks = max(
+        int(spark.conf.get("spark.sql.shuffle.partitions") or 1), math.ceil(plan.scenario.n_users / USERS_PER_TASK)
+    )
+    with _microseconds(spark):
+        for name, frame in frames.present().items():
+            write_dataset(frame, name, folder, tasks)
+    if folder.is_local:  # checksum files of Hadoop's local file system; nobody reads them
+        for path in folder.files():
+            if path.endswith(".crc"):
+                folder.fs.delete_file(path)
+
+
+@contextmanager
+def _microseconds(spark: SparkSession) -> Iterator[None]:
+    """Parquet timestamps as the contract has them, not Spark's int96."""
+    key = "spark.sql.parquet.outputTimestampType"
+    before = spark.conf.get(key)
+    spark.conf.set(key, "TIMESTAMP_MICROS")
+    try:
+        yield
+    finally:
+        spark.conf.set(key, before)
+
+
+def write_dataset(frame: DataFrame, dataset: str, folder: Folder, tasks: int) -> None:
+    """`<dataset>/dt=YYYY-MM-DD/*.parquet`, one file a day, sorted by user and time."""
+    (
+        frame.select(*contract_columns(dataset), "dt")
+        .repartition(tasks, "dt")
+        .sortWithinPartitions("dt", "user_id", event_time_column(dataset))
+        .write.mode("overwrite")
+        .option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+        .partitionBy("dt")
+        .parquet(f"{folder.url}/{dataset}")
+    )
+
+
+def count_rows(folder: Folder) -> dict[str, int]:
+    """Rows of each dataset, from the footers; a file that cannot be read counts as none."""
+    rows = {}
+    for dataset in DATASETS:
+        rows[dataset] = 0
+        for path in _parquet_files(folder, dataset):
+            try:
+                rows[dataset] += _footer(folder, path).num_rows
+            except pa.ArrowInvalid:
+                continue
+    return rows
+
+
+def check_written(folder: Folder, plan: Plan) -> None:
+    """Columns, types, nulls, arms and experiment of every file as the contracts want them; only footers are read."""
+    for dataset in DATASETS:
+        expected = contract_columns(dataset)
+        for path in _parquet_files(folder, dataset):
+            footer = _footer(folder, path)
+            found = {field.name: field.type for field in footer.schema.to_arrow_schema()}
+            if list(found) != list(expected):
+                raise ContractViolation(f"{path}: columns: found {', '.join(found)}; expected {', '.join(expected)}")
+            for column, kind in expected.items():
+                if found[column] not in _ARROW[kind]:
+                    raise ContractViolation(f"{path}: {column}: found {found[column]}, expected {kind}")
+            _check_values(path, dataset, footer, plan)
+
+
+def _check_values(path: str, dataset: str, footer: pq.FileMetaData, plan: Plan) -> None:
+    allowed = {"experiment_id": {plan.experiment_id}}
+    for column, spec in load_schema(dataset)["properties"].items():
+        if "enum" in spec:
+            allowed[column] = set(spec["enum"])
+        if spec.get("x-must-be") == "variant":
+            allowed[column] = {v.id for v in plan.experiment.live_variants}
+    for group in range(footer.num_row_groups):
+        for index in range(footer.num_columns):
+            chunk = footer.row_group(group).column(index)
+            column, statistics = chunk.path_in_schema, chunk.statistics
+            if statistics is None:
+                continue
+            if column in required_columns(dataset) and statistics.null_count:
+                raise ContractViolation(
+                    f"{path}: {column}: found {statistics.null_count} nulls, the contract allows none"
+                )
+            ends = {statistics.min, statistics.max} if statistics.has_min_max else set()
+            if column in allowed and not ends <= allowed[column]:
+                shown = ", ".join(sorted(map(str, ends - allowed[column])))
+                raise ContractViolation(
+                    f"{path}: {column}: found {shown}; allowed: {', '.join(sorted(allowed[column]))}"
+                )
+
+
+def _parquet_files(folder: Folder, dataset: str) -> list[str]:
+    return [path for path in folder.files(dataset) if path.endswith(".parquet")]
+
+
+def _footer(folder: Folder, path: str) -> pq.FileMetaData:
+    with folder.fs.open_input_file(path) as source:
+        return pq.read_metadata(source)
