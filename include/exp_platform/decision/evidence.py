@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exp_platform.config.models import Metric
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary
+from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import Plan, in_force
-from exp_platform.status import PretrendVerdict
 
 Row = Mapping[str, Any]
 
@@ -32,16 +32,6 @@ def moment(plan: Plan) -> Moment:
     """Where the experiment stands as of the plan's dt."""
     days = int((plan.cutoff - plan.experiment.start_ts).total_seconds() // 86_400)
     return Moment(plan.planned_end_reached, days, plan.experiment.alpha)
-
-
-def joint_verdict(verdicts: Iterable[str]) -> str:
-    """One word for the tests of one metric × arm: all must pass; none at all is insufficient_data."""
-    found = set(verdicts)
-    if PretrendVerdict.FAILED.value in found:
-        return PretrendVerdict.FAILED.value
-    if found == {PretrendVerdict.PASSED.value}:
-        return PretrendVerdict.PASSED.value
-    return PretrendVerdict.INSUFFICIENT_DATA.value
 
 
 def _pretrends(tests: Sequence[Row], arm: str, plan: Plan) -> str | None:

@@ -25,7 +25,7 @@ _LISTS = {"x": "k", "xx": "kk", "xy": "k", "dx": "k", "did_v": "m", "did_vv": "m
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """Labels of the leading axes: arm (control first), cohort date, segment (`all` first); each cube has its metrics."""
+    """Labels of a cube's leading axes but the metric: arm (control first), cohort date, segment (`all` first)."""
 
     arms: tuple[str, ...]
     dates: tuple[date, ...]
@@ -124,6 +124,20 @@ def _cube(cohorts: pa.Table, metrics: tuple[Metric, ...], axes: Axes, k: int, m:
     mature = np.zeros(lead)
     mature[where] = _numbers(rows["n_mature"])
     return Cube(metrics, axes, stats, mature)
+
+
+def bucket_stats(table: pa.Table, cube: Cube, buckets: int = 256) -> SufficientStatistics:
+    """The same metrics by unit bucket: lead (arm, metric, bucket)."""
+    rows = bucket_set(table)
+    index = [
+        positions(rows["variant_id"], cube.axes.arms),
+        positions(rows["metric_name"], [metric.name for metric in cube.metrics]),
+        np.asarray(rows["unit_bucket"].to_numpy(), dtype=np.int64),
+    ]
+    keep = np.all([i >= 0 for i in index], axis=0)
+    lead = (len(cube.axes.arms), len(cube.metrics), buckets)
+    k, m = cube.stats.k, cube.stats.did_v.shape[-1]
+    return scatter(rows.filter(pa.array(keep)), tuple(i[keep] for i in index), lead, k, m)
 
 
 def scatter(

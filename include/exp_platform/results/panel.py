@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from exp_platform.results.cube import Axes, positions
 from exp_platform.results.frame import Frame, concat, labels
 from exp_platform.results.plan import Plan
 from exp_platform.stats.sufficient import Array
+from exp_platform.status import PretrendVerdict
 
 
 def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: Plan) -> tuple[Frame, Frame]:
@@ -31,6 +32,16 @@ def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: 
         deltas.append(_delta_frame(panel, names, axes, plan))
         tests.append(_test_frame(panel, names, axes, plan))
     return concat(deltas), concat(tests)
+
+
+def joint_verdict(verdicts: Iterable[str]) -> str:
+    """One word for the tests of one metric × arm: all must pass; none at all is insufficient_data."""
+    found = set(verdicts)
+    if PretrendVerdict.FAILED.value in found:
+        return PretrendVerdict.FAILED.value
+    if found == {PretrendVerdict.PASSED.value}:
+        return PretrendVerdict.PASSED.value
+    return PretrendVerdict.INSUFFICIENT_DATA.value
 
 
 def _by_length(table: pa.Table, plan: Plan) -> dict[int, list[Metric]]:
