@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from exp_platform.airflow.links import DataDocsLink, MemoLink
 from exp_platform.airflow.submit import GuardedSparkSubmitHook, spark_home, submit_environment
@@ -66,16 +66,24 @@ class StageRetryPolicy(RetryPolicy):
 
 
 def stage_arguments(run: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> list[str]:
-    """`--name=value` for each value that is set, so that a value beginning with dashes stays a value."""
+    """`--name=value` for each value that is set, so that a value beginning with dashes stays a value.
+
+    Words with spaces between them in `extra` become the same option several times.
+    """
     values = {
         "config": run["config"],
         "experiment-id": run["experiment_id"],
         "dt": run["dt"],
         "run-id": run["run_id"],
         "analysis-mode": run.get("analysis_mode"),
-        **(extra or {}),
     }
-    return [f"--{name}={value}" for name, value in values.items() if value not in (None, "")]
+    arguments = [f"--{name}={value}" for name, value in values.items() if value not in (None, "")]
+    return arguments + [f"--{name}={word}" for name, value in (extra or {}).items() for word in words_of(value)]
+
+
+def words_of(value: Any) -> list[str]:
+    """Several values of one option, written with spaces between them."""
+    return str(value).split() if value not in (None, "") else []
 
 
 def failure_of(stage: str, exit_code: int, sentence: str) -> AirflowException:
@@ -102,6 +110,7 @@ class StageOperator(SparkSubmitOperator):
         stage: str,
         job_folder: str | Path,
         needs_spark: bool = True,
+        only_with: str | None = None,
         passes: tuple[str, ...] = (),
         pool: str = POOL,
         retries: int = 3,
@@ -124,12 +133,15 @@ class StageOperator(SparkSubmitOperator):
         )
         self.stage = stage
         self.needs_spark = needs_spark
+        self.only_with = only_with  # key of the run without which this stage is skipped
         self.passes = passes  # keys of the run that this stage takes beside the usual ones
         self.experiment_id: str | None = None  # known when the task runs; the links need it
 
     def execute(self, context: Context) -> None:
         """Submit, wait, and turn the exit code into success, failure or retry."""
         run = context["ti"].xcom_pull(task_ids="resolve_run")
+        if not run or (self.only_with and not run.get(self.only_with)):
+            raise AirflowSkipException(f"without {self.only_with}" if run else "the run could not be resolved")
         self.experiment_id = run["experiment_id"]
         self._prepare(run)
         done = threading.Event()

@@ -1,0 +1,50 @@
+"""
+# daily_experiments
+
+Every midnight (UTC): which experiments are due for the day that has just ended, has its raw data landed, then one
+`experiment_analysis` run for each. A day is due from the experiment's start until the longest metric window of its last
+user has closed.
+
+**Backfill:** `airflow backfill create --dag-id daily_experiments --from-date 2026-02-02 --to-date 2026-02-11`; a run
+dated D analyses the day before D. An older day never moves the tables that show the latest.
+
+## When it fails
+
+| red | what happened | what to do |
+|---|---|---|
+| `refused_configs` | files in configs/experiments are broken; the other experiments went on | mend what its log names |
+| `raw_ready` of one experiment | its raw data did not land in time | ask the team that delivers them, then clear it |
+| `analyse` of one experiment | its own run is red: "Triggered DAG" leads there | see `experiment_analysis` |
+| `retry_alerts` | the alert table could not be read | clear it; alerts wait there until they are sent |
+
+One red experiment never stops the others.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.sdk import DAG
+
+from exp_platform.airflow import daily
+from exp_platform.airflow.callbacks import alert_crash
+from exp_platform.airflow.dag_parts import DEFAULT_ARGS
+from exp_platform.airflow.params import config_param
+from exp_platform.spark.jars import clone_root
+
+with DAG(
+    dag_id="daily_experiments",
+    description="One experiment_analysis run for each experiment that is due",
+    doc_md=__doc__,
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params={"config": config_param(clone_root())},
+    default_args=DEFAULT_ARGS,
+    tags=["experiments", "tier:1", "schedule"],
+    on_failure_callback=alert_crash,
+) as dag:
+    daily.analyse_experiment.expand(experiment=daily.find_due())
+    daily.refused_configs()
+    daily.retry_alerts()

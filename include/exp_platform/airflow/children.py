@@ -1,0 +1,41 @@
+"""One `experiment_analysis` run for each experiment that is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def child_run_id(experiment: Mapping[str, Any], try_number: int) -> str:
+    """`<experiment>__<dt>__<parent try>`: the same child for the same day, a new one when the parent tries again."""
+    return f"{experiment['experiment_id']}__{experiment['dt']}__{try_number}"
+
+
+class TriggerAnalysis(TriggerDagRunOperator):
+    """Starts the run of one experiment and waits for it without holding a worker; red when the run is red."""
+
+    template_fields = ("experiment",)
+
+    def __init__(self, *, experiment: Any, **kwargs: Any) -> None:
+        super().__init__(
+            trigger_dag_id="experiment_analysis",
+            logical_date=None,
+            wait_for_completion=True,
+            deferrable=True,
+            reset_dag_run=True,
+            poke_interval=15,
+            openlineage_inject_parent_info=False,
+            **kwargs,
+        )
+        self.experiment = experiment
+
+    def execute(self, context: Context) -> None:
+        """The conf of the child is what its form would say."""
+        self.conf = {key: self.experiment[key] for key in ("experiment_id", "dt", "config")}
+        self.trigger_run_id = child_run_id(self.experiment, context["ti"].try_number)
+        super().execute(context)

@@ -1,0 +1,49 @@
+"""A small client of Airflow's REST API, for the scripts and the tests."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from functools import cached_property
+from typing import Any
+
+
+class Client:
+    """One login; errors carry what the server said."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._url = url
+        self._login = {"username": user, "password": password}
+
+    @cached_property
+    def _token(self) -> str:
+        answer = self._send("POST", f"{self._url}/auth/token", self._login, {})
+        return str(answer["access_token"])
+
+    def get(self, path: str) -> Any:
+        """GET below /api/v2."""
+        return self.send("GET", path)
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Any method below /api/v2."""
+        return self._send(method, f"{self._url}/api/v2{path}", body, {"Authorization": f"Bearer {self._token}"})
+
+    def _send(self, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers | {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            raise ApiError(error.code, error.read().decode()) from None
+        return json.loads(text) if text else None
+
+
+class ApiError(OSError):
+    """The server refused; `status` and what it said."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"{status}: {said}")
+        self.status = status
+        self.said = said

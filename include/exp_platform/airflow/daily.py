@@ -1,0 +1,76 @@
+"""The tasks of `daily_experiments`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk.exceptions import AirflowFailException
+
+from exp_platform.airflow.children import TriggerAnalysis
+from exp_platform.airflow.landing import RawReady
+from exp_platform.airflow.schedule import day_of_firing, is_due
+
+_NAME = "{{ task.experiment['experiment_id'] }}"
+
+
+def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
+    """What each run of a due experiment is told; due on the day before the firing instant."""
+    from exp_platform.config.load import load_project
+
+    project = load_project(config)
+    dt = day_of_firing(firing)
+    due = [e for e in project.experiments.values() if is_due(e, project.metrics_of(e), dt)]
+    return [
+        {
+            "experiment_id": experiment.experiment_id,
+            "dt": dt.isoformat(),
+            "config": str(project.path),
+            "timeout_hours": project.profile.landing.timeout_hours,
+        }
+        for experiment in sorted(due, key=lambda e: e.experiment_id)
+    ]
+
+
+@task(retries=1)
+def find_due() -> list[dict[str, Any]]:
+    """Decides the day once, and which experiments are due on it."""
+    from exp_platform.errors import ExpError
+
+    context = get_current_context()
+    firing = context["dag_run"].logical_date or context["dag_run"].run_after
+    try:
+        found = due_experiments(context["params"]["config"], firing)
+    except ExpError as error:
+        raise AirflowFailException(str(error)) from None
+    names = [experiment["experiment_id"] for experiment in found]
+    print(f"dt {day_of_firing(firing)}: {len(names)} due: {', '.join(names) or 'none'}")
+    return found
+
+
+@task(retries=0)
+def refused_configs() -> None:
+    """Red when a registry file is broken, so that somebody mends it; the other experiments do not wait for that."""
+    from exp_platform.config.load import load_project
+
+    broken = load_project(get_current_context()["params"]["config"]).broken
+    if broken:
+        raise AirflowFailException("\n".join(f"{name}: {why}" for name, why in sorted(broken.items())))
+    print("every registry file can be read")
+
+
+@task_group
+def analyse_experiment(experiment: Any) -> None:
+    """One experiment: wait for its raw data, then run its analysis."""
+    ready = RawReady(task_id="raw_ready", experiment=experiment, map_index_template=_NAME)
+    analyse = TriggerAnalysis(task_id="analyse", experiment=experiment, map_index_template=_NAME, retries=0)
+    ready >> analyse
+
+
+@task(retries=2)
+def retry_alerts() -> None:
+    """Sends the alerts that are still pending or were lost."""
+    from exp_platform.airflow.alerting import send_waiting
+
+    send_waiting(get_current_context())

@@ -1,0 +1,109 @@
+"""Airflow's home inside the clone: every setting of the local Airflow, and its database. Airflow is not imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from exp_platform.spark.jars import clone_root
+
+HOST = "127.0.0.1"
+LOGIN = "admin"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the local Airflow lives and where it listens."""
+
+    folder: Path
+    port: int = 8080
+
+    @property
+    def url(self) -> str:
+        """Address of the UI."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the services; task logs are below `tasks`."""
+        return self.folder / "logs"
+
+    @property
+    def password(self) -> str:
+        """The login's password, made once."""
+        file = self.folder / "passwords.json"
+        if not file.exists():
+            _write_private(file, json.dumps({LOGIN: secrets.token_urlsafe(9)}))
+        return str(json.loads(file.read_text())[LOGIN])
+
+    def _secret(self, name: str) -> str:
+        file = self.folder / f".{name}"
+        if not file.exists():
+            _write_private(file, secrets.token_urlsafe(32))
+        return file.read_text()
+
+    def environment(self) -> dict[str, str]:
+        """Every setting; nothing is read from or written to another Airflow on this machine."""
+        root = clone_root()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.password  # noqa: B018  (made before Airflow looks for it)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW__", "AIRFLOW_HOME"))}
+        return inherited | {
+            "AIRFLOW_HOME": str(self.folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(root / "include" / "exp_platform" / "airflow" / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{self.port}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{LOGIN}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
+            "AIRFLOW__API__HOST": HOST,
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__INSTANCE_NAME": "Experiments",
+            "AIRFLOW__API__SECRET_KEY": self._secret("api_secret"),
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt_secret"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder}/airflow.db",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.logs / "tasks"),
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+            "AIRFLOW__TRIGGERER__CAPACITY": "100",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+        }
+
+    def python(self, module: str, *arguments: str, **kwargs: object) -> list[str]:
+        """A command line that runs one of our modules in this environment."""
+        return [sys.executable, "-m", module, *arguments]
+
+    def prepare(self, pool_slots: int) -> None:
+        """Database, connection and pool; at once when a stamp says that they are there."""
+        stamp = self.folder / "prepared"
+        content = f"airflow {version('apache-airflow')}, pool {pool_slots}"
+        if stamp.exists() and stamp.read_text() == content and (self.folder / "airflow.db").exists():
+            return
+        done = subprocess.run(
+            [sys.executable, "-m", "exp_platform.airflow.prepare", str(pool_slots)],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"Airflow's database could not be prepared in {self.folder}:\n{done.stderr[-3000:]}")
+        stamp.write_text(content)
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)

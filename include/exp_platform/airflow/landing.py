@@ -1,0 +1,94 @@
+"""Waiting for a day's raw data without holding a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# Assignments and exposures may rightly have none on a day, and have none after the end.
+_DATASET = "outcomes"
+
+
+def has_landed(config: str, experiment_id: str, dt: str) -> bool:
+    """Whether the raw zone holds files of outcomes for that day or a later one; mapped sources count as landed."""
+    from pyarrow import fs
+
+    from exp_platform.config.load import load_project
+    from exp_platform.lake.raw_zone import filesystem
+
+    project = load_project(config)
+    if _DATASET in project.experiment(experiment_id).sources:
+        return True
+    files, folder = filesystem(project, f"{project.raw_folder(experiment_id)}/{_DATASET}")
+    found = files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    days = {part for info in found if info.is_file for part in info.path.split("/") if part.startswith("dt=")}
+    return any(day >= f"dt={dt}" for day in days)
+
+
+class RawLandedTrigger(BaseTrigger):
+    """Looks every minute until the day's data are there or the time is up."""
+
+    def __init__(self, config: str, experiment_id: str, dt: str, until: float, interval: float) -> None:
+        super().__init__()
+        self.config = config
+        self.experiment_id = experiment_id
+        self.dt = dt
+        self.until = until
+        self.interval = interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Path of the class, and its arguments."""
+        names = ("config", "experiment_id", "dt", "until", "interval")
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: landed or not."""
+        while not await asyncio.to_thread(has_landed, self.config, self.experiment_id, self.dt):
+            if time.time() >= self.until:
+                yield TriggerEvent({"landed": False})
+                return
+            await asyncio.sleep(self.interval)
+        yield TriggerEvent({"landed": True})
+
+
+class RawReady(BaseOperator):
+    """Waits up to `landing.timeout_hours` for the day's raw data; looks once before it defers."""
+
+    template_fields = ("experiment",)
+    ui_color = "#fff7e6"
+
+    def __init__(self, *, experiment: Any, interval: float = 60, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.experiment = experiment
+        self.interval = interval
+
+    def execute(self, context: Context) -> None:
+        """At once when the data are there, as in a backfill."""
+        wanted = self.experiment
+        if has_landed(wanted["config"], wanted["experiment_id"], wanted["dt"]):
+            self.log.info("raw data of %s have landed for %s", wanted["dt"], wanted["experiment_id"])
+            return
+        hours = wanted["timeout_hours"]
+        self.log.info("waiting up to %s h for the raw data of %s", hours, wanted["dt"])
+        until = time.time() + hours * 3600
+        trigger = RawLandedTrigger(wanted["config"], wanted["experiment_id"], wanted["dt"], until, self.interval)
+        self.defer(trigger=trigger, method_name="resume", timeout=timedelta(hours=hours + 1))
+
+    def resume(self, context: Context, event: dict[str, Any]) -> None:
+        """Fails for good when the time is up: a person has to look at the source."""
+        if not event["landed"]:
+            wanted = self.experiment
+            raise AirflowFailException(
+                f"no raw outcomes of {wanted['dt']} for {wanted['experiment_id']} after {wanted['timeout_hours']} h: "
+                "ask the team that delivers them; clear this task when they are there"
+            )

@@ -1,0 +1,244 @@
+"""`make demo`, `make up`, `make down`: Airflow inside the clone, on localhost, without a network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from exp_platform.airflow.home import HOST, LOGIN, Home
+from exp_platform.errors import ExpError
+from exp_platform.spark.jars import clone_root
+
+SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
+DEMO = {"experiment_id": "exp_checkout_button_001", "generate_synth": True}
+_STARTING = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
+_ENDING = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
+
+
+def pool_slots() -> int:
+    """Spark applications at a time: each of them takes two cores."""
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
+# --- make demo -----------------------------------------------------------------------------------------------------
+
+
+def demo(home: Home, conf: dict[str, Any]) -> int:
+    """The DAG from beginning to end in one process with the real operators; ends with the decision and the memo."""
+    began = time.monotonic()
+    home.prepare(pool_slots())
+    log = home.logs / "demo.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["dags", "test", "experiment_analysis", "--conf", json.dumps(conf)]
+    print(f"experiment_analysis for {conf['experiment_id']}: the whole log goes to {_shown(log)}", flush=True)
+    with log.open("w") as out, _airflow(home, *command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            out.write(line)
+            progress = _progress(line)
+            if progress:
+                print(progress, flush=True)
+    if process.returncode != 0:
+        print(f"\nThe run failed. {_last_error(log)}\nSee {_shown(log)}.", file=sys.stderr)
+    _show_decision(str(conf["experiment_id"]), time.monotonic() - began)
+    return process.returncode
+
+
+_since: dict[str, float] = {}
+
+
+def _progress(line: str) -> str | None:
+    """One line for each task that ended, with its seconds."""
+    if match := _STARTING.search(line):
+        _since[match.group(1)] = time.monotonic()
+    elif match := _ENDING.search(line):
+        name = match.group(1)
+        return f"  {name:<22} {time.monotonic() - _since.get(name, time.monotonic()):5.1f} s"
+    return None
+
+
+def _last_error(log: Path) -> str:
+    """The sentence of the first exception in the log."""
+    found = re.findall(r"(?:AirflowFailException|StageFailure): (.+)", log.read_text())
+    return found[0] if found else ""
+
+
+def _show_decision(experiment_id: str, seconds: float) -> None:
+    from exp_platform.airflow.read import latest_decision
+    from exp_platform.config.load import load_project
+
+    project = load_project()
+    decision = latest_decision(project, experiment_id)
+    memo = Path(project.resolve(project.profile.memo_dir)) / f"{experiment_id}.html"
+    print(f"\n{experiment_id}, {seconds:.0f} s")
+    if decision is not None:
+        print(f"decision: {decision['decision']} ({decision['trust']}), as of {decision['dt']}")
+        for reason in decision["reasons"]:
+            print(f"  - {reason}")
+    print(f"memo: {_shown(memo)} (and .md)" if memo.exists() else "no memo was written")
+    print("the same in Airflow's UI: make up")
+
+
+# --- make up, make down --------------------------------------------------------------------------------------------
+
+
+def up(home: Home) -> int:
+    """All services in the background; returns when the UI answers and the DAGs are there."""
+    if _alive(home):
+        print(f"Airflow is already running: {home.url} (login {LOGIN}, password {home.password}); make down stops it")
+        return 0
+    if _port_taken(home.port):
+        print(f"port {home.port} is taken: stop what uses it, or choose another: make up PORT=8090", file=sys.stderr)
+        return 1
+    home.prepare(pool_slots())
+    home.logs.mkdir(parents=True, exist_ok=True)
+    pids = {}
+    for service in SERVICES:
+        with (home.logs / f"{service}.log").open("a") as log:
+            pids[service] = _airflow(home, service, stdout=log, start_new_session=True).pid
+    _pid_file(home).write_text(json.dumps({"port": home.port, "pids": pids}))
+    print("Airflow is starting", end="", flush=True)
+    if not _wait_until_ready(home):
+        print(f"\nAirflow did not become ready; see {_shown(home.logs)}/*.log. Stopping it.", file=sys.stderr)
+        down(home)
+        return 1
+    print(
+        f"\nAirflow is ready: {home.url}\nlogin {LOGIN}, password {home.password}\n"
+        f"logs in {_shown(home.logs)}; make down stops it"
+    )
+    return 0
+
+
+def down(home: Home) -> int:
+    """Ask every service to end, then end it; the Spark applications end with their tasks."""
+    alive = _alive(home)
+    if not alive:
+        print("Airflow is not running")
+        return 0
+    for pid in alive.values():
+        _signal_group(pid, signal.SIGTERM)
+    until = time.monotonic() + 20
+    while time.monotonic() < until and any(_running(pid) for pid in alive.values()):
+        time.sleep(0.2)
+    for pid in alive.values():
+        _signal_group(pid, signal.SIGKILL)
+    _pid_file(home).unlink(missing_ok=True)
+    print("Airflow has stopped")
+    return 0
+
+
+def _pid_file(home: Home) -> Path:
+    return home.folder / "services.json"
+
+
+def _alive(home: Home) -> dict[str, int]:
+    """Services of this home that run, by name."""
+    file = _pid_file(home)
+    recorded = json.loads(file.read_text())["pids"] if file.exists() else {}
+    return {name: pid for name, pid in recorded.items() if _running(pid)}
+
+
+def _running(pid: int) -> bool:
+    """Whether the process is there, is no zombie, and is Airflow's (a number may have been given out again)."""
+    shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.returncode == 0 and not shown.stdout.startswith("Z") and "airflow" in shown.stdout
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _port_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _wait_until_ready(home: Home, seconds: float = 120) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if len(_alive(home)) < len(SERVICES):
+            return False
+        if _healthy(home) and _dags_loaded(home):
+            return True
+        print(".", end="", flush=True)
+        time.sleep(1)
+    return False
+
+
+def _healthy(home: Home) -> bool:
+    try:
+        with urllib.request.urlopen(f"{home.url}/api/v2/monitor/health", timeout=5) as answer:
+            health = json.load(answer)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+    return all(health[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
+
+
+def _dags_loaded(home: Home) -> bool:
+    from exp_platform.airflow.client import Client
+
+    expected = {file.stem for file in (clone_root() / "dags").glob("*.py")}
+    try:
+        found = Client(home.url, LOGIN, home.password).get("/dags")
+    except OSError:
+        return False
+    return expected <= {dag["dag_id"] for dag in found["dags"]}
+
+
+# --- shared --------------------------------------------------------------------------------------------------------
+
+
+def _airflow(home: Home, *arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "airflow", *arguments]
+    return subprocess.Popen(command, env=home.environment(), stderr=subprocess.STDOUT, text=True, **kwargs)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _words(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m exp_platform.airflow.local", description=__doc__)
+    parser.add_argument("command", choices=("demo", "up", "down"))
+    parser.add_argument("--home", type=Path, default=clone_root() / "data" / "airflow")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8080))
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code; every refusal is one sentence."""
+    words = _words(argv)
+    home = Home(words.home.resolve(), words.port)
+    try:
+        if words.command == "demo":
+            return demo(home, DEMO)
+        return up(home) if words.command == "up" else down(home)
+    except ExpError as error:
+        print(f"{words.command}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

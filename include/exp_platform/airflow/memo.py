@@ -1,0 +1,47 @@
+"""The memo is written whatever happened: by its stage, or, when a contract blocked the run, as a banner above the last."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from exp_platform.airflow.operator import FAILURE_KEY, StageOperator
+from exp_platform.errors import ContractViolation
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def first_failure(context: Context, stages: list[str]) -> dict[str, Any] | None:
+    """What the earliest failed stage said; None when none failed."""
+    found = [context["ti"].xcom_pull(task_ids=stage, key=FAILURE_KEY) for stage in stages]
+    return next((failure for failure in found if failure), None)
+
+
+class MemoOperator(StageOperator):
+    """`write_memo`, with the trigger rule all_done."""
+
+    def __init__(self, *, upstream_stages: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.upstream_stages = upstream_stages
+
+    def execute(self, context: Context) -> None:
+        """The stage when all others are done; the banner when one was blocked; else the memo stays as it was."""
+        run = context["ti"].xcom_pull(task_ids="resolve_run")
+        failure = first_failure(context, self.upstream_stages)
+        if failure is None:
+            super().execute(context)
+            return
+        if failure["exit_code"] != ContractViolation.exit_code:
+            raise AirflowSkipException(f"{failure['stage']} failed, so the memo stays as it was: {failure['sentence']}")
+        from exp_platform.airflow.read import project_of
+        from exp_platform.memo.blocked import write_blocked_memo
+
+        self.experiment_id = run["experiment_id"]
+        dt = date.fromisoformat(run["dt"])
+        write_blocked_memo(
+            project_of(run), run["experiment_id"], dt, run["run_id"], failure["stage"], failure["sentence"]
+        )
+        self.log.info("blocked by %s: %s", failure["stage"], failure["sentence"])

@@ -1,0 +1,86 @@
+"""Memos and data docs as pages of Airflow's own server, behind its login."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow.api_fastapi.core_api.security import get_user
+from airflow.plugins_manager import AirflowPlugin
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from exp_platform.airflow.links import PAGES
+from exp_platform.config.load import load_project
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Experiments</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+td,th{{text-align:left;padding:.3rem 1.5rem .3rem 0}}</style>
+<h1>Experiments</h1>{body}
+<p><a href="{pages}/docs/">Data docs</a>: what the contracts check, and how the latest checks went.</p>
+</html>"""
+
+
+def folders() -> tuple[Path, Path]:
+    """Where memos and data docs are written."""
+    project = load_project()
+    return Path(project.resolve(project.profile.memo_dir)), Path(project.resolve(project.profile.docs_dir))
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The file of that name when it is there and really below the folder."""
+    file = (folder / name).resolve()
+    return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
+
+
+def list_memos(memos: Path) -> str:
+    """One row for each memo, the latest first."""
+    files = sorted(memos.glob("*.html"), key=lambda file: file.stat().st_mtime, reverse=True)
+    if not files:
+        return "<p>No memo yet: trigger <code>experiment_analysis</code>.</p>"
+    rows = "".join(
+        f'<tr><td><a href="{PAGES}/memos/{html.escape(file.name)}">{html.escape(file.stem)}</a></td>'
+        f"<td>{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC</td></tr>"
+        for file in files
+    )
+    return f"<table><tr><th>Memo</th><th>Written</th></tr>{rows}</table>"
+
+
+def build_app(where: Callable[[], tuple[Path, Path]] = folders) -> FastAPI:
+    """The pages; every one of them asks for Airflow's login."""
+    app = FastAPI(title="Experiments", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None)
+
+    @app.get("/")
+    def index() -> HTMLResponse:
+        return HTMLResponse(_PAGE.format(body=list_memos(where()[0]), pages=PAGES))
+
+    @app.get("/memos/{name:path}")
+    def memo(name: str) -> Response:
+        return _serve(where()[0], name, f"no memo {name}: the stage write_memo has not run for it")
+
+    @app.get("/docs/{name:path}")
+    def docs(name: str) -> Response:
+        if not name:
+            return RedirectResponse(f"{PAGES}/docs/index.html")
+        return _serve(where()[1], name, "no data docs: build them with `make docs`")
+
+    return app
+
+
+def _serve(folder: Path, name: str, otherwise: str) -> Response:
+    file = inside(folder, name)
+    if file is None:
+        raise HTTPException(404, otherwise)
+    return FileResponse(file)
+
+
+class ExperimentPages(AirflowPlugin):
+    """An entry in the navigation, and what the buttons of a task lead to."""
+
+    name = "experiment_pages"
+    fastapi_apps = [{"app": build_app(), "url_prefix": PAGES, "name": "experiments"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {"name": "Experiments", "href": f"{PAGES}/", "destination": "nav", "url_route": "experiments"}
+    ]

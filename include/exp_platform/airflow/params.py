@@ -1,0 +1,92 @@
+"""The typed parameters of `experiment_analysis`: the trigger form, and the first refusal of bad conf."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.sdk import Param
+
+from exp_platform.config.models import ID_PATTERN
+
+# Not `$`: in Python it also accepts a line break at the end. Not `\Z`: the browser does not know it.
+END = r"(?![\s\S])"
+_ADVANCED = "Advanced"
+_FAULT = r"[a-z_]+(:[0-9.]+(:[0-9,]+)?)?"
+
+
+def default_config(root: Path) -> str:
+    """$EXP_CONFIG, else the embedded default."""
+    return os.environ.get("EXP_CONFIG") or str(Path("configs") / "dev.yaml")
+
+
+def known_experiments(root: Path) -> list[str]:
+    """Suggestions for the form: the registry's file names and the profile's scenarios; nothing is validated here."""
+    found = {file.stem for file in (root / "configs" / "experiments").glob("*.y*ml")}
+    profile = root / default_config(root)
+    if profile.is_file():
+        content = yaml.load(profile.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        scenarios = content.get("experiments") if isinstance(content, dict) else None
+        found |= set(scenarios) if isinstance(scenarios, dict) else set()
+    return sorted(found)
+
+
+def analysis_params(root: Path) -> dict[str, Param]:
+    """Two fields a person fills in; the rest is folded."""
+    experiments = known_experiments(root)
+    return {
+        "experiment_id": Param(
+            experiments[0] if experiments else "exp_checkout_button_001",
+            title="Experiment",
+            description="Its file in configs/experiments, or a scenario of the profile.",
+            type="string",
+            pattern=f"^{ID_PATTERN}{END}",
+            examples=experiments,
+        ),
+        "dt": Param(
+            None,
+            title="As-of date",
+            description="Events before the end of this day (UTC) count. Empty: yesterday, or the last day with raw "
+            "data if that is earlier.",
+            type=["null", "string"],
+            format="date",
+            pattern=rf"^\d{{4}}-\d{{2}}-\d{{2}}{END}",
+        ),
+        "generate_synth": Param(
+            False,
+            title="Generate synthetic data first",
+            description="Writes the raw events of the profile's scenario. Refused where the profile is not synthetic.",
+            type="boolean",
+        ),
+        "config": config_param(root),
+        "analysis_mode": _advanced(
+            None,
+            "Analysis mode",
+            "Only to override the registry's mode for this run; it is recorded with the results.",
+            type=["null", "string"],
+            enum=["itt", "exposed", None],
+            values_display={"itt": "itt: everybody assigned", "exposed": "exposed: those who saw it"},
+        ),
+        "fault": _advanced(
+            None,
+            "Fault to generate",
+            "Only with synthetic data: what shall be wrong with it, as NAME[:SIZE[:DAYS]], for example "
+            "broken_exposure_logging:0.3; several with spaces between them.",
+            type=["null", "string"],
+            pattern=rf"^{_FAULT}( {_FAULT})*{END}",
+        ),
+        "seed": _advanced(
+            None, "Seed", "Only with synthetic data; empty: the scenario's.", type=["null", "integer"], minimum=0
+        ),
+    }
+
+
+def config_param(root: Path) -> Param:
+    """Which profile a run uses."""
+    return _advanced(default_config(root), "Profile", "A file in configs/.", type="string", minLength=1)
+
+
+def _advanced(default: Any, title: str, description: str, **schema: Any) -> Param:
+    return Param(default, title=title, description=description, section=_ADVANCED, **schema)

@@ -1,0 +1,38 @@
+"""Migrate Airflow's database and create what the DAGs need: the connection `spark_default` and the pool `spark`."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow.models import Connection, Pool
+from airflow.utils.db import initdb, merge_conn, upgradedb
+from airflow.utils.session import create_session
+
+from exp_platform.airflow.operator import POOL
+from exp_platform.config.load import load_project
+
+
+def spark_connection(master: str) -> Connection:
+    """As JSON, never as a URI: Airflow would read the host out of `local[2]` wrongly and go on with master `yarn`."""
+    return Connection(conn_id="spark_default", conn_type="spark", host=master, description="Where the stages run")
+
+
+def prepare(pool_slots: int) -> None:
+    """Safe to repeat; a connection or pool that somebody has changed stays as it is."""
+    from airflow.settings import engine
+    from sqlalchemy import inspect
+
+    if engine is not None and inspect(engine).has_table("alembic_version"):
+        upgradedb()
+    else:
+        initdb()
+    with create_session() as session:
+        merge_conn(spark_connection(load_project().profile.spark.master), session=session)
+        if Pool.get_pool(POOL, session=session) is None:
+            Pool.create_or_update_pool(
+                POOL, pool_slots, "Spark applications at a time", include_deferred=False, session=session
+            )
+
+
+if __name__ == "__main__":
+    prepare(int(sys.argv[1]))

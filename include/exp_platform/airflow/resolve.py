@@ -1,0 +1,31 @@
+"""What a run is about, decided once by its first task and read by all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from exp_platform.config.load import load_project
+from exp_platform.config.rules import suggest
+from exp_platform.errors import ConfigError
+from exp_platform.pipelines.job import dt_of_run
+
+
+def resolve(
+    params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now: datetime | None = None
+) -> dict[str, Any]:
+    """The run as plain values; refuses what the form cannot: unknown keys, unknown experiments, a forbidden profile."""
+    unknown = [key for key in conf if key not in params]
+    if unknown:
+        known = sorted(params)
+        raise ConfigError(f"conf: unknown key '{unknown[0]}'{suggest(unknown[0], known)}; allowed: {', '.join(known)}")
+    experiment_id = params["experiment_id"]
+    project = load_project(params["config"]).with_analysis_mode(experiment_id, params["analysis_mode"])
+    project.experiment(experiment_id)
+    if params["generate_synth"] and not project.profile.synthetic:
+        raise ConfigError(
+            f"generate_synth: the profile {project.path.name} is not synthetic, so nothing may be generated"
+        )
+    dt = dt_of_run(project, experiment_id, params["dt"], now or datetime.now(UTC), params["generate_synth"])
+    return {**params, "config": str(project.path), "dt": dt.isoformat(), "run_id": run_id}

@@ -1,0 +1,108 @@
+"""The tasks of `experiment_analysis` that are not Spark applications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, AssetAlias, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+if TYPE_CHECKING:
+    from exp_platform.airflow.verdicts import Row
+
+PASSED = AssetAlias("experiment_passed")
+
+
+@task(retries=0)
+def resolve_run() -> dict[str, Any]:
+    """Decide once what this run is about; every other task reads it from here."""
+    from exp_platform.airflow.resolve import resolve
+    from exp_platform.errors import ExpError
+
+    context = get_current_context()
+    dag_run = context["dag_run"]
+    try:
+        run = resolve(dict(context["params"]), dict(dag_run.conf or {}), dag_run.run_id)
+    except ExpError as error:
+        raise AirflowFailException(str(error)) from None
+    print(", ".join(f"{key}={value}" for key, value in run.items() if value not in (None, "")))
+    return run
+
+
+def _run() -> dict[str, Any]:
+    run = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
+    if not run:
+        raise AirflowSkipException("the run could not be resolved")
+    return run
+
+
+def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
+    """Red with the sentence, or green with the number of rows that were looked at."""
+    from exp_platform.airflow.read import verdict_rows
+
+    run = _run()
+    rows = verdict_rows(run, table)
+    sentence = verdict(rows)
+    if sentence:
+        raise AirflowFailException(sentence)
+    print(f"{table}: {len(rows)} rows, none fails this gate")
+
+
+@task(retries=0)
+def quality_gate() -> None:
+    """Fails when a J2 check costs the result its trust."""
+    from exp_platform.airflow.read import project_of
+    from exp_platform.airflow.verdicts import quality_verdict
+
+    run = _run()
+    mode = project_of(run).experiment(run["experiment_id"]).analysis_mode
+    _judge(lambda rows: quality_verdict(rows, mode), "gold.fct_experiment_exposure_quality_daily")
+
+
+@task(retries=0)
+def srm_gate() -> None:
+    """Fails when the arms do not have the sizes that were promised."""
+    from exp_platform.airflow.verdicts import srm_verdict
+
+    _judge(srm_verdict, "gold.fct_experiment_statistical_validation")
+
+
+@task(retries=0)
+def guardrail_gate() -> None:
+    """Fails when a guardrail failed."""
+    from exp_platform.airflow.verdicts import guardrail_verdict
+
+    _judge(guardrail_verdict, "gold.fct_experiment_guardrail_status")
+
+
+@task(retries=0, outlets=[PASSED])
+def experiment_passed() -> None:
+    """Adds the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
+    from exp_platform.airflow.read import verdict_rows
+    from exp_platform.airflow.verdicts import withheld
+
+    run = _run()
+    decisions = verdict_rows(run, "gold.fct_experiment_decision")
+    decision = next((row for row in decisions if row["variant_id"] == "all"), None)
+    reason = withheld(decision, verdict_rows(run, "gold.fct_experiment_guardrail_status"))
+    if reason or decision is None:
+        raise AirflowSkipException(f"not passed: {reason}")
+    asset = Asset(f"experiment_passed/{run['experiment_id']}")
+    extra = {"dt": run["dt"], "run_id": run["run_id"], "decision": decision["decision"]}
+    get_current_context()["outlet_events"][PASSED].add(asset, extra=extra)
+    print(f"{asset.name}: {decision['decision']}, dt {run['dt']}")
+
+
+@task(retries=2, trigger_rule=TriggerRule.ALL_DONE)
+def alert() -> None:
+    """Tells Slack once of each failed gate, broken contract or crash; an outage of Slack never fails the run."""
+    from exp_platform.airflow.alerting import alert_run
+
+    alert_run(get_current_context())
+
+
+@task(retries=0, trigger_rule=TriggerRule.ONE_FAILED)
+def watcher() -> None:
+    """Red when anything before it is red: `alert` always runs and would hide a failure from the run's state."""
+    raise AirflowFailException("a task of this run failed: see the red ones")

@@ -1,0 +1,74 @@
+"""What the gates read: verdict rows, and the sentence that makes a gate red. No Airflow here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from exp_platform.decision.trust import ITT_GATES, SRM_GATES
+from exp_platform.status import CheckStatus, GuardrailStatus, Trust
+
+Row = Mapping[str, Any]
+
+
+def quality_verdict(rows: Iterable[Row], analysis_mode: str) -> str | None:
+    """Failed J2 checks that cost the trust, as one sentence; None when there are none."""
+    failed = [row for row in rows if row["status"] == CheckStatus.FAIL]
+    if analysis_mode == "itt":
+        failed = [row for row in failed if row["check_name"] in ITT_GATES]
+    if not failed:
+        return None
+    by_check: dict[str, list[Row]] = {}
+    for row in failed:
+        by_check.setdefault(row["check_name"], []).append(row)
+    return "not trusted: " + "; ".join(_quality_words(name, group) for name, group in sorted(by_check.items()))
+
+
+def _quality_words(check: str, rows: list[Row]) -> str:
+    days = sorted(row["date"] for row in rows)
+    worst = max(rows, key=lambda row: abs((row["observed"] or 0.0) - (row["expected"] or 0.0)))
+    span = f"on {days[0]}" if len(days) == 1 else f"on {len(days)} days from {days[0]} to {days[-1]}"
+    return (
+        f"{check} failed {span} (on {worst['date']}: {_number(worst['observed'])} against {_number(worst['expected'])})"
+    )
+
+
+def srm_verdict(rows: Iterable[Row]) -> str | None:
+    """A failed gating test of the sample ratio, as one sentence."""
+    failed = [row for row in rows if row["check_name"] in SRM_GATES and row["status"] == CheckStatus.FAIL]
+    if not failed:
+        return None
+    words = [
+        f"{row['check_name']}: p = {_number(row['p_value'])}, threshold {_number(row['threshold'])}" for row in failed
+    ]
+    return "not trusted: the arms do not have the sizes that the registry promises (" + "; ".join(words) + ")"
+
+
+def guardrail_verdict(rows: Iterable[Row]) -> str | None:
+    """Failed guardrails, as one sentence."""
+    failed = [row for row in rows if row["status"] == GuardrailStatus.FAIL]
+    if not failed:
+        return None
+    words = [
+        f"{row['metric_name']} in {row['variant_id']}: effect {_percent(row['effect_rel'])}, "
+        f"allowed harm {_percent(row['margin'])}"
+        for row in failed
+    ]
+    return "stop: " + "; ".join(words)
+
+
+def withheld(decision: Row | None, guardrails: Iterable[Row]) -> str | None:
+    """Why the experiment has not passed; None when it has: trusted, and no guardrail failed."""
+    if decision is None:
+        return "no decision was made"
+    if decision["trust"] != Trust.TRUSTED:
+        return f"trust is {decision['trust']}: {'; '.join(decision['reasons'])}"
+    return guardrail_verdict(guardrails)
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.4g}"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.1%}"
