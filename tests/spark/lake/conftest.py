@@ -1,0 +1,110 @@
+"""A lake of its own for each test file, under the shared session, and the few rows that its tests publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.conftest import make_project
+
+from exp_platform.config.load import Project
+from exp_platform.lake.audit import Scope
+from exp_platform.lake.catalog import ensure_tables, load_handle, spark_catalog_conf
+from exp_platform.lake.publish import Origin, Published, publish
+from exp_platform.lake.tables import TABLES
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
+    from pyspark.sql import DataFrame, SparkSession
+
+DT = date(2026, 2, 1)
+CANONICAL = "silver.fact_assignment_canonical"
+EVENTS = "exp.assignments"
+DELTAS = "exp.did_pretrend_delta"
+# Ids that agree in their first 16 characters, which is where Iceberg's statistics are cut by default.
+ONE, TWO = "exp_checkout_button_001", "exp_checkout_button_002"
+
+
+@dataclass
+class Lake:
+    """A project, a session that knows its catalog, and short ways to publish and to look."""
+
+    project: Project
+    spark: SparkSession
+
+    def handle(self, table: str) -> IcebergTable:
+        return load_handle(self.project, table)
+
+    def canonical(self, experiment_id: str, users: int, variant: str = "control") -> DataFrame:
+        return self.spark.range(users).selectExpr(
+            f"'{experiment_id}' AS experiment_id",
+            "cast(id AS string) AS user_id",
+            f"'{variant}' AS variant_id",
+            "timestamp'2026-01-05 10:00:00' AS assignment_time_utc",
+            "1L AS n_assignment_events",
+            "1L AS n_variants",
+            "false AS is_conflicted",
+            "false AS is_outside_window",
+            "true AS is_valid",
+        )
+
+    def events(self, experiment_id: str, first: int, last: int) -> DataFrame:
+        return self.spark.range(first, last).selectExpr(
+            f"'{experiment_id}' AS experiment_id",
+            "cast(id AS string) AS user_id",
+            "'control' AS variant",
+            "timestamp'2026-01-05 10:00:00' AS assignment_ts",
+            "'user' AS unit",
+            "'a.parquet' AS source_file",
+            "timestamp'2026-02-02 00:00:00' AS ingested_at",
+        )
+
+    def deltas(self, experiment_id: str, days: int, dt: date = DT, run_id: str = "r") -> list[dict[str, Any]]:
+        at = datetime(2026, 2, 2, tzinfo=UTC)
+        return [
+            {
+                "experiment_id": experiment_id,
+                "dt": dt,
+                "metric_name": "revenue",
+                "variant_id": "treatment",
+                "relative_day": -day,
+                "delta": 0.5,
+                "run_id": run_id,
+                "computed_at": at,
+            }
+            for day in range(1, days + 1)
+        ]
+
+    def frame(self, table: str, experiment_id: str, size: int, dt: date = DT) -> Any:
+        """Rows for a table of either engine."""
+        return self.canonical(experiment_id, size) if table == CANONICAL else self.deltas(experiment_id, size, dt)
+
+    def publish(self, table: str, frame: Any, experiment_id: str, run_id: str = "r", **options: Any) -> Published:
+        dt = options.pop("dt", DT)
+        handle = options.pop("handle", None) or self.handle(table)
+        inputs = options.pop("inputs", {})
+        origin = Origin(run_id, options.pop("stage", "a_stage"), dt, "config", "code", inputs)
+        return publish(TABLES[table], frame, Scope(experiment_id, dt), origin, handle, **options)
+
+    def count(self, table: str, experiment_id: str, ref: str | None = None) -> int:
+        source = f"iceberg.{table}" + (f".branch_{ref}" if ref else "")
+        only_dt = f" AND dt = date'{DT}'" if TABLES[table].has_dt else ""
+        return self.spark.table(source).where(f"experiment_id = '{experiment_id}'{only_dt}").count()
+
+    def files(self, table: str, experiment_id: str) -> set[str]:
+        rows = self.spark.table(f"iceberg.{table}.files").where(f"partition.experiment_id = '{experiment_id}'")
+        return {row["file_path"] for row in rows.collect()}
+
+
+@pytest.fixture(scope="module")
+def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """An empty lake."""
+    project = make_project(tmp_path_factory.mktemp("lake"))
+    ensure_tables(project)
+    session = spark.newSession()
+    for key, value in spark_catalog_conf(project).items():
+        session.conf.set(key, value)
+    yield Lake(project, session)
