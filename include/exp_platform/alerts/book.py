@@ -1,0 +1,90 @@
+"""ops.alerts: every alert is written down before it is sent, is sent once, and is tried again until it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from exp_platform.alerts.model import Alert
+from exp_platform.alerts.slack import slack_payload
+from exp_platform.config.load import Project
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import read_rows, replace_rows
+
+TABLE = "ops.alerts"
+PENDING, SENT, LOST = "pending", "sent", "lost"
+RETRY_DAYS = 7  # what could not be sent for so long is history, not an alert
+
+Send = Callable[[Mapping[str, Any]], None]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the alerts of one call."""
+
+    sent: int = 0
+    lost: int = 0  # tried and failed; tried again by the next run
+    repeated: int = 0  # already sent by an earlier run
+    pending: int = 0  # written down, nobody to send them to
+
+
+def record(
+    project: Project, alerts: Iterable[Alert], run_id: str, now: datetime, links: Mapping[str, str] | None = None
+) -> None:
+    """Write alerts down as pending; one that is already in the book stays as it is."""
+    for alert in alerts:
+        if _known(project, alert.key):
+            continue
+        row = alert.key | {
+            "state": PENDING,
+            "attempts": 0,
+            "payload": json.dumps(slack_payload(alert, links), sort_keys=True),
+            "last_error": None,
+            "run_id": run_id,
+            "at": now,
+        }
+        replace_rows(project, TABLE, alert.key, [row])
+
+
+def waiting(project: Project, experiment_id: str, now: datetime) -> list[dict[str, Any]]:
+    """Alerts of an experiment that have not arrived yet and are still news, oldest first."""
+    rows = read_rows(load_handle(project, TABLE), {"experiment_id": experiment_id, "state": (PENDING, LOST)})
+    news = [row for row in rows if row["at"] >= now - timedelta(days=RETRY_DAYS)]
+    return sorted(news, key=lambda row: (row["at"], row["kind"], row["subject"]))
+
+
+def deliver(project: Project, experiment_id: str, send: Send, now: datetime, log: Log = print) -> Outcome:
+    """Send what is waiting. `send(payload)` raises when the message did not arrive; that never raises from here."""
+    sent = lost = 0
+    for row in waiting(project, experiment_id, now):
+        error = _try(send, json.loads(row["payload"]))
+        changed = row | {"attempts": row["attempts"] + 1, "state": LOST if error else SENT, "last_error": error}
+        replace_rows(project, TABLE, _key_of(row), [changed])
+        sent, lost = sent + (error is None), lost + (error is not None)
+        said = "sent" if error is None else f"not sent, tried again by the next run: {error}"
+        log(f"alert {row['kind']} {row['subject']} ({row['dt']}): {said}")
+    return Outcome(sent=sent, lost=lost)
+
+
+def _try(send: Send, payload: Mapping[str, Any]) -> str | None:
+    try:
+        send(payload)
+    except Exception as error:  # whatever a sender raises, the run goes on
+        return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+    return None
+
+
+def _known(project: Project, key: Mapping[str, Any]) -> bool:
+    return bool(read_rows(load_handle(project, TABLE), _where(key)))
+
+
+def _key_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("experiment_id", "dt", "kind", "subject", "verdict_hash")}
+
+
+def _where(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in key.items()}

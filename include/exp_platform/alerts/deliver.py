@@ -1,0 +1,88 @@
+"""After a run outside Airflow: its alerts to the log, the book and, where $SLACK_WEBHOOK_URL is set, to Slack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from exp_platform.alerts.book import Outcome, deliver, record, waiting
+from exp_platform.alerts.model import Alert, contract_alert, crash_alert, verdict_alerts
+from exp_platform.alerts.webhook import webhook
+from exp_platform.config.load import Project
+from exp_platform.errors import ContractViolation
+from exp_platform.lake import manifest
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.read import read_arrow
+from exp_platform.lake.tables import TABLES
+
+GUARDRAILS = "gold.fct_experiment_guardrail_status"
+VALIDATION = "gold.fct_experiment_statistical_validation"
+QUALITY = "gold.fct_experiment_exposure_quality_daily"
+WEBHOOK = "SLACK_WEBHOOK_URL"
+
+
+def alert_after_run(
+    project: Project,
+    experiment_id: str,
+    dt: date,
+    run_id: str,
+    *,
+    error: BaseException | None = None,
+    log: Callable[[str], None] = print,
+    now: datetime | None = None,
+) -> Outcome:
+    """Record and send; a fault in here is logged and never fails the run."""
+    at = now or datetime.now(UTC)
+    try:
+        alerts = run_alerts(project, experiment_id, dt, run_id, error)
+        for alert in alerts:
+            log(f"alert: {alert.kind} {alert.subject}: {alert.sentence}")
+        record(project, alerts, run_id, at, links_of(project, experiment_id))
+        url = os.environ.get(WEBHOOK)
+        if url:
+            return deliver(project, experiment_id, webhook(url), at, log)
+        left = len(waiting(project, experiment_id, at))
+        if left:
+            log(f"{left} alerts are written to ops.alerts and not sent: {WEBHOOK} is not set")
+        return Outcome(pending=left)
+    except Exception as fault:
+        log(f"the alerts of run {run_id} could not be handled: {type(fault).__name__}: {fault}")
+        return Outcome()
+
+
+def run_alerts(
+    project: Project, experiment_id: str, dt: date, run_id: str, error: BaseException | None = None
+) -> list[Alert]:
+    """The alerts of one run: what its verdicts say, and the error that ended it."""
+    tables = (GUARDRAILS, VALIDATION, QUALITY)
+    guardrails, validation, quality = (rows_of_run(project, experiment_id, dt, run_id, table) for table in tables)
+    alerts = verdict_alerts(project.experiment(experiment_id), dt, guardrails, validation, quality)
+    if error is not None:
+        failed = manifest.failures(project, experiment_id, run_id)
+        stage = failed[-1]["stage"] if failed else "run"
+        build = contract_alert if isinstance(error, ContractViolation) else crash_alert
+        alerts.append(build(experiment_id, dt, stage, str(error)))
+    return alerts
+
+
+def rows_of_run(project: Project, experiment_id: str, dt: date, run_id: str, table: str) -> list[dict[str, Any]]:
+    """What this very run published in a table, even when another run has published since; nothing if it did not."""
+    snapshot_id = manifest.pins_of(manifest.run_rows(project, experiment_id, run_id)).published.get(table)
+    if snapshot_id is None:
+        return []
+    key: dict[str, Any] = {"experiment_id": experiment_id}
+    if TABLES[table].has_dt:
+        key["dt"] = dt
+    rows: list[dict[str, Any]] = read_arrow(load_handle(project, table), TABLES[table], snapshot_id, key).to_pylist()
+    return rows
+
+
+def links_of(project: Project, experiment_id: str) -> Mapping[str, str]:
+    """Where the memo is: on the server where there is one, else its file."""
+    base = project.profile.ui_base_url
+    if base:
+        return {"memo": f"{base.rstrip('/')}/experiments/memos/{experiment_id}.html"}
+    return {"memo": str(Path(project.resolve(project.profile.memo_dir)) / f"{experiment_id}.html")}
