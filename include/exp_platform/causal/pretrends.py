@@ -12,7 +12,7 @@ from scipy import special
 from exp_platform.causal.did import cohort_weights
 from exp_platform.stats.effect import DEFAULT_ALPHA, join_reasons, satterthwaite, t_quantile, two_sided_p
 from exp_platform.stats.moments import centred_matrix
-from exp_platform.stats.multiplicity import holm_pair
+from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import PretrendVerdict
 
@@ -108,7 +108,7 @@ def pretrend_tests(panel: Panel, *, by_cohort_date: bool = False) -> PretrendTes
     usable &= np.isfinite(t_p) & np.isfinite(f_p)
     blank = ~usable[..., None]
     p = np.where(blank, np.nan, np.stack([t_p, f_p], axis=-1))
-    adjusted = holm_pair(p)
+    adjusted = holm(p, axis=-1)
     reasons = [(single, "single_day"), (few, "too_few_units"), (singular & ~few & ~single, "singular_covariance")]
     reason = join_reasons(reasons, few.shape)
     verdict = np.where(adjusted < FAIL_BELOW, PretrendVerdict.FAILED.value, PretrendVerdict.PASSED.value)

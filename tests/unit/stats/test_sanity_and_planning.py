@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.heterogeneity import heterogeneity
-from exp_platform.stats.multiplicity import benjamini_hochberg, holm, holm_by_family, holm_pair
+from exp_platform.stats.multiplicity import benjamini_hochberg, holm, holm_by_family
 from exp_platform.stats.novelty import novelty_trend
 from exp_platform.stats.power import days_to_planned, power_of, required_units, required_units_binary
 from exp_platform.stats.sanity import (
@@ -143,9 +144,18 @@ def test_families_are_adjusted_apart() -> None:
     assert holm_by_family([0.01, 0.02, 0.03], ["a", "b", "b"]) == pytest.approx([0.01, 0.04, 0.04])
 
 
-def test_holm_of_pairs_is_holm() -> None:
-    pairs = RNG.random((50, 2))
-    assert holm_pair(pairs) == pytest.approx(np.array([holm(pair) for pair in pairs]))
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_holm_and_benjamini_hochberg_are_those_of_statsmodels(axis: int) -> None:
+    table = RNG.random((6, 6)) ** 3
+    expected = np.apply_along_axis(lambda p: multipletests(p, method="holm")[1], axis, table)
+    assert holm(table, axis=axis) == pytest.approx(expected, rel=1e-12)
+    assert benjamini_hochberg(table[0]) == pytest.approx(multipletests(table[0], method="fdr_bh")[1], rel=1e-12)
+
+
+def test_the_number_of_questions_is_counted_in_each_family() -> None:
+    table = np.array([[0.01, np.nan, 0.04], [np.nan, np.nan, 0.3]])
+    expected = np.array([[0.02, np.nan, 0.04], [np.nan, np.nan, 0.3]])
+    assert holm(table, axis=1) == pytest.approx(expected, nan_ok=True)
 
 
 def segments(lifts: list[float]) -> SufficientStatistics:
