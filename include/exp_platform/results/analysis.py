@@ -14,7 +14,7 @@ from exp_platform.results.effects import effect_frames
 from exp_platform.results.frame import Frame, concat, rank, take
 from exp_platform.results.panel import pretrend_frames
 from exp_platform.results.plan import Plan, in_force, names
-from exp_platform.stats.multiplicity import holm, holm_rows
+from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import Method, PretrendVerdict, ResultStatus
 
@@ -93,7 +93,7 @@ def adjusted_p(results: Frame, plan: Plan) -> Array:
     segments = np.flatnonzero(results["segment"] != ALL)
     if len(segments):
         values = len(set(results["segment"][segments]))
-        adjusted[segments] = holm_rows(p_value[segments].reshape(-1, values)).ravel()
+        adjusted[segments] = holm(p_value[segments].reshape(-1, values), axis=-1).ravel()
     return adjusted
 
 
