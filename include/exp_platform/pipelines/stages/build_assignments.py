@@ -1,0 +1,25 @@
+"""J1: one canonical assignment per user, from the assignment log or, where there is none, from the exposures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exp_platform.schemas import event_time_column
+from exp_platform.transforms.assignments import canonical_assignments
+
+if TYPE_CHECKING:
+    from exp_platform.pipelines.context import StageContext
+
+
+def run(ctx: StageContext) -> None:
+    """Read the events that assign, publish the canonical assignments."""
+    experiment = ctx.experiment
+    dataset = experiment.assignment_source
+    assignments = canonical_assignments(
+        ctx.read(f"exp.{dataset}"),
+        start_ts=experiment.start_ts,
+        end_ts=experiment.end_ts,
+        cutoff=ctx.cutoff,
+        time_column=event_time_column(dataset),
+    )
+    ctx.publish("silver.fact_assignment_canonical", assignments)

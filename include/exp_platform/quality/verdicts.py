@@ -1,0 +1,249 @@
+"""J2's verdicts: did assignment and exposure logging work on each date? Numbers in, verdicts out; no tables, no Spark.
+
+Each date's rate is compared with up to three things, and one that fails is enough:
+
+1. the other settled dates that have not failed, pooled (at least `min_baseline_days` of them);
+2. within the date, each variant with the other variants, pooled: a fault in one arm alone shows here, on however many
+   dates it happens;
+3. for flags, the ceiling: a fault on every date and in every arm has nothing else that it could be compared with.
+
+Comparisons 1 and 2 use the exact hypergeometric test of two proportions (Fisher's, one-sided in the bad direction):
+flags are rare, often 0 against a handful, where a z test is far too eager; and the baseline is itself a sample, which a
+binomial test against its rate would forget. Comparison 3 has a known rate, so it is the exact binomial test. Every
+p-value is multiplied by the number of dates looked at (and in 2 by the number of variants). A comparison fails when
+that p is below `p_value` *and* the change matters: exposure 10 % lower, a flag 1 point above its baseline or above the
+ceiling. Dates fail one at a time, the clearest first, and a date that failed leaves the baseline of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from scipy import stats
+
+from exp_platform.config.models import QualitySettings
+from exp_platform.status import CheckStatus
+
+Counts = tuple[int, int]  # users with it, users
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One date and check: rates as shares of users (outcome_volume: events), p adjusted for the dates looked at."""
+
+    date: date
+    check_name: str
+    observed: float | None
+    expected: float | None
+    threshold: float | None
+    p_value: float | None
+    status: CheckStatus
+    detail: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rate of the daily table and the direction in which it is bad."""
+
+    name: str
+    count: str
+    base: str
+    what: str
+    bad_when_low: bool = False
+
+
+CHECKS = (
+    Check("exposure_logging", "any_exposure", "assigned", "assigned users have an exposure", bad_when_low=True),
+    Check("pre_assignment_exposure", "judged_pre_assignment_exposure", "assigned", "were exposed before assignment"),
+    Check("variant_mismatch", "judged_variant_mismatch", "assigned", "were exposed to another variant"),
+    Check(
+        "multi_variation_exposure", "judged_multi_variation_exposure", "assigned", "were exposed to several variants"
+    ),
+    Check(
+        "exposure_outside_window", "judged_exposure_outside_window", "assigned", "were exposed only outside the window"
+    ),
+    Check(
+        "conflicted_assignment",
+        "conflicted_assignment_count",
+        "canonical_assignments",
+        "were assigned several variants",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One rate against what it should be; p one-sided and adjusted."""
+
+    observed: float
+    users: int
+    expected: float
+    threshold: float
+    p_value: float
+    fails: bool
+    who: str
+    against: str
+
+    @property
+    def clearness(self) -> tuple[float, float]:
+        """Sorts the clearest failure first: p may be 0 for several."""
+        return self.p_value, -abs(self.observed - self.expected)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One check on the settled dates of one experiment: date -> variant -> counts."""
+
+    check: Check
+    cells: Mapping[date, Mapping[str, Counts]]
+    settings: QualitySettings
+
+    def verdicts(self) -> list[Verdict]:
+        """One verdict for each date."""
+        alone = {day: self._within_date(day) for day in self.cells}
+        failed = {day for day, found in alone.items() if any(c.fails for c in found)}
+        while True:
+            against = {day: self._against_other_dates(day, failed) for day in self.cells}
+            newly = {day: c for day, c in against.items() if c is not None and c.fails and day not in failed}
+            if not newly:
+                break
+            failed.add(min(newly, key=lambda day: (newly[day].clearness, day)))
+        return [
+            self._verdict(day, [c for c in (against[day], *alone[day]) if c is not None], day in failed)
+            for day in sorted(self.cells)
+        ]
+
+    def _pooled(self, days: Sequence[date]) -> Counts:
+        counts = [c for day in days for c in self.cells[day].values()]
+        return sum(x for x, _ in counts), sum(n for _, n in counts)
+
+    def _against_other_dates(self, day: date, failed: set[date]) -> Comparison | None:
+        others = [other for other in self.cells if other != day and other not in failed]
+        if len(others) < self.settings.min_baseline_days:
+            return None
+        return self._two_samples(self._pooled([day]), self._pooled(others), 1, "", f"on {len(others)} other dates")
+
+    def _within_date(self, day: date) -> list[Comparison]:
+        arms = self.cells[day]
+        found = []
+        for variant, counts in arms.items() if len(arms) > 1 else ():
+            others = [c for other, c in arms.items() if other != variant]
+            pooled = sum(x for x, _ in others), sum(n for _, n in others)
+            found.append(self._two_samples(counts, pooled, len(arms), f"in {variant}, ", "in the other variants"))
+        if not self.check.bad_when_low:
+            found.append(self._ceiling(self._pooled([day])))
+        return found
+
+    def _two_samples(self, seen: Counts, baseline: Counts, tests: int, who: str, against: str) -> Comparison:
+        (x, n), (x0, n0) = seen, baseline
+        tail = (
+            stats.hypergeom.cdf(x, n + n0, x + x0, n)
+            if self.check.bad_when_low
+            else stats.hypergeom.sf(x - 1, n + n0, x + x0, n)
+        )
+        rate, expected = x / n, x0 / n0
+        threshold = self._threshold(expected)
+        matters = rate < threshold if self.check.bad_when_low else rate > threshold
+        p_value = self._adjusted(tail, tests)
+        fails = matters and self._significant(p_value)
+        return Comparison(rate, n, expected, threshold, p_value, fails, who, against)
+
+    def _ceiling(self, seen: Counts) -> Comparison:
+        (x, n), ceiling = seen, self.settings.flag_ceiling
+        p_value = self._adjusted(stats.binom.sf(x - 1, n, ceiling), 1)
+        return Comparison(x / n, n, ceiling, ceiling, p_value, self._significant(p_value), "", "allowed at most")
+
+    def _threshold(self, expected: float) -> float:
+        """The rate beyond which a change matters."""
+        if self.check.bad_when_low:
+            return expected * (1 - self.settings.exposure_rate_relative_change)
+        return min(expected + self.settings.flag_points_above_baseline, self.settings.flag_ceiling)
+
+    def _adjusted(self, tail: Any, tests: int) -> float:
+        return float(min(1.0, float(tail) * tests * len(self.cells)))
+
+    def _significant(self, p_value: float) -> bool:
+        return p_value < self.settings.p_value
+
+    def _verdict(self, day: date, comparisons: list[Comparison], failed: bool) -> Verdict:
+        x, n = self._pooled([day])
+        name, what = self.check.name, self.check.what
+        if not comparisons:
+            detail = f"{x / n:.2%} of {n:,} {what}; nothing to compare with yet"
+            return Verdict(day, name, x / n, None, None, None, CheckStatus.OK, detail)
+        # A date that failed shows its clearest failure; the other dates show the first comparison there is.
+        failing = [c for c in comparisons if c.fails]
+        shown = min(failing, key=lambda c: c.clearness) if failing else comparisons[0]
+        detail = f"{shown.who}{shown.observed:.2%} of {shown.users:,} {what}, {shown.expected:.2%} {shown.against}"
+        if not failed and any(self._significant(c.p_value) for c in comparisons):
+            detail += "; a real difference, but too small to matter"
+        status = CheckStatus.FAIL if failed else CheckStatus.OK
+        return Verdict(day, name, shown.observed, shown.expected, shown.threshold, shown.p_value, status, detail)
+
+
+def settled_before(cutoff: datetime, settings: QualitySettings, exposure_window_hours: int | None) -> date:
+    """The first date that is not settled: counted from its end, so that its last user had settle_hours as well.
+
+    >>> settled_before(datetime(2026, 1, 10, tzinfo=UTC), QualitySettings(), None)
+    datetime.date(2026, 1, 9)
+    >>> settled_before(datetime(2026, 1, 10, tzinfo=UTC), QualitySettings(), 72)
+    datetime.date(2026, 1, 7)
+    """
+    hours = max(settings.settle_hours, exposure_window_hours or 0)
+    return (cutoff - timedelta(hours=hours)).astimezone(UTC).date()
+
+
+def exposure_verdicts(
+    daily: Sequence[Mapping[str, Any]],
+    *,
+    cutoff: datetime,
+    settings: QualitySettings,
+    exposure_window_hours: int | None,
+    assignment_source: str,
+    exposures_needed: bool,
+) -> list[Verdict]:
+    """Verdicts on gold.fct_experiment_quality_metrics_daily, one per settled assignment date and check.
+
+    With `assignment_source="exposures"` a user in several variants is a conflicted assignment, so that check replaces
+    multi_variation_exposure. An experiment that logs no exposure at all fails `exposure_logging` only where exposures
+    are needed (mode `exposed`).
+
+    Half of the exposures of one date are lost; users of another date see both variants:
+
+    >>> healthy = {"variant_id": "control", "assigned": 1000, "canonical_assignments": 1000, "any_exposure": 850}
+    >>> healthy |= {check.count: 0 for check in CHECKS[1:]}
+    >>> days = [healthy | {"date": date(2026, 1, day)} for day in range(5, 11)]
+    >>> days[2] |= {"any_exposure": 420}
+    >>> days[4] |= {"judged_multi_variation_exposure": 90}
+    >>> rules = {"settings": QualitySettings(), "exposure_window_hours": None, "assignment_source": "assignments"}
+    >>> found = exposure_verdicts(days, cutoff=datetime(2026, 1, 13, tzinfo=UTC), exposures_needed=True, **rules)
+    >>> for v in found:
+    ...     if v.status == "fail":
+    ...         print(v.date, v.check_name, v.observed, round(v.expected, 2), round(v.threshold, 3))
+    2026-01-07 exposure_logging 0.42 0.85 0.765
+    2026-01-09 multi_variation_exposure 0.09 0.0 0.01
+    """
+    first_open = settled_before(cutoff, settings, exposure_window_hours)
+    settled = [row for row in daily if row["date"] < first_open]
+    verdicts: list[Verdict] = []
+    for check in CHECKS:
+        if check.name == "multi_variation_exposure" and assignment_source == "exposures":
+            continue
+        cells: dict[date, dict[str, Counts]] = {}
+        for row in settled:
+            if row[check.base] > 0:
+                cells.setdefault(row["date"], {})[row["variant_id"]] = (row[check.count], row[check.base])
+        if check.name == "exposure_logging" and not any(x for arms in cells.values() for x, _ in arms.values()):
+            verdicts += _never_exposed(check, cells, exposures_needed)
+        else:
+            verdicts += Judge(check, cells, settings).verdicts()
+    return verdicts
+
+
+def _never_exposed(check: Check, cells: Mapping[date, object], needed: bool) -> list[Verdict]:
+    status = CheckStatus.FAIL if needed else CheckStatus.OK
+    detail = "no exposure of any user has been logged" + ("" if needed else "; none is needed in mode itt")
+    return [Verdict(day, check.name, 0.0, None, None, None, status, detail) for day in sorted(cells)]
