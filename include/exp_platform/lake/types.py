@@ -109,13 +109,30 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 
 def spark_schema(table: Table) -> StructType:
-    """The Spark schema of a table."""
-    from pyspark.sql.types import StructType
+    """The Spark schema of a table; needs no session."""
+    from pyspark.sql import types as spark
 
-    text = ", ".join(
-        f"`{c}` {spark_type(kind)}{' NOT NULL' if c in table.required else ''}" for c, kind in table.types.items()
-    )
-    return StructType.fromDDL(text)
+    simple: dict[str, spark.DataType] = {
+        "string": spark.StringType(),
+        "long": spark.LongType(),
+        "int": spark.IntegerType(),
+        "double": spark.DoubleType(),
+        "boolean": spark.BooleanType(),
+        "timestamptz": spark.TimestampType(),
+        "date": spark.DateType(),
+    }
+
+    def of(kind: str) -> spark.DataType:
+        match _parts(kind):
+            case ("list", element):
+                return spark.ArrayType(simple[element])
+            case ("map", key, value):
+                return spark.MapType(simple[key], simple[value])
+            case _:
+                return simple[kind]
+
+    fields = [spark.StructField(c, of(kind), c not in table.required) for c, kind in table.types.items()]
+    return spark.StructType(fields)
 
 
 def to_arrow(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
