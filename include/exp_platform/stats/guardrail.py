@@ -23,7 +23,7 @@ class Guardrails:
     bound: Array  # upper end of harm's two-sided 1 − alpha interval
     margin: Array  # max_relative_harm
     p_harm: Array  # one-sided, of harm above 0
-    p_harm_adjusted: Array  # Holm over all rows given
+    p_harm_adjusted: Array  # Holm over the family
     status: NDArray[Any]  # words of GuardrailStatus
 
 
@@ -34,11 +34,13 @@ def assess_guardrails(
     *,
     anytime: bool = False,
     alpha: float = DEFAULT_ALPHA,
+    axis: int | None = None,
 ) -> Guardrails:
     """Verdicts on all guardrail × arm rows of an experiment at once, from the deciding rows of `effect`.
 
+    All rows are one family, or with `axis` those along it are (many experiments or looks at once).
     pass: the bound is below the margin, unadjusted, since all must pass. fail: harm is beyond the margin and above 0
-    at one-sided alpha / 2, Holm over all rows, since any one stops. Else inconclusive, as is a row without a relative
+    at one-sided alpha / 2, Holm over the family, since any one stops. Else inconclusive, as is a row without a relative
     effect. `anytime` takes the confidence sequence (before the planned end) in place of the fixed-horizon interval.
     """
     low, high, p_value = (
@@ -53,7 +55,7 @@ def assess_guardrails(
     harm_low, bound = np.where(good_is_up, -high, low), np.where(good_is_up, -low, high)
     p_harm = np.where(harm > 0, p_value / 2, 1 - p_value / 2)
     harm, harm_low, bound, p_harm = (np.where(known, v, np.nan) for v in (harm, harm_low, bound, p_harm))
-    adjusted = holm(p_harm)
+    adjusted = holm(p_harm, axis=axis)
     passed = known & (bound < margins)
     failed = known & (harm > margins) & (adjusted < alpha / 2)
     status = np.select(

@@ -51,10 +51,10 @@ class Histogram:
     @classmethod
     def from_values(cls, values: Any, units: Any, groups: int = 256) -> Histogram:
         """From values and the integer unit that each belongs to; unit modulo `groups` is the group."""
-        unit = np.asarray(units, dtype=np.int64)
-        keys = np.stack([unit % groups, bin_of(values)])
-        unique, count = np.unique(keys, axis=1, return_counts=True)
-        return cls(float(len(np.unique(unit))), unique[0], unique[1], count.astype(float))
+        unit, span = np.asarray(units, dtype=np.int64), 4 * OFFSET
+        keys, count = np.unique((unit % groups) * span + bin_of(values) + span // 2, return_counts=True)
+        group, key = np.divmod(keys, span)
+        return cls(float(len(np.unique(unit))), group, key - span // 2, count.astype(float))
 
     def merged(self) -> Histogram:
         """The same counts as one group."""

@@ -1,0 +1,105 @@
+"""Error rates of the gates: SRM, guardrails, pre-trends and the family of secondary metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.one_look import ALPHA
+from exp_platform.calibration.worlds import COUNT, simulate
+from exp_platform.causal.pretrends import Panel, pretrend_tests
+from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.guardrail import assess_guardrails
+from exp_platform.stats.multiplicity import holm
+from exp_platform.stats.sequential import with_anytime
+from exp_platform.stats.srm import FAIL_BELOW, chi_square, sequential_p
+from exp_platform.stats.sufficient import Array
+
+DAYS = 30
+MARGIN = 0.05
+ROWS = 6  # guardrails × arms
+SHARES = {"50/50": (0.5, 0.5), "90/10": (0.9, 0.1), "three arms": (0.4, 0.3, 0.3)}
+
+
+def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400) -> Iterator[Finding]:
+    """SRM under daily looks: false alarms without a mismatch, detection of one of two points."""
+    for name, allocation in SHARES.items():
+        shares = np.array(allocation)
+        counts = rng.multinomial(per_day, shares, size=(experiments, DAYS))
+        yield finding(
+            f"SRM, {DAYS} daily looks",
+            f"{name}: sequential p ever below {FAIL_BELOW}",
+            Promise.AT_MOST,
+            FAIL_BELOW,
+            sequential_p(counts, shares)[:, -1] < FAIL_BELOW,
+        )
+        fixed = chi_square(np.cumsum(counts, axis=1), shares)[1].min(axis=1)
+        yield finding(
+            f"SRM, {DAYS} daily looks",
+            f"{name}: chi-square ever below {FAIL_BELOW}",
+            Promise.EXCEEDS,
+            FAIL_BELOW,
+            fixed < FAIL_BELOW,
+        )
+    for drift in (0.02, 0.04):
+        shares = np.array([0.5, 0.5])
+        counts = rng.multinomial(per_day, shares + np.array([drift, -drift]), size=(experiments, DAYS))
+        found = sequential_p(counts, shares)[:, -1] < FAIL_BELOW
+        case = f"50/50 that is {50 + 100 * drift:g}/{50 - 100 * drift:g}: found within {DAYS * per_day:,} users"
+        yield finding(f"SRM, {DAYS} daily looks", case, Promise.REPORTED, 0.8, found)
+
+
+def guardrails(rng: np.random.Generator, experiments: int, per_arm: int = 2_000) -> Iterator[Finding]:
+    """Guardrail errors: passing what harms by the margin, stopping what harms nobody."""
+    study = "guardrails, margin 5%"
+    for anytime in (False, True):
+        horizon = "confidence sequence" if anytime else "planned end"
+        at_margin = _verdicts(rng, experiments, per_arm, -MARGIN, anytime, rows=1)
+        yield finding(
+            study,
+            f"{horizon}: harm is exactly the margin, yet passes",
+            Promise.AT_MOST,
+            ALPHA / 2,
+            at_margin == "pass",
+            allowance=0.005,
+        )
+        harmless = _verdicts(rng, experiments, per_arm, 0.0, anytime, rows=ROWS)
+        stopped = (harmless == "fail").any(axis=1)
+        yield finding(study, f"{horizon}: no harm in {ROWS} rows, yet one fails", Promise.AT_MOST, ALPHA / 2, stopped)
+        severe = _verdicts(rng, experiments, 4 * per_arm, -3 * MARGIN, anytime, rows=1)
+        yield finding(study, f"{horizon}: harm is three margins, found", Promise.REPORTED, 0.8, severe == "fail")
+
+
+def pre_trends(rng: np.random.Generator, experiments: int, per_arm: int = 600, days: int = 14) -> Iterator[Finding]:
+    """Parallel groups with a standing gap fail a pre-trend test in at most 5%; drifting ones are found."""
+    relative = np.arange(-days, 0)
+    for drift, promise, target in ((0.0, Promise.AT_MOST, ALPHA), (0.03, Promise.REPORTED, 0.8)):
+        n = np.full((2, experiments), float(per_arm))
+        sums, products = np.empty((2, experiments, days)), np.empty((2, experiments, days, days))
+        for arm in range(2):
+            for i in range(experiments):
+                rate = rng.gamma(2.0, 0.5 + 0.1 * arm, (per_arm, 1)) * (1 + arm * drift * relative)
+                daily = rng.poisson(np.maximum(rate, 0.0)).astype(float)
+                sums[arm, i], products[arm, i] = daily.sum(axis=0), daily.T @ daily
+        tests = pretrend_tests(Panel(relative, n, sums, products))
+        case = "parallel with a gap: either test fails" if drift == 0 else f"drift of {drift:.0%} a day: found"
+        yield finding("pre-trends, 14 days", case, promise, target, (tests.verdict == "failed").any(axis=-1))
+
+
+def secondary_metrics(rng: np.random.Generator, experiments: int, metrics: int = 10) -> Iterator[Finding]:
+    """Holm over ten secondary metrics without an effect: any below alpha in at most alpha of the experiments."""
+    effect = mean_effect(simulate(COUNT, rng, experiments * metrics, 500))
+    p_values = effect.p_value.reshape(experiments, metrics)
+    adjusted = holm(p_values, axis=1)
+    case = f"{metrics} metrics without an effect, any significant"
+    yield finding("secondary metrics", f"{case} unadjusted", Promise.EXCEEDS, ALPHA, (p_values < ALPHA).any(axis=1))
+    yield finding("secondary metrics", f"{case} after Holm", Promise.AT_MOST, ALPHA, (adjusted < ALPHA).any(axis=1))
+
+
+def _verdicts(rng: np.random.Generator, experiments: int, per_arm: int, lift: float, anytime: bool, rows: int) -> Array:
+    """Statuses (experiment, row); with `anytime` at the look of the planned size."""
+    effect = with_anytime(mean_effect(simulate(COUNT, rng, experiments * rows, per_arm, lift)), 2 * per_arm)[0, :, 0]
+    table = effect[np.arange(experiments * rows).reshape(experiments, rows)]
+    return assess_guardrails(table, MARGIN, True, anytime=anytime, axis=1).status

@@ -1,0 +1,149 @@
+"""Simulated experiments: units with a history, as sums in the record that the engine reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exp_platform.stats.sufficient import Array, SufficientStatistics
+
+DRAWS_AT_ONCE = 1_500_000  # units held in memory
+
+
+@dataclass(frozen=True)
+class Units:
+    """Unit values of many experiments: arrays (experiment, unit), covariates with a last axis."""
+
+    y: Array
+    x: Array
+    d: Array | None
+    v: Array  # (y, pre y), for a ratio (y, d, pre y, pre d)
+
+
+@dataclass(frozen=True)
+class World:
+    """A metric with a known truth: `draw(rng, shape, lift)` gives units whose mean (or ratio) is base · (1 + lift)."""
+
+    name: str
+    base: float
+    draw: Callable[[np.random.Generator, tuple[int, ...], float], Units]
+    ratio: bool = False
+    binary: bool = False
+
+
+def simulate(
+    world: World, rng: np.random.Generator, experiments: int, per_arm: int, lift: float = 0.0, days: int = 1
+) -> SufficientStatistics:
+    """Experiments with `per_arm` units in each of two arms, lead (arm, experiment, day).
+
+    With `days` above 1 the units arrive evenly and the sums are cumulative: element [..., t] is the look after day t.
+    """
+    step = max(1, DRAWS_AT_ONCE // per_arm)
+    arms = []
+    for arm_lift in (0.0, lift):
+        parts = []
+        for start in range(0, experiments, step):
+            units = world.draw(rng, (min(step, experiments - start), per_arm), arm_lift)
+            parts.append(_sums(units, days))
+        arms.append(_concatenate(parts))
+    return SufficientStatistics.stack(arms)
+
+
+def _sums(units: Units, days: int) -> SufficientStatistics:
+    """Cumulative sums over `days` equal slices of the units; lead (experiment, day)."""
+
+    def by_day(values: Array) -> Array:
+        experiments, n = values.shape[:2]
+        return values.reshape(experiments, days, n // days, *values.shape[2:])
+
+    def total(values: Array) -> Array:
+        return np.cumsum(values.sum(axis=2), axis=1)
+
+    def products(left: Array, right: Array) -> Array:
+        return np.cumsum(np.einsum("edui,eduj->edij", left, right), axis=1)
+
+    y, x, v = by_day(units.y), by_day(units.x), by_day(units.v)
+    d = np.zeros_like(y) if units.d is None else by_day(units.d)
+    n = np.broadcast_to(y.shape[2] * np.arange(1.0, days + 1), y.shape[:2])
+    return SufficientStatistics(
+        n=n,
+        n_null=np.zeros_like(n),
+        y=total(y),
+        yy=total(y**2),
+        yyy=total(y**3),
+        x=total(x),
+        xx=products(x, x),
+        xy=total(x * y[..., None]),
+        d=total(d),
+        dd=total(d**2),
+        yd=total(y * d),
+        dx=total(x * d[..., None]),
+        did_n=n,
+        did_v=total(v),
+        did_vv=products(v, v),
+    )
+
+
+def _concatenate(parts: list[SufficientStatistics]) -> SufficientStatistics:
+    return SufficientStatistics(**{name: np.concatenate([vars(p)[name] for p in parts]) for name in vars(parts[0])})
+
+
+def _plain(y: Array, pre: Array) -> Units:
+    return Units(y, pre[..., None], None, np.stack([y, pre], axis=-1))
+
+
+def _mean(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> Units:
+    level = rng.normal(10, 2, shape)
+    return _plain(level + 10 * lift + rng.normal(0, 1.5, shape), level + rng.normal(0, 1.5, shape))
+
+
+def _count(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> Units:
+    rate = rng.gamma(2.0, 1.5, shape)
+    return _plain(rng.poisson(rate * (1 + lift)).astype(float), rng.poisson(rate).astype(float))
+
+
+def _binary(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> Units:
+    rate = 0.02 + 0.24 * rng.random(shape) ** 2  # mean 0.1
+    return _plain((rng.random(shape) < rate * (1 + lift)).astype(float), (rng.random(shape) < rate).astype(float))
+
+
+def _revenue(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> Units:
+    """One unit in twelve pays, and what it pays is lognormal."""
+    level = rng.normal(0, 1, shape)
+
+    def spend(scale: float) -> Array:
+        paid = np.zeros(shape)
+        payer = rng.random(shape) < 1 / 12
+        paid[payer] = scale * np.exp(3 + 0.8 * level[payer] + rng.normal(0, 0.6, int(payer.sum())))
+        return paid
+
+    return _plain(spend(1 + lift), spend(1.0))
+
+
+def _ratio(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> Units:
+    """Clicks per session: sessions and click rate differ between units."""
+    activity, taste = rng.gamma(2.0, 1.0, shape), rng.gamma(4.0, 0.25, shape)
+    d, pre_d = 1.0 + rng.poisson(activity), 1.0 + rng.poisson(activity)
+    y = rng.poisson(d * taste * (1 + lift)).astype(float)
+    pre_y = rng.poisson(pre_d * taste).astype(float)
+    return Units(y, np.stack([pre_y, pre_d], axis=-1), d, np.stack([y, d, pre_y, pre_d], axis=-1))
+
+
+MEAN = World("mean", 10.0, _mean)
+COUNT = World("count", 3.0, _count)
+BINARY = World("binary", 0.1, _binary, binary=True)
+REVENUE = World("revenue", float(np.exp(3 + (0.64 + 0.36) / 2) / 12), _revenue)
+RATIO = World("ratio", 1.0, _ratio, ratio=True)
+WORLDS = (MEAN, COUNT, BINARY, REVENUE, RATIO)
+
+
+def latencies(
+    rng: np.random.Generator, units: int, scale: float = 1.0, events: int = 1
+) -> tuple[Array, NDArray[np.int64]]:
+    """Event values and the unit of each, for quantiles: lognormal with a level of the unit's own."""
+    unit = np.repeat(np.arange(units), events)
+    level = rng.normal(0, 0.5, units)[unit]
+    return scale * np.exp(5 + level + rng.normal(0, 0.6, len(unit))), unit
