@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from exp_platform.alerts.model import Alert
@@ -28,7 +28,6 @@ class Outcome:
 
     sent: int = 0
     lost: int = 0  # tried and failed; tried again by the next run
-    repeated: int = 0  # already sent by an earlier run
     pending: int = 0  # written down, nobody to send them to
 
 
@@ -79,12 +78,8 @@ def _try(send: Send, payload: Mapping[str, Any]) -> str | None:
 
 
 def _known(project: Project, key: Mapping[str, Any]) -> bool:
-    return bool(read_rows(load_handle(project, TABLE), _where(key)))
+    return bool(read_rows(load_handle(project, TABLE), dict(key)))
 
 
 def _key_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("experiment_id", "dt", "kind", "subject", "verdict_hash")}
-
-
-def _where(key: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in key.items()}

@@ -1,0 +1,60 @@
+"""The memo's data section: how many rows came in, what was refused, and which snapshots the numbers stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+Rows = Sequence[Row]
+DATASETS = ("assignments", "exposures", "outcomes", "attributes")
+REASONS_SHOWN = 10
+
+
+def data_section(manifest: Rows, files: Rows, quarantine: Rows, findings: Rows) -> dict[str, Any]:
+    """From ops.run_manifest and ops.contract_results of the run, ops.ingested_files and ops.quarantine."""
+    return {
+        "datasets": [_dataset(name, manifest, files) for name in DATASETS],
+        "refused": _refused(quarantine),
+        "warnings": [
+            {name: row[name] for name in ("table", "expectation", "unexpected_count", "detail")}
+            for row in findings
+            if not row["success"]
+        ],
+        "snapshots": [
+            {name: row[name] for name in ("stage", "table", "role", "snapshot_id", "rows")}
+            for row in sorted(manifest, key=lambda r: (r["at"], r["stage"], r["role"] != "read", r["table"]))
+            if row["snapshot_id"] is not None
+        ],
+    }
+
+
+def _dataset(name: str, manifest: Rows, files: Rows) -> dict[str, Any]:
+    """Raw rows, those refused, those that were there twice, and the distinct valid events that remain."""
+    mine = [row for row in files if row["dataset"] == name]
+    table = f"exp.{name}"
+    events = next(
+        (row["rows"] for row in sorted(manifest, key=lambda r: r["role"]) if row["table"] == table and row["rows"]),
+        None,
+    )
+    raw = sum(row["rows"] or 0 for row in mine)
+    refused = sum(row["refused"] or 0 for row in mine)
+    repeated = max(0, raw - refused - events) if events is not None and raw else None
+    return {
+        "dataset": name,
+        "files": len(mine),
+        "rows": raw,
+        "refused": refused,
+        "repeated": repeated,
+        "events": events,
+    }
+
+
+def _refused(quarantine: Rows) -> list[dict[str, Any]]:
+    """Refused rows by dataset and rule, the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in quarantine:
+        key = (row["dataset"], row["rule"])
+        counts[key] = counts.get(key, 0) + row["count"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"dataset": d, "rule": rule, "rows": count} for (d, rule), count in ranked[:REASONS_SHOWN]]

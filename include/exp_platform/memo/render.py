@@ -1,0 +1,115 @@
+"""Content to Markdown, HTML and JSON. Everything that comes from config or data is escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from types import SimpleNamespace
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from exp_platform.memo import words
+from exp_platform.memo.forest import axis_limit, forest_svg
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """The content itself; keys sorted, no NaN."""
+    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def to_markdown(content: Mapping[str, Any]) -> str:
+    """For a repository, a mail or a terminal."""
+    return _environment(autoescape=False, finalize=_plain).get_template("memo.md.j2").render(content) + "\n"
+
+
+def to_html(content: Mapping[str, Any]) -> str:
+    """One file that needs nothing else: style and pictures are in it."""
+    environment = _environment(autoescape=True, finalize=None)
+    return environment.get_template("memo.html.j2").render(content, style=Markup(_template("memo.css"))) + "\n"
+
+
+def _environment(*, autoescape: bool, finalize: Any) -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    environment.filters |= {
+        "number": words.number,
+        "percent": words.percent,
+        "p": words.p_value,
+        "md": words.markdown,
+        "effect": shown_effect,
+        "interval": shown_interval,
+        "relative": lambda row: _relative(row),
+        "level": lambda value, row: words.level(_metric(row), value),
+        "sentence": words.sentence,
+    }
+    environment.globals |= {"forest": _forest, "axis": _axis, "delta_forest": _delta_forest, "delta_axis": _delta_axis}
+    return environment
+
+
+def _template(name: str) -> str:
+    return resources.files("exp_platform.memo").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def shown_effect(row: Mapping[str, Any]) -> str:
+    """The effect of a result on its deciding scale."""
+    return words.effect(_metric(row), row["effect"], row["scale"])
+
+
+def shown_interval(row: Mapping[str, Any]) -> str:
+    """Its interval in force."""
+    return words.interval(_metric(row), row["low"], row["high"], row["scale"])
+
+
+def _relative(row: Mapping[str, Any]) -> str:
+    """The relative effect with its interval in force."""
+    if row["effect_rel"] is None:
+        return "–"
+    shown = words.effect(_metric(row), row["effect_rel"], "relative")
+    return f"{shown} ({words.interval(_metric(row), row['rel_low'], row['rel_high'], 'relative')})"
+
+
+def _forest(row: Mapping[str, Any], limit: float) -> Markup:
+    """The relative interval of one result: metrics of different units share one axis only as fractions."""
+    label = f"{row['metric']}, {row['arm']}: {_relative(row)}, {row['tone']}"
+    threshold = row["practical_threshold"] if row["scale"] == "relative" else 0.0
+    return Markup(
+        forest_svg(
+            row["effect_rel"],
+            row["rel_low"],
+            row["rel_high"],
+            limit,
+            tone=row["tone"],
+            label=label,
+            threshold=threshold,
+        )
+    )
+
+
+def _axis(rows: list[Mapping[str, Any]]) -> float:
+    return axis_limit([(row["rel_low"], row["rel_high"]) for row in rows])
+
+
+def _delta_forest(row: Mapping[str, Any], limit: float) -> Markup:
+    label = f"day {row['relative_day']}: difference {words.number(row['delta'])}"
+    return Markup(forest_svg(row["delta"], row["ci_low"], row["ci_high"], limit, tone="unclear", label=label))
+
+
+def _delta_axis(rows: list[Mapping[str, Any]]) -> float:
+    return axis_limit([(row["ci_low"], row["ci_high"]) for row in rows])
+
+
+def _metric(row: Mapping[str, Any]) -> Any:
+    return SimpleNamespace(type=row["type"])
+
+
+def _plain(value: Any) -> Any:
+    return "–" if value is None else value

@@ -1,0 +1,32 @@
+"""The end of a run in a terminal: the decision, the deciding numbers, and where the memo is."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+from exp_platform.config.load import Project
+from exp_platform.memo.files import latest_path, memo_dir
+from exp_platform.memo.render import shown_effect, shown_interval
+from exp_platform.memo.words import p_value
+
+
+def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
+    """A few lines of plain text from the memo of that dt."""
+    path = memo_dir(project) / experiment_id / f"{dt}.json"
+    if not path.is_file():
+        return f"{experiment_id}: no memo for {dt}; run the stage write_memo"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    answer, plan = content["answer"], content["plan"]
+    lines = [f"{experiment_id} as of {dt}: {answer['decision_label'].upper()} ({answer['trust_label'].lower()})"]
+    lines += [f"  - {sentence}" for sentence in answer["sentences"]]
+    for arm in answer["arms"]:
+        row = arm["primary"]
+        if row is not None:
+            lines.append(
+                f"  {row['metric']}, {arm['arm']}: {shown_effect(row)} ({shown_interval(row)}), "
+                f"p = {p_value(row['p_value_adjusted'])}, {row['method']}, {plan['interval_in_force']} interval"
+            )
+    lines += [f"  guardrail {g['metric']}, {g['arm']}: {g['status']}" for g in content["guardrails"]]
+    lines.append(f"memo: {latest_path(project, experiment_id)}")
+    return "\n".join(lines)

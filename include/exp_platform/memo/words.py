@@ -1,0 +1,154 @@
+"""Words and numbers of the memo: one sentence for each reason, one way to write each kind of number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+
+from exp_platform.config.models import Metric
+from exp_platform.status import Decision, Trust
+
+DECISIONS = {
+    Decision.SHIP: "Ship",
+    Decision.DO_NOT_SHIP: "Do not ship",
+    Decision.STOP: "Stop",
+    Decision.KEEP_RUNNING: "Keep running",
+    Decision.INCONCLUSIVE: "Inconclusive: a person decides",
+    Decision.INSUFFICIENT_DATA: "Not enough data",
+    Decision.INVALID: "Invalid",
+}
+TRUSTS = {Trust.TRUSTED: "Trusted", Trust.CAUTION: "Caution", Trust.NOT_TRUSTED: "Not trusted"}
+
+_REASONS = {
+    "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
+    "quality_failed": "The exposure check {subject} failed.",
+    "caution": "Caution: the check {subject} spoke up.",
+    "pretrends_failed": "The arms did not run in parallel before the rollout.",
+    "pretrends_not_tested": "Parallel trends before the rollout could not be tested, which is not a pass.",
+    "guardrail_failed": "The guardrail {subject} is harmed by more than its margin.",
+    "guardrail_inconclusive": "Not every guardrail is shown to be safe.",
+    "inconclusive": "The guardrail {subject} is inconclusive.",
+    "guardrails_passed": "Every guardrail passed.",
+    "primary_better": "The primary metric is significantly better.",
+    "primary_worse": "The primary metric is significantly worse.",
+    "flat": "The whole interval is inside the practical threshold: there is no difference that matters.",
+    "not_significant": "The primary metric is not significantly different yet.",
+    "before_planned_end": "The planned end is not reached.",
+    "underpowered": "The planned end is reached, and the interval is too wide to say that there is no difference.",
+    "no_primary": "The registry names no primary metric.",
+    "below_practical_threshold": "The interval is not wholly beyond the practical threshold, as the policy asks.",
+    "caution_holds_back": "The policy does not ship with open doubts.",
+    "before_min_days": "The policy's shortest run is not reached.",
+    "ship": "{subject} ships.",
+    "keep_running": "{subject} keeps running.",
+    "do_not_ship": "{subject} does not ship.",
+    "stop": "{subject} stops.",
+    "invalid": "{subject} is invalid.",
+    "arms_differ": "The arms come to different ends.",
+    "insufficient_data": "There is not enough data for the primary metric.",
+    "failed_pretrends": "The arms did not run in parallel before the rollout.",
+    "not_applicable": "The deciding method does not apply to the primary metric.",
+    "arm_below_min_units": "An arm has fewer units with a value than the registry asks for.",
+    "too_few_events": "Fewer than 10 units have, or lack, the event.",
+    "no_variance": "All units have the same value.",
+    "control_mean_near_zero": "Control's mean cannot be told from 0, so that nothing is relative to it.",
+    "no_usable_covariate": "There is no usable covariate: CUPED is the plain estimate.",
+    "unit_level_errors": "Errors are between units; a rollout by store or region needs `cluster`.",
+    "bound_within_margin": "Harm beyond the margin is ruled out.",
+    "bound_beyond_margin": "Harm beyond the margin cannot be ruled out yet.",
+    "harm_beyond_margin": "Harm is significant, and the estimate lies beyond the margin.",
+    "pre_period_shorter_than_window": "The period before assignment is shorter than the metric's window.",
+    "no_pre_period": "There is no period before assignment.",
+    "did_not_for_quantiles": "Difference-in-differences is not defined for quantiles.",
+    "zero_denominator": "There is nothing to divide by.",
+    "few_clusters": "Fewer than 30 clusters: the errors are optimistic.",
+    "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
+    "quantile_out_of_reach": "The sample is too small for this quantile.",
+}
+
+
+def sentence(reason: str) -> str:
+    """A reason as a person reads it; an unknown word stays as it is."""
+    word, _, subject = reason.partition(":")
+    template = _REASONS.get(word)
+    return template.format(subject=subject.replace(":", ", ")) if template else reason.replace("_", " ")
+
+
+def sentences(reasons: str) -> str:
+    """The comma-separated reasons of a results row."""
+    return " ".join(sentence(word) for word in reasons.split(", ") if word)
+
+
+def is_share(metric: Metric) -> bool:
+    """Whether a level is a share of units, shown in percent."""
+    return metric.type in ("binary", "retention")
+
+
+def level(metric: Metric, value: float | None) -> str:
+    """The mean, share or quantile of an arm."""
+    if value is None:
+        return "–"
+    return f"{value:.2%}" if is_share(metric) else number(value)
+
+
+def effect(metric: Metric, value: float | None, scale: str) -> str:
+    """An effect with its sign: percent when relative, percentage points for shares, else the metric's unit."""
+    if value is None:
+        return "–"
+    if scale == "relative":
+        return f"{value:+.2%}"
+    return f"{100 * value:+.2f} pp" if is_share(metric) else signed(value)
+
+
+def interval(metric: Metric, low: float | None, high: float | None, scale: str) -> str:
+    """Both ends of an interval."""
+    if low is None or high is None:
+        return "–"
+    return f"{effect(metric, low, scale)} to {effect(metric, high, scale)}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, thousands apart."""
+    if value is None:
+        return "–"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def signed(value: float) -> str:
+    """The same with its sign."""
+    return f"{'+' if value >= 0 else '−'}{number(abs(value))}".replace("−", "-")
+
+
+def p_value(value: float | None) -> str:
+    """Never an exact 0."""
+    if value is None:
+        return "–"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share."""
+    return "–" if value is None else f"{value:.{digits}%}"
+
+
+def moment(value: datetime | date | None) -> str:
+    """A time to the minute, or a date."""
+    if value is None:
+        return "–"
+    return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else value.isoformat()
+
+
+def markdown(text: object) -> str:
+    """Text that comes from config or data, so that no character of it becomes formatting."""
+    one_line = " ".join(str(text).split())
+    escaped = re.sub(r"([\\`*{}\[\]|#~])", r"\\\1", one_line)
+    escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def labels(names: Mapping[str, str], key: str) -> str:
+    """A word's label, or the word."""
+    return names.get(key, key)
