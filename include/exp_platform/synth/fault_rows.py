@@ -120,7 +120,7 @@ def bots(frames: Frames, size: float, days: Days, plan: Plan) -> Frames:
         .otherwise("sessions")
         .alias("metric_name"),
         F.when(F.col("_k") == 0, F.lit(order)).otherwise(1.0).alias("value"),
-        F.timestamp_micros(start + (F.col("_k") + 1) * (300 * SECOND)).alias("outcome_ts"),
+        F.timestamp_micros(start + (F.col("_k").cast("long") + 1) * (300 * SECOND)).alias("outcome_ts"),
     )
     return frames.change("outcomes", frames.outcomes.unionByName(with_dt(clicks, "outcomes")))
 

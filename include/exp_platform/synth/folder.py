@@ -57,8 +57,9 @@ class Folder:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a file, readable for people."""
-        self.fs.create_dir(self.path, recursive=True)
-        with self.fs.open_output_stream(f"{self.path}/{name}") as stream:
+        path = f"{self.path}/{name}"
+        self.fs.create_dir(path.rpartition("/")[0], recursive=True)
+        with self.fs.open_output_stream(path) as stream:
             stream.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
     def delete(self) -> None:
@@ -83,5 +84,7 @@ class Folder:
             return
         self.delete()
         for path in sorted(new.files(), key=lambda p: (p.endswith(f"/{last}"), p)):
-            self.fs.copy_file(path, self.path + path.removeprefix(new.path))
+            target = self.path + path.removeprefix(new.path)
+            self.fs.create_dir(target.rpartition("/")[0], recursive=True)
+            self.fs.copy_file(path, target)
         new.delete()
