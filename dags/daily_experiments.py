@@ -27,7 +27,6 @@ from datetime import datetime
 from airflow.sdk import DAG
 
 from exp_platform.airflow import daily
-from exp_platform.airflow.callbacks import alert_crash
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
 from exp_platform.spark.jars import clone_root
@@ -43,7 +42,6 @@ with DAG(
     params={"config": config_param(clone_root())},
     default_args=DEFAULT_ARGS,
     tags=["experiments", "tier:1", "schedule"],
-    on_failure_callback=alert_crash,
 ) as dag:
     daily.analyse_experiment.expand(experiment=daily.find_due())
     daily.refused_configs()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException
@@ -11,6 +11,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from exp_platform.airflow.children import TriggerAnalysis
 from exp_platform.airflow.landing import RawReady
 from exp_platform.airflow.schedule import day_of_firing, is_due
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 _NAME = "{{ task.experiment['experiment_id'] }}"
 
@@ -33,13 +36,17 @@ def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
     ]
 
 
+def _firing(context: Context) -> datetime:
+    return context["dag_run"].logical_date or context["dag_run"].run_after
+
+
 @task(retries=1)
 def find_due() -> list[dict[str, Any]]:
     """Decides the day once, and which experiments are due on it."""
     from exp_platform.errors import ExpError
 
     context = get_current_context()
-    firing = context["dag_run"].logical_date or context["dag_run"].run_after
+    firing = _firing(context)
     try:
         found = due_experiments(context["params"]["config"], firing)
     except ExpError as error:
@@ -52,9 +59,15 @@ def find_due() -> list[dict[str, Any]]:
 @task(retries=0)
 def refused_configs() -> None:
     """Red when a registry file is broken, so that somebody mends it; the other experiments do not wait for that."""
+    from exp_platform.airflow.alerting import alert_problem
     from exp_platform.config.load import load_project
 
-    broken = load_project(get_current_context()["params"]["config"]).broken
+    context = get_current_context()
+    project = load_project(context["params"]["config"])
+    dt = day_of_firing(_firing(context))
+    for experiment_id, why in sorted(project.broken.items()):
+        alert_problem(context, project, experiment_id, dt, "registry", why)
+    broken = project.broken
     if broken:
         raise AirflowFailException("\n".join(f"{name}: {why}" for name, why in sorted(broken.items())))
     print("every registry file can be read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -87,8 +87,17 @@ class RawReady(BaseOperator):
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Fails for good when the time is up: a person has to look at the source."""
         if not event["landed"]:
-            wanted = self.experiment
-            raise AirflowFailException(
-                f"no raw outcomes of {wanted['dt']} for {wanted['experiment_id']} after {wanted['timeout_hours']} h: "
+            sentence = (
+                f"no raw outcomes of {self.experiment['dt']} after {self.experiment['timeout_hours']} h: "
                 "ask the team that delivers them; clear this task when they are there"
             )
+            self._alert(context, sentence)
+            raise AirflowFailException(f"{self.experiment['experiment_id']}: {sentence}")
+
+    def _alert(self, context: Context, sentence: str) -> None:
+        from exp_platform.airflow.alerting import alert_problem
+        from exp_platform.config.load import load_project
+
+        dt = date.fromisoformat(self.experiment["dt"])
+        project = load_project(self.experiment["config"])
+        alert_problem(context, project, self.experiment["experiment_id"], dt, self.task_id, sentence)

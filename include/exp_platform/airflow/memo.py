@@ -1,4 +1,4 @@
-"""The memo is written whatever happened: by its stage, or, when a contract blocked the run, as a banner above the last."""
+"""The memo is written whatever happened: by its stage or, when a contract blocked the run, with a banner on top."""
 
 from __future__ import annotations
 

@@ -38,7 +38,6 @@ def analysis_params(root: Path) -> dict[str, Param]:
     experiments = known_experiments(root)
     return {
         "experiment_id": Param(
-            experiments[0] if experiments else "exp_checkout_button_001",
             title="Experiment",
             description="Its file in configs/experiments, or a scenario of the profile.",
             type="string",
@@ -67,7 +66,11 @@ def analysis_params(root: Path) -> dict[str, Param]:
             "Only to override the registry's mode for this run; it is recorded with the results.",
             type=["null", "string"],
             enum=["itt", "exposed", None],
-            values_display={"itt": "itt: everybody assigned", "exposed": "exposed: those who saw it"},
+            values_display={
+                "null": "as registered",
+                "itt": "itt: everybody assigned",
+                "exposed": "exposed: those who saw it",
+            },
         ),
         "fault": _advanced(
             None,

@@ -1,0 +1,130 @@
+"""Alerts of runs inside Airflow: which there are, written down first, then sent through the Slack connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import conf
+
+from exp_platform.airflow.links import memo_path
+from exp_platform.airflow.memo import first_failure
+from exp_platform.airflow.slack import CONNECTION, slack_sender
+from exp_platform.errors import ConfigError, ContractViolation, Superseded
+from exp_platform.pipelines.stages import STAGES
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from exp_platform.alerts.model import Alert
+    from exp_platform.config.load import Project
+
+_STAGE_NAMES = [stage.name for stage in STAGES]
+_GATE_OF = {"guardrail_failed": "guardrail_gate", "srm_failed": "srm_gate", "quality_failed": "quality_gate"}
+
+
+def alert_run(context: Context) -> None:
+    """Everything that one run of `experiment_analysis` has to tell."""
+    from exp_platform.airflow.read import project_of
+    from exp_platform.alerts.deliver import run_alerts
+
+    run = context["ti"].xcom_pull(task_ids="resolve_run")
+    if not run:
+        print("nothing to tell: the run could not be resolved, whoever started it sees why")
+        return
+    project, dt = project_of(run), date.fromisoformat(run["dt"])
+    alerts = run_alerts(project, run["experiment_id"], dt, run["run_id"])
+    ended = failure_alert(run, first_failure(context, _STAGE_NAMES), dead_tasks(context))
+    _tell(project, [*alerts, *([ended] if ended else [])], run, context)
+
+
+def alert_crashed_run(context: Context) -> None:
+    """For a failed run whose task `alert` did not succeed; whatever it has already told is not told twice."""
+    states = _states(context)
+    if states.get("alert") != "success":
+        alert_run(context)
+
+
+def alert_problem(
+    context: Context, project: Project, experiment_id: str, dt: date, subject: str, sentence: str
+) -> None:
+    """Something went wrong with an experiment before a run of its own began."""
+    from exp_platform.alerts.model import crash_alert
+
+    run = {"experiment_id": experiment_id, "dt": dt.isoformat(), "run_id": context["run_id"]}
+    _tell(project, [crash_alert(experiment_id, dt, subject, sentence)], run, context)
+
+
+def send_waiting(context: Context) -> None:
+    """Tries again what is pending or was lost, experiment by experiment."""
+    from exp_platform.alerts.book import TABLE
+    from exp_platform.config.load import load_project
+    from exp_platform.lake.catalog import load_handle
+    from exp_platform.lake.ops import read_rows
+
+    project = load_project(context["params"]["config"])
+    rows = read_rows(load_handle(project, TABLE), {"state": ("pending", "lost")})
+    for experiment_id in sorted({row["experiment_id"] for row in rows}):
+        _deliver(project, experiment_id)
+    if not rows:
+        print("no alert is waiting")
+
+
+def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dead: list[str]) -> Alert | None:
+    """What ended the run, unless it is nothing to wake anybody for: a newer run took over, or the conf was wrong."""
+    from exp_platform.alerts.model import contract_alert, crash_alert
+
+    experiment_id, dt = run["experiment_id"], date.fromisoformat(run["dt"])
+    if failure is None:
+        return crash_alert(experiment_id, dt, dead[0], "the task ended without a word: see its log") if dead else None
+    if failure["exit_code"] in (Superseded.exit_code, ConfigError.exit_code):
+        return None
+    build = contract_alert if failure["exit_code"] == ContractViolation.exit_code else crash_alert
+    return build(experiment_id, dt, failure["stage"], failure["sentence"])
+
+
+def dead_tasks(context: Context) -> list[str]:
+    """Stages that failed, in their order."""
+    states = _states(context)
+    return [name for name in _STAGE_NAMES if states.get(name) == "failed"]
+
+
+def _states(context: Context) -> dict[str, Any]:
+    ti = context["ti"]
+    return dict(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))
+
+
+def links_of(context: Context, experiment_id: str, subject: str, kind: str) -> dict[str, str]:
+    """Where to look: the log of the task that said so, the run, the memo."""
+    base = conf.get("api", "base_url", fallback="").rstrip("/") or "http://localhost:8080"
+    ti = context["ti"]
+    run = f"{base}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id, safe='')}"
+    task_id = _GATE_OF.get(kind) or (subject if subject in _STAGE_NAMES else ti.task_id)
+    return {"log": f"{run}/tasks/{quote(task_id)}", "run": run, "memo": base + memo_path(experiment_id)}
+
+
+def _tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context: Context) -> None:
+    from exp_platform.alerts.book import record
+
+    now = datetime.now(UTC)
+    for alert in alerts:
+        print(f"{alert.kind} {alert.subject}: {alert.sentence}")
+        links = links_of(context, alert.experiment_id, alert.subject, alert.kind)
+        record(project, [alert], run["run_id"], now, links)
+    _deliver(project, run["experiment_id"])
+
+
+def _deliver(project: Project, experiment_id: str) -> None:
+    from exp_platform.alerts.book import deliver, waiting
+
+    now = datetime.now(UTC)
+    send = slack_sender()
+    if send is not None:
+        outcome = deliver(project, experiment_id, send, now)
+        print(f"{experiment_id}: {outcome.sent} sent, {outcome.lost} lost")
+        return
+    left = len(waiting(project, experiment_id, now))
+    said = f"{left} wait in ops.alerts: there is no connection '{CONNECTION}'" if left else "nothing to tell"
+    print(f"{experiment_id}: {said}")

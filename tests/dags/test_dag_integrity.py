@@ -1,0 +1,179 @@
+"""Every DAG file: loads fast and light, is documented for whoever is on call, and refuses bad conf."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
+
+from exp_platform.pipelines.stages import STAGES
+
+pytestmark = pytest.mark.airflow
+
+DAGS = ("daily_experiments", "experiment_analysis", "lakehouse_maintenance")
+HEAVY = ("pyspark", "great_expectations", "pandas", "pyiceberg", "pyarrow", "scipy", "statsmodels")
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    folder = Path(__file__).resolve().parents[2] / "dags"
+    return DagBag(dag_folder=str(folder))
+
+
+@pytest.fixture(scope="module")
+def analysis(bag: DagBag) -> DAG:
+    return bag.dags["experiment_analysis"]
+
+
+def test_every_dag_file_loads(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert tuple(sorted(bag.dags)) == DAGS
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_a_dag_says_who_owns_it_how_grave_it_is_and_what_to_do_when_it_fails(bag: DagBag, name: str) -> None:
+    dag = bag.dags[name]
+    assert dag.doc_md is not None
+    assert "## When it fails" in dag.doc_md
+    assert dag.description
+    assert any(tag.startswith("tier:") for tag in dag.tags)
+    assert {task.owner for task in dag.tasks} == {"experimentation-platform"}
+    assert dag.catchup is False
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_a_dag_survives_serialization(bag: DagBag, name: str) -> None:
+    restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(bag.dags[name]))
+    assert set(restored.task_dict) == set(bag.dags[name].task_dict)
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_a_dag_file_parses_in_under_a_second_and_imports_nothing_heavy(name: str, root: Path) -> None:
+    script = (
+        "import json, sys, time\n"
+        "import airflow.sdk\n"
+        "from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator\n"
+        "start = time.process_time()\n"
+        f"sys.path.insert(0, {str(root / 'dags')!r}); import {name}\n"
+        "seconds = time.process_time() - start\n"
+        f"print('ANSWER', json.dumps([seconds, [m for m in {HEAVY!r} if m in sys.modules]]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
+    answer = next(line for line in done.stdout.splitlines() if line.startswith("ANSWER"))
+    seconds, heavy = json.loads(answer.removeprefix("ANSWER"))
+    assert heavy == []
+    assert seconds < 1.0  # processor time, so that a busy machine does not matter
+
+
+def test_every_stage_of_the_registry_is_a_task_of_the_same_name_after_what_it_reads(analysis: DAG) -> None:
+    for stage in STAGES:
+        task = analysis.task_dict[stage.name]
+        assert set(stage.after) <= task.upstream_task_ids
+        assert task.task_group is not None
+        assert task.task_group.group_id == stage.group
+        assert task.pool == "spark"
+        assert task.execution_timeout is not None
+
+
+def test_the_groups_read_from_left_to_right(analysis: DAG) -> None:
+    groups = [child for child in analysis.task_group.children if child in analysis.task_group_dict]
+    assert groups == ["sources", "canonical", "quality", "metrics", "results", "gates", "memo"]
+
+
+def test_results_and_memo_do_not_depend_on_gates_and_passing_depends_on_all_of_them(analysis: DAG) -> None:
+    gates = {"quality_gate", "srm_gate", "guardrail_gate"}
+    for name in [stage.name for stage in STAGES]:
+        assert not gates & analysis.task_dict[name].get_flat_relative_ids(upstream=True)
+    assert analysis.task_dict["experiment_passed"].upstream_task_ids == gates
+    assert all(analysis.task_dict[gate].retries == 0 for gate in gates)
+
+
+def test_a_red_task_anywhere_makes_the_run_red(analysis: DAG) -> None:
+    leaves = [task.task_id for task in analysis.leaves]
+    assert leaves == ["watcher"]
+    assert analysis.task_dict["watcher"].trigger_rule == "one_failed"
+    covered = analysis.task_dict["watcher"].get_flat_relative_ids(upstream=True)
+    assert covered | {"watcher"} == set(analysis.task_dict)
+
+
+def test_only_experiment_passed_announces_an_experiment(analysis: DAG) -> None:
+    outlets = {task.task_id: [outlet.name for outlet in task.outlets] for task in analysis.tasks if task.outlets}
+    assert outlets == {"experiment_passed": ["experiment_passed"]}
+
+
+def validated(dag: DAG, **conf: Any) -> dict[str, Any]:
+    params = copy.deepcopy(dag.params)
+    params.update(conf)
+    return dict(params.validate())
+
+
+GOOD = {"experiment_id": "exp_checkout_button_001"}
+
+
+def test_good_conf_is_taken_as_it_is(analysis: DAG) -> None:
+    values = validated(analysis, **GOOD, dt="2026-02-01", analysis_mode="itt", seed=3, fault="srm:0.1 bots:0.2:1,2")
+    assert values["dt"] == "2026-02-01"
+    assert values["config"] == "configs/dev.yaml"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("experiment_id", "exp_1\n"),
+        ("experiment_id", "Exp"),
+        ("experiment_id", "../etc"),
+        ("experiment_id", "exp'; drop"),
+        ("experiment_id", "e" * 65),
+        ("experiment_id", None),
+        ("dt", "2026-02-30"),
+        ("dt", "20260201"),
+        ("dt", "2026-02-01\n"),
+        ("dt", 20260201),
+        ("analysis_mode", "both"),
+        ("generate_synth", "yes"),
+        ("fault", "srm; rm -rf"),
+        ("seed", -1),
+        ("seed", "seven"),
+        ("config", ""),
+    ],
+)
+def test_bad_conf_is_refused_before_any_task(analysis: DAG, key: str, value: object) -> None:
+    with pytest.raises(ParamValidationError):
+        validated(analysis, **(GOOD | {key: value}))
+
+
+def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: DAG, root: Path) -> None:
+    known = {file.stem for file in (root / "configs" / "experiments").glob("*.yaml")}
+    schemas = {name: analysis.params.get_param(name).schema for name in analysis.params}
+    assert known <= set(schemas["experiment_id"]["examples"])
+    assert schemas["dt"]["format"] == "date"
+    assert {name for name, schema in schemas.items() if schema.get("section") == "Advanced"} == {
+        "config",
+        "analysis_mode",
+        "fault",
+        "seed",
+    }
+    assert all(schema["title"] and analysis.params.get_param(name).description for name, schema in schemas.items())
+
+
+def test_the_daily_run_goes_one_day_at_a_time_and_never_catches_up(bag: DagBag) -> None:
+    dag = bag.dags["daily_experiments"]
+    assert dag.max_active_runs == 1
+    assert dag.schedule == "@daily"
+
+
+def test_children_are_waited_for_without_holding_a_worker(bag: DagBag) -> None:
+    task = bag.dags["daily_experiments"].task_dict["analyse_experiment.analyse"]
+    assert task.deferrable is True
+    assert task.wait_for_completion is True
+    assert task.logical_date is None

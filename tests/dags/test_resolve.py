@@ -1,0 +1,57 @@
+"""The first task: what a run is about, or one sentence that says why there is none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from exp_platform.airflow.resolve import resolve
+from exp_platform.config.load import Project
+from exp_platform.errors import ConfigError
+
+NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
+
+
+def run(project: Project, conf: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
+    values = {
+        "experiment_id": "exp_checkout_button_001",
+        "dt": None,
+        "config": str(project.path),
+        "analysis_mode": None,
+        "generate_synth": False,
+        "fault": None,
+        "seed": None,
+    } | params
+    return resolve(values, conf if conf is not None else params, "run_1", NOW)
+
+
+def test_without_a_date_and_raw_data_it_is_yesterday(project: Project) -> None:
+    assert run(project)["dt"] == "2026-03-09"
+
+
+def test_a_given_date_is_kept_and_the_run_id_is_the_runs(project: Project) -> None:
+    resolved = run(project, dt="2026-01-20")
+    assert (resolved["dt"], resolved["run_id"]) == ("2026-01-20", "run_1")
+
+
+def test_before_the_first_generation_it_is_the_last_day_that_will_be_generated(project: Project) -> None:
+    assert run(project, generate_synth=True)["dt"] < "2026-03-09"
+
+
+def test_an_unknown_key_is_refused_with_what_was_meant(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'experiment'; did you mean 'experiment_id'\?.*allowed: "):
+        run(project, conf={"experiment": "exp_checkout_button_001"})
+
+
+def test_an_unknown_experiment_is_refused_with_what_is_known(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"exp_checkout_buton_001' not found; did you mean 'exp_checkout_button_001'"):
+        run(project, experiment_id="exp_checkout_buton_001")
+
+
+def test_nothing_is_generated_where_the_profile_is_not_synthetic(project: Project) -> None:
+    text = project.path.read_text().replace("synthetic: true", "synthetic: false")
+    project.path.write_text(text)
+    with pytest.raises(ConfigError, match=r"dev\.yaml is not synthetic"):
+        run(project, generate_synth=True)

@@ -1,0 +1,125 @@
+"""A headless Chromium, driven through ChromeDriver's own HTTP protocol: no further package is needed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
+
+
+class Browser:
+    """One window; `with Browser() as page: page.open(url)`."""
+
+    def __init__(self, width: int = 1600, height: int = 1000) -> None:
+        self._size = (width, height)
+
+    def __enter__(self) -> Browser:
+        assert CHROMEDRIVER is not None
+        assert CHROMIUM is not None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._folder = tempfile.TemporaryDirectory(prefix="exp-browser-", ignore_cleanup_errors=True)
+        self._driver = subprocess.Popen([CHROMEDRIVER, f"--port={port}", "--log-level=SEVERE"])
+        self._base = f"http://127.0.0.1:{port}"
+        self._wait_for_driver()
+        arguments = [*_FLAGS, f"--user-data-dir={self._folder.name}", f"--window-size={self._size[0]},{self._size[1]}"]
+        options = {"binary": CHROMIUM, "args": arguments}
+        answer = self._send("POST", "/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})
+        self._base += f"/session/{answer['sessionId']}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._send("DELETE", "")
+        finally:
+            self._driver.terminate()
+            self._driver.wait()
+            self._folder.cleanup()
+
+    def open(self, url: str) -> None:
+        """Go there and wait for the page to load."""
+        self._send("POST", "/url", {"url": url})
+
+    def add_cookie(self, name: str, value: str) -> None:
+        """A cookie of the page that is open."""
+        self._send("POST", "/cookie", {"cookie": {"name": name, "value": value, "path": "/"}})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """JavaScript in the page."""
+        return self._send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def text(self) -> str:
+        """What a person can read on the page."""
+        return str(self.run("return document.body.innerText"))
+
+    def wait_for(self, *words: str, seconds: float = 40) -> str:
+        """Until all the words can be read; returns the page's text."""
+        until = time.monotonic() + seconds
+        while True:
+            text = self.text()
+            missing = [word for word in words if word not in text]
+            if not missing:
+                return text
+            if time.monotonic() > until:
+                raise AssertionError(f"not on the page after {seconds} s: {missing}; the page says:\n{text[:2000]}")
+            time.sleep(0.5)
+
+    def click(self, xpath: str) -> None:
+        """Click the first element that the XPath finds."""
+        found = self._send("POST", "/element", {"using": "xpath", "value": xpath})
+        self._send("POST", f"/element/{found[_ELEMENT]}/click", {})
+
+    def type(self, xpath: str, text: str) -> None:
+        """Replace what a field holds."""
+        found = self._send("POST", "/element", {"using": "xpath", "value": xpath})[_ELEMENT]
+        self._send("POST", f"/element/{found}/clear", {})
+        self._send("POST", f"/element/{found}/value", {"text": text})
+
+    def picture(self, file: Path) -> Path:
+        """A PNG of the window."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(self._send("GET", "/screenshot")))
+        return file
+
+    def _wait_for_driver(self) -> None:
+        for _ in range(100):
+            try:
+                if self._send("GET", "/status")["ready"]:
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError("chromedriver did not start")
+
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self._base + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(json.load(error)["value"]["message"].splitlines()[0]) from None
