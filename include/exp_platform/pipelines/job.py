@@ -82,9 +82,8 @@ def run_stage(stage: Stage, run: Run, **options: object) -> None:
 
     if run.by_hand or stage is STAGES[0]:
         claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="job")
-    with StageContext.open(
-        run.project, run.experiment_id, run.dt, run.run_id, stage.name, audit=suite_audit(run.project), options=options
-    ) as ctx:
+    with StageContext.open(run.project, run.experiment_id, run.dt, run.run_id, stage.name, options=options) as ctx:
+        ctx.audit = suite_audit(ctx)
         stage.run(ctx)
 
 

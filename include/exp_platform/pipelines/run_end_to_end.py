@@ -52,7 +52,6 @@ def run_end_to_end(
     claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="run_end_to_end")
     seconds: dict[str, float] = {}
     session = spark
-    audit = suite_audit(run.project)
     try:
         for stage in stages_for(generate_synth):
             on_stage(stage)
@@ -66,10 +65,10 @@ def run_end_to_end(
                 run.run_id,
                 stage.name,
                 spark=session if stage.needs_spark else None,
-                audit=audit,
                 log=log,
                 options=options or {},
             ) as ctx:
+                ctx.audit = suite_audit(ctx)
                 stage.run(ctx)
             seconds[stage.name] = round(time.monotonic() - started, 1)
     except ContractViolation as error:

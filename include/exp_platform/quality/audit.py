@@ -1,0 +1,93 @@
+"""The audit of a stage: the suite of each table that it publishes, before anyone can see the rows.
+
+lake/audit.py has proven schema, nulls, grain and finite numbers by then, in one aggregate; what is left of the suite
+runs here. Spark frames go through Great Expectations, in the stage's own session and on the persisted result: one Spark
+aggregate for all column rules, two scans for each query. Arrow tables, small and made by stages without a session, go
+through the same rules without it (see arrow_rules.py). Either way a failed critical rule blocks, a warning is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from exp_platform.config.models import Experiment, Metric
+from exp_platform.lake.audit import Audit, Finding
+from exp_platform.lake.tables import TABLES, Table
+from exp_platform.quality.arrow_rules import check_arrow
+from exp_platform.quality.rule import Rule, view_name
+from exp_platform.quality.suites import load_rules, suite_path, suites_root
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from exp_platform.pipelines.context import StageContext
+
+
+def suite_audit(ctx: StageContext) -> Audit:
+    """The audit for one stage: the rules of its experiment, other tables at the snapshots that its run has pinned."""
+    if any(TABLES[table].engine == "spark" for table in ctx.outputs):
+        from exp_platform.quality import gx
+
+        gx.preload()
+
+    def read(table: str) -> DataFrame:
+        # Not ctx.read: what an audit looks at is no input of the stage.
+        from exp_platform.lake.audit import Scope
+        from exp_platform.lake.read import read_spark
+
+        key = Scope(ctx.experiment_id, ctx.dt).keys(TABLES[table])
+        return read_spark(ctx.spark, TABLES[table], ctx.snapshot_of(table), key)
+
+    parameters = suite_parameters(ctx.experiment, ctx.metrics)
+
+    def audit(frame: Any, table: Table) -> list[Finding]:
+        return audit_frame(frame, table.name, parameters, read)
+
+    return audit
+
+
+def suite_parameters(experiment: Experiment, metrics: Sequence[Metric]) -> dict[str, list[str]]:
+    """What the suites ask of the experiment."""
+    variants = [variant.id for variant in experiment.live_variants]
+    return {
+        "variants": variants,
+        "variants_and_all": [*variants, "all"],
+        "metrics": [metric.name for metric in metrics],
+    }
+
+
+def audit_frame(
+    frame: DataFrame | pa.Table,
+    table: str,
+    parameters: Mapping[str, Any],
+    read: Callable[[str], DataFrame] | None = None,
+    *,
+    whole_suite: bool = False,
+) -> list[Finding]:
+    """The outcome of each rule that the publication does not prove itself (or of the whole suite)."""
+    if not suite_path(suites_root(), table).exists():  # ops tables cross no border
+        return []
+    rules = [rule for rule in load_rules(suites_root(), table) if whole_suite or not rule.in_publish]
+    if isinstance(frame, pa.Table):
+        return [check_arrow(frame, TABLES[table], filled_in(rule, parameters)) for rule in rules]
+    if not rules:
+        return []
+    from exp_platform.quality import gx
+
+    for other in {name for rule in rules for name in rule.reads}:
+        if read is None:
+            raise TypeError(f"{table}: its suite compares it with {other}, and there is no way to read that")
+        read(other).createOrReplaceTempView(view_name(other))
+    return gx.check_frame(frame, table, rules, parameters, "spark")
+
+
+def filled_in(rule: Rule, parameters: Mapping[str, Any]) -> Rule:
+    """The rule with its parameters' values."""
+    arguments = {
+        key: parameters[value["$PARAMETER"]] if isinstance(value, dict) and "$PARAMETER" in value else value
+        for key, value in rule.arguments.items()
+    }
+    return Rule(rule.text, rule.kind, arguments, rule.severity, rule.reads, rule.in_publish)

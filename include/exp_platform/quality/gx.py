@@ -1,0 +1,128 @@
+"""Run suites with Great Expectations on a Spark or pandas frame; nothing else imports it, and only when needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal
+
+from exp_platform.lake.audit import SAMPLE_ROWS, Finding
+from exp_platform.lake.tables import TABLES
+from exp_platform.quality.rule import Rule
+from exp_platform.quality.suites import suite_of, suites_root
+
+Engine = Literal["spark", "pandas"]
+
+
+def preload() -> None:
+    """Import Great Expectations beside whatever else happens: a session's start leaves Python idle for seconds."""
+    threading.Thread(target=_import, name="import great_expectations", daemon=True).start()
+
+
+def _import() -> Any:
+    """Quiet and offline: no usage statistics, no advice in the task log."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import great_expectations
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return great_expectations
+
+
+@cache
+def _context() -> Any:
+    return _import().get_context(mode="file", context_root_dir=str(suites_root()))
+
+
+def check_frame(
+    frame: Any, table: str, rules: Sequence[Rule], parameters: Mapping[str, Any], engine: Engine
+) -> list[Finding]:
+    """The outcome of each rule on a frame.
+
+    The first pass asks for yes or no alone: Great Expectations then resolves all column rules in one Spark aggregate.
+    Counts and samples are asked for in a second pass, of the rules that failed.
+    """
+    first = {result["id"]: result for result in _validate(frame, table, rules, parameters, engine, _BOOLEAN)}
+    failed = [rule for rule in rules if not first[_id_of(table, rule)]["success"]]
+    crashed = {_id for _id, result in first.items() if _crash(result)}
+    columns = [rule for rule in failed if _id_of(table, rule) not in crashed and not _is_query(rule)]
+    queries = [rule for rule in failed if _id_of(table, rule) not in crashed and _is_query(rule)]
+    grain = [c for c in TABLES[table].grain if c != "experiment_id"]
+    second: dict[str, Any] = {}
+    for chosen, form in ((columns, _summary(grain)), (queries, _COMPLETE)):
+        if chosen:
+            second |= {r["id"]: r for r in _validate(frame, table, chosen, parameters, engine, form)}
+    return [_finding(rule, second.get(key := _id_of(table, rule), first[key])) for rule in rules]
+
+
+_BOOLEAN: dict[str, Any] = {"result_format": "BOOLEAN_ONLY"}
+_COMPLETE: dict[str, Any] = {"result_format": "COMPLETE"}
+
+
+def _summary(grain: Sequence[str]) -> dict[str, Any]:
+    return {
+        "result_format": "SUMMARY",
+        "unexpected_index_column_names": list(grain),
+        "partial_unexpected_count": SAMPLE_ROWS,
+    }
+
+
+def _validate(
+    frame: Any,
+    table: str,
+    rules: Sequence[Rule],
+    parameters: Mapping[str, Any],
+    engine: Engine,
+    result_format: Mapping[str, Any],
+) -> Iterable[Mapping[str, Any]]:
+    """One result for each rule, in plain dictionaries with the rule's id."""
+    gx = _import()
+    context = _context()
+    suite = gx.ExpectationSuite(**suite_of(table, rules))
+    definition = context.data_sources.get(engine).get_asset("table").get_batch_definition("whole")
+    batch = definition.get_batch(batch_parameters={"dataframe": frame})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcome = batch.validate(suite, result_format=dict(result_format), expectation_parameters=dict(parameters))
+    return [{"id": r.expectation_config.id, **r.to_json_dict()} for r in outcome.results]
+
+
+def _id_of(table: str, rule: Rule) -> str:
+    expectation: str = suite_of(table, [rule])["expectations"][0]["id"]
+    return expectation
+
+
+def _is_query(rule: Rule) -> bool:
+    return "unexpected_rows_query" in rule.arguments
+
+
+def _crash(result: Mapping[str, Any]) -> str:
+    """What an expectation that could not be worked out says; empty where it could."""
+    info = result.get("exception_info") or {}
+    single = [info] if "raised_exception" in info else list(info.values())
+    messages = [str(e.get("exception_message")) for e in single if e.get("raised_exception")]
+    return messages[0].splitlines()[0] if messages else ""
+
+
+def _finding(rule: Rule, result: Mapping[str, Any]) -> Finding:
+    """A crashed expectation blocks whatever its severity: nobody knows what it would have said."""
+    if crash := _crash(result):
+        return Finding(rule.text, False, "critical", detail=f"the check itself failed: {crash[:300]}")
+    found = result.get("result") or {}
+    if result["success"]:
+        return Finding(rule.text, True, rule.severity)
+    if _is_query(rule):
+        rows = (found.get("details") or {}).get("unexpected_rows") or []
+        return Finding(rule.text, False, rule.severity, found.get("observed_value"), None, _keys(rows))
+    count, percent = found.get("unexpected_count"), found.get("unexpected_percent")
+    sample = _keys(found.get("partial_unexpected_index_list") or [])
+    detail = f"found {found['observed_value']}" if count is None and "observed_value" in found else ""
+    return Finding(rule.text, False, rule.severity, count, percent, sample, detail)
+
+
+def _keys(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(", ".join(f"{c}={v}" for c, v in dict(row).items()) for row in rows[:SAMPLE_ROWS])

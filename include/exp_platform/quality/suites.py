@@ -1,0 +1,112 @@
+"""Great Expectations suites, generated: `python -m exp_platform.quality.suites` (`make suites`) writes them.
+
+One suite for every table that crosses a stage border, from the contracts (contract_rules.py) and the rules that no
+contract can say (table_rules.py). The files are what runs; nobody edits them, and a test fails when they drift.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from exp_platform.lake.tables import TABLES
+from exp_platform.quality.contract_rules import contract_rules
+from exp_platform.quality.rule import Rule
+from exp_platform.quality.table_rules import TABLE_RULES
+from exp_platform.spark.jars import clone_root
+
+GX_VERSION = "1.24.1"
+_NAMESPACE = uuid.UUID("6f6d2f0c-3c5f-5b0e-9a52-6c9f0a0b7c11")  # ids follow from names: the same files every time
+
+
+def suites_root() -> Path:
+    """The folder of Great Expectations' file context."""
+    return clone_root() / "great_expectations"
+
+
+def table_rules(table: str) -> tuple[Rule, ...]:
+    """Every rule of one table, the declared ones first."""
+    rules: dict[str, Rule] = {}
+    for rule in (*contract_rules(TABLES[table]), *TABLE_RULES[table]):
+        rules.setdefault(rule.text, rule)
+    return tuple(rules.values())
+
+
+def suite_of(table: str, rules: Sequence[Rule] | None = None) -> dict[str, Any]:
+    """The suite of one table as Great Expectations stores it."""
+    chosen = table_rules(table) if rules is None else rules
+    return {
+        "expectations": [_expectation(table, rule) for rule in chosen],
+        "id": _id(table),
+        "meta": {"great_expectations_version": GX_VERSION, "grain": list(TABLES[table].grain)},
+        "name": table,
+        "notes": TABLES[table].doc,
+    }
+
+
+def _expectation(table: str, rule: Rule) -> dict[str, Any]:
+    return {
+        "description": rule.text,
+        "id": _id(f"{table}: {rule.text}"),
+        "kwargs": rule.arguments,
+        "meta": {"in_publish": rule.in_publish, "reads": list(rule.reads)},
+        "severity": rule.severity,
+        "type": rule.kind,
+    }
+
+
+def _id(name: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+def suite_path(root: Path, table: str) -> Path:
+    """Where the file context keeps the suite of a table."""
+    return root / "expectations" / (table.replace(".", "/") + ".json")
+
+
+def render(table: str) -> str:
+    """The text of a suite's file."""
+    return json.dumps(suite_of(table), indent=2, sort_keys=True) + "\n"
+
+
+def load_rules(root: Path, table: str) -> tuple[Rule, ...]:
+    """The rules of a table as its suite's file has them."""
+    content = json.loads(suite_path(root, table).read_text(encoding="utf-8"))
+    return tuple(
+        Rule(
+            text=e["description"],
+            kind=e["type"],
+            arguments=e["kwargs"],
+            severity=e["severity"],
+            reads=tuple(e["meta"]["reads"]),
+            in_publish=e["meta"]["in_publish"],
+        )
+        for e in content["expectations"]
+    )
+
+
+def write_suites(root: Path) -> list[Path]:
+    """Write every suite, drop those of tables that are gone."""
+    shutil.rmtree(root / "expectations", ignore_errors=True)
+    written = []
+    for table in TABLE_RULES:
+        path = suite_path(root, table)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(table), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def main() -> None:
+    """Write the suites into the clone."""
+    written = write_suites(suites_root())
+    print(f"{len(written)} suites in {suites_root() / 'expectations'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
