@@ -146,6 +146,7 @@ class Source(Model):
     location: str
     columns: dict[str, str] = {}  # contract column -> source column, or a Spark SQL expression over the source
     constants: dict[str, str] = {}  # contract column -> one value for every row
+    where: str | None = None  # Spark SQL condition over the source: only these rows are events of this dataset
 
 
 class ContractSettings(Model):

@@ -225,7 +225,7 @@ _ALL = (
         d double!, dd double!, yd double!, dx list<double>!
         did_n long!, did_v list<double>!, did_vv list<double>!, histogram map<int,long>, cap double
         cap_denominator double"""),
-        "spark",
+        "pyiceberg",
     ),
     Table(
         "gold.fct_experiment_panel_statistics",
@@ -234,7 +234,7 @@ _ALL = (
         _columns("""experiment_id string!, metric_name string!, variant_id string!, cohort_date date!, day_i int!
         day_j int!
         n long!, sum_i double!, sum_j double!, sum_ij double!"""),
-        "spark",
+        "pyiceberg",
     ),
     Table(
         "gold.fct_experiment_statistical_validation",
@@ -276,7 +276,7 @@ _ALL = (
         "Roll-up of the sufficient statistics over cohort dates.",
         ("experiment_id", "metric_name", "variant_id", "segment"),
         _columns("experiment_id string!, metric_name string!, variant_id string!, segment string!" + _MOMENTS),
-        "spark",
+        "pyiceberg",
     ),
     Table(
         "exp.metric_aggregates_daily",
@@ -286,7 +286,7 @@ _ALL = (
             "experiment_id string!, metric_name string!, variant_id string!, segment string!, date_kind string!, "
             "date date!" + _MOMENTS
         ),
-        "spark",
+        "pyiceberg",
     ),
     Table(
         "exp.analysis_results",
@@ -362,7 +362,7 @@ _ALL = (
         _columns("""experiment_id string!, dataset string!, source_file string!, row_hash string!, rule string!
         row string!
         first_run_id string!, first_seen_at timestamptz!, count long!"""),
-        "pyiceberg",
+        "spark",
     ),
     Table(
         "ops.ingested_files",

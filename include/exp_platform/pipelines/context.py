@@ -20,12 +20,13 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake import claim, manifest
-from exp_platform.lake.audit import Audit, AuditRefused, Finding, Scope
+from exp_platform.lake.audit import Audit, AuditRefused, Finding, Scope, refuse
 from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.pins import pin_inputs
 from exp_platform.lake.publish import MAIN, Mode, Origin, Published, fence_of, publish
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
+from exp_platform.lake.staging import Staged, StagedBatch, commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.version import code_version
 from exp_platform.pipelines.dates import cutoff
@@ -61,6 +62,7 @@ class StageContext:
     say: Callable[[str], None] = field(default=lambda line: print(line, flush=True), repr=False)
     _session: SparkSession | None = None
     _published: dict[str, Published] = field(default_factory=dict)
+    _fences: dict[str, int] = field(default_factory=dict, repr=False)
     _findings: dict[str, list[Finding]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -216,14 +218,7 @@ class StageContext:
     ) -> Published:
         """Audit, then replace (or extend) this experiment's rows in one fenced commit, and record it."""
         started = time.monotonic()
-        origin = Origin(
-            self.run_id,
-            self.stage,
-            self.dt,
-            self.config_hash,
-            self.code_version,
-            self.manifest.inputs(self.outputs) | dict(inputs or {}),
-        )
+        origin = self._origin(inputs or {})
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
         try:
             done = publish(
@@ -242,12 +237,28 @@ class StageContext:
             self.report(table, refused.findings)
             raise
         self.report(table, done.findings)
-        self._published[table] = done
-        seconds = time.monotonic() - started
-        self.manifest.add(table, "published", done.snapshot_id, done.rows, seconds)
-        self.manifest.flush()
-        self._log_published(table, done, seconds, mode)
+        self._record_published(table, done, time.monotonic() - started, mode)
         return done
+
+    def stage_rows(self, table: str, frame: DataFrame) -> Staged:
+        """Write rows where nobody reads them; `publish_staged` makes them visible."""
+        fence = self._fences.setdefault(table, fence_of(self.handles[table], MAIN))
+        return stage(frame, TABLES[table], self._scope, self.handles[table], fence)
+
+    def publish_staged(self, batches: Sequence[StagedBatch]) -> None:
+        """Audit all, then commit one after the other: a table that is refused keeps the others back too."""
+        for batch in batches:
+            findings = list(self.audit(batch.staged.frame(), batch.staged.table)) if self.audit else []
+            self.report(batch.staged.table.name, findings)
+            refuse(batch.staged.table, findings)
+        claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
+        for batch in batches:
+            started, table = time.monotonic(), batch.staged.table.name
+            done = commit_staged(
+                batch.staged, batch.mode, self._origin(batch.inputs).summary() | dict(batch.properties)
+            )
+            discard(batch.staged)
+            self._record_published(table, done, time.monotonic() - started, batch.mode)
 
     def replace(self, table: str, rows: list[dict[str, Any]], /, **key: Any) -> None:
         """Replace this experiment's rows of an ops table whose columns equal the key's values."""
@@ -281,6 +292,17 @@ class StageContext:
 
     def _branch(self, table: str) -> str:
         return self.branch if TABLES[table].shows_latest_dt else MAIN
+
+    def _origin(self, inputs: Mapping[str, int | str]) -> Origin:
+        """Who publishes, and from what."""
+        read = self.manifest.inputs(self.outputs) | dict(inputs)
+        return Origin(self.run_id, self.stage, self.dt, self.config_hash, self.code_version, read)
+
+    def _record_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
+        self._published[table] = done
+        self.manifest.add(table, "published", done.snapshot_id, done.rows, seconds)
+        self.manifest.flush()
+        self._log_published(table, done, seconds, mode)
 
     def _log_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
         word = "found as already published" if done.repeated else ("added" if mode == "append" else "wrote")
