@@ -1,0 +1,94 @@
+"""What Parquet files say of themselves in their footers: columns, types and rows, before Spark opens them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+from pyspark.errors import PySparkException
+from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import DataType, DecimalType, IntegerType, LongType, NullType, TimestampType
+
+_UNSIGNED: dict[pa.DataType, DataType] = {
+    pa.uint8(): IntegerType(),
+    pa.uint16(): IntegerType(),
+    pa.uint32(): LongType(),
+    pa.uint64(): DecimalType(20, 0),
+}
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """How Spark is to read one column, and what the file calls it."""
+
+    spark: DataType | None  # None: Spark cannot read it
+    shown: str
+    is_nanoseconds: bool = False  # read as a long
+
+
+@dataclass(frozen=True)
+class Footer:
+    """One file's columns and rows."""
+
+    path: str
+    columns: dict[str, ColumnType]
+    rows: int
+
+    def signature(self, names: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+        """What has to be alike for two files to be read together: the named columns, or all."""
+        wanted = self.columns if names is None else {n: self.columns[n] for n in names if n in self.columns}
+        return tuple((name, f"{column.spark}/{column.is_nanoseconds}") for name, column in sorted(wanted.items()))
+
+
+def read_footers(files: fs.FileSystem, places: Sequence[tuple[str, str]]) -> tuple[list[Footer], dict[str, str]]:
+    """Footers of the files that have one, and for every other file the reason; places are (path shown, path in files)."""
+
+    def one(place: tuple[str, str]) -> Footer | str:
+        try:
+            with files.open_input_file(place[1]) as opened:
+                return _footer(place[0], pq.ParquetFile(opened))
+        except (pa.ArrowException, OSError, EOFError) as error:
+            return str(error).splitlines()[0]
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        read = list(pool.map(one, places))
+    footers = [footer for footer in read if isinstance(footer, Footer)]
+    broken = {shown: reason for (shown, _), reason in zip(places, read, strict=True) if isinstance(reason, str)}
+    return footers, broken
+
+
+def group_alike(footers: Sequence[Footer], names: Sequence[str] | None) -> list[list[Footer]]:
+    """Files that Spark can read with one schema, in groups; in the order of their first paths."""
+    groups: dict[tuple[tuple[str, str], ...], list[Footer]] = defaultdict(list)
+    for footer in sorted(footers, key=lambda f: f.path):
+        groups[footer.signature(names)].append(footer)
+    return list(groups.values())
+
+
+def _footer(path: str, parquet: pq.ParquetFile) -> Footer:
+    physical = {}
+    for i in range(len(parquet.schema)):
+        column = parquet.schema.column(i)
+        physical[column.path] = column.physical_type
+    columns = {field.name: _column_type(field.type, physical.get(field.name)) for field in parquet.schema_arrow}
+    return Footer(path, columns, parquet.metadata.num_rows)
+
+
+def _column_type(kind: pa.DataType, physical: str | None) -> ColumnType:
+    if physical == "INT96":  # Spark reads these as instants, cut to microseconds
+        return ColumnType(TimestampType(), "int96")
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return ColumnType(LongType(), str(kind), is_nanoseconds=True)
+    if pa.types.is_null(kind):
+        return ColumnType(NullType(), "null")
+    if kind in _UNSIGNED:
+        return ColumnType(_UNSIGNED[kind], str(kind))
+    try:
+        return ColumnType(from_arrow_type(kind, prefer_timestamp_ntz=True), str(kind))
+    except PySparkException:
+        return ColumnType(None, str(kind))

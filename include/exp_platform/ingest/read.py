@@ -1,0 +1,195 @@
+"""Read a dataset's files into one frame of contract columns, or say what is wrong with them as files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
+from pyspark.sql.types import NullType, StringType, StructField, StructType
+
+from exp_platform.config.load import Project
+from exp_platform.ingest.files import RawFile
+from exp_platform.ingest.mapping import MissingColumn, WrongType, contract_columns_from, source_expression
+from exp_platform.ingest.parquet import Footer, group_alike, read_footers
+from exp_platform.ingest.problems import Problem, Rule
+from exp_platform.ingest.rules import CORRUPT
+from exp_platform.ingest.source import DatasetSource, opened, table_name
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+URI, FILE = "_source_uri", "_file"
+
+
+@dataclass
+class ReadResult:
+    """A frame with the contract columns, `_unparsed_` and `_corrupt` ones, and `_file`: the index of the row's file."""
+
+    frame: DataFrame | None = None
+    rows: dict[str, int] = field(default_factory=dict)  # per file, where its footer tells
+    problems: list[Problem] = field(default_factory=list)
+    extra_columns: dict[str, list[str]] = field(default_factory=dict)  # column -> files that have it
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Files that are read with one schema."""
+
+    frame: DataFrame
+    paths: tuple[str, ...]
+    nanoseconds: frozenset[str] = frozenset()
+
+
+def read_source(spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile]) -> ReadResult:
+    """Every file is checked by itself; one bad file gives a problem and no frame, and the others are still checked."""
+    result = ReadResult()
+    if source.format == "parquet":
+        groups = _parquet_groups(spark, project, source, files, result)
+    elif source.format == "iceberg":
+        frame = spark.read.option("versionAsOf", files[0].fingerprint).table(table_name(source.location))
+        groups = [_Group(frame.withColumn(URI, F.lit(files[0].path)), (files[0].path,))]
+    elif source.format == "csv":
+        groups = _csv_groups(spark, project, source, files, result)
+    else:
+        groups = _json_groups(spark, files, result, source)
+    mapped = [frame for group in groups if (frame := _to_contract(source, group, result)) is not None]
+    if not result.problems and mapped:
+        together = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), mapped)
+        result.frame = _with_file_index(spark, together, [file.path for file in files])
+    return result
+
+
+def _to_contract(source: DatasetSource, group: _Group, result: ReadResult) -> DataFrame | None:
+    frame = group.frame
+    try:
+        if source.where is not None:
+            frame = frame.where(source_expression(frame, "where", {"where": source.where}))
+        made = contract_columns_from(
+            frame,
+            source.types,
+            source.columns,
+            source.constants,
+            lenient=source.is_mapped,
+            nanoseconds=group.nanoseconds,
+        )
+    except (MissingColumn, WrongType) as error:
+        rule: Rule = "columns are there" if isinstance(error, MissingColumn) else "columns have their type"
+        result.problems += [Problem(source.dataset, rule, path, str(error)) for path in group.paths]
+        return None
+    if CORRUPT in frame.columns:
+        made[CORRUPT] = F.col(CORRUPT)
+    return frame.select(*(column.alias(name) for name, column in made.items()), F.col(URI))
+
+
+def _with_file_index(spark: SparkSession, frame: DataFrame, paths: list[str]) -> DataFrame:
+    """A row's file as a small number: 24 million copies of a long path are not shuffled."""
+    if len(paths) == 1:
+        return frame.drop(URI).withColumn(FILE, F.lit(0))
+    jvm = spark._jvm
+    assert jvm is not None
+    uris = [jvm.org.apache.hadoop.fs.Path(_with_scheme(path)).toUri().toString() for path in paths]
+    index = spark.createDataFrame(list(enumerate(uris)), f"{FILE} int, {URI} string")
+    return frame.join(F.broadcast(index), URI).drop(URI)
+
+
+def _with_scheme(path: str) -> str:
+    return path if "://" in path else f"file:{path}"
+
+
+# --- Parquet -------------------------------------------------------------------------------------------------------
+
+
+def _parquet_groups(
+    spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile], result: ReadResult
+) -> list[_Group]:
+    footers, broken = read_footers(*opened(project, source, [file.path for file in files]))
+    result.problems += [
+        Problem(source.dataset, "files can be read", path, f"cannot be read as Parquet ({reason})")
+        for path, reason in broken.items()
+    ]
+    result.rows = {footer.path: footer.rows for footer in footers}
+    there = set.intersection(*(set(footer.columns) for footer in footers)) if footers else set()
+    names = source.needed_columns(sorted(there | set(source.types)))
+    if not source.is_mapped:
+        for footer in footers:
+            for extra in sorted(footer.columns.keys() - source.types.keys()):
+                result.extra_columns.setdefault(extra, []).append(footer.path)
+    return [_parquet_group(spark, group, names) for group in group_alike(footers, names)]
+
+
+def _parquet_group(spark: SparkSession, footers: list[Footer], names: list[str] | None) -> _Group:
+    columns = {n: c for n, c in footers[0].columns.items() if names is None or n in names}
+    readable = {n: c for n, c in columns.items() if c.spark is not None and not isinstance(c.spark, NullType)}
+    schema = StructType([StructField(name, column.spark) for name, column in readable.items() if column.spark])
+    nanoseconds = frozenset(name for name, column in columns.items() if column.is_nanoseconds)
+    if nanoseconds:
+        spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
+    paths = tuple(footer.path for footer in footers)
+    frame = spark.read.schema(schema).option("__globPaths__", "false").parquet(*paths)
+    frame = frame.select(*(f"`{name}`" for name in readable), F.col("_metadata.file_path").alias(URI))
+    for name, column in columns.items():
+        if isinstance(column.spark, NullType):
+            frame = frame.withColumn(name, F.lit(None))
+    return _Group(frame, paths, nanoseconds)
+
+
+# --- text ----------------------------------------------------------------------------------------------------------
+
+
+def _csv_groups(
+    spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile], result: ReadResult
+) -> list[_Group]:
+    """Files by header line: Spark would read them all by the first one's."""
+    by_header: dict[str, list[str]] = defaultdict(list)
+    file_system, places = opened(project, source, [file.path for file in files])
+    for path, inner in places:
+        try:
+            with file_system.open_input_stream(inner, compression=None) as stream:
+                by_header[_first_line_of(stream.read(65536), path)].append(path)
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+            what = f"cannot be read as CSV ({str(error).splitlines()[0]})"
+            result.problems.append(Problem(source.dataset, "files can be read", path, what))
+    groups = []
+    for header, paths in sorted(by_header.items(), key=lambda item: item[1]):
+        if not header:
+            continue  # an empty file has no rows
+        names = spark.read.option("header", "true").csv(spark.sparkContext.parallelize([header], 1)).columns
+        schema = StructType([StructField(name, StringType()) for name in (*names, CORRUPT)])
+        reader = spark.read.schema(schema).option("header", "true").option("enforceSchema", "true")
+        reader = reader.option("columnNameOfCorruptRecord", CORRUPT).option("columnPruning", "false")
+        frame = reader.option("__globPaths__", "false").csv(paths)
+        groups.append(_Group(frame.withColumn(URI, F.col("_metadata.file_path")), tuple(paths)))
+    return groups
+
+
+def _first_line_of(head: bytes, path: str) -> str:
+    if path.endswith(".gz") and head:
+        import zlib
+
+        head = zlib.decompressobj(wbits=31).decompress(head, 65536)
+    return head.decode("utf-8-sig", errors="strict" if len(head) < 4 else "ignore").split("\n", 1)[0].rstrip("\r")
+
+
+def _json_groups(
+    spark: SparkSession, files: Sequence[RawFile], result: ReadResult, source: DatasetSource
+) -> list[_Group]:
+    """One JSON object a line; the columns are those that any of the files has."""
+    paths = [file.path for file in files]
+    reader = spark.read.option("primitivesAsString", "true").option("columnNameOfCorruptRecord", CORRUPT)
+    try:
+        inferred = reader.option("__globPaths__", "false").json(paths).schema
+    except AnalysisException as error:
+        what = f"cannot be read as JSON ({str(error).splitlines()[0]})"
+        result.problems.append(Problem(source.dataset, "files can be read", source.location, what))
+        return []
+    known = [f for f in inferred.fields if f.name != CORRUPT]
+    schema = StructType([*known, StructField(CORRUPT, StringType())])
+    frame = spark.read.schema(schema).option("columnNameOfCorruptRecord", CORRUPT)
+    read = frame.option("__globPaths__", "false").json(paths)
+    return [_Group(read.withColumn(URI, F.col("_metadata.file_path")), tuple(paths))]

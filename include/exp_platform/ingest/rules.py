@@ -1,0 +1,57 @@
+"""The row-level rules of a contract, read from its JSON schema: name of the rule -> the rows that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from exp_platform.ingest.mapping import unparsed
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+CORRUPT = "_corrupt"  # a line of a csv or json file that is not a row
+
+
+def row_rules(
+    schema: Mapping[str, Any], experiment_id: str, live_variants: Sequence[str], present: Sequence[str]
+) -> dict[str, Column]:
+    """Conditions that are true for a broken row, and never null.
+
+    `present`: columns of the frame; `_unparsed_` and `_corrupt` columns are there only for sources of text.
+    """
+    rules: dict[str, Column] = {}
+    required = set(schema["required"])
+    for column, spec in schema["properties"].items():
+        value = F.col(column)
+        known = value.isNotNull()
+        text = unparsed(column)
+        if text in present:
+            rules[f"unparseable_{column}"] = F.col(text).isNotNull()
+        if column in required:
+            missing = value.isNull()
+            rules[f"null_{column}"] = missing & F.col(text).isNull() if text in present else missing
+        if column == "experiment_id":
+            rules["other_experiment"] = known & (value != F.lit(experiment_id))
+            continue
+        if spec.get("minLength"):
+            rules[f"empty_{column}"] = known & (value == F.lit(""))
+        if "enum" in spec:
+            rules[f"unknown_{column}"] = known & ~value.isin(*spec["enum"])
+        if spec.get("x-must-be") == "variant":
+            rules["unknown_variant"] = known & (value != F.lit("")) & ~value.isin(*live_variants)
+        if spec.get("x-finite"):
+            rules[f"non_finite_{column}"] = known & (F.isnan(value) | (F.abs(value) == F.lit(float("inf"))))
+    if CORRUPT in present:
+        readable = F.col(CORRUPT).isNull()
+        return {"unparseable_row": ~readable} | {name: readable & broken for name, broken in rules.items()}
+    return rules
+
+
+def breaks_any(rules: Mapping[str, Column]) -> Column:
+    """Whether a row breaks at least one rule."""
+    return reduce(or_, rules.values())
