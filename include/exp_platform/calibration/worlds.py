@@ -52,6 +52,18 @@ def simulate(
     return SufficientStatistics.stack(arms)
 
 
+def simulate_buckets(
+    world: World, rng: np.random.Generator, per_arm: int, lift: float, buckets: int = 256
+) -> SufficientStatistics:
+    """One experiment whose units fall into buckets at random, lead (arm, bucket)."""
+    arms = []
+    for arm_lift in (0.0, lift):
+        each = _sums(world.draw(rng, (per_arm, 1), arm_lift), days=1)[:, 0]
+        member = np.eye(buckets)[rng.integers(0, buckets, per_arm)].T
+        arms.append(SufficientStatistics(**{name: np.tensordot(member, v, axes=1) for name, v in vars(each).items()}))
+    return SufficientStatistics.stack(arms)
+
+
 def _sums(units: Units, days: int) -> SufficientStatistics:
     """Cumulative sums over `days` equal slices of the units; lead (experiment, day)."""
 

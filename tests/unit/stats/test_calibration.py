@@ -1,0 +1,127 @@
+"""The calibration page's studies, smaller and with fixed seeds: the promises hold, and broken methods are caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exp_platform.calibration import buckets, daily_looks, decisions, gates, one_look, page, plot
+from exp_platform.calibration.findings import Finding, Promise
+from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
+from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.quantile import Histogram
+from exp_platform.stats.sufficient import SufficientStatistics
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260201)
+
+
+def broken(findings: list[Finding]) -> list[Finding]:
+    return [found for found in findings if not found.kept]
+
+
+@pytest.mark.parametrize(
+    ("study", "experiments"),
+    [
+        (one_look.false_positives, 800),
+        (one_look.coverage, 800),
+        (one_look.power, 500),
+        (one_look.imputed_covariate, 1000),
+        (one_look.quantiles, 200),
+        (daily_looks.interval_coverage, 200),
+        (gates.sample_ratio, 8000),
+        (gates.guardrails, 150),
+        (gates.pre_trends, 300),
+        (gates.secondary_metrics, 400),
+        (decisions.decision_errors, 300),
+        (buckets.study, 4000),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_every_promise_is_kept_within_monte_carlo_error(study: object, experiments: int) -> None:
+    findings = list(study(rng(), experiments))
+    assert findings
+    assert broken(findings) == []
+
+
+def test_thirty_daily_looks_break_the_fixed_test_and_not_the_confidence_sequence() -> None:
+    findings, looks = daily_looks.false_alarms(rng(), 500)
+    assert broken(findings) == []
+    assert looks.naive[-1] > 0.15
+    assert looks.anytime[-1] <= 0.05
+    assert (np.diff(looks.naive) >= 0).all()
+
+
+def test_a_wrong_standard_error_would_be_caught() -> None:
+    """Errors 15% too small, as when clustering or the control arm's term is forgotten."""
+    effect = mean_effect(simulate(COUNT, rng(), 2000, 500))
+    narrow = np.abs(effect.effect_abs) > 1.96 * 0.85 * effect.se_abs
+    found = Finding("", "", Promise.EQUALS, 0.05, float(narrow.mean()), narrow.size)
+    assert not found.kept
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
+def test_the_simulated_units_have_the_mean_that_the_world_claims(world: object) -> None:
+    units = world.draw(rng(), (400, 1000), 0.1)
+    level = units.y.sum() / (units.d.sum() if world.ratio else units.y.size)
+    assert level == pytest.approx(1.1 * world.base, rel=0.02)
+
+
+def test_cumulative_looks_end_in_the_whole_experiment() -> None:
+    days = simulate(BINARY, rng(), 5, 300, days=30)
+    assert days.lead == (2, 5, 30)
+    whole = simulate(BINARY, rng(), 5, 300)
+    assert days.yy[..., -1] == pytest.approx(whole.yy[..., 0])
+    assert days.n[0, 0, 9] == 100
+
+
+def test_dealing_buckets_hides_a_real_effect() -> None:
+    arms = simulate_buckets(MEAN, rng(), 5000, lift=0.5)
+    assert mean_effect(arms.sum(axis=1)).p_value[0] < 1e-9
+    dealt = buckets.bucket_aa(arms.sum(axis=0), mean_effect, rounds=800, seed=3)
+    assert dealt.kept
+    assert dealt.rounds == 800
+
+
+def test_dealing_buckets_sees_units_that_are_not_independent() -> None:
+    """Every unit counted five times, as when rows are sessions and not users: errors are far too small."""
+    merged = simulate_buckets(MEAN, rng(), 5000, lift=0.0).sum(axis=0)
+    repeated = SufficientStatistics(**{name: 5 * value for name, value in vars(merged).items()})
+    dealt = buckets.bucket_aa(repeated, mean_effect, rounds=300)
+    assert dealt.rate > 0.2
+    assert not dealt.kept
+
+
+def test_bucket_deals_cover_several_metrics_at_once_and_null_where_there_is_no_answer() -> None:
+    first = simulate_buckets(MEAN, rng(), 1500, lift=0.0).sum(axis=0)
+    empty = SufficientStatistics(**{name: np.zeros_like(value) for name, value in vars(first).items()})
+    both = SufficientStatistics(**{n: np.stack([vars(first)[n], vars(empty)[n]], axis=1) for n in vars(first)})
+    found = buckets.bucket_aa(both, mean_effect, rounds=200)
+    assert found.rounds.tolist() == [200, 0]
+    assert found.kept.tolist() == [True, False]
+    assert np.isnan(found.rate[1])
+
+
+def test_buckets_of_a_quantile_metric_are_dealt_too() -> None:
+    source = rng()
+    histogram = Histogram.from_values(source.lognormal(5, 1, 8000), np.arange(8000))
+    found = buckets.bucket_aa_quantile(histogram, 0.9, rounds=150, seed=1)
+    assert found.rounds == 150
+    assert found.rate < 0.15
+
+
+def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
+    kept = Finding("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, 0.048, 2000)
+    lost = Finding("A/A, one look", "count < 1, did, absolute", Promise.EQUALS, 0.05, 0.12, 2000)
+    text = page.render([kept, lost], seed=7)
+    assert "**1 of 2 promises kept**" in text
+    assert "| count, ab, absolute | equals 5.0% | 3.4% to 6.6% | 4.8% | 2,000 | yes |" in text
+    assert "12.0% | 2,000 | **no** |" in text
+    chart = plot.findings_chart([kept, lost], "False positives")
+    assert chart.count("<circle") == 2
+    assert "count &lt; 1" in chart
+    curves = daily_looks.Looks(np.linspace(0.05, 0.28, 30), np.linspace(0, 0.01, 30), np.linspace(0, 0.05, 30))
+    assert plot.looks_chart(curves, 0.05).count("<polyline") == 3
