@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.stats.quantile import BIN_SQL
@@ -28,12 +28,11 @@ class Bounds:
         return max(abs(end) for end in ends)
 
 
-def column_bounds(frame: DataFrame, columns: tuple[str, ...]) -> dict[str, Bounds]:
-    """Bounds of each column."""
-    if not columns:
-        return {}
-    row = frame.agg(*(f(c).alias(f"{c}_{f.__name__}") for c in columns for f in (F.min, F.max))).collect()[0]
-    return {c: Bounds(row[f"{c}_min"], row[f"{c}_max"]) for c in columns}
+def column_bounds(frame: DataFrame, columns: tuple[str, ...]) -> tuple[int, dict[str, Bounds]]:
+    """Number of rows, and the bounds of each column."""
+    ends = (f(c).alias(f"{c}_{f.__name__}") for c in columns for f in (F.min, F.max))
+    row = frame.agg(F.count(F.lit(1)).alias("rows"), *ends).collect()[0]
+    return row["rows"], {c: Bounds(row[f"{c}_min"], row[f"{c}_max"]) for c in columns}
 
 
 def pooled_quantiles(frame: DataFrame, wanted: Mapping[str, float]) -> dict[str, float | None]:
@@ -61,9 +60,9 @@ def pooled_quantiles(frame: DataFrame, wanted: Mapping[str, float]) -> dict[str,
     return quantiles
 
 
-def capped(value: Column, cap: float | None) -> Column:
-    """The value, or the cap where it is larger; null stays null."""
-    return value if cap is None else F.when(value > F.lit(cap), F.lit(cap)).otherwise(value)
+def capped(value: str, cap: float | None) -> str:
+    """SQL of the value, or of the cap where it is larger; null stays null."""
+    return value if cap is None else f"if({value} > {cap!r}D, {cap!r}D, {value})"
 
 
 def _ranks(n: int, quantile: float) -> tuple[int, int, float]:

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
+from exp_platform.metrics.group_sums import GROUP
+from exp_platform.metrics.scales import Scales
 from exp_platform.metrics.values import micros, post_period
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.caps import capped
-from exp_platform.transforms.metric_statistics import GROUP, in_groups
-from exp_platform.transforms.metric_values import Scale
-from exp_platform.transforms.unit_partials import USER, seen_events
+from exp_platform.transforms.metric_statistics import UNIT, in_groups
+from exp_platform.transforms.unit_partials import USER, seen_events, unit_windows
 from exp_platform.transforms.windows import period_end, period_start
 
-UNIT = ["variant_id", "cohort_date", "unit_bucket", "dimensions"]
+
+def event_metrics(metrics: Sequence[Metric]) -> tuple[tuple[int, Metric], ...]:
+    """The event-level quantiles, numbered."""
+    return tuple((i, m) for i, m in enumerate(metrics) if m.type == "quantile" and m.level == "event")
 
 
-def unit_histograms(values: DataFrame, metrics: Sequence[Metric], scales: dict[str, Scale]) -> DataFrame | None:
-    """One row per group × unit-level quantile metric: units per bin of the capped value; None without such a metric."""
-    records = [_unit_record(i, m, scales) for i, m in enumerate(metrics) if m.type == "quantile" and m.level == "unit"]
+def unit_histograms(values: DataFrame, metrics: Sequence[Metric], scales: Scales) -> DataFrame | None:
+    """One row per group × unit-level quantile metric × bin: units by capped value; None without such a metric."""
+    records = []
+    for i, metric in enumerate(metrics):
+        if metric.type == "quantile" and metric.level == "unit":
+            value = capped(f"y{i}", scales.cap(f"y{i}"))
+            value = f"if(mature{i}, {value}, null)" if metric.maturity_in_force == "complete" else value
+            records.append(f"named_struct('metric', {i}, 'value', {value})")
     if not records:
         return None
-    long = values.select(*UNIT, F.inline(F.array(*records))).where(F.col("value").isNotNull())
-    return _histogram(long)
+    long = values.selectExpr(*UNIT, f"inline(array({', '.join(records)}))").where("value is not null")
+    return bin_counts(long)
 
 
 def event_values(
@@ -42,56 +51,37 @@ def event_values(
 
     With `maturity: complete` only events of mature units. A fixed cap holds for each event.
     """
-    wanted = [(i, m) for i, m in enumerate(metrics) if m.type == "quantile" and m.level == "event"]
+    wanted = event_metrics(metrics)
     if not wanted:
         return None
-    windows = cohort.where("included").select(
-        *USER,
-        F.unix_micros("assignment_time_utc").alias("assignment_us"),
-        F.unix_micros("anchor_utc").alias("anchor_us"),
-    )
-    known = units.select(*USER, *UNIT).join(windows, USER, "inner")
+    known = units.select(*USER, *UNIT).join(unit_windows(cohort), USER, "inner")
     events = seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff)
     joined = events.join(known, USER, "inner")
-    records = F.array(*(_event_record(i, m, end_ts, cutoff) for i, m in wanted))
-    return joined.select(*USER, *UNIT, F.inline(records)).where(F.col("value").isNotNull())
-
-
-def event_histograms(events: DataFrame) -> DataFrame:
-    """One row per group × event-level quantile metric: events per bin."""
-    return _histogram(events.drop(*USER))
+    time, records = F.col("event_us"), []
+    for i, metric in wanted:
+        period = post_period(metric, end_ts)
+        here = (
+            (F.col("metric_name") == metric.sources[0]) & (time >= period_start(period)) & (time < period_end(period))
+        )
+        if metric.maturity_in_force == "complete":
+            here = here & (period_end(period) <= F.lit(micros(cutoff)))
+        value = F.expr(capped("value", metric.cap.value if metric.cap else None))
+        records.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
+    return joined.select(*USER, *UNIT, F.inline(F.array(*records))).where("value is not null")
 
 
 def with_event_presence(units: DataFrame, events: DataFrame | None, metrics: Sequence[Metric]) -> DataFrame:
     """The unit rows with `metrics` entries for event-level quantiles: how many events a unit has, null for none."""
     if events is None:
         return units
-    wanted = [(i, m) for i, m in enumerate(metrics) if m.type == "quantile" and m.level == "event"]
-    counts = events.groupBy(*USER).agg(*(F.count(F.when(F.col("metric") == i, 1)).alias(f"e{i}") for i, _ in wanted))
-    entries = [c for i, m in wanted for c in (F.lit(m.name), F.when(F.col(f"e{i}") > 0, F.col(f"e{i}")).cast("double"))]
-    joined = units.join(counts, USER, "left").withColumn("metrics", F.map_concat("metrics", F.create_map(*entries)))
-    return joined.drop(*(f"e{i}" for i, _ in wanted))
+    wanted = event_metrics(metrics)
+    counts = events.groupBy(*USER).agg(*(F.expr(f"count_if(metric = {i}) as e{i}") for i, _ in wanted))
+    entries = ", ".join(f"'{m.name}', cast(if(e{i} > 0, e{i}, null) as double)" for i, m in wanted)
+    joined = units.join(counts, USER, "left")
+    return joined.withColumn("metrics", F.expr(f"map_concat(metrics, map({entries}))"))
 
 
-def _histogram(long: DataFrame) -> DataFrame:
-    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
-    counts = in_groups(binned).groupBy(*GROUP, "bin").count()
-    entries = F.sort_array(F.collect_list(F.struct("bin", "count")))
-    return counts.groupBy(*GROUP).agg(F.map_from_entries(entries).alias("histogram"))
-
-
-def _unit_record(i: int, metric: Metric, scales: dict[str, Scale]) -> Column:
-    value = capped(F.col(f"y{i}"), scales[f"y{i}"].cap)
-    if metric.maturity_in_force == "complete":
-        value = F.when(F.col(f"mature{i}"), value)
-    return F.struct(F.lit(i).alias("metric"), value.alias("value"))
-
-
-def _event_record(i: int, metric: Metric, end_ts: datetime, cutoff: datetime) -> Column:
-    period = post_period(metric, end_ts)
-    time = F.col("event_us")
-    here = (F.col("metric_name") == metric.sources[0]) & (time >= period_start(period)) & (time < period_end(period))
-    if metric.maturity_in_force == "complete":
-        here = here & (period_end(period) <= F.lit(micros(cutoff)))
-    value = capped(F.col("value"), metric.cap.value if metric.cap else None)
-    return F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value"))
+def bin_counts(long: DataFrame) -> DataFrame:
+    """One row per group × metric × bin of `value`, with its count."""
+    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value", *USER)
+    return in_groups(binned).groupBy(*GROUP, "bin").count()

@@ -5,32 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
 
+import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.types import arrow_schema
+from exp_platform.metrics.families import families
+from exp_platform.metrics.panels import panel_rows, panels_of
+from exp_platform.metrics.statistics_table import Key, Statistics, histograms_by_group, in_order
 from exp_platform.transforms.aggregates import calendar_rows
-from exp_platform.transforms.histograms import (
-    event_histograms,
-    event_values,
-    unit_histograms,
-    with_event_presence,
-)
-from exp_platform.transforms.metric_statistics import (
-    NO_BUCKET,
-    Family,
-    covariate_means,
-    families,
-    group_sums,
-    roll_up,
-    with_empty_arms,
-)
-from exp_platform.transforms.metric_values import Scale, caps_not_applied, metric_values, pooled_scales
-from exp_platform.transforms.panel import daily_values, panel_statistics, panels_of
-from exp_platform.transforms.statistics_rows import aggregate_rows, statistics_rows
+from exp_platform.transforms.histograms import bin_counts, event_values, unit_histograms, with_event_presence
+from exp_platform.transforms.metric_statistics import group_sums
+from exp_platform.transforms.metric_values import caps_not_applied, metric_values, pooled_scales
+from exp_platform.transforms.panel import daily_values, day_products, day_sums
+
+STATISTICS = "gold.fct_experiment_metric_statistics"
+PANEL = "gold.fct_experiment_panel_statistics"
+OVERALL = "exp.metric_aggregates_overall"
+DAILY = "exp.metric_aggregates_daily"
+
+Keep = Callable[[DataFrame], DataFrame]
 
 
 @dataclass(frozen=True)
@@ -49,16 +46,22 @@ class Inputs:
 
 @dataclass(frozen=True)
 class MetricTables:
-    """The rows of J5's tables, and what to warn of."""
+    """The rows of J5's tables by name, and what to warn of."""
 
-    statistics: DataFrame
-    overall: DataFrame
-    daily: DataFrame
+    rows: dict[str, pa.Table]
     warnings: list[str]
 
 
-def metric_tables(inputs: Inputs, keep: Callable[[DataFrame], DataFrame] = lambda frame: frame) -> MetricTables:
-    """Statistics and their roll-ups; `keep` persists the frames that are read more than once."""
+def metric_tables(inputs: Inputs) -> MetricTables:
+    """One pass over the unit rows (and one over the events before assignment) to small tables in Arrow."""
+    keep, release = persisted()
+    try:
+        return _metric_tables(inputs, keep)
+    finally:
+        release()
+
+
+def _metric_tables(inputs: Inputs, keep: Keep) -> MetricTables:
     metrics = inputs.metrics
     events = event_values(
         inputs.units, inputs.cohort, inputs.outcomes, metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff
@@ -66,17 +69,17 @@ def metric_tables(inputs: Inputs, keep: Callable[[DataFrame], DataFrame] = lambd
     events = None if events is None else keep(events)
     values = keep(metric_values(with_event_presence(inputs.units, events, metrics), metrics))
     scales = pooled_scales(values, metrics)
-    found = [
-        h for h in (unit_histograms(values, metrics, scales), events and event_histograms(events)) if h is not None
+    binned = (unit_histograms(values, metrics, scales), None if events is None else bin_counts(events))
+    histograms: dict[Key, list[tuple[int, int]]] = {}
+    for counts in binned:
+        histograms |= {} if counts is None else histograms_by_group(counts.toArrow())
+    parts = [
+        Statistics.of(
+            inputs.experiment_id, family, group_sums(values, family, scales).toArrow(), scales, inputs.variants
+        )
+        for family in families(metrics)
     ]
-    histograms = _union(found) if found else None
-    statistics, overall, cohort_daily = [], [], []
-    for family in families(metrics):
-        sums = keep(with_empty_arms(group_sums(values, family, scales), family, inputs.variants))
-        means = covariate_means(sums, family, scales)
-        statistics.append(statistics_rows(sums, family, scales, means, histograms, inputs.experiment_id))
-        overall.append(_overall(sums, family, scales, means, inputs.experiment_id))
-        cohort_daily.append(_by_cohort_date(sums, family, scales, means, inputs.experiment_id))
+    schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
     calendar = calendar_rows(
         inputs.cohort,
         inputs.outcomes,
@@ -84,54 +87,35 @@ def metric_tables(inputs: Inputs, keep: Callable[[DataFrame], DataFrame] = lambd
         experiment_id=inputs.experiment_id,
         end_ts=inputs.end_ts,
         cutoff=inputs.cutoff,
+        schema=schemas[DAILY],
     )
-    daily = _union([*cohort_daily, *([] if calendar is None else [calendar])])
-    return MetricTables(_union(statistics), _union(overall), daily, caps_not_applied(scales, metrics))
+    rows = {
+        STATISTICS: in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts]),
+        OVERALL: in_order([part.overall(schemas[OVERALL]) for part in parts]),
+        DAILY: in_order([*(part.by_cohort_date(schemas[DAILY]) for part in parts), calendar]),
+        PANEL: _panel(inputs, parts[0], schemas[PANEL], keep),
+    }
+    return MetricTables(rows, caps_not_applied(scales, metrics))
 
 
-def panel_table(inputs: Inputs, keep: Callable[[DataFrame], DataFrame] = lambda frame: frame) -> DataFrame | None:
-    """Rows of gold.fct_experiment_panel_statistics; None when no metric has a panel."""
+def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema, keep: Keep) -> pa.Table:
     by_metric = panels_of(inputs.metrics)
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
-        return None
+        return schema.empty_table()
     daily = keep(daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff))
-    units = inputs.cohort.where("included")
-    return panel_statistics(units, daily, panels, by_metric, inputs.experiment_id)
+    sums, exponents = day_sums(daily)
+    products = day_products(daily, exponents, statistics.scales.units)
+    return panel_rows(inputs.experiment_id, by_metric, panels, statistics.units(), sums, products, schema)
 
 
-def _overall(
-    sums: DataFrame, family: Family, scales: dict[str, Scale], means: dict[int, float], experiment_id: str
-) -> DataFrame:
-    keys = ["metric", "variant_id", "segment"]
-    rolled = roll_up(sums.where(F.col("unit_bucket") == NO_BUCKET), family, keys)
-    return aggregate_rows(rolled, family, scales, means, experiment_id, [F.col("variant_id"), F.col("segment")])
-
-
-def _by_cohort_date(
-    sums: DataFrame, family: Family, scales: dict[str, Scale], means: dict[int, float], experiment_id: str
-) -> DataFrame:
-    dated = sums.where((F.col("unit_bucket") == NO_BUCKET) & F.col("cohort_date").isNotNull())
-    keys = [
-        F.col("variant_id"),
-        F.col("segment"),
-        F.lit("cohort").alias("date_kind"),
-        F.col("cohort_date").alias("date"),
-    ]
-    return aggregate_rows(dated, family, scales, means, experiment_id, keys)
-
-
-def _union(frames: Sequence[DataFrame]) -> DataFrame:
-    return reduce(DataFrame.unionByName, frames)
-
-
-def persisted() -> tuple[Callable[[DataFrame], DataFrame], Callable[[], None]]:
+def persisted() -> tuple[Keep, Callable[[], None]]:
     """A `keep` that spills to disk rather than fail, and what releases all that it kept."""
     kept: list[DataFrame] = []
 
     def keep(frame: DataFrame) -> DataFrame:
         kept.append(frame.persist(StorageLevel.MEMORY_AND_DISK))
-        return frame
+        return kept[-1]
 
     def release() -> None:
         while kept:

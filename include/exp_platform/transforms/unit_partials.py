@@ -104,13 +104,11 @@ def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout) -> Data
     """One row per experiment × unit with an event: its partial values `p<i>`, null where a slot saw none."""
     cell = {key: f"w{i}" for i, key in enumerate(layout.cells)}
     flags = [_in_cell(source, period).alias(cell[source, period]) for source, period in layout.cells]
-    high = F.floor(F.col("value") * F.lit(HI))
     joined = events.join(windows, USER, "inner").select(
         *USER,
         "event_us",
         "value",
-        high.alias("hi"),
-        F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO)).alias("lo"),
+        *cut_in_two(),
         *flags,
     )
     columns = [
@@ -148,6 +146,13 @@ def value_of(value: UnitValue, period: Period, layout: Layout) -> Column:
     if aggregation == "max":
         return F.col(layout.column(source, period, "max"))
     return F.col(f"{layout.column(source, period, 'last')}.value")
+
+
+def cut_in_two() -> list[Column]:
+    """`value` as two whole numbers, `hi` and `lo`."""
+    high = F.floor(F.col("value") * F.lit(HI))
+    low = F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO))
+    return [high.alias("hi"), low.alias("lo")]
 
 
 def whole_sum(high: str, low: str) -> Column:

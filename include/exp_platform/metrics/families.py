@@ -1,0 +1,56 @@
+"""Metrics whose statistics have the same shape, and the sums of products that each shape needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exp_platform.config.models import Metric
+from exp_platform.metrics.values import unit_values
+
+COUNTS = ("n", "n_null", "n_mature", "n_x", "did_n")
+
+# A sum of products and the letters that are multiplied. y value, x covariate, p pre-period of
+# difference-in-differences; d, w, q the same of a ratio's denominator; g is 1 for units in difference-in-differences
+# (p and q are 0 elsewhere); z is 1 where the covariate is missing.
+PLAIN = {
+    "y": "y", "yy": "yy", "yyy": "yyy", "x": "x", "xx": "xx", "xy": "xy", "y_without_x": "zy",
+    "v_y": "gy", "v_p": "p", "v_yy": "gyy", "v_yp": "yp", "v_pp": "pp",
+}  # fmt: skip
+RATIO = {
+    "y": "y", "yy": "yy", "yyy": "yyy", "d": "d", "dd": "dd", "yd": "yd", "x": "x", "w": "w", "xx": "xx", "xw": "xw",
+    "ww": "ww", "xy": "xy", "wy": "wy", "xd": "xd", "wd": "wd", "v_y": "gy", "v_d": "gd", "v_p": "p", "v_q": "q",
+    "v_yy": "gyy", "v_yd": "gyd", "v_yp": "yp", "v_yq": "yq", "v_dd": "gdd", "v_dp": "dp", "v_dq": "dq", "v_pp": "pp",
+    "v_pq": "pq", "v_qq": "qq",
+}  # fmt: skip
+COLUMN_OF = {"y": "y{}", "x": "x{}", "p": "p{}", "d": "y{}_1", "w": "x{}_1", "q": "p{}_1"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Plain metrics (event-level quantiles among them, which only count units), or ratios."""
+
+    name: str
+    members: tuple[tuple[int, Metric], ...]
+    products: dict[str, str]
+    letters: str  # one column of numbers each
+    covariates: tuple[str, ...]
+    x_letters: str  # the covariates
+    v_letters: str  # what difference-in-differences looks at
+
+
+def families(metrics: Sequence[Metric]) -> tuple[Family, ...]:
+    """Every metric, numbered, in its family; an empty family is left out."""
+    numbered = tuple(enumerate(metrics))
+    plain = tuple((i, m) for i, m in numbered if m.type != "ratio")
+    ratio = tuple((i, m) for i, m in numbered if m.type == "ratio")
+    found = (
+        Family("plain", plain, PLAIN, "yxp", ("pre",), "x", "yp"),
+        Family("ratio", ratio, RATIO, "yxpdwq", ("pre_numerator", "pre_denominator"), "xw", "ydpq"),
+    )
+    return tuple(family for family in found if family.members)
+
+
+def has_unit_values(metric: Metric) -> bool:
+    """Whether the metric has a number of each unit; an event-level quantile has none."""
+    return bool(unit_values(metric))

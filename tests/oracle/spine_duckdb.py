@@ -1,0 +1,197 @@
+"""J4 and J5 once more in DuckDB SQL, from the written semantics alone: what the Spark pipeline is compared with.
+
+Tables expected in the connection: `cohort` (gold.fct_experiment_cohort with epoch microseconds `a` of assignment and
+`c` of the anchor), `dims` (user_id, segment), `outcomes` (user_id, metric_name, value, t in epoch microseconds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from exp_platform.config.models import Metric
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+AGGREGATES = {
+    "sum": "coalesce(fsum(value) filter ({w}), 0.0)",
+    "count": "(count(*) filter ({w}))::double",
+    "any": "(count(*) filter ({w} and value > 0) > 0)::int::double",
+    "max": "max(value) filter ({w})",
+    "mean": "fsum(value) filter ({w}) / nullif(count(*) filter ({w}), 0)",
+    "last": "(max({{'t': t, 'v': value}}) filter ({w})).v",
+}
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """One experiment's rules."""
+
+    db: duckdb.DuckDBPyConnection
+    end: int
+    cutoff: int
+
+    def window(self, metric: Metric) -> tuple[str, str]:
+        """SQL of the attribution window's two ends."""
+        start = f"(c + {round(metric.window.start_hours * HOUR)})"
+        if metric.window.end_hours == "experiment":
+            return start, str(self.end)
+        end = f"(c + {round(metric.window.end_hours * HOUR)})"
+        return start, f"least({end}, {self.end})" if metric.window.truncate_at_end else end
+
+    def parts(self, metric: Metric) -> list[tuple[str, str, str]]:
+        """Key, source and aggregation of each number that the metric is made of."""
+        if metric.type == "ratio":
+            assert metric.numerator and metric.denominator
+            return [
+                (f"{metric.name}.numerator", metric.numerator.source, metric.numerator.aggregation),
+                (f"{metric.name}.denominator", metric.denominator.source, metric.denominator.aggregation),
+            ]
+        if metric.type == "quantile" and metric.level == "event":
+            return []
+        usual = {"binary": "any", "retention": "any", "count": "count", "sum": "sum", "mean": "mean", "quantile": "sum"}
+        return [(metric.name, metric.source or metric.name, metric.aggregation or usual[metric.type])]
+
+    def units(self, metric: Metric, source: str, aggregation: str) -> str:
+        """SQL: user_id, y, x, p, mature, opened of every included unit for one number."""
+        start, end = self.window(metric)
+        aggregate = AGGREGATES[aggregation]
+        windows = {
+            "y": f"t >= {start} and t < {end}",
+            "x": f"t >= a - {metric.pre_period_days * DAY} and t < a",
+            "p": f"t >= a - greatest({end} - {start}, 0) and t < a",
+        }
+        columns = ", ".join(f"{aggregate.format(w='t is not null and ' + w)} as {k}_all" for k, w in windows.items())
+        return f"""
+            select user_id, any_value(variant_id) as variant_id, any_value(cohort_date) as cohort_date,
+                   any_value(unit_bucket) as unit_bucket, any_value({end} <= {self.cutoff}) as mature,
+                   any_value({start} < {self.cutoff}) as opened, {columns},
+                   case when opened then y_all end as y, x_all as x, p_all as p
+            from cohort left join (select * from outcomes where metric_name = '{source}' and t < {self.cutoff}) o
+                 using (user_id)
+            where included group by user_id"""
+
+    def cap(self, metric: Metric, column: str, units: str) -> float | None:
+        """The cap in force for one column."""
+        if metric.cap is None:
+            return None
+        cap = metric.cap.value
+        if cap is None:
+            cap = rows(self.db, f"select quantile_cont({column}, {metric.cap.quantile}) as q from ({units})")[0]["q"]
+        return cap or None
+
+    def capped(self, metric: Metric, source: str, aggregation: str) -> str:
+        """SQL: the same with caps applied."""
+        units = self.units(metric, source, aggregation)
+        caps = {column: self.cap(metric, column, units) for column in "yxp"}
+        chosen = ", ".join(
+            f"{column} as {column}" if cap is None else f"least({column}, {cap!r}) as {column}"
+            for column, cap in caps.items()
+        )
+        # least() skips nulls in DuckDB: keep them null.
+        kept = ", ".join(f"case when u.{c} is not null then k.{c} end as {c}" for c in "yxp")
+        return f"""
+            with u as materialized ({units}), k as (select user_id, {chosen} from u)
+            select u.user_id, variant_id, cohort_date, unit_bucket, mature, {kept} from u join k using (user_id)"""
+
+    def analysed(self, metric: Metric) -> str:
+        """SQL: every included unit with y, x, p (and d, w, q of a ratio), `has` and `did`."""
+        complete = metric.maturity == "complete" or (
+            metric.maturity is None and (metric.type == "retention" or metric.window.start_hours > 0)
+        )
+        frames = [self.capped(metric, source, aggregation) for _, source, aggregation in self.parts(metric)]
+        second = (
+            f"join (select user_id, y as d, x as w, p as q from ({frames[1]})) using (user_id)"
+            if len(frames) == 2
+            else "cross join (select 0.0 as d, 0.0 as w, 0.0 as q)"
+        )
+        return f"""
+            select *, y is not null {"and mature" if complete else ""} as has,
+                   has and mature and p is not null as did
+            from ({frames[0]}) {second}"""
+
+    def statistics(self, metric: Metric) -> list[dict]:
+        """Sums by variant × segment × cohort date × bucket in both grouping sets."""
+        return rows(
+            self.db,
+            f"""
+            with base as materialized ({self.analysed(metric)}),
+            filled as (select *, coalesce(x, (select avg(x) from base where has)) as xf from base),
+            grouped as (
+                select 'all' as segment, cohort_date as cd, -1 as b, * from filled
+                union all select 'all', null, unit_bucket, * from filled
+                union all select segment, cohort_date, -1, filled.* from filled join dims using (user_id))
+            select variant_id, segment, cd as cohort_date, b as unit_bucket,
+                count(*) filter (has) as n, count(*) filter (not has) as n_null, count(*) filter (mature) as n_mature,
+                {
+                _sums(
+                    "has",
+                    {
+                        "y": "y",
+                        "yy": "y*y",
+                        "yyy": "y*y*y",
+                        "x": "xf",
+                        "xx": "xf*xf",
+                        "xy": "xf*y",
+                        "w": "w",
+                        "xw": "xf*w",
+                        "ww": "w*w",
+                        "wy": "w*y",
+                        "d": "d",
+                        "dd": "d*d",
+                        "yd": "y*d",
+                        "xd": "xf*d",
+                        "wd": "w*d",
+                    },
+                )
+            },
+                count(*) filter (did) as did_n,
+                {_sums("did", {f"v_{a}{b}": f"{a}*{b}" for a in "ydpq" for b in "ydpq"})},
+                {_sums("did", {f"v_{a}": a for a in "ydpq"})}
+            from grouped group by 1, 2, 3, 4""",
+        )
+
+    def panel(self, metric: Metric) -> list[dict]:
+        """Cross products of daily values before assignment, for every pair of days."""
+        (_, source, aggregation) = self.parts(metric)[0]
+        daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
+        days = metric.pre_period_days
+        return rows(
+            self.db,
+            f"""
+            with grid as (
+                select user_id, variant_id, cohort_date, day from cohort, range(-{days}, 0) r(day) where included),
+            happened as (
+                select user_id, floor((t - a) / {DAY}.0)::int as day, {daily} as v
+                from outcomes join cohort using (user_id)
+                where included and metric_name = '{source}' and t < {self.cutoff} and t < a and t >= a - {days * DAY}
+                group by 1, 2),
+            dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))
+            select i.variant_id, i.cohort_date, i.day as day_i, j.day as day_j, count(*) as n, fsum(i.v) as sum_i,
+                   fsum(j.v) as sum_j, fsum(i.v * j.v) as sum_ij
+            from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
+        )
+
+    def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
+        """Events per bin by variant × bucket, and the units that have any."""
+        start, end = self.window(metric)
+        return rows(
+            self.db,
+            f"""
+            select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as events
+            from outcomes join cohort using (user_id)
+            where included and metric_name = '{metric.source}' and t < {self.cutoff} and t >= {start} and t < {end}
+            group by 1, 2, 3""",
+        )
+
+
+def _sums(which: str, columns: dict[str, str]) -> str:
+    return ", ".join(f"coalesce(fsum({sql}) filter ({which}), 0.0) as {name}" for name, sql in columns.items())
+
+
+def rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[dict]:
+    """Rows of a query as dictionaries."""
+    result = db.execute(sql)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -1,0 +1,207 @@
+"""The spine against the same rules written once more in DuckDB SQL: unit rows, statistics, histograms and panel."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
+from tests.oracle.spine_duckdb import Oracle
+
+from exp_platform.stats.quantile import BIN_SQL
+from exp_platform.transforms.metric_tables import OVERALL, PANEL, STATISTICS, Inputs, metric_tables
+from exp_platform.transforms.unit_outcomes import unit_outcomes
+
+pytestmark = pytest.mark.spark
+
+HOURS = (-96, -72, -48, -36, -24, -1, 0, 1, 12, 24, 36, 48, 60, 72, 96, 120)
+TICKS = (-1, 0, 1)
+VALUES = (0.0, 1.0, -1.0, 0.1, 0.2, 0.3, 2.5, 7.25, 1e6, -3.75, 1e-7)
+
+
+def awkward(random: Random, users: int) -> Data:
+    """Users whose events sit on, just before and just after every boundary, with ties, none, or very many."""
+    data = Data()
+    for i in range(users):
+        at = START + timedelta(hours=random.randrange(7 * 24), microseconds=random.choice((0, 1, 999_999)))
+        wait = timedelta(hours=random.choice((0, 0, 5, 30)))
+        dims = {k: v for k, v in (("os", random.choice("xy")), ("land", random.choice("de"))) if random.random() < 0.8}
+        user = f"u{i:03}"
+        data.unit(user, at, random.choice(VARIANTS), wait=wait, **dims)
+        for _ in range(random.choice((0, 1, 4, 12))):
+            anchor = random.choice((at, at + wait, END, CUTOFF))
+            when = anchor + timedelta(hours=random.choice(HOURS), microseconds=random.choice(TICKS))
+            data.event(user, when, random.choice(VALUES), random.choice(SOURCES))
+    data.excluded("v_excluded", START)
+    data.event("v_excluded", START, 5.0)
+    data.event("w_unknown", START, 5.0)
+    return data
+
+
+@st.composite
+def small_tables(draw: Any) -> Data:
+    """A handful of users; every instant is a boundary of somebody's window, or a microsecond beside it."""
+    data = Data()
+    for i in range(draw(st.integers(0, 6))):
+        at = START + timedelta(hours=draw(st.sampled_from((0, 1, 24, 100, 143))))
+        wait = timedelta(hours=draw(st.sampled_from((0, 6))))
+        data.unit(f"u{i}", at, draw(st.sampled_from(VARIANTS)), wait=wait)
+        for _ in range(draw(st.integers(0, 5))):
+            hours, tick = draw(st.sampled_from(HOURS)), draw(st.sampled_from(TICKS))
+            when = at + wait + timedelta(hours=hours, microseconds=tick)
+            data.event(f"u{i}", when, draw(st.sampled_from(VALUES)), draw(st.sampled_from(SOURCES)))
+    return data
+
+
+def check(spark: Any, data: Data) -> None:
+    """Run both and compare every number."""
+    cohort, outcomes = data.frames(spark)
+    units = unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF).persist()
+    found = {row["user_id"]: row for row in units.collect()}
+    db = data.database({user: row["unit_bucket"] for user, row in found.items()})
+    oracle = Oracle(db, micros(END), micros(CUTOFF))
+    compare_units(found, oracle, data)
+    tables = metric_tables(Inputs("exp_spine", units, cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
+    units.unpersist()
+    rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
+    compare_statistics(rows[STATISTICS], oracle)
+    compare_aggregates(rows[OVERALL], rows[STATISTICS])
+    compare_histograms(rows[STATISTICS], oracle)
+    compare_panel(rows[PANEL], oracle)
+
+
+def compare_units(found: dict[str, Any], oracle: Oracle, data: Data) -> None:
+    assert set(found) == {row["user_id"] for row in data.cohort if row["included"]}
+    for metric in METRICS:
+        for key, source, aggregation in oracle.parts(metric):
+            for user, _, _, _, mature, _, *_, y, x, p in oracle.db.execute(
+                oracle.units(metric, source, aggregation)
+            ).fetchall():
+                row = found[user]
+                where = f"{key} of {user}"
+                assert close(row["metrics"][key], y), f"{where}: {row['metrics'][key]} against {y}"
+                assert close(row["covariates"][key], x), f"{where}, covariate: {row['covariates'][key]} against {x}"
+                assert close(row["did_pre"][key], p), f"{where}, before: {row['did_pre'][key]} against {p}"
+                assert row["mature"][metric.name] == mature, f"maturity of {where}"
+
+
+def compare_statistics(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    for metric in METRICS:
+        if not oracle.parts(metric):
+            continue
+        ours = {group(row): row for row in rows if row["metric_name"] == metric.name}
+        theirs = {group(row): row for row in oracle.statistics(metric)}
+        extra = {key for key in ours.keys() - theirs.keys() if ours[key]["n"] + ours[key]["n_null"]}
+        assert not extra and theirs.keys() <= ours.keys(), metric.name
+        ratio = metric.type == "ratio"
+        for key, want in theirs.items():
+            got = ours[key]
+            for name, value in expected(want, ratio).items():
+                assert close(got[name], value), f"{metric.name} {key} {name}: {got[name]} against {value}"
+        for variant in VARIANTS:
+            assert any(key[:2] == (variant, "all") for key in ours), f"{metric.name}: no row for {variant}"
+
+
+def expected(want: dict[str, Any], ratio: bool) -> dict[str, Any]:
+    """The oracle's sums as columns of the statistics table."""
+    x, v = ("xw", "ydpq") if ratio else ("x", "yp")
+    columns = {name: want[name] for name in ("n", "n_null", "n_mature", "y", "yy", "yyy", "did_n")}
+    columns |= {name: want[name] if ratio else 0.0 for name in ("d", "dd", "yd")}
+    columns["x"] = [want[a] for a in x]
+    columns["xx"] = [want[a + b if a + b in want else b + a] for a in x for b in x]
+    columns["xy"] = [want[a + "y"] for a in x]
+    columns["dx"] = [want[a + "d"] if ratio else 0.0 for a in x]
+    columns["did_v"] = [want[f"v_{a}"] for a in v]
+    columns["did_vv"] = [want[f"v_{a}{b}"] for a in v for b in v]
+    return columns
+
+
+def compare_aggregates(rows: list[dict[str, Any]], statistics: list[dict[str, Any]]) -> None:
+    """The roll-up over cohort dates is the sum of the first grouping set."""
+    for row in rows:
+        parts = [
+            s
+            for s in statistics
+            if s["unit_bucket"] == -1 and all(s[k] == row[k] for k in ("metric_name", "variant_id", "segment"))
+        ]
+        assert parts and row["n"] == sum(s["n"] for s in parts)
+        if row["sum"] is not None:
+            assert close(row["sum"], math.fsum(s["y"] for s in parts))
+            assert close(row["covariate_cross_product"], math.fsum(s["xy"][0] for s in parts))
+
+
+def compare_histograms(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    for row in rows:
+        if row["metric_name"] == "median_a":
+            assert sum((row["histogram"] or {}).values()) == row["n"]
+    events = next(m for m in METRICS if m.level == "event")
+    theirs = {
+        (r["variant_id"], r["unit_bucket"], r["bin"]): r["events"] for r in oracle.event_histogram(events, BIN_SQL)
+    }
+    ours = {
+        (row["variant_id"], row["unit_bucket"], bin_): count
+        for row in rows
+        if row["metric_name"] == events.name and row["unit_bucket"] >= 0
+        for bin_, count in (row["histogram"] or {}).items()
+    }
+    assert ours == theirs
+
+
+def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    with_panel = [
+        m
+        for m in METRICS
+        if m.pre_period_days and len(p := oracle.parts(m)) == 1 and p[0][2] in ("sum", "count", "any")
+    ]
+    assert {row["metric_name"] for row in rows} <= {m.name for m in with_panel}
+    for metric in with_panel:
+        ours = {panel_key(row): row for row in rows if row["metric_name"] == metric.name}
+        theirs = {panel_key(row): row for row in oracle.panel(metric)}
+        assert ours.keys() == theirs.keys(), metric.name
+        for key, want in theirs.items():
+            for name in ("n", "sum_i", "sum_j", "sum_ij"):
+                assert close(ours[key][name], want[name]), f"panel of {metric.name} {key} {name}"
+
+
+def group(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[k] for k in ("variant_id", "segment", "cohort_date", "unit_bucket"))
+
+
+def panel_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[k] for k in ("variant_id", "cohort_date", "day_i", "day_j"))
+
+
+def close(ours: Any, theirs: Any) -> bool:
+    """Equal, up to the rounding of the oracle's own sums."""
+    if isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(close, ours, theirs))
+    if ours is None or theirs is None:
+        return ours is theirs
+    return math.isclose(ours, theirs, rel_tol=1e-10, abs_tol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_number_agrees_with_the_oracle_on_awkward_data(spark: Any, seed: int) -> None:
+    check(spark, awkward(Random(seed), users=150))
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=small_tables())
+def test_every_number_agrees_with_the_oracle_on_small_tables(spark: Any, data: Data) -> None:
+    check(spark, data)
+
+
+def test_an_experiment_without_any_unit_has_rows_of_zeros_for_each_live_arm(spark: Any) -> None:
+    check(spark, Data())
