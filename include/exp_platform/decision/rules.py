@@ -77,8 +77,9 @@ def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
         return verdict(Decision.STOP, *(f"guardrail_failed:{name}" for name in failed))
     row = arm.primary
     if row is not None and _lacks_answer(row):
+        status = row.status if row.status != ResultStatus.OK.value else ResultStatus.INSUFFICIENT_DATA.value
         words = [word for word in row.reason.split(", ") if word]
-        return verdict(Decision.INSUFFICIENT_DATA, row.status, *words)
+        return verdict(Decision.INSUFFICIENT_DATA, status, *words)
 
     better = row is not None and _significant(row, moment.alpha) > 0
     held_back = _held_back(arm, trust, moment, policy) if better else ()

@@ -7,14 +7,15 @@ from html import escape
 
 WIDTH, HEIGHT = 320, 28
 PAD = 8
+MARGIN = 1.08  # room between the widest interval and the end of the axis
 
 
 def axis_limit(intervals: Sequence[tuple[float | None, float | None]]) -> float:
-    """Half-width of a common axis: the widest interval, but at most four times the median one, which is then cut."""
-    widths = sorted(max(abs(low), abs(high)) for low, high in intervals if low is not None and high is not None)
-    if not widths:
+    """Half-width of a common axis: the widest interval, but at most eight times the median one, which is then cut."""
+    reaches = sorted(max(abs(low), abs(high)) for low, high in intervals if low is not None and high is not None)
+    if not reaches:
         return 1.0
-    return min(widths[-1], 4 * widths[len(widths) // 2]) or 1.0
+    return MARGIN * min(reaches[-1], 8 * reaches[(len(reaches) - 1) // 2]) or 1.0
 
 
 def forest_svg(
@@ -26,8 +27,9 @@ def forest_svg(
     tone: str,
     label: str,
     threshold: float = 0.0,
+    margin: float | None = None,
 ) -> str:
-    """One interval around 0; an end beyond the axis is an arrow; the practical threshold is a grey band."""
+    """One interval around 0; an end beyond the axis is an arrow; the practical threshold is a band, a margin a line."""
 
     def x(value: float) -> float:
         inside = max(-limit, min(limit, value))
@@ -42,6 +44,8 @@ def forest_svg(
         left, right = x(-threshold), x(threshold)
         parts.append(f'<rect class="band" x="{left}" y="3" width="{round(right - left, 1)}" height="{HEIGHT - 6}"/>')
     parts.append(f'<line class="zero" x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="1" y2="{HEIGHT - 1}"/>')
+    if margin is not None:
+        parts.append(f'<line class="margin" x1="{x(margin)}" x2="{x(margin)}" y1="1" y2="{HEIGHT - 1}"/>')
     if estimate is not None and low is not None and high is not None:
         parts.append(f'<line class="ci" x1="{x(low)}" x2="{x(high)}" y1="{middle}" y2="{middle}"/>')
         parts.append(_end(x(low), low < -limit, -1))

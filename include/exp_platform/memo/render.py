@@ -44,6 +44,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "number": words.number,
         "percent": words.percent,
         "p": words.p_value,
+        "pis": words.p_is,
         "md": words.markdown,
         "effect": shown_effect,
         "interval": shown_interval,
@@ -51,7 +52,13 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "level": lambda value, row: words.level(_metric(row), value),
         "sentence": words.sentence,
     }
-    environment.globals |= {"forest": _forest, "axis": _axis, "delta_forest": _delta_forest, "delta_axis": _delta_axis}
+    environment.globals |= {
+        "forest": _forest,
+        "axis": _axis,
+        "harm_forest": _harm_forest,
+        "delta_forest": _delta_forest,
+        "delta_axis": _delta_axis,
+    }
     return environment
 
 
@@ -96,6 +103,17 @@ def _forest(row: Mapping[str, Any], limit: float) -> Markup:
 
 def _axis(rows: list[Mapping[str, Any]]) -> float:
     return axis_limit([(row["rel_low"], row["rel_high"]) for row in rows])
+
+
+def _harm_forest(row: Mapping[str, Any]) -> Markup:
+    """Harm with its interval, and the margin that it must stay below, on an axis of its own."""
+    limit = axis_limit([(row["harm_low"], row["bound"])])
+    label = f"harm {words.percent(row['harm'], 2)}, at most {words.percent(row['bound'], 2)}"
+    tone = {"pass": "better", "fail": "worse"}.get(row["status"], "unclear")
+    reach = max(limit, 1.3 * row["margin"])
+    return Markup(
+        forest_svg(row["harm"], row["harm_low"], row["bound"], reach, tone=tone, label=label, margin=row["margin"])
+    )
 
 
 def _delta_forest(row: Mapping[str, Any], limit: float) -> Markup:

@@ -8,7 +8,7 @@ from datetime import date
 from exp_platform.config.load import Project
 from exp_platform.memo.files import latest_path, memo_dir
 from exp_platform.memo.render import shown_effect, shown_interval
-from exp_platform.memo.words import p_value
+from exp_platform.memo.words import p_is
 
 
 def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
@@ -25,7 +25,7 @@ def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
         if row is not None:
             lines.append(
                 f"  {row['metric']}, {arm['arm']}: {shown_effect(row)} ({shown_interval(row)}), "
-                f"p = {p_value(row['p_value_adjusted'])}, {row['method']}, {plan['interval_in_force']} interval"
+                f"{p_is(row['p_value_adjusted'])}, {row['method']}, {plan['interval_in_force']} interval"
             )
     lines += [f"  guardrail {g['metric']}, {g['arm']}: {g['status']}" for g in content["guardrails"]]
     lines.append(f"memo: {latest_path(project, experiment_id)}")

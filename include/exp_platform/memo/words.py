@@ -129,6 +129,13 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
+def p_is(value: float | None) -> str:
+    """`p = 0.0312`, `p < 0.0001` or `no p`."""
+    if value is None:
+        return "no p"
+    return f"p {p_value(value)}" if value < 0.0001 else f"p = {p_value(value)}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share."""
     return "–" if value is None else f"{value:.{digits}%}"

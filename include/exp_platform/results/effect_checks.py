@@ -55,7 +55,7 @@ def novelty_checks(inputs: Inputs) -> Rows:
     for cube in inputs.cubes:
         if cube.kind not in ("mean", "ratio"):
             continue
-        daily = cube.stats[..., 0]
+        daily = cube.stats[:, :, :, 0]
         effect = ratio_effect(daily, min_units=2) if cube.kind == "ratio" else mean_effect(daily, min_units=2)
         for j, metric in enumerate(cube.metrics):
             if metric.window.start_hours > 0 or not (

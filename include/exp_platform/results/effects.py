@@ -100,8 +100,8 @@ def _with_clusters(effect: Effect, cube: Cube, plan: Plan, options: dict[str, An
     index = [i for i, segment in enumerate(cube.axes.segments) if segment.startswith(prefix)]
     if plan.experiment.cluster is None or not index:
         return effect
-    clusters = cube.stats[..., index]
-    rest = _rest(cube.stats[..., 0], clusters)
+    clusters = cube.stats[:, :, :, index]
+    rest = _rest(cube.stats[:, :, :, 0], clusters)
     clustered = clustered_did_effect(_append(clusters, rest), by_cohort_date=True, **options)
     columns = {}
     for f in fields(Effect):

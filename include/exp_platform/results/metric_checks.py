@@ -26,7 +26,7 @@ def aa_checks(inputs: Inputs) -> Rows:
     for cube in inputs.cubes:
         if cube.stats.k == 0:
             continue
-        arms = cube.overall[..., 0]
+        arms = cube.overall[:, :, 0]
         effect = pre_period_effect(arms, ratio=cube.kind == "ratio", min_units=inputs.plan.experiment.min_units)
         for a, j in np.argwhere(effect.ok):
             found.append((cube.metrics[j], cube.axes.arms[a + 1], effect.effect_abs[a, j], effect.p_value[a, j]))
@@ -53,7 +53,7 @@ def share_checks(inputs: Inputs) -> Rows:
     rows: Rows = []
     for cube in inputs.cubes:
         ratio = cube.kind == "ratio"
-        arms = cube.overall[..., 0]
+        arms = cube.overall[:, :, 0]
         complete = np.array([metric.maturity_in_force == "complete" for metric in cube.metrics])
         # Where only mature units count, one that is not mature yet says nothing of who has a value.
         without = np.maximum(cube.n_mature.sum(axis=1)[..., 0] - arms.n, 0)
@@ -93,7 +93,7 @@ def outlier_checks(inputs: Inputs) -> Rows:
     for cube in inputs.cubes:
         if cube.kind in ("binary", "quantile"):
             continue
-        arms = cube.overall[..., 0]
+        arms = cube.overall[:, :, 0]
         skew = skewness(arms)
         share, extreme = outlier_share(bucket_stats(inputs.statistics, cube))
         enough = arms.n >= inputs.plan.experiment.min_units

@@ -1,0 +1,57 @@
+"""What costs the trust in a result, and what only asks for caution."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from exp_platform.decision.trust import trust_of
+
+
+def quality(check: str, status: str) -> dict:
+    return {"check_name": check, "status": status, "date": date(2026, 1, 5)}
+
+
+def validation(check: str, status: str, metric: str = "all") -> dict:
+    return {"check_name": check, "status": status, "metric_name": metric}
+
+
+@pytest.mark.parametrize(
+    ("rows", "checks", "mode", "trust", "reasons"),
+    [
+        ([], [], "itt", "trusted", ()),
+        ([quality("exposure_logging", "ok")], [validation("srm_assigned", "ok")], "itt", "trusted", ()),
+        ([], [validation("srm_assigned", "fail")], "itt", "not_trusted", ("srm_failed:srm_assigned",)),
+        ([], [validation("srm_analysed", "fail")], "exposed", "not_trusted", ("srm_failed:srm_analysed",)),
+        ([], [validation("srm_by_day", "warn")], "itt", "caution", ("caution:srm_by_day",)),
+        ([quality("exposure_logging", "fail")], [], "itt", "caution", ("caution:exposure_logging",)),
+        ([quality("exposure_logging", "fail")], [], "exposed", "not_trusted", ("quality_failed:exposure_logging",)),
+        ([quality("variant_mismatch", "fail")], [], "itt", "not_trusted", ("quality_failed:variant_mismatch",)),
+        (
+            [quality("multi_variation_exposure", "fail")],
+            [],
+            "itt",
+            "not_trusted",
+            ("quality_failed:multi_variation_exposure",),
+        ),
+        ([quality("variant_mismatch", "warn")], [], "itt", "caution", ("caution:variant_mismatch",)),
+        ([], [validation("skewness", "warn", "revenue")], "itt", "caution", ("caution:skewness:revenue",)),
+        ([], [validation("aa_pre_period", "fail", "revenue")], "itt", "caution", ("caution:aa_pre_period:revenue",)),
+        (
+            [quality("exposure_logging", "fail")],
+            [validation("srm_assigned", "fail")],
+            "itt",
+            "not_trusted",
+            ("srm_failed:srm_assigned", "caution:exposure_logging"),
+        ),
+    ],
+)
+def test_trust(rows, checks, mode, trust, reasons):
+    verdict = trust_of(rows, checks, mode)
+    assert (verdict.trust, verdict.reasons) == (trust, reasons)
+
+
+def test_a_check_that_fails_on_many_days_is_one_reason():
+    rows = [quality("exposure_logging", "fail") | {"date": date(2026, 1, day)} for day in (5, 6, 7)]
+    assert trust_of(rows, [], "exposed").reasons == ("quality_failed:exposure_logging",)
