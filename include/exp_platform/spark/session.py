@@ -47,6 +47,8 @@ def session_conf(project: Project) -> dict[str, str]:
     conf = {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
+        # See docs/decisions/0004-no-adaptive-execution.md.
+        "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": str(profile.spark.shuffle_partitions),
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
