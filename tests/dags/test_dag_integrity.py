@@ -166,6 +166,20 @@ def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: 
     assert all(schema["title"] and analysis.params.get_param(name).description for name, schema in schemas.items())
 
 
+def test_maintenance_goes_on_after_a_red_step_and_is_red_all_the_same(bag: DagBag) -> None:
+    dag = bag.dags["lakehouse_maintenance"]
+    steps = [task for task in dag.tasks if task.task_id != "watcher"]
+    assert [task.task_id for task in steps] == [
+        "compact",
+        "expire_snapshots",
+        "remove_orphan_files",
+        "drop_old_quarantine",
+    ]
+    assert {task.trigger_rule for task in steps} == {"all_done"}
+    assert [leaf.task_id for leaf in dag.leaves] == ["watcher"]
+    assert dag.task_dict["watcher"].upstream_task_ids == {task.task_id for task in steps}
+
+
 def test_the_daily_run_goes_one_day_at_a_time_and_never_catches_up(bag: DagBag) -> None:
     dag = bag.dags["daily_experiments"]
     assert dag.max_active_runs == 1

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
-from exp_platform.airflow.operator import StageFailure, StageOperator, StageRetryPolicy, stage_arguments
+from exp_platform.airflow.jobs import StageFailure, StageRetryPolicy
+from exp_platform.airflow.operator import StageOperator, stage_arguments
 from exp_platform.airflow.submit import spark_home
 
 pytestmark = pytest.mark.airflow
@@ -191,7 +193,7 @@ SPAWNS_A_TREE = """
 
 
 def wait_for_pids(folder: Path) -> list[int]:
-    for _ in range(200):
+    for _ in range(1200):
         file = folder / "pids"
         if file.exists() and len(file.read_text().split()) == 2:
             return [int(pid) for pid in file.read_text().split()]
@@ -224,14 +226,17 @@ def test_an_execution_timeout_ends_the_whole_tree_even_a_child_that_ignores_sigt
     def alarm(signum: int, frame: object) -> None:
         raise AirflowTaskTimeout("too long")
 
+    def ring_when_it_runs() -> None:
+        wait_for_pids(rig.folder)
+        os.kill(os.getpid(), signal.SIGALRM)
+
     previous = signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, 2)
+    threading.Thread(target=ring_when_it_runs, daemon=True).start()
     try:
         with pytest.raises((AirflowTaskTimeout, AirflowException)):
             operator.execute({"ti": rig.ti, "task": operator})
         operator.on_kill()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
     assert all_gone(wait_for_pids(rig.folder))
 

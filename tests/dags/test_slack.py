@@ -102,7 +102,7 @@ def test_a_refused_message_is_not_tried_again(webhook: Webhook) -> None:
 
 def test_silence_ends_after_the_time_out(webhook: Webhook) -> None:
     webhook.answers = ["silence"] * 3
-    with pytest.raises(SlackError, match="no answer within 1 s|no connection|connection broke"):
+    with pytest.raises(SlackError, match=r"no answer within 1 s|no connection|connection broke"):
         send(timeout=1)
     assert len(webhook.received) == 3
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from exp_platform.airflow.operator import FAILURE_KEY, StageOperator
+from exp_platform.airflow.jobs import FAILURE_KEY
+from exp_platform.airflow.operator import StageOperator
 from exp_platform.errors import ContractViolation
 
 if TYPE_CHECKING:

@@ -1,68 +1,17 @@
-"""One stage of the pipeline as one Spark application, with the exit codes that the jobs promise."""
+"""One stage of the pipeline as one Spark application."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Mapping
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
+from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.airflow.links import DataDocsLink, MemoLink
-from exp_platform.airflow.submit import GuardedSparkSubmitHook, spark_home, submit_environment
-from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-POOL = "spark"
-FAILURE_KEY = "failure"  # XCom: why a stage failed, for the alert and the person
-_NO_RETRY = {ConfigError.exit_code, ContractViolation.exit_code, Superseded.exit_code}
-# A stage without a session is over before the optimising compiler pays.
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-
-
-class StageFailure(AirflowException):
-    """A job ended with an exit code that a retry may mend."""
-
-    def __init__(self, exit_code: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.exit_code = exit_code
-
-
-class StageRetryPolicy(RetryPolicy):
-    """A fenced conflict is tried once more, soon; every other fault as often and as slowly as the task says."""
-
-    def evaluate(
-        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
-    ) -> RetryDecision:
-        """The decision; a cleared task starts to count anew, so the attempt is counted from the end."""
-        if getattr(exception, "exit_code", None) != FencedConflict.exit_code:
-            return RetryDecision.default()
-        retries = context["task"].retries or 0 if context else max_tries
-        attempt = retries - (max_tries - try_number)
-        if attempt > 1:
-            return RetryDecision.fail(
-                "two fenced conflicts in a row: another run or a compaction keeps changing this experiment"
-            )
-        return RetryDecision.retry(
-            timedelta(seconds=5), "somebody else changed this experiment's rows: once more from the start"
-        )
-
-    def serialize(self) -> dict[str, Any]:
-        """No settings."""
-        return {}
-
-    @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> StageRetryPolicy:
-        """No settings."""
-        return cls()
 
 
 def stage_arguments(run: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> list[str]:
@@ -86,122 +35,24 @@ def words_of(value: Any) -> list[str]:
     return str(value).split() if value not in (None, "") else []
 
 
-def failure_of(stage: str, exit_code: int, sentence: str) -> AirflowException:
-    """The exception that makes Airflow retry, or not."""
-    said = sentence or "it printed nothing; see the lines above"
-    if exit_code in _NO_RETRY:
-        return AirflowFailException(said)
-    if exit_code > 128:
-        name = signal.Signals(exit_code - 128).name if exit_code - 128 in set(signal.Signals) else exit_code - 128
-        said = f"{stage} was ended by {name} (often: no memory left, or the task was stopped). Its last line: {said}"
-        return StageFailure(exit_code, said)
-    return StageFailure(exit_code, f"{stage} ended with exit code {exit_code}: {said}")
-
-
-class StageOperator(SparkSubmitOperator):
-    """Submits `spark_jobs/<stage>.py` for the run that the task `resolve_run` has resolved."""
+class StageOperator(SparkJobOperator):
+    """Submits a stage for the run that the task `resolve_run` has resolved."""
 
     operator_extra_links = (MemoLink(), DataDocsLink())
-    ui_color = "#e8f1fb"
 
     def __init__(
-        self,
-        *,
-        stage: str,
-        job_folder: str | Path,
-        needs_spark: bool = True,
-        only_with: str | None = None,
-        passes: tuple[str, ...] = (),
-        pool: str = POOL,
-        retries: int = 3,
-        execution_timeout: timedelta | None = timedelta(hours=6),
-        **kwargs: Any,
+        self, *, stage: str, only_with: str | None = None, passes: tuple[str, ...] = (), **kwargs: Any
     ) -> None:
-        super().__init__(
-            application=str(Path(job_folder) / f"{stage}.py"),
-            name=stage,
-            spark_binary=str(spark_home() / "bin" / "spark-submit"),
-            pool=pool,
-            retries=retries,
-            retry_delay=timedelta(seconds=30),
-            retry_exponential_backoff=2,
-            max_retry_delay=timedelta(minutes=15),
-            retry_policy=StageRetryPolicy(),
-            execution_timeout=execution_timeout,
-            durable=False,
-            **kwargs,
-        )
-        self.stage = stage
-        self.needs_spark = needs_spark
+        super().__init__(job=stage, **kwargs)
         self.only_with = only_with  # key of the run without which this stage is skipped
         self.passes = passes  # keys of the run that this stage takes beside the usual ones
         self.experiment_id: str | None = None  # known when the task runs; the links need it
 
-    def execute(self, context: Context) -> None:
-        """Submit, wait, and turn the exit code into success, failure or retry."""
+    def job_arguments(self, context: Context) -> tuple[str, list[str]]:
+        """What `resolve_run` has decided; without it, or without what this stage is for, the stage is skipped."""
         run = context["ti"].xcom_pull(task_ids="resolve_run")
         if not run or (self.only_with and not run.get(self.only_with)):
             raise AirflowSkipException(f"without {self.only_with}" if run else "the run could not be resolved")
         self.experiment_id = run["experiment_id"]
-        self._prepare(run)
-        done = threading.Event()
-        _watch_supervisor(done)
-        try:
-            super().execute(context)
-        except AirflowException:
-            hook = self._hook
-            if not isinstance(hook, GuardedSparkSubmitHook) or not hook.exit_code:
-                raise
-            code = 128 - hook.exit_code if hook.exit_code < 0 else hook.exit_code
-            failure = failure_of(self.stage, code, hook.last_sentence)
-            context["ti"].xcom_push(FAILURE_KEY, {"stage": self.stage, "exit_code": code, "sentence": str(failure)})
-            raise failure from None
-        finally:
-            done.set()
-
-    def _prepare(self, run: Mapping[str, Any]) -> None:
-        from exp_platform.config.load import load_project
-        from exp_platform.spark.java import find_java_home
-        from exp_platform.spark.session import launch_conf
-
-        try:
-            self.conf = dict(launch_conf(load_project(run["config"])))
-            self.env_vars = submit_environment(find_java_home())
-        except ConfigError as error:
-            raise AirflowFailException(str(error)) from None
-        if not self.needs_spark:
-            options = self.conf.get("spark.driver.extraJavaOptions", "")
-            self.conf |= {"spark.driver.memory": "512m", "spark.driver.extraJavaOptions": f"{_SHORT_LIVED} {options}"}
-        self.application_args = stage_arguments(run, {key.replace("_", "-"): run.get(key) for key in self.passes})
-
-    def _get_hook(self) -> GuardedSparkSubmitHook:
-        return GuardedSparkSubmitHook(
-            conf=self.conf,
-            conn_id=self._conn_id,
-            name=self.name,
-            application_args=self.application_args,
-            env_vars=self.env_vars,
-            spark_binary=self._spark_binary,
-        )
-
-    def on_kill(self) -> None:
-        """The Spark application ends with its task."""
-        if self._hook is not None:
-            self._hook.on_kill()
-
-
-def _watch_supervisor(done: threading.Event) -> None:
-    """When this task's supervisor is killed nobody would hear of its result: end at once, the application too."""
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import CommsDecoder
-
-    if not isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), CommsDecoder):
-        return  # `airflow dags test`: no supervisor, and a shell may well end before its command
-    supervisor = os.getppid()
-
-    def watch() -> None:
-        while not done.wait(1.0):
-            if os.getppid() != supervisor:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True, name="watch-supervisor").start()
+        extra = {key.replace("_", "-"): run.get(key) for key in self.passes}
+        return run["config"], stage_arguments(run, extra)

@@ -8,7 +8,7 @@ from airflow.models import Connection, Pool
 from airflow.utils.db import initdb, merge_conn, upgradedb
 from airflow.utils.session import create_session
 
-from exp_platform.airflow.operator import POOL
+from exp_platform.airflow.jobs import POOL
 from exp_platform.config.load import load_project
 
 

@@ -1,0 +1,53 @@
+"""
+# lakehouse_maintenance
+
+Every Sunday at 03:00 UTC, one step after the other:
+
+- `compact` rewrites small files, experiment by experiment under its claim: one that a run is at work on waits a week
+- `expire_snapshots` drops old snapshots, but none that a published result is pinned to
+- `remove_orphan_files` deletes files that no snapshot knows and that are too old to belong to a running write
+- `drop_old_quarantine` deletes refused rows after `quarantine.retain_days`
+
+No answer changes. Interrupting it at any time is safe, and so is running it again.
+
+## When it fails
+
+Each step goes on where it can, so one red step does not stop the next. The last line of its log is one sentence for
+you. `compact` with exit 75: runs kept changing the same tables; clear it when less is going on. Out of memory: raise
+`spark.driver_memory` in the profile. Left alone for a week it does no harm: reads become slower, the store larger.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.sdk import DAG, TriggerRule, chain
+
+from exp_platform.airflow.dag_parts import DEFAULT_ARGS
+from exp_platform.airflow.params import config_param
+from exp_platform.airflow.tasks import watcher
+from exp_platform.airflow.upkeep import MaintenanceOperator
+from exp_platform.spark.jars import clone_root
+
+STEPS = {
+    "compact": "compact",
+    "expire_snapshots": "expire",
+    "remove_orphan_files": "orphans",
+    "drop_old_quarantine": "quarantine",
+}
+
+with DAG(
+    dag_id="lakehouse_maintenance",
+    description="Compaction, snapshot expiry, orphan files, quarantine",
+    doc_md=__doc__,
+    schedule="0 3 * * 0",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params={"config": config_param(clone_root())},
+    default_args=DEFAULT_ARGS | {"trigger_rule": TriggerRule.ALL_DONE},
+    tags=["lakehouse", "tier:3", "spark", "schedule"],
+) as dag:
+    steps = [MaintenanceOperator(task_id=name, step=step) for name, step in STEPS.items()]
+    chain(*steps)
+    steps >> watcher()

@@ -1,0 +1,39 @@
+"""The steps of `lakehouse_maintenance`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from exp_platform.airflow.jobs import SparkJobOperator
+from exp_platform.spark.jars import clone_root
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class MaintenanceOperator(SparkJobOperator):
+    """One step over the whole lake; safe to repeat and to interrupt."""
+
+    def __init__(self, *, step: str, **kwargs: Any) -> None:
+        super().__init__(
+            job="maintain_lakehouse",
+            job_folder=clone_root() / "spark_jobs",
+            retries=1,
+            execution_timeout=timedelta(hours=12),
+            **kwargs,
+        )
+        self.step = step
+
+    def job_arguments(self, context: Context) -> tuple[str, list[str]]:
+        """The profile and the step."""
+        from exp_platform.config.load import load_project
+        from exp_platform.errors import ConfigError
+
+        try:
+            config = str(load_project(context["params"]["config"]).path)
+        except ConfigError as error:
+            raise AirflowFailException(str(error)) from None
+        return config, [f"--config={config}", f"--step={self.step}"]

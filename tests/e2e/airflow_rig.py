@@ -1,0 +1,138 @@
+"""A small project and an Airflow of its own for the end-to-end tests; nothing in the clone's data/ is touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exp_platform.airflow.client import Client
+from exp_platform.airflow.home import LOGIN, Home
+from exp_platform.config.load import Project, load_project
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "days": 8,
+    "n_users": 3000,
+    "exposure_rate": 0.9,
+    "treatment_share": 0.5,
+    "base_conversion": 0.2,
+    "effect_lift_conversion": 0.15,
+    "revenue_mean": 40.0,
+    "revenue_sd": 10.0,
+    "pre_period_days": 7,
+}
+SCENARIOS = {
+    "exp_good": SMALL,
+    "exp_mixed_arms": SMALL | {"n_users": 2000},
+    "exp_harmful": SMALL | {"n_users": 2000, "effect_lift_latency": 0.6},
+    "exp_other": SMALL | {"n_users": 1500},
+}
+
+
+def small_project(folder: Path) -> Project:
+    """The shipped metrics, four small scenarios, and a lake of its own."""
+    configs = folder / "configs"
+    shutil.copytree(ROOT / "configs", configs)
+    for file in (configs / "experiments").glob("*.yaml"):
+        file.unlink()
+    path = configs / "dev.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["spark"] |= {"driver_memory": "1g", "shuffle_partitions": 2}
+    content["experiments"] = SCENARIOS
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_project(path)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run as Airflow's database tells it."""
+
+    state: str
+    tasks: dict[str, str]
+    tries: dict[str, int]
+    log: str
+
+
+class Rig:
+    """One Airflow home over one small project."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.project = small_project(folder)
+        self.home = Home(folder / "airflow", free_port())
+        self.home.prepare(1)
+
+    def environment(self) -> dict[str, str]:
+        """The home's settings, with this project as the default profile."""
+        return self.home.environment() | {"EXP_CONFIG": str(self.project.path)}
+
+    def airflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """An Airflow command."""
+        command = [sys.executable, "-m", "airflow", *arguments]
+        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=900)
+
+    def dag_test(self, **conf: Any) -> Finished:
+        """`airflow dags test experiment_analysis` with the real operators and jobs."""
+        done = self.airflow("dags", "test", "experiment_analysis", "--conf", json.dumps(conf))
+        run_id = self.query("select run_id from dag_run order by id desc limit 1")[0][0]
+        found = self.finished("experiment_analysis", run_id, done.stdout + done.stderr)
+        # `dags test` ends without writing the run's state down; it says so with its exit code.
+        return replace(found, state="failed" if done.returncode else "success")
+
+    def finished(self, dag_id: str, run_id: str, log: str = "") -> Finished:
+        """What became of a run."""
+        state = self.query("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)[0][0]
+        rows = self.query(
+            "select task_id, state, try_number from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
+        )
+        return Finished(state, {r[0]: r[1] for r in rows}, {r[0]: r[2] for r in rows}, log)
+
+    def query(self, sql: str, *values: Any) -> list[Any]:
+        """Rows of Airflow's database."""
+        with sqlite3.connect(self.home.folder / "airflow.db", timeout=30) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def local(self, command: str) -> subprocess.CompletedProcess[str]:
+        """`make up` or `make down` of this home."""
+        words = ["exp_platform.airflow.local", command, "--home", str(self.home.folder), "--port", str(self.home.port)]
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def client(self) -> Client:
+        """The REST API of the running Airflow."""
+        return Client(self.home.url, LOGIN, self.home.password)
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(what: str, condition: Callable[[], Any], seconds: float) -> Any:
+    """The condition's first true value."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        value = condition()
+        if value:
+            return value
+        time.sleep(1)
+    raise AssertionError(f"{what}: not within {seconds:g} s")

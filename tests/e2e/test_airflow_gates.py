@@ -1,0 +1,114 @@
+"""Every gate's effect on the graph, by `airflow dags test` with the real jobs on small data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.e2e.airflow_rig import Finished, Rig
+
+from exp_platform.airflow.read import latest_decision
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import read_rows
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+STAGES_AFTER_INGEST = (
+    "build_assignments",
+    "validate_exposures",
+    "build_unit_outcomes",
+    "aggregate_metrics",
+    "analyze_results",
+    "validate_statistics",
+    "check_guardrails",
+)
+GATES = ("quality_gate", "srm_gate", "guardrail_gate")
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    return Rig(tmp_path_factory.mktemp("gates"))
+
+
+@pytest.fixture(scope="module")
+def good(rig: Rig) -> Finished:
+    return rig.dag_test(experiment_id="exp_good", generate_synth=True)
+
+
+def memo(rig: Rig, experiment_id: str) -> str:
+    return (Path(rig.project.resolve(rig.project.profile.memo_dir)) / f"{experiment_id}.md").read_text()
+
+
+def test_a_healthy_run_is_green_and_writes_its_memo(rig: Rig, good: Finished) -> None:
+    assert good.state == "success", good.log[-3000:]
+    assert {good.tasks[name] for name in (*STAGES_AFTER_INGEST, *GATES, "write_memo", "alert")} == {"success"}
+    assert good.tasks["watcher"] == "skipped"
+    assert "exp_good" in memo(rig, "exp_good")
+
+
+def test_a_trusted_result_announces_its_asset_with_day_run_and_decision(rig: Rig, good: Finished) -> None:
+    decision = latest_decision(rig.project, "exp_good")
+    assert decision is not None
+    if decision["trust"] != "trusted":
+        assert good.tasks["experiment_passed"] == "skipped"
+        return
+    [(extra,)] = rig.query("select extra from asset_event")
+    assert f'"dt": "{decision["dt"]}"' in extra
+    assert f'"decision": "{decision["decision"]}"' in extra
+
+
+def test_logs_are_short_and_say_what_was_read_and_written(good: Finished) -> None:
+    assert "wrote" in good.log
+    assert " INFO " not in good.log
+
+
+def test_a_failed_quality_check_makes_its_gate_red_and_the_results_are_kept(rig: Rig) -> None:
+    run = rig.dag_test(experiment_id="exp_mixed_arms", generate_synth=True, fault="variant_mismatch:0.3")
+    assert run.state == "failed"
+    assert run.tasks["quality_gate"] == "failed"
+    assert run.tries["quality_gate"] == 1
+    assert {run.tasks[name] for name in (*STAGES_AFTER_INGEST, "write_memo", "srm_gate")} == {"success"}
+    assert run.tasks["experiment_passed"] == "upstream_failed"
+    assert run.tasks["watcher"] == "failed"
+    assert "not trusted: variant_mismatch failed" in run.log
+    decision = latest_decision(rig.project, "exp_mixed_arms")
+    assert decision is not None
+    assert decision["decision"] == "invalid"
+
+
+def test_a_failed_guardrail_and_a_skewed_split_each_make_their_own_gate_red(rig: Rig) -> None:
+    run = rig.dag_test(experiment_id="exp_harmful", generate_synth=True, fault="srm:0.4")
+    assert {name: run.tasks[name] for name in GATES} == {
+        "quality_gate": "success",
+        "srm_gate": "failed",
+        "guardrail_gate": "failed",
+    }
+    assert run.tasks["write_memo"] == "success"
+    assert run.tasks["experiment_passed"] == "upstream_failed"
+    kinds = {row["kind"] for row in read_rows(load_handle(rig.project, "ops.alerts"), {"experiment_id": "exp_harmful"})}
+    assert {"srm_failed", "guardrail_failed"} <= kinds
+
+
+def test_a_broken_contract_stops_the_run_at_once_and_the_memo_says_so_above_the_last_numbers(
+    rig: Rig, good: Finished
+) -> None:
+    assert good.state == "success"
+    before = latest_decision(rig.project, "exp_good")
+    run = rig.dag_test(experiment_id="exp_good", generate_synth=True, fault="null_user_ids:0.2")
+    assert run.state == "failed"
+    assert run.tasks["ingest_events"] == "failed"
+    assert run.tries["ingest_events"] == 1
+    assert {run.tasks[name] for name in (*STAGES_AFTER_INGEST, *GATES)} == {"upstream_failed"}
+    assert run.tasks["write_memo"] == "success"
+    assert "blocked" in memo(rig, "exp_good").lower()
+    assert latest_decision(rig.project, "exp_good") == before
+    kinds = {row["kind"] for row in read_rows(load_handle(rig.project, "ops.alerts"), {"experiment_id": "exp_good"})}
+    assert "contract_broken" in kinds
+
+
+def test_conf_that_names_no_known_experiment_ends_at_the_first_task(rig: Rig) -> None:
+    run = rig.dag_test(experiment_id="exp_goood")
+    assert run.tasks["resolve_run"] == "failed"
+    assert run.tries["resolve_run"] == 1
+    assert "did you mean 'exp_good'" in run.log
+    assert run.tasks["sync_registry"] == "upstream_failed"
