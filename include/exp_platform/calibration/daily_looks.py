@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exp_platform.calibration.findings import Finding, Promise, finding
 from exp_platform.calibration.one_look import ALPHA, estimate
@@ -14,6 +15,8 @@ from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.sequential import with_anytime
 from exp_platform.stats.sufficient import Array, SufficientStatistics
+
+Crossed = NDArray[np.bool_]
 
 DAYS = 30
 PER_DAY = 60  # units per arm and day
@@ -31,7 +34,7 @@ class Looks:
     two_phase: Array  # confidence sequence until the planned end, fixed-horizon test on it
 
 
-def ever(effect: Effect, alpha: float = ALPHA) -> tuple[Array, Array, Array]:
+def ever(effect: Effect, alpha: float = ALPHA) -> tuple[Crossed, Crossed, Crossed]:
     """For each experiment and day: crossed so far by the naive, the anytime and the two-phase rule (lead …, day)."""
     fixed, anytime = _below(effect.p_value, alpha), _below(effect.anytime_p_value, alpha)
     naive = np.logical_or.accumulate(fixed, axis=-1)
@@ -97,7 +100,7 @@ def _looks(world: World, method: str, arms: SufficientStatistics) -> Effect:
     return with_anytime(estimate(world, method, arms), 2 * DAYS * PER_DAY)
 
 
-def _rows(case: str, rules: tuple[Array, Array, Array]) -> list[Finding]:
+def _rows(case: str, rules: tuple[Crossed, Crossed, Crossed]) -> list[Finding]:
     naive, anytime, both = (rule[..., -1] for rule in rules)
     study = f"A/A, {DAYS} daily looks"
     return [
@@ -107,5 +110,5 @@ def _rows(case: str, rules: tuple[Array, Array, Array]) -> list[Finding]:
     ]
 
 
-def _below(p_value: Array, alpha: float) -> Array:
-    return np.where(np.isfinite(p_value), p_value, 1.0) < alpha
+def _below(p_value: Array, alpha: float) -> Crossed:
+    return np.asarray(np.where(np.isfinite(p_value), p_value, 1.0) < alpha)

@@ -134,5 +134,7 @@ def _primary(effect: Effect, day: int, planned_end: bool) -> Primary:
         else (effect.anytime_ci_low, effect.anytime_ci_high, effect.anytime_p_value)
     )
     ok = bool(effect.ok[day])
-    values = [float(column[day]) if ok else None for column in (effect.effect_abs, low, high, p_value)]
-    return Primary(str(effect.status[day]), str(effect.reason[day]), *values, True, THRESHOLD)
+    estimate, low_end, high_end, p = (
+        float(column[day]) if ok else None for column in (effect.effect_abs, low, high, p_value)
+    )
+    return Primary(str(effect.status[day]), str(effect.reason[day]), estimate, low_end, high_end, p, True, THRESHOLD)

@@ -27,7 +27,7 @@ def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400)
     """SRM under daily looks: false alarms without a mismatch, detection of one of two points."""
     for name, allocation in SHARES.items():
         shares = np.array(allocation)
-        counts = rng.multinomial(per_day, shares, size=(experiments, DAYS))
+        counts = rng.multinomial(per_day, shares, size=(experiments, DAYS)).astype(float)
         yield finding(
             f"SRM, {DAYS} daily looks",
             f"{name}: sequential p ever below {FAIL_BELOW}",
@@ -45,7 +45,7 @@ def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400)
         )
     for drift in (0.02, 0.04):
         shares = np.array([0.5, 0.5])
-        counts = rng.multinomial(per_day, shares + np.array([drift, -drift]), size=(experiments, DAYS))
+        counts = rng.multinomial(per_day, shares + np.array([drift, -drift]), size=(experiments, DAYS)).astype(float)
         found = sequential_p(counts, shares)[:, -1] < FAIL_BELOW
         case = f"50/50 that is {50 + 100 * drift:g}/{50 - 100 * drift:g}: found within {DAYS * per_day:,} users"
         yield finding(f"SRM, {DAYS} daily looks", case, Promise.REPORTED, 0.8, found)

@@ -138,7 +138,7 @@ def _revenue(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> U
 def _ratio(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> Units:
     """Clicks per session: sessions and click rate differ between units."""
     activity, taste = rng.gamma(2.0, 1.0, shape), rng.gamma(4.0, 0.25, shape)
-    d, pre_d = 1.0 + rng.poisson(activity), 1.0 + rng.poisson(activity)
+    d, pre_d = ((1 + rng.poisson(activity)).astype(float) for _ in range(2))
     y = rng.poisson(d * taste * (1 + lift)).astype(float)
     pre_y = rng.poisson(pre_d * taste).astype(float)
     return Units(y, np.stack([pre_y, pre_d], axis=-1), d, np.stack([y, d, pre_y, pre_d], axis=-1))

@@ -138,7 +138,7 @@ def _components(panel: Panel, by_cohort_date: bool) -> _Components:
         np.where(used[..., None], weight[..., None] * np.where(used[..., None], side, 0.0), 0.0).sum(axis=1)
         for side in (mean[:1], mean[1:])
     ]
-    nothing = ~used.any(axis=1)[..., None]
+    nothing = np.asarray(~used.any(axis=1))[..., None]
     control, treatment = (np.where(nothing, np.nan, side) for side in weighted)
     square = np.where(used, weight**2, 0.0)[..., None, None]
     pieces, freedom = [], []

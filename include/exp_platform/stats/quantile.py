@@ -125,7 +125,7 @@ def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:
 
 def _by_bin(histogram: Histogram) -> tuple[NDArray[np.int64], Array]:
     bins, where = np.unique(histogram.bin, return_inverse=True)
-    return bins, np.bincount(where, weights=histogram.count, minlength=len(bins))
+    return bins, np.bincount(where, weights=histogram.count, minlength=len(bins)).astype(float)
 
 
 def _position(rank: float, count: Array) -> tuple[int, float]:
@@ -154,4 +154,5 @@ def _share_error(histogram: Histogram, q: float, at: int, inside: float) -> tupl
         total = histogram.count.sum()
         return float(np.sqrt(q * (1 - q) / total)), total - 1
     share = (histogram.bin < at) + inside * (histogram.bin == at)
-    return share_error(np.bincount(where, weights=histogram.count * share), np.bincount(where, histogram.count))
+    below, size = (np.bincount(where, weights=w).astype(float) for w in (histogram.count * share, histogram.count))
+    return share_error(below, size)

@@ -94,6 +94,6 @@ def twyman(effect_rel: float | None, p_value: float | None, history: Sequence[An
     past = past[np.isfinite(past)]
     enough = len(past) >= HISTORY
     threshold = float(TWYMAN_FACTOR * past.max()) if enough else TWYMAN_CEILING
-    known = effect_rel is not None and p_value is not None
-    warn = known and abs(effect_rel) > threshold and p_value < alpha
-    return Twyman(effect_rel, threshold, len(past), bool(warn))
+    significant = p_value is not None and p_value < alpha
+    warn = significant and effect_rel is not None and abs(effect_rel) > threshold
+    return Twyman(effect_rel, threshold, len(past), warn)

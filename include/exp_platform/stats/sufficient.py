@@ -57,7 +57,8 @@ class SufficientStatistics:
         y_all = np.asarray(y, dtype=float)
         keep = ~np.isnan(y_all)
         y_ = y_all[keep]
-        x_ = np.zeros((len(y_), 0)) if x is None else np.asarray(x, dtype=float).reshape(len(y_all), -1)[keep]
+        x_all = np.zeros((len(y_all), 0)) if x is None else np.asarray(x, dtype=float)
+        x_ = (x_all[:, None] if x_all.ndim == 1 else x_all)[keep]
         d_ = np.zeros(len(y_)) if d is None else np.asarray(d, dtype=float)[keep]
         v_ = np.zeros((0, 0)) if v is None else np.asarray(v, dtype=float)
         as_array = np.asarray
