@@ -20,7 +20,7 @@ QUICK = 600
 def run(experiments: int, seed: int, log: Callable[[str], None]) -> tuple[list[Finding], daily_looks.Looks]:
     """All studies, each from its own random stream so that none moves when another changes."""
     streams = iter(np.random.default_rng(seed).spawn(len(_studies(experiments)) + 1))
-    findings, looks = daily_looks.false_alarms(next(streams), experiments // 2)
+    findings, looks = daily_looks.false_alarms(next(streams), experiments)
     log(f"daily looks: {len(findings)} findings")
     for name, study in _studies(experiments):
         found = list(study(next(streams)))

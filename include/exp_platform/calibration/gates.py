@@ -67,7 +67,9 @@ def guardrails(rng: np.random.Generator, experiments: int, per_arm: int = 2_000)
         )
         harmless = _verdicts(rng, experiments, per_arm, 0.0, anytime, rows=ROWS)
         stopped = (harmless == "fail").any(axis=1)
-        yield finding(study, f"{horizon}: no harm in {ROWS} rows, yet one fails", Promise.AT_MOST, ALPHA / 2, stopped)
+        case = f"{horizon}: no harm in {ROWS} rows, yet one fails"
+        # On the relative scale the error shrinks with the estimate, so that falls look a little surer than rises.
+        yield finding(study, case, Promise.AT_MOST, ALPHA / 2, stopped, allowance=0.01)
         severe = _verdicts(rng, experiments, 4 * per_arm, -3 * MARGIN, anytime, rows=1)
         yield finding(study, f"{horizon}: harm is three margins, found", Promise.REPORTED, 0.8, severe == "fail")
 

@@ -41,8 +41,11 @@ def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Find
         for method in METHODS:
             effect = estimate(world, method, arms)
             for scale, p_value in (("absolute", effect.p_value), ("relative", effect.p_value_rel)):
+                # Treatment / control is skewed where control is known to a tenth only: the relative scale of revenue.
+                extra = 0.01 if world is REVENUE and scale == "relative" else 0.0
                 case = f"{world.name}, {method}, {scale}"
-                yield finding("A/A, one look", case, Promise.EQUALS, ALPHA, _asked(p_value) < ALPHA)
+                hits = _asked(p_value) < ALPHA
+                yield finding("A/A, one look", case, Promise.EQUALS, ALPHA, hits, allowance=extra)
 
 
 def coverage(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
@@ -79,8 +82,8 @@ def quantiles(rng: np.random.Generator, experiments: int, units: int = 1500) -> 
                 hits, target = [e.p_value[0] < ALPHA for e in effects], ALPHA
             else:
                 hits, target = inside, 1 - ALPHA
-            # The interval by inversion is asymptotic: at this n a point and a half beside the nominal is accepted.
-            yield finding(study, f"quantile {q:g} of {kind}", Promise.EQUALS, target, hits, allowance=0.015)
+            # The interval by inversion is asymptotic: at this n half a point beside the nominal is accepted.
+            yield finding(study, f"quantile {q:g} of {kind}", Promise.EQUALS, target, hits, allowance=0.005)
 
 
 def quantile_experiment(rng: np.random.Generator, q: float, events: int, units: int, scale: float) -> Effect:
