@@ -34,8 +34,8 @@ NOTES = {
     "skewed revenue, A/A": "With equal arms skewness cancels out of the difference and A/A rates hold long before the "
     "skewness rule (355 · skewness² units per arm) is content. With uneven arms it does not cancel: heed the warning.",
     "SRM, 30 daily looks": "The gate is the sequential p. The chi-square beside it is for one look only.",
-    "guardrails, margin 5%": "A guardrail passes when its bound is below the margin, and fails when harm is shown. Harm "
-    "is relative, and a ratio's error shrinks with the ratio: at 2,000 units per arm that turns 2.5% into about 3.3%.",
+    "guardrails, margin 5%": "A guardrail passes when its bound is below the margin, and fails when harm is shown. "
+    "Harm is relative, and a ratio's error shrinks with the ratio: at 2,000 units per arm 2.5% become about 3.3%.",
     "decision, 30 daily looks": "Each experiment is followed day by day and acts on its first final decision.",
     "A/A on unit buckets": "What `exp calibrate EXPERIMENT` does on a team's own data: the 256 unit buckets of an "
     "experiment with a real effect of 20% are dealt anew to two arms, so that no deal has an effect.",
