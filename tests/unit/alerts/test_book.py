@@ -1,0 +1,93 @@
+"""ops.alerts: recorded before it is sent, sent once, tried again until it arrives."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from exp_platform.alerts.book import TABLE, deliver, record, waiting
+from exp_platform.alerts.deliver import WEBHOOK, alert_after_run
+from exp_platform.alerts.model import contract_alert, crash_alert
+from exp_platform.config.load import Project
+from exp_platform.errors import ContractViolation
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import read_rows
+
+ID, DT = "exp_checkout_button_001", date(2026, 1, 14)
+NOW = datetime(2026, 1, 15, 3, tzinfo=UTC)
+CRASH = crash_alert(ID, DT, "ingest_events", "the disk is full")
+
+
+def book(project: Project) -> list[dict]:
+    return read_rows(load_handle(project, TABLE), {"experiment_id": ID})
+
+
+def down(_: object) -> None:
+    raise ConnectionError("Slack is down")
+
+
+def test_an_alert_is_pending_before_and_sent_after(project: Project):
+    record(project, [CRASH], "run_1", NOW)
+    assert [(row["state"], row["attempts"]) for row in book(project)] == [("pending", 0)]
+    seen: list[str] = []
+
+    def send(payload) -> None:
+        seen.append(book(project)[0]["state"])
+        assert "the disk is full" in payload["text"]
+
+    assert deliver(project, ID, send, NOW).sent == 1
+    assert seen == ["pending"]
+    assert [(row["state"], row["attempts"]) for row in book(project)] == [("sent", 1)]
+
+
+def test_a_rerun_of_the_same_day_does_not_repeat_it(project: Project):
+    sent: list[object] = []
+    for run_id in ("run_1", "run_2"):
+        record(project, [CRASH], run_id, NOW)
+        deliver(project, ID, sent.append, NOW)
+    assert len(sent) == 1 and len(book(project)) == 1
+
+
+def test_another_event_on_the_same_day_is_another_alert(project: Project):
+    other = contract_alert(ID, DT, "ingest_events", "exp.outcomes: no rows")
+    record(project, [CRASH, other], "run_1", NOW)
+    assert {row["kind"] for row in waiting(project, ID, NOW)} == {"run_crashed", "contract_broken"}
+
+
+def test_during_an_outage_it_is_lost_with_its_reason_and_the_next_run_tries_again(project: Project):
+    lines: list[str] = []
+    record(project, [CRASH], "run_1", NOW)
+    assert deliver(project, ID, down, NOW, lines.append).lost == 1
+    (row,) = book(project)
+    assert (row["state"], row["attempts"], row["last_error"]) == ("lost", 1, "Slack is down")
+    assert "tried again by the next run" in lines[0]
+    tomorrow = NOW + timedelta(days=1)
+    assert deliver(project, ID, lambda _: None, tomorrow).sent == 1
+    (row,) = book(project)
+    assert (row["state"], row["attempts"], row["last_error"]) == ("sent", 2, None)
+
+
+def test_what_is_a_week_old_is_history_and_not_sent_any_more(project: Project):
+    record(project, [CRASH], "run_1", NOW)
+    assert waiting(project, ID, NOW + timedelta(days=8)) == []
+
+
+def test_without_a_webhook_the_alert_is_logged_and_the_run_goes_on(project: Project, monkeypatch):
+    monkeypatch.delenv(WEBHOOK, raising=False)
+    lines: list[str] = []
+    error = ContractViolation("exp.outcomes: 12% of the rows are refused")
+    outcome = alert_after_run(project, ID, DT, "run_1", error=error, log=lines.append, now=NOW)
+    assert outcome.pending == 1
+    assert any("12% of the rows" in line for line in lines) and WEBHOOK in lines[-1]
+
+
+def test_with_a_dead_webhook_the_run_goes_on_and_the_alert_is_not_forgotten(project: Project, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, "ftp://nowhere")
+    outcome = alert_after_run(project, ID, DT, "run_1", error=RuntimeError("boom"), log=lambda _: None, now=NOW)
+    assert outcome.lost == 1
+    assert [row["kind"] for row in waiting(project, ID, NOW)] == ["run_crashed"]
+
+
+def test_a_fault_in_the_alerting_itself_never_fails_the_run(project: Project):
+    lines: list[str] = []
+    alert_after_run(project, "exp_unknown", DT, "run_1", log=lines.append, now=NOW)
+    assert "could not be handled" in lines[-1]
