@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import commit_again, load_handle
@@ -26,19 +28,37 @@ def pin_inputs(
     run_id: str,
     snapshots: Mapping[str, int],
     retain_days: int | None,
+    now: datetime,
     catalog: Catalog | None = None,
 ) -> list[str]:
-    """Tag the event snapshots among `snapshots` (table -> id); without a retention they are kept for good."""
+    """Tag the event snapshots among `snapshots` (table -> id) until now + retain_days; without a limit, for good."""
     tag = tag_of_run(experiment_id, run_id)
-    age = None if retain_days is None else retain_days * _DAY_MS
     kept = [table for table in PINNED_TABLES if table in snapshots]
     for table in kept:
         handle = load_handle(project, table, catalog)
-        existing = handle.metadata.refs.get(tag)
-        if existing and existing.snapshot_id == snapshots[table] and existing.max_ref_age_ms == age:
-            continue
-        commit_again(
-            handle,
-            lambda h, t=table: h.manage_snapshots().create_tag(snapshots[t], tag, max_ref_age_ms=age).commit(),  # type: ignore[misc]
-        )
+        age = _age_to_keep(handle, snapshots[table], retain_days, now)
+        if not _is_kept(handle, tag, snapshots[table], age):
+            commit_again(
+                handle,
+                lambda h, t=table, a=age: h.manage_snapshots().create_tag(snapshots[t], tag, max_ref_age_ms=a).commit(),  # type: ignore[misc]
+            )
     return kept
+
+
+def _age_to_keep(handle: IcebergTable, snapshot_id: int, retain_days: int | None, now: datetime) -> int | None:
+    """Iceberg counts a tag's age from its snapshot: one that is old already must be allowed to grow older."""
+    if retain_days is None:
+        return None
+    snapshot = handle.snapshot_by_id(snapshot_id)
+    born = snapshot.timestamp_ms if snapshot else 0
+    return max(int(now.timestamp() * 1000) - born, 0) + retain_days * _DAY_MS
+
+
+def _is_kept(handle: IcebergTable, tag: str, snapshot_id: int, age: int | None) -> bool:
+    """Whether the tag is there and lasts about as long: another commit for some hours more is not worth it."""
+    ref = handle.metadata.refs.get(tag)
+    if ref is None or ref.snapshot_id != snapshot_id:
+        return False
+    if ref.max_ref_age_ms is None or age is None:
+        return ref.max_ref_age_ms is None
+    return ref.max_ref_age_ms > age - _DAY_MS

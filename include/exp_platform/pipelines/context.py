@@ -281,7 +281,7 @@ class StageContext:
         """Keep the event snapshots of this run reproducible: call it when the decision is published."""
         pins = {table: self.snapshot_of(table) for table in TABLES if table in self.pins.published | self.pins.read}
         days = None if self.experiment.status == "concluded" else self.project.profile.pins.retain_days
-        kept = pin_inputs(self.project, self.experiment_id, self.run_id, pins, days, self.catalog)
+        kept = pin_inputs(self.project, self.experiment_id, self.run_id, pins, days, self.now, self.catalog)
         self.log(f"pinned {', '.join(kept) or 'nothing'} for {days or 'all'} days")
 
     # --- inside ----------------------------------------------------------------------------------------------------
