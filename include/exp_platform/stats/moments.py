@@ -33,7 +33,7 @@ def linearise(s: SufficientStatistics, *, ratio: bool = False) -> Linear:
         ss_xy = s.xy - s.x * s.y[..., None] / nk
         mean_x = s.x / nk
         if not ratio:
-            return Linear(n, s.y / n, centred(n, s.y, s.yy), ss_xy, ss_xx, mean_x)
+            return _linear(n, s.y / n, centred(n, s.y, s.yy), ss_xy, ss_xx, mean_x)
         value, mean_d = s.y / s.d, s.d / n
         # Σ(y − R d) is 0 by construction, so the raw sum of squares of u is already the centred one.
         raw = s.yy - 2 * value * s.yd + value**2 * s.dd
@@ -41,7 +41,13 @@ def linearise(s: SufficientStatistics, *, ratio: bool = False) -> Linear:
         ss = np.where(raw <= ROUNDING * scale, 0.0, raw) / mean_d**2
         ss_xd = s.dx - s.x * s.d[..., None] / nk
         ss_xu = (ss_xy - value[..., None] * ss_xd) / mean_d[..., None]
-        return Linear(n, value, ss, ss_xu, ss_xx, mean_x)
+        return _linear(n, value, ss, ss_xu, ss_xx, mean_x)
+
+
+def _linear(n: Array, mean: Array, ss: Array, ss_x: Array, ss_xx: Array, mean_x: Array) -> Linear:
+    """A constant varies with nothing: its cross products are rounding, which must not look like a tiny variance."""
+    constant = (ss == 0)[..., None] | (np.diagonal(ss_xx, axis1=-2, axis2=-1) == 0)
+    return Linear(n, mean, ss, np.where(constant, 0.0, ss_x), ss_xx, mean_x)
 
 
 def centred(n: Array, total: Array, squares: Array) -> Array:

@@ -127,6 +127,17 @@ def test_an_outcome_that_the_covariate_determines_has_no_variance_left() -> None
     assert effect.reason[0] == "no_variance"
 
 
+@pytest.mark.parametrize("ratio", [False, True])
+def test_a_constant_outcome_has_no_variance_whatever_the_covariate(ratio: bool) -> None:
+    """Rounding in the cross products of 0.7 with a history must not pass for a tiny variance."""
+    constant = SufficientStatistics.stack(
+        [SufficientStatistics.from_units(0.7 * np.ones(len(x)), x=x, d=np.full(len(x), 0.3)) for x in PRE]
+    )
+    effect = cuped_effect(constant, ratio=ratio)
+    assert effect.status.tolist() == ["insufficient_data"] * 2
+    assert set(effect.reason) == {"no_variance"}
+
+
 def test_an_empty_arm_leaves_the_other_comparisons_alone() -> None:
     empty = SufficientStatistics.zeros(k=2)
     records = [SufficientStatistics.from_units(y, x=x) for y, x in zip(POST[:2], PRE[:2], strict=True)]
