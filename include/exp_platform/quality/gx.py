@@ -83,7 +83,11 @@ def _validate(
     gx = _import()
     context = _context()
     suite = gx.ExpectationSuite(**suite_of(table, rules))
-    definition = context.data_sources.get(engine).get_asset("table").get_batch_definition("whole")
+    source = context.data_sources.get(engine)
+    if engine == "spark":
+        # Else it takes whatever session the process has, where a query would not find the frame's views.
+        source.get_execution_engine().spark = frame.sparkSession
+    definition = source.get_asset("table").get_batch_definition("whole")
     batch = definition.get_batch(batch_parameters={"dataframe": frame})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
