@@ -77,17 +77,13 @@ def _last_error(log: Path) -> str:
 def _show_decision(experiment_id: str, seconds: float) -> None:
     from exp_platform.airflow.read import latest_decision
     from exp_platform.config.load import load_project
+    from exp_platform.memo.summary import decision_summary
 
     project = load_project()
     decision = latest_decision(project, experiment_id)
-    memo = Path(project.resolve(project.profile.memo_dir)) / f"{experiment_id}.html"
-    print(f"\n{experiment_id}, {seconds:.0f} s")
-    if decision is not None:
-        print(f"decision: {decision['decision']} ({decision['trust']}), as of {decision['dt']}")
-        for reason in decision["reasons"]:
-            print(f"  - {reason}")
-    print(f"memo: {_shown(memo)} (and .md)" if memo.exists() else "no memo was written")
-    print("the same in Airflow's UI: make up")
+    print(f"\n{seconds:.0f} s")
+    print(decision_summary(project, experiment_id, decision["dt"]) if decision else "nothing was decided")
+    print("The same in Airflow's UI: make up")
 
 
 # --- make up, make down --------------------------------------------------------------------------------------------

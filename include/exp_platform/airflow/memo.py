@@ -31,8 +31,14 @@ class MemoOperator(StageOperator):
     def execute(self, context: Context) -> None:
         """The stage when all others are done; the banner when one was blocked; else the memo stays as it was."""
         run = context["ti"].xcom_pull(task_ids="resolve_run")
+        try:
+            self._write(context, run)
+        finally:
+            self._release(run)
+
+    def _write(self, context: Context, run: dict[str, Any] | None) -> None:
         failure = first_failure(context, self.upstream_stages)
-        if failure is None:
+        if failure is None or run is None:
             super().execute(context)
             return
         if failure["exit_code"] != ContractViolation.exit_code:
@@ -46,3 +52,15 @@ class MemoOperator(StageOperator):
             project_of(run), run["experiment_id"], dt, run["run_id"], failure["stage"], failure["sentence"]
         )
         self.log.info("blocked by %s: %s", failure["stage"], failure["sentence"])
+
+    def _release(self, run: dict[str, Any] | None) -> None:
+        """The last stage gives the experiment back, so that maintenance may work on it."""
+        from exp_platform.airflow.read import project_of
+        from exp_platform.lake.claim import release
+
+        if run is None:
+            return
+        try:
+            release(project_of(run), run["experiment_id"], run["run_id"])
+        except Exception:  # it is given up by itself after some hours
+            self.log.exception("the claim on %s could not be given back", run["experiment_id"])
