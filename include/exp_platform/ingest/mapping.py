@@ -43,14 +43,14 @@ EXPECTED = {
 }
 
 
-class WrongType(Exception):
+class WrongTypeError(Exception):
     """A column of the source has a type that the contract's column cannot be made from."""
 
     def __init__(self, column: str, found: str, expected: str) -> None:
         super().__init__(f"column '{column}' is {found}, must be {expected}")
 
 
-class MissingColumn(Exception):
+class MissingColumnError(Exception):
     """A column that the contract requires, or an expression names, is not in the source."""
 
 
@@ -65,16 +65,16 @@ def source_expression(frame: DataFrame, column: str, columns: Mapping[str, str])
     if text in frame.columns:
         return F.col(f"`{text.replace('`', '``')}`")
     if column not in columns:
-        raise MissingColumn(f"column '{column}' is missing; found: {', '.join(_shown(frame)) or 'none'}")
+        raise MissingColumnError(f"column '{column}' is missing; found: {', '.join(_shown(frame)) or 'none'}")
     try:
         expression = F.expr(text)
         frame.select(expression)
     except ParseException as error:
         raise ConfigError(
-            f"sources: columns: {column}: {text!r} is neither a column of the source nor Spark SQL: {_first_line(error)}"
+            f"sources: columns: {column}: {text!r} is no column and no Spark SQL: {_first_line(error)}"
         ) from None
     except AnalysisException as error:
-        raise MissingColumn(f"'{text}' for '{column}' cannot be worked out: {_first_line(error)}") from None
+        raise MissingColumnError(f"'{text}' for '{column}' cannot be worked out: {_first_line(error)}") from None
     return expression
 
 
@@ -106,7 +106,7 @@ def contract_columns_from(
         elif accepts(found, kind, lenient):
             made[column] = source.cast(SPARK_TYPES[kind])
         else:
-            raise WrongType(column, found.simpleString(), EXPECTED[kind])
+            raise WrongTypeError(column, found.simpleString(), EXPECTED[kind])
     return made
 
 

@@ -46,7 +46,7 @@ class Footer:
 
 
 def read_footers(files: fs.FileSystem, places: Sequence[tuple[str, str]]) -> tuple[list[Footer], dict[str, str]]:
-    """Footers of the files that have one, and for every other file the reason; places are (path shown, path in files)."""
+    """Footers, and for every file without one the reason; a place is the path as shown and as `files` knows it."""
 
     def one(place: tuple[str, str]) -> Footer | str:
         try:

@@ -15,7 +15,13 @@ from pyspark.sql.types import NullType, StringType, StructField, StructType
 
 from exp_platform.config.load import Project
 from exp_platform.ingest.files import RawFile
-from exp_platform.ingest.mapping import MissingColumn, WrongType, contract_columns_from, source_expression
+from exp_platform.ingest.mapping import (
+    SPARK_TYPES,
+    MissingColumnError,
+    WrongTypeError,
+    contract_columns_from,
+    source_expression,
+)
 from exp_platform.ingest.parquet import Footer, group_alike, read_footers
 from exp_platform.ingest.problems import Problem, Rule
 from exp_platform.ingest.rules import CORRUPT
@@ -59,7 +65,10 @@ def read_source(spark: SparkSession, project: Project, source: DatasetSource, fi
     else:
         groups = _json_groups(spark, files, result, source)
     mapped = [frame for group in groups if (frame := _to_contract(source, group, result)) is not None]
-    if not result.problems and mapped:
+    if not result.problems and not mapped:
+        fields = ", ".join(f"{column} {SPARK_TYPES[kind]}" for column, kind in source.types.items())
+        result.frame = spark.createDataFrame([], f"{fields}, {FILE} int")
+    elif not result.problems:
         together = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), mapped)
         result.frame = _with_file_index(spark, together, [file.path for file in files])
     return result
@@ -78,8 +87,8 @@ def _to_contract(source: DatasetSource, group: _Group, result: ReadResult) -> Da
             lenient=source.is_mapped,
             nanoseconds=group.nanoseconds,
         )
-    except (MissingColumn, WrongType) as error:
-        rule: Rule = "columns are there" if isinstance(error, MissingColumn) else "columns have their type"
+    except (MissingColumnError, WrongTypeError) as error:
+        rule: Rule = "columns are there" if isinstance(error, MissingColumnError) else "columns have their type"
         result.problems += [Problem(source.dataset, rule, path, str(error)) for path in group.paths]
         return None
     if CORRUPT in frame.columns:

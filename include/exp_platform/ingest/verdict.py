@@ -1,0 +1,106 @@
+"""What a run has seen of one dataset, and whether that is good enough: numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exp_platform.ingest.increment import Plan
+from exp_platform.ingest.problems import Problem
+from exp_platform.lake.audit import Finding
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Rows of one dataset in the files now present, and what became of them."""
+
+    rows: int  # in all files
+    refused: int  # rows that break a rule, repeats included
+    refused_distinct: int
+    valid_distinct: int
+    by_rule: Mapping[str, int] = field(default_factory=dict)  # rule -> distinct rows
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # rule -> files
+    late: int = 0  # events added by this run that are older than late_arrival_days
+
+    @property
+    def duplicates(self) -> int:
+        """Valid rows that say what another row has said already."""
+        return self.rows - self.refused - self.valid_distinct
+
+    @property
+    def bad_fraction(self) -> float:
+        """Refused over all rows, each distinct row once."""
+        distinct = self.refused_distinct + self.valid_distinct
+        return self.refused_distinct / distinct if distinct else 0.0
+
+
+def problem_of(dataset: str, location: str, tally: Tally, max_bad_fraction: float, is_required: bool) -> Problem | None:
+    """The dataset-level rule that the rows break together, if any."""
+    if tally.bad_fraction > max_bad_fraction:
+        distinct = tally.refused_distinct + tally.valid_distinct
+        return Problem(
+            dataset,
+            "rows are valid",
+            next((file for rule in tally.by_rule for file in tally.samples.get(rule, ())), location),
+            f"{tally.refused_distinct:,} of {distinct:,} distinct rows ({100 * tally.bad_fraction:.4g}%) break a rule, "
+            f"allowed {100 * max_bad_fraction:.4g}% (contracts.max_bad_fraction): {rules_shown(tally)}; "
+            "each is in ops.quarantine",
+        )
+    if tally.valid_distinct == 0 and (is_required or tally.refused_distinct):
+        what = "no rows" if tally.rows == 0 else "no valid rows"
+        return Problem(dataset, "there are rows", location, f"{what}; put the dataset's events there")
+    return None
+
+
+def rules_shown(tally: Tally) -> str:
+    """`unknown_variant 12, null_user_id 3`, the most frequent first."""
+    ordered = sorted(tally.by_rule.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{rule} {count:,}" for rule, count in ordered)
+
+
+def findings_of(tally: Tally, plan: Plan, extra_columns: Mapping[str, list[str]], late_days: int) -> list[Finding]:
+    """What `ops.contract_results` keeps of a dataset that passed; whatever failed here is only a warning."""
+    found = [
+        Finding("there are rows", True, unexpected_count=0, detail=f"{tally.valid_distinct} distinct events"),
+        Finding(
+            "rows are valid",
+            True,
+            unexpected_count=tally.refused_distinct,
+            unexpected_percent=100 * tally.bad_fraction,
+            detail=rules_shown(tally),
+        ),
+        Finding(
+            "exact duplicates count once",
+            True,
+            unexpected_count=tally.duplicates,
+            unexpected_percent=100 * tally.duplicates / tally.rows if tally.rows else 0.0,
+            detail=f"{tally.duplicates} rows repeat another and were dropped",
+        ),
+    ]
+    found += rule_findings(tally)
+    if tally.late:
+        detail = (
+            f"{tally.late} added events are more than {late_days} days older than the end of dt; they were absorbed"
+        )
+        found.append(Finding("events arrive in time", False, "warning", tally.late, detail=detail))
+    if extra_columns:
+        files = tuple(path for paths in extra_columns.values() for path in paths[:1])
+        detail = f"columns {', '.join(sorted(extra_columns))} are not in the contract and were not read"
+        found.append(
+            Finding("only contract columns", False, "warning", len(extra_columns), sample=files, detail=detail)
+        )
+    if plan.changed or plan.vanished:
+        gone = (*plan.changed, *plan.vanished)
+        found.append(
+            Finding("raw files do not change", False, "warning", len(gone), sample=gone[:5], detail=plan.reason)
+        )
+    return found
+
+
+def rule_findings(tally: Tally) -> list[Finding]:
+    """One warning per broken row-level rule, with files that hold such rows."""
+    distinct = tally.refused_distinct + tally.valid_distinct
+    return [
+        Finding(f"no {rule}", False, "warning", n, 100 * n / distinct, tally.samples.get(rule, ()))
+        for rule, n in sorted(tally.by_rule.items())
+    ]

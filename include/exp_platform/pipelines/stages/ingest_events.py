@@ -1,0 +1,160 @@
+"""Ingest: raw files, or a team's own events, to the distinct valid events of `exp.*`; all datasets or none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from exp_platform.errors import ContractViolation
+from exp_platform.ingest.dataset import FILES_PROPERTY, Examined, all_refused, examine
+from exp_platform.ingest.increment import encode_files
+from exp_platform.ingest.problems import Problem, findings, summarise
+from exp_platform.ingest.quarantine import keep_first_seen
+from exp_platform.ingest.verdict import findings_of, problem_of, rule_findings, rules_shown
+from exp_platform.lake.read import count_rows
+from exp_platform.lake.staging import StagedBatch, discard
+from exp_platform.schemas import DATASETS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from exp_platform.lake.audit import Finding
+    from exp_platform.lake.publish import Mode
+    from exp_platform.pipelines.context import StageContext
+
+QUARANTINE = "ops.quarantine"
+
+
+def run(ctx: StageContext) -> None:
+    """Examine every dataset, then publish all of them, or none and say why."""
+    quarantined = _quarantined(ctx)
+    examined: list[Examined] = []
+    try:
+        for dataset in DATASETS:
+            examined.append(examine(ctx, dataset, quarantined))
+            _log(ctx, examined[-1])
+        problems = [problem for one in examined for problem in _problems(ctx, one)]
+        _write_quarantine(ctx, examined, quarantined)
+        for one in examined:
+            ctx.report(one.table, _findings(ctx, one, [p for p in problems if p.dataset == one.source.dataset]))
+        if problems:
+            raise ContractViolation(summarise(problems, ctx.experiment_id))
+        _publish(ctx, examined)
+    finally:
+        for one in examined:
+            if one.staged is not None:
+                discard(one.staged)
+            for frame in one.cached:
+                frame.unpersist()
+
+
+def is_required(ctx: StageContext, dataset: str) -> bool:
+    """Whether an experiment cannot be analysed without the dataset."""
+    if dataset == "assignments":
+        return ctx.experiment.assignment_source == "assignments"
+    return dataset != "attributes"
+
+
+def _quarantined(ctx: StageContext) -> DataFrame | None:
+    key = {"experiment_id": ctx.experiment_id}
+    there = count_rows(ctx.handles[QUARANTINE], ctx.snapshot_of(QUARANTINE), key)
+    return ctx.read(QUARANTINE) if there else None
+
+
+def _problems(ctx: StageContext, one: Examined) -> list[Problem]:
+    """What the files showed, else what their rows show together."""
+    if one.problems:
+        return one.problems
+    limit = ctx.project.contracts_of(ctx.experiment).max_bad_fraction
+    dataset = one.source.dataset
+    problem = problem_of(dataset, one.source.location, one.tally, limit, is_required(ctx, dataset))
+    return [problem] if problem else []
+
+
+def _findings(ctx: StageContext, one: Examined, problems: list[Problem]) -> list[Finding]:
+    if problems:
+        return findings(problems) + rule_findings(one.tally)
+    late_days = ctx.project.late_arrival_days_of(ctx.experiment)
+    return findings_of(one.tally, one.plan, one.extra_columns, late_days)
+
+
+def _write_quarantine(ctx: StageContext, examined: list[Examined], quarantined: DataFrame | None) -> None:
+    """Entries for the files now present; those of a dataset whose files can't be judged stay as they are."""
+    parts = []
+    for one in examined:
+        if one.problems and quarantined is not None:
+            parts.append(quarantined.where(F.col("dataset") == F.lit(one.source.dataset)))
+        elif not one.problems and (entries := all_refused(one, quarantined)) is not None:
+            parts.append(entries)
+    wanted = reduce(lambda a, b: a.unionByName(b), parts) if parts else None
+    if quarantined is None:
+        if wanted is not None:
+            ctx.publish(QUARANTINE, wanted, inputs=_digest(examined))
+        return
+    if wanted is None:
+        ctx.publish(QUARANTINE, quarantined.limit(0), inputs=_digest(examined))
+    elif any(one.refused is not None for one in examined) or wanted.count() != quarantined.count():
+        ctx.publish(QUARANTINE, keep_first_seen(wanted, quarantined), inputs=_digest(examined))
+
+
+def _digest(examined: list[Examined]) -> dict[str, str]:
+    """What was read, so that a run that starts again after files were mended is not taken for the same run."""
+    read = {}
+    for one in examined:
+        files = sorted((f.path, f.size, f.fingerprint) for f in (*one.plan.read, *one.files))
+        read[f"raw.{one.source.dataset}"] = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+    return read
+
+
+def _publish(ctx: StageContext, examined: list[Examined]) -> None:
+    batches = []
+    for one in examined:
+        if one.staged is None:
+            ctx.read(one.table)  # nothing to write: the run's later stages read what is there
+            continue
+        mode: Mode = "append" if one.plan.mode == "append" else "overwrite"
+        files = {FILES_PROPERTY: encode_files(one.read_files)}
+        batches.append(StagedBatch(one.staged, mode, _digest([one]), files))
+    ctx.publish_staged(batches)
+    for one in examined:
+        if one.staged is not None or one.must_record:
+            _record_files(ctx, one)
+
+
+def _record_files(ctx: StageContext, one: Examined) -> None:
+    """ops.ingested_files as the table's last snapshot has it: derived, so that a killed run can be mended."""
+    before = {row["path"]: row for row in ctx.rows("ops.ingested_files", dataset=one.source.dataset)}
+    just_read = {file.path for file in one.read_files}
+    rows: list[dict[str, Any]] = []
+    for file in one.files:
+        origin = {"run_id": ctx.run_id, "ingested_at": ctx.now}
+        if file.path in before and file.path not in just_read:
+            origin = {key: before[file.path][key] for key in origin}
+        ids = {"experiment_id": ctx.experiment_id, "dataset": one.source.dataset}
+        rows.append(ids | asdict(file) | origin)
+    ctx.replace("ops.ingested_files", rows, dataset=one.source.dataset)
+
+
+# --- what the task log says ----------------------------------------------------------------------------------------
+
+
+def _log(ctx: StageContext, one: Examined) -> None:
+    name, tally, plan = one.source.dataset, one.tally, one.plan
+    if plan.mode == "whole" and one.known:
+        ctx.log(f"{name}: every file is read again: {plan.reason}")
+    ctx.log(f"{name}: {len(plan.read)} files read, {len(plan.unchanged)} unchanged, at {one.source.location}")
+    if one.problems or not tally.rows:
+        return
+    ctx.log(
+        f"{name}: {tally.rows:,} rows in the files now present, {tally.duplicates:,} exact duplicates dropped, "
+        f"{tally.refused:,} refused, {tally.valid_distinct:,} distinct valid events"
+    )
+    if tally.late:
+        ctx.log(f"{name}: {tally.late:,} added events are late; they count like any other")
+    if tally.by_rule:
+        where = f"experiment_id = '{ctx.experiment_id}' AND dataset = '{name}'"
+        ctx.log(f"{name}: refused by {rules_shown(tally)}; next: SELECT * FROM iceberg.ops.quarantine WHERE {where}")
