@@ -13,17 +13,17 @@ from typing import Any, Literal
 from exp_platform.lake.audit import SAMPLE_ROWS, Finding
 from exp_platform.lake.tables import TABLES
 from exp_platform.quality.rule import Rule
-from exp_platform.quality.suites import suite_of, suites_root
+from exp_platform.quality.suites import expectation_of, suite_of, suites_root
 
 Engine = Literal["spark", "pandas"]
 
 
 def preload() -> None:
     """Import Great Expectations beside whatever else happens: a session's start leaves Python idle for seconds."""
-    threading.Thread(target=_import, name="import great_expectations", daemon=True).start()
+    threading.Thread(target=load_great_expectations, name="import great_expectations", daemon=True).start()
 
 
-def _import() -> Any:
+def load_great_expectations() -> Any:
     """Quiet and offline: no usage statistics, no advice in the task log."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
@@ -35,7 +35,7 @@ def _import() -> Any:
 
 @cache
 def _context() -> Any:
-    return _import().get_context(mode="file", context_root_dir=str(suites_root()))
+    return load_great_expectations().get_context(mode="file", context_root_dir=str(suites_root()))
 
 
 def check_frame(
@@ -80,7 +80,7 @@ def _validate(
     result_format: Mapping[str, Any],
 ) -> Iterable[Mapping[str, Any]]:
     """One result for each rule, in plain dictionaries with the rule's id."""
-    gx = _import()
+    gx = load_great_expectations()
     context = _context()
     suite = gx.ExpectationSuite(**suite_of(table, rules))
     source = context.data_sources.get(engine)
@@ -96,7 +96,7 @@ def _validate(
 
 
 def _id_of(table: str, rule: Rule) -> str:
-    expectation: str = suite_of(table, [rule])["expectations"][0]["id"]
+    expectation: str = expectation_of(table, rule)["id"]
     return expectation
 
 

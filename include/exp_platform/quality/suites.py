@@ -41,7 +41,7 @@ def suite_of(table: str, rules: Sequence[Rule] | None = None) -> dict[str, Any]:
     """The suite of one table as Great Expectations stores it."""
     chosen = table_rules(table) if rules is None else rules
     return {
-        "expectations": [_expectation(table, rule) for rule in chosen],
+        "expectations": [expectation_of(table, rule) for rule in chosen],
         "id": _id(table),
         "meta": {"great_expectations_version": GX_VERSION, "grain": list(TABLES[table].grain)},
         "name": table,
@@ -49,7 +49,8 @@ def suite_of(table: str, rules: Sequence[Rule] | None = None) -> dict[str, Any]:
     }
 
 
-def _expectation(table: str, rule: Rule) -> dict[str, Any]:
+def expectation_of(table: str, rule: Rule) -> dict[str, Any]:
+    """One expectation as a suite stores it."""
     return {
         "description": rule.text,
         "id": _id(f"{table}: {rule.text}"),

@@ -1,0 +1,102 @@
+"""What the detection matrix runs: each fault too small to matter, at the size that must be seen, and large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from exp_platform.config.models import Fault
+from exp_platform.synth.faults import FAULTS
+
+Path = Literal["exposures", "pipeline"]
+Expectation = Literal["silent", "fires", "blocked", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Shares of users, rows or files; `quiet` lies below the check's documented threshold."""
+
+    quiet: float | None  # None: no size is harmless
+    stated: float
+    large: float
+    path: Path
+    threshold: str  # in words, for the page
+    spike: tuple[int, ...] = ()  # days of the quiet and the stated size; the large one hits every day
+
+
+TWO_DAYS = (6, 7)
+FLAG = "on two days: 1 point above the other days; on every day: the ceiling of 5%"
+SIZES: dict[str, Sizes] = {
+    "broken_exposure_logging": Sizes(0.05, 0.25, 0.75, "exposures", "exposure rate of a day 10% (relative) lower"),
+    "pre_assignment_exposure": Sizes(0.004, 0.04, 0.2, "exposures", FLAG, TWO_DAYS),
+    "variant_mismatch": Sizes(0.004, 0.04, 0.2, "exposures", FLAG, TWO_DAYS),
+    "multi_variation_exposure": Sizes(0.004, 0.04, 0.2, "exposures", FLAG, TWO_DAYS),
+    "late_exposure": Sizes(0.004, 0.04, 0.2, "exposures", FLAG, TWO_DAYS),
+    "timezone_shift": Sizes(0.005, 0.06, 0.3, "exposures", f"{FLAG}; four in five come within five hours", TWO_DAYS),
+    "clock_skew": Sizes(0.01, 0.2, 1.0, "exposures", f"{FLAG}; one in four comes within the skew", TWO_DAYS),
+    "srm": Sizes(0.01, 0.12, 0.4, "exposures", "sequential p below 0.001"),
+    "missing_day": Sizes(0.2, 0.8, 1.0, "exposures", "half of the events that the days around lead to expect"),
+    "bots": Sizes(None, 0.001, 0.01, "pipeline", "one of 256 unit buckets holds a fifth of an arm's spread"),
+    "non_parallel_pre_period": Sizes(0.05, 0.5, 1.0, "pipeline", "p below 0.001 on a randomised experiment"),
+    "reused_user_ids_across_experiments": Sizes(None, 0.5, 1.0, "pipeline", "nothing may change"),
+    "duplicate_events": Sizes(None, 0.2, 1.0, "pipeline", "nothing may change"),
+    "out_of_order_timestamps": Sizes(None, 0.2, 1.0, "pipeline", "nothing may change"),
+    "schema_drift_extra": Sizes(None, 0.2, 1.0, "pipeline", "nothing may change"),
+    "null_user_ids": Sizes(0.0002, 0.01, 0.2, "pipeline", "max_bad_fraction, 0.1% of a dataset's rows"),
+    "unknown_variant": Sizes(0.0002, 0.01, 0.2, "pipeline", "max_bad_fraction, 0.1% of a dataset's rows"),
+    "schema_drift": Sizes(None, 0.01, 1.0, "pipeline", "one file"),
+    "schema_drift_type": Sizes(None, 0.01, 1.0, "pipeline", "one file"),
+    "empty_dataset": Sizes(0.5, 1.0, 1.0, "pipeline", "no row in any file"),
+    "corrupt_parquet": Sizes(None, 0.01, 1.0, "pipeline", "one file"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault at one size, and what must be seen."""
+
+    fault: Fault
+    label: Literal["quiet", "stated", "large"]
+    own_check: str
+    expectation: Expectation
+
+    @property
+    def key(self) -> str:
+        """A name that can be an experiment id."""
+        return f"{self.fault.name}_{self.label}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which checks fired in how many of the seeds; for ingest: what it said."""
+
+    case: Case
+    seeds: int
+    fired: dict[str, int]
+    detail: str = ""
+
+    @property
+    def as_expected(self) -> bool:
+        """Own check in every seed where it must be seen, nothing at all where nothing may be."""
+        if self.case.expectation in ("fires", "blocked"):
+            return self.fired.get(self.case.own_check, 0) == self.seeds
+        return not self.fired
+
+
+def cases(path: Path) -> tuple[Case, ...]:
+    """All cases of one path, in the order of `FAULTS`."""
+    found = []
+    for name, kind in FAULTS.items():
+        sizes = SIZES[name]
+        if sizes.path != path:
+            continue
+        loud: Expectation = {"contract": "blocked", "unchanged": "unchanged"}.get(kind.own_check, "fires")  # type: ignore[assignment]
+        for label, size, expectation in (
+            ("quiet", sizes.quiet, "unchanged" if kind.own_check == "unchanged" else "silent"),
+            ("stated", sizes.stated, loud),
+            ("large", sizes.large, loud),
+        ):
+            if size is not None:
+                fault = Fault(name=name, size=size, days=() if label == "large" else sizes.spike)
+                found.append(Case(fault, label, kind.own_check, expectation))  # type: ignore[arg-type]
+    return tuple(found)
