@@ -81,7 +81,7 @@ def _answer(published: Published, plan: Plan) -> dict[str, Any]:
             "decision": by_arm[arm.id]["decision"],
             "decision_label": words.labels(words.DECISIONS, by_arm[arm.id]["decision"]),
             "reasons": list(by_arm[arm.id]["reasons"]),
-            "sentences": [words.sentence(reason) for reason in by_arm[arm.id]["reasons"]],
+            "sentences": words.reason_lines(by_arm[arm.id]["reasons"]),
             "primary": metrics.get((primary, arm.id)),
         }
         for arm in plan.experiment.treatments
@@ -92,7 +92,7 @@ def _answer(published: Published, plan: Plan) -> dict[str, Any]:
         "decision": summary["decision"],
         "decision_label": words.labels(words.DECISIONS, summary["decision"]),
         "reasons": list(summary["reasons"]),
-        "sentences": [words.sentence(reason) for reason in summary["reasons"]],
+        "sentences": words.reason_lines(summary["reasons"]),
         "policy": summary["policy"],
         "arms": arms,
     }
@@ -112,6 +112,7 @@ def _plan(published: Published, plan: Plan) -> dict[str, Any]:
         "deciding_scale": primary.decision_scale if primary else None,
         "mature_share": _mature(published.checks).get(primary.name) if primary else None,
         "first_crossing": first_crossings(published.looks, plan),
+        "first_look": min((row["dt"] for row in published.looks), default=plan.dt).isoformat(),
     }
 
 

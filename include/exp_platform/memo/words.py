@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from exp_platform.config.models import Metric
@@ -73,6 +73,24 @@ def sentence(reason: str) -> str:
     word, _, subject = reason.partition(":")
     template = _REASONS.get(word)
     return template.format(subject=subject.replace(":", ", ")) if template else reason.replace("_", " ")
+
+
+def reason_lines(reasons: Iterable[str]) -> list[str]:
+    """A decision's reasons as sentences in their order; doubts that are one check's share a line."""
+    lines: dict[str, list[str]] = {}
+    for reason in reasons:
+        word, _, rest = reason.partition(":")
+        check, _, subject = rest.partition(":")
+        if word == "caution":
+            lines.setdefault(f"caution:{check}", []).append(subject)
+        else:
+            lines.setdefault(reason, [])
+    return [sentence(reason) if not subjects else _doubt(reason, subjects) for reason, subjects in lines.items()]
+
+
+def _doubt(reason: str, subjects: list[str]) -> str:
+    about = ", ".join(subject for subject in subjects if subject)
+    return sentence(reason) if not about else f"{sentence(reason)[:-1]} about {about}."
 
 
 def sentences(reasons: str) -> str:

@@ -1,0 +1,253 @@
+"""The memo from hand-made statistics: what it says, and that nothing in it can break the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date, timedelta
+from html.parser import HTMLParser
+
+import pytest
+from tests import hand_made as hm
+
+from exp_platform.config.models import Guardrail
+from exp_platform.decision.evidence import evidence, moment
+from exp_platform.decision.policy import DEFAULT
+from exp_platform.decision.rules import decide
+from exp_platform.decision.trust import trust_of
+from exp_platform.memo.blocked import write_blocked_memo
+from exp_platform.memo.content import Published, first_crossings, memo_content
+from exp_platform.memo.data import data_section
+from exp_platform.memo.files import memo_dir, read_latest, write_memo
+from exp_platform.memo.render import to_html, to_json, to_markdown
+from exp_platform.memo.summary import decision_summary
+from exp_platform.results.analysis import analyze
+from exp_platform.results.checks import Inputs
+from exp_platform.results.cube import cubes, read_axes
+from exp_platform.results.deciding import deciding_rows
+from exp_platform.results.frame import to_table
+from exp_platform.results.guardrails import guardrail_rows
+from exp_platform.results.validation import validate
+
+RUN = {"run_id": "run_1", "config_hash": "c0ffee", "code_version": "abc", "computed_at": "2026-01-15 00:10 UTC"}
+EVIL = '<script>alert("x")</script> | *bold* `code` & co'
+
+
+def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.035, **keys) -> dict:
+    """The content of a memo on conversion, latency and a quantile."""
+    metrics = [
+        hm.metric("conversion", "binary", practical_threshold=0.005),
+        hm.metric("latency", direction="decrease"),
+        hm.metric("median", "quantile"),
+    ]
+    base = {"guardrails": (Guardrail(metric="latency", max_relative_harm=0.05),)}
+    plan = hm.plan(metrics, days, arms=arms, **(base | keys))
+    effects = {arms[1]: lift}
+    statistics = hm.statistics(
+        [
+            (metrics[0], hm.draw_units(1, 3000, arms, days, effects=effects, base=0.1, kind="binary")),
+            (metrics[1], hm.draw_units(2, 3000, arms, days)),
+            (metrics[2], hm.draw_units(3, 3000, arms, days)),
+        ]
+    )
+    answer = analyze(statistics, hm.empty("gold.fct_experiment_panel_statistics"), plan)
+    run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
+    results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
+    deciding, axes = deciding_rows(results), read_axes(statistics, plan.arms)
+    counted = hm.assigned(hm.draw_units(1, 3000, arms, days, kind="binary"))
+    checks = validate(Inputs(plan, statistics, cubes(statistics, metrics, axes), axes, counted, deciding))
+    trust, guardrails = trust_of([], checks, "itt"), guardrail_rows(deciding, plan)
+    verdicts = decide(evidence(deciding, guardrails, [], plan), trust, moment(plan))
+    decisions = [
+        {
+            "variant_id": v.variant_id,
+            "trust": trust.trust.value,
+            "decision": v.decision.value,
+            "reasons": list(v.reasons),
+            "policy": DEFAULT.label,
+        }
+        for v in verdicts
+    ]
+    rows = results.to_pylist()
+    looks = [r for r in rows if r["is_deciding"] and r["metric_name"] == "conversion"]
+    published = Published(decisions, rows, guardrails, checks, [], [], [], looks, data_section([], [], [], []))
+    return memo_content(published, plan, RUN)
+
+
+class Page(HTMLParser):
+    """Fails on tags that are not closed in order; keeps text and what would be loaded from elsewhere."""
+
+    VOID = ("meta", "line", "circle", "rect", "path")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.outside: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.add(tag)
+        self.outside += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith("#")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if not {"style", "title"} & set(self.open):
+            self.text.append(data)
+
+
+def words_of(html: str) -> str:
+    return " ".join(" ".join(Page(html).text).split())
+
+
+def test_the_first_screen_answers():
+    content = memo()
+    text = words_of(to_html(content))
+    answer = text[: text.index("All metrics")]
+    assert content["answer"]["decision"] == "ship"
+    for part in (
+        "Ship Trusted",
+        "significantly better",
+        "Every guardrail passed",
+        "anytime-valid",
+        "planned",
+        "100.0%",
+    ):
+        assert part.lower() in answer.lower()
+
+
+def test_the_page_is_whole_and_loads_nothing_from_elsewhere():
+    page = Page(to_html(memo()))
+    assert page.open == [] and page.outside == [] and "script" not in page.tags
+    assert "@import" not in to_html(memo()) and "url(" not in to_html(memo())
+
+
+def test_before_the_planned_end_the_anytime_interval_is_shown_and_after_it_the_fixed_one():
+    early, late = memo(days=14), memo(days=35)
+    assert early["plan"]["interval_in_force"] == "anytime" and late["plan"]["interval_in_force"] == "fixed"
+    assert late["plan"]["planned_end"] == "2026-02-05 00:00 UTC" and late["plan"]["planned_end_reached"]
+    widths = [row["high"] - row["low"] for row in (early["metrics"][0], late["metrics"][0])]
+    assert widths[0] > widths[1]
+
+
+def test_the_primary_comes_first_and_every_metric_has_its_deciding_row():
+    rows = memo()["metrics"]
+    assert [(r["metric"], r["role"]) for r in rows] == [
+        ("conversion", "primary"),
+        ("latency", "guardrail"),
+        ("median", "secondary"),
+    ]
+    assert rows[0]["tone"] == "better"
+
+
+def test_each_arm_has_its_own_decision():
+    content = memo(arms=("control", "a", "b"))
+    assert [arm["arm"] for arm in content["answer"]["arms"]] == ["a", "b"]
+    assert content["answer"]["decision"] == "ship" and "ship:a" in content["answer"]["reasons"]
+    assert "a: Ship" in words_of(to_html(content))
+
+
+def test_what_comes_from_config_or_data_is_shown_and_never_run():
+    content = memo(name=EVIL, hypothesis=EVIL, owner=EVIL)
+    html, markdown = to_html(content), to_markdown(content)
+    assert "<script>" not in html and EVIL in words_of(html)
+    assert "<script>" not in markdown
+    assert r"\| \*bold\* \`code\`" in markdown
+
+
+def test_the_json_holds_no_number_that_json_does_not_know():
+    text = to_json(memo(lift=0.0))
+    assert json.loads(text)["dt"] == "2026-01-14"
+    assert not re.search(r"\b(NaN|Infinity)\b", text)
+
+
+def test_the_same_content_gives_the_same_bytes():
+    assert [render(memo()) for render in (to_html, to_markdown, to_json)] == [
+        render(memo()) for render in (to_html, to_markdown, to_json)
+    ]
+
+
+def test_every_picture_has_words_for_who_cannot_see_it():
+    for label in re.findall(r'<svg[^>]*aria-label="([^"]*)"', to_html(memo())):
+        assert label.strip()
+    assert to_html(memo()).count("<svg") == to_html(memo()).count('role="img"')
+
+
+def test_the_first_crossing_is_the_earliest_look_with_evidence():
+    plan = hm.plan([hm.metric("conversion", "binary")])
+    days = [plan.dt - timedelta(days=n) for n in (0, 1, 2, 3)]
+    looks = [
+        {"dt": day, "variant_id": "treatment", "status": status, "anytime_p_value": p}
+        for day, p, status in zip(days, (0.01, 0.2, 0.03, 0.001), ("ok", "ok", "ok", "insufficient_data"), strict=True)
+    ]
+    assert first_crossings(looks, plan) == {"treatment": days[2].isoformat()}
+    assert first_crossings(looks[1:2], plan) == {"treatment": None}
+
+
+def test_the_data_section_counts_what_came_what_was_refused_and_what_was_there_twice():
+    files = [{"dataset": "outcomes", "rows": 110, "refused": 4}, {"dataset": "outcomes", "rows": 50, "refused": 0}]
+    manifest = [
+        {"table": "exp.outcomes", "role": "published", "rows": 150, "snapshot_id": 7, "stage": "ingest_events", "at": 1}
+    ]
+    quarantine = [{"dataset": "outcomes", "rule": "value is finite", "count": 4}]
+    section = data_section(manifest, files, quarantine, [])
+    outcomes = next(row for row in section["datasets"] if row["dataset"] == "outcomes")
+    expected = {"dataset": "outcomes", "files": 2, "rows": 160, "refused": 4, "repeated": 6, "events": 150}
+    assert outcomes == expected
+    assert section["refused"] == [{"dataset": "outcomes", "rule": "value is finite", "rows": 4}]
+
+
+def test_a_memo_lies_at_its_fixed_name_and_beside_it_one_for_each_day(project):
+    content = memo()
+    write_memo(project, "exp_test", date(2026, 1, 14), content, latest=True)
+    write_memo(project, "exp_test", date(2026, 1, 10), content | {"dt": "2026-01-10"}, latest=False)
+    folder = memo_dir(project)
+    assert {f.name for f in (folder / "exp_test").iterdir()} == {
+        f"2026-01-{day}.{suffix}" for day in (10, 14) for suffix in ("md", "html", "json")
+    }
+    latest = read_latest(project, "exp_test")
+    assert latest is not None and latest["dt"] == "2026-01-14"  # a backfill does not move the latest
+    assert "SHIP (trusted)" in decision_summary(project, "exp_test", date(2026, 1, 14))
+    assert "no memo for 2026-01-11" in decision_summary(project, "exp_test", date(2026, 1, 11))
+
+
+ID = "exp_checkout_button_001"
+
+
+def test_when_a_contract_blocks_the_last_numbers_stay_below_the_reason(project):
+    write_memo(project, ID, date(2026, 1, 14), memo(), latest=True)
+    rule = "exp.outcomes: value is <b>not</b> a number (1,234 rows)\nsecond line"
+    write_blocked_memo(project, ID, date(2026, 1, 15), "run_2", "ingest_events", rule)
+    write_blocked_memo(project, ID, date(2026, 1, 16), "run_3", "ingest_events", rule)
+    html = (memo_dir(project) / f"{ID}.html").read_text()
+    text = words_of(html)
+    assert "Blocked since 2026-01-15. exp.outcomes: value is <b>not</b> a number (1,234 rows)" in text
+    assert "<b>not</b>" not in html and "second line" not in text
+    assert text.index("Blocked since") < text.index("The numbers below are those of 2026-01-14") < text.index("Ship")
+    assert (memo_dir(project) / ID / "2026-01-14.json").exists()
+    assert not (memo_dir(project) / ID / "2026-01-15.json").exists()
+
+
+def test_a_block_before_any_number_says_that_there_are_none(project):
+    write_blocked_memo(project, ID, date(2026, 1, 15), "run_2", "ingest_events", "exp.outcomes: no rows")
+    for suffix in ("html", "md"):
+        assert "There are no earlier numbers." in (memo_dir(project) / f"{ID}.{suffix}").read_text()
+
+
+def test_the_next_run_that_gets_through_takes_the_block_away(project):
+    write_blocked_memo(project, ID, date(2026, 1, 15), "run_2", "ingest_events", "exp.outcomes: no rows")
+    write_memo(project, ID, date(2026, 1, 16), memo(), latest=True)
+    assert "Blocked since" not in (memo_dir(project) / f"{ID}.html").read_text()
+
+
+@pytest.mark.parametrize("lift", [0.0, -0.05])
+def test_the_memo_names_every_decision(lift):
+    content = memo(lift=lift)
+    assert content["answer"]["decision_label"] in words_of(to_html(content))
+    assert content["answer"]["decision_label"] in to_markdown(content)
