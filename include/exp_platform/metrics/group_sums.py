@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family
 from exp_platform.metrics.scales import Scales, power_of_two
-from exp_platform.transforms.exact_sums import limb_names
 
 GROUP = ("metric", "variant_id", "segment", "cohort_date", "unit_bucket")
 ALL = "all"
@@ -80,7 +79,7 @@ class Totals:
             i: power_of_two(sum(self.scales.exponent(name.format(i)) for name in letters))
             for i, _ in self.family.members
         }
-        limbs = [self.sums[limb].to_numpy() for limb in limb_names(product)]
+        limbs = [self.sums[limb].to_numpy() for limb in self.scales.limbs.names(product)]
         total = sum(limbs[1:], start=limbs[0])
         return total * np.array([scale[i] for i in self.sums["metric"].to_pylist()], dtype=float)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from exp_platform.metrics.exact_sums import Limbs
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -20,6 +22,11 @@ class Scales:
 
     units: int
     by_column: dict[str, Scale]
+
+    @property
+    def limbs(self) -> Limbs:
+        """How the numbers are cut."""
+        return Limbs(self.units)
 
     def cap(self, column: str) -> float | None:
         """The cap in force, None for none."""

@@ -15,7 +15,7 @@ from exp_platform.config.models import Metric
 from exp_platform.metrics.group_sums import ALL
 from exp_platform.metrics.statistics_table import as_table
 from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitValue, micros, post_period, unit_values
-from exp_platform.transforms.unit_partials import USER, cut_in_two, seen_events, whole_sum
+from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, seen_events, sum_by_size, whole_sum
 from exp_platform.transforms.windows import period_end, period_start
 
 Calendar = tuple[tuple[Metric, tuple[UnitValue, ...]], ...]
@@ -38,6 +38,7 @@ def calendar_rows(
     end_ts: datetime,
     cutoff: datetime,
     schema: pa.Schema,
+    far: bool = False,
 ) -> pa.Table:
     """Rows of exp.metric_aggregates_daily, date_kind `calendar`: sums of events by UTC day, uncapped.
 
@@ -56,7 +57,7 @@ def calendar_rows(
     )
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
     open_units = units_at_risk(units, periods, cutoff)
-    sums = event_sums(units, outcomes, wanted, end_ts, cutoff)
+    sums = event_sums(units, outcomes, wanted, end_ts, cutoff, far=far)
     columns: dict[str, list[Any]] = defaultdict(list)
     for metric, parts in wanted:
         for (variant, segment, day), n in sorted(open_units[periods.index(post_period(metric, end_ts))].items()):
@@ -72,7 +73,7 @@ def calendar_rows(
 
 
 def event_sums(
-    units: DataFrame, outcomes: DataFrame, wanted: Calendar, end_ts: datetime, cutoff: datetime
+    units: DataFrame, outcomes: DataFrame, wanted: Calendar, end_ts: datetime, cutoff: datetime, *, far: bool = False
 ) -> dict[tuple[str, str, str, date], float]:
     """Sum (or count) of the events in the window by key × arm × segment × day."""
     parts = [part for _, own in wanted for part in own]
@@ -80,16 +81,21 @@ def event_sums(
     events = seen_events(outcomes, [part.source for part in parts], cutoff)
     here = F.array_compact(F.array(*(F.when(_inside(*cell), F.lit(i)) for i, cell in enumerate(cells))))
     joined = events.join(units, USER, "inner").select(
-        "variant_id", "segments", _day(F.col("event_us")).alias("day"), *cut_in_two(), F.explode(here).alias("cell")
+        "variant_id",
+        "segments",
+        _day(F.col("event_us")).alias("day"),
+        "value",
+        *cut_in_two(far=far),
+        F.explode(here).alias("cell"),
     )
+    sums = (F.sum("hi").alias("hi"), F.sum("lo").alias("lo"))
     totals = joined.groupBy("cell", "variant_id", "segments", "day").agg(
-        F.sum("hi").alias("hi"), F.sum("lo").alias("lo"), F.count(F.lit(1)).alias("n")
+        *sums, F.count(F.lit(1)).alias("n"), (far_sum() if far else F.lit(0.0)).alias("far")
     )
-    by_segment = totals.select("cell", "variant_id", F.explode("segments").alias("segment"), "day", "hi", "lo", "n")
-    merged = by_segment.groupBy("cell", "variant_id", "segment", "day").agg(
-        F.sum("hi").alias("hi"), F.sum("lo").alias("lo"), F.sum("n").alias("n")
-    )
-    rows = merged.select("cell", "variant_id", "segment", "day", whole_sum("hi", "lo").alias("sum"), "n").collect()
+    by_segment = totals.withColumn("segment", F.explode("segments")).groupBy("cell", "variant_id", "segment", "day")
+    merged = by_segment.agg(*sums, F.sum("n").alias("n"), sum_by_size(F.col("far")).alias("far"))
+    total = (whole_sum("hi", "lo") + F.col("far")).alias("sum")
+    rows = merged.select("cell", "variant_id", "segment", "day", total, "n").collect()
     by_cell = defaultdict(list)
     for row in rows:
         by_cell[cells[row["cell"]]].append(row)

@@ -9,7 +9,6 @@ from exp_platform.config.models import Metric
 from exp_platform.metrics.families import COLUMN_OF, Family, has_unit_values
 from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.metrics.scales import Scales
-from exp_platform.transforms.exact_sums import limb_columns, limb_sums
 from exp_platform.transforms.metric_values import scaled
 
 UNIT = ("variant_id", "cohort_date", "unit_bucket", "dimensions")
@@ -38,11 +37,11 @@ def group_sums(values: DataFrame, family: Family, scales: Scales) -> DataFrame:
     limbs = [
         column
         for name, product in family.products.items()
-        for column in limb_columns(name, " * ".join(factors.get(letter, letter) for letter in product), scales.units)
+        for column in scales.limbs.columns(name, " * ".join(factors.get(letter, letter) for letter in product))
     ]
     cut = units.selectExpr("metric", "variant_id", "groups", "has", "mature", "has_x", "in_did", *limbs)
     long = cut.selectExpr(*(c for c in cut.columns if c != "groups"), "inline(groups)")
-    return long.groupBy(*GROUP).agg(*(F.expr(sql) for sql in (*COUNTED, *limb_sums(list(family.products)))))
+    return long.groupBy(*GROUP).agg(*(F.expr(sql) for sql in (*COUNTED, *scales.limbs.sums(list(family.products)))))
 
 
 def in_groups(long: DataFrame) -> DataFrame:

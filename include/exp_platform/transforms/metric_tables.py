@@ -20,7 +20,7 @@ from exp_platform.transforms.aggregates import calendar_rows
 from exp_platform.transforms.histograms import bin_counts, event_values, unit_histograms, with_event_presence
 from exp_platform.transforms.metric_statistics import group_sums
 from exp_platform.transforms.metric_values import caps_not_applied, metric_values, pooled_scales
-from exp_platform.transforms.panel import daily_values, day_products, day_sums
+from exp_platform.transforms.panel import daily_values, day_products, day_sums, panel_exponents
 
 STATISTICS = "gold.fct_experiment_metric_statistics"
 PANEL = "gold.fct_experiment_panel_statistics"
@@ -42,6 +42,7 @@ class Inputs:
     variants: Sequence[str]  # live arms
     end_ts: datetime
     cutoff: datetime
+    far: bool = False  # whether some values are too large for the usual sums
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _metric_tables(inputs: Inputs, keep: Keep) -> MetricTables:
         end_ts=inputs.end_ts,
         cutoff=inputs.cutoff,
         schema=schemas[DAILY],
+        far=inputs.far,
     )
     rows = {
         STATISTICS: in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts]),
@@ -103,9 +105,9 @@ def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema, keep: Keep
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
         return schema.empty_table()
-    daily = keep(daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff))
-    sums, exponents = day_sums(daily)
-    products = day_products(daily, exponents, statistics.scales.units)
+    daily = keep(daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff, far=inputs.far))
+    exponents, limbs = panel_exponents(daily), statistics.scales.limbs
+    sums, products = day_sums(daily, exponents, limbs), day_products(daily, exponents, limbs)
     return panel_rows(inputs.experiment_id, by_metric, panels, statistics.units(), sums, products, schema)
 
 

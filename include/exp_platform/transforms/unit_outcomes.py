@@ -25,26 +25,38 @@ BUCKETS = 256
 
 
 def unit_outcomes(
-    cohort: DataFrame, outcomes: DataFrame, metrics: Sequence[Metric], *, end_ts: datetime, cutoff: datetime
+    cohort: DataFrame,
+    outcomes: DataFrame,
+    metrics: Sequence[Metric],
+    *,
+    end_ts: datetime,
+    cutoff: datetime,
+    far: bool = False,
 ) -> DataFrame:
     """One row per experiment × included user: value, covariate, pre-period and maturity of every metric.
 
     `cohort` is gold.fct_experiment_cohort, `outcomes` exp.outcomes; events before `cutoff` are seen. A value is null
-    where the window has not opened by then, and, for max, mean and last, where the unit has no event.
+    where the window has not opened by then, and, for max, mean and last, where the unit has no event. `far` says that
+    some values are too large for the usual sums (see `has_far_values`).
     """
     values = all_unit_values(metrics)
-    layout = Layout.of(values, end_ts)
+    layout = Layout.of(values, end_ts, far=far)
     events = seen_events(outcomes, [value.source for value in values], cutoff)
     partials = unit_partials(events, unit_windows(cohort), layout)
-    return outcomes_from_partials(cohort, partials, metrics, end_ts=end_ts, cutoff=cutoff)
+    return outcomes_from_partials(cohort, partials, metrics, layout, end_ts=end_ts, cutoff=cutoff)
 
 
 def outcomes_from_partials(
-    cohort: DataFrame, partials: DataFrame, metrics: Sequence[Metric], *, end_ts: datetime, cutoff: datetime
+    cohort: DataFrame,
+    partials: DataFrame,
+    metrics: Sequence[Metric],
+    layout: Layout,
+    *,
+    end_ts: datetime,
+    cutoff: datetime,
 ) -> DataFrame:
     """The same from each unit's partial values; a unit without any has seen no event."""
     values = all_unit_values(metrics)
-    layout = Layout.of(values, end_ts)
     included = cohort.where("included").select(
         *USER,
         "variant_id",

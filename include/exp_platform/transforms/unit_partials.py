@@ -2,6 +2,7 @@
 
 A sum of doubles depends on its order, so each value is cut into two whole numbers (`hi` in steps of 2^-16, `lo` in
 steps of 2^-58) whose sums are exact in any order; the unit's value is put together and rounded once at the end.
+Values of 2^32 and more do not fit. Where there are any (`far`), they are added up one by one in order of size.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ USER = ["experiment_id", "user_id"]
 HI = float(2**16)
 LO = float(2**58)
 CARRY = 2**42  # steps of lo in one step of hi
+FAR = float(2**32)  # below it, 32,000 events of the largest size fit in a unit's sum
 
 Kind = Literal["sum", "count", "positive", "max", "last"]
 KINDS: dict[str, tuple[Kind, ...]] = {
@@ -55,9 +57,10 @@ class Layout:
     """Which slots the metrics of an experiment need; metrics that look at the same events share them."""
 
     slots: tuple[Slot, ...]
+    far: bool = False  # whether any event's value is too large for the usual sums
 
     @classmethod
-    def of(cls, values: Sequence[UnitValue], end_ts: datetime) -> Layout:
+    def of(cls, values: Sequence[UnitValue], end_ts: datetime, *, far: bool = False) -> Layout:
         """The slots of some values over all three periods, each once."""
         slots = (
             Slot(value.source, period, kind)
@@ -65,7 +68,7 @@ class Layout:
             for period in periods_of(value, end_ts)
             for kind in KINDS[value.aggregation]
         )
-        return cls(tuple(dict.fromkeys(slots)))
+        return cls(tuple(dict.fromkeys(slots)), far)
 
     def column(self, source: str, period: Period, kind: Kind) -> str:
         """Name of a slot's column (the first of two for a sum)."""
@@ -108,11 +111,13 @@ def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout) -> Data
         *USER,
         "event_us",
         "value",
-        *cut_in_two(),
+        *cut_in_two(far=layout.far),
         *flags,
     )
     columns = [
-        c for i, slot in enumerate(layout.slots) for c in _aggregate(i, slot, F.col(cell[slot.source, slot.period]))
+        c
+        for i, slot in enumerate(layout.slots)
+        for c in _aggregate(i, slot, F.col(cell[slot.source, slot.period]), layout.far)
     ]
     return joined.groupBy(*USER).agg(*columns)
 
@@ -126,33 +131,55 @@ def merge_partials(parts: DataFrame, layout: Layout) -> DataFrame:
     return parts.groupBy(*USER).agg(*merged)
 
 
-def slot_columns(i: int, slot: Slot) -> tuple[str, ...]:
+def slot_columns(i: int, slot: Slot, far: bool = False) -> tuple[str, ...]:
     """Columns of one slot."""
-    return (f"p{i}", f"p{i}_lo") if slot.kind == "sum" else (f"p{i}",)
+    if slot.kind != "sum":
+        return (f"p{i}",)
+    return (f"p{i}", f"p{i}_lo", f"p{i}_far") if far else (f"p{i}", f"p{i}_lo")
 
 
 def value_of(value: UnitValue, period: Period, layout: Layout) -> Column:
     """A unit's value from its partial values; 0 or null without events, as its aggregation says."""
     source, aggregation = value.source, value.aggregation
     if aggregation == "sum":
-        return F.coalesce(_total(layout.column(source, period, "sum")), F.lit(0.0))
+        return F.coalesce(_total(layout.column(source, period, "sum"), layout), F.lit(0.0))
     if aggregation == "count":
         return F.coalesce(F.col(layout.column(source, period, "count")), F.lit(0)).cast("double")
     if aggregation == "any":
         return F.coalesce(F.col(layout.column(source, period, "positive")) > 0, F.lit(False)).cast("double")
     if aggregation == "mean":
         total, count = (layout.column(source, period, kind) for kind in ("sum", "count"))
-        return F.when(F.col(count) > 0, _total(total) / F.col(count))
+        return F.when(F.col(count) > 0, _total(total, layout) / F.col(count))
     if aggregation == "max":
         return F.col(layout.column(source, period, "max"))
     return F.col(f"{layout.column(source, period, 'last')}.value")
 
 
-def cut_in_two() -> list[Column]:
-    """`value` as two whole numbers, `hi` and `lo`."""
+def has_far_values(outcomes: DataFrame) -> bool:
+    """Whether any event's value is too large for the usual sums; Iceberg answers from its metadata."""
+    row = outcomes.agg(F.min("value").alias("low"), F.max("value").alias("high")).collect()[0]
+    return row["low"] is not None and max(-row["low"], row["high"]) >= FAR
+
+
+def cut_in_two(*, far: bool = False) -> list[Column]:
+    """`value` as two whole numbers, `hi` and `lo`; both 0 for a far value, which is refused unless expected."""
     high = F.floor(F.col("value") * F.lit(HI))
     low = F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO))
-    return [high.alias("hi"), low.alias("lo")]
+    near = F.abs("value") < F.lit(FAR)
+    other = F.lit(0) if far else F.raise_error(F.lit(f"a value of {FAR:.0f} or more, though none was expected"))
+    return [F.when(near, part).otherwise(other.cast("bigint")).alias(n) for n, part in (("hi", high), ("lo", low))]
+
+
+def far_sum(where: Column | None = None) -> Column:
+    """The sum of the far values, added up in order of size."""
+    here = F.abs("value") >= F.lit(FAR)
+    return sum_by_size(F.when(here if where is None else here & where, F.col("value")))
+
+
+def sum_by_size(value: Column) -> Column:
+    """A sum of doubles, the smallest first; for a few large numbers only."""
+    ordered = F.array_sort(F.collect_list(value))
+    return F.aggregate(ordered, F.lit(0.0), lambda total, each: total + each)
 
 
 def whole_sum(high: str, low: str) -> Column:
@@ -161,8 +188,9 @@ def whole_sum(high: str, low: str) -> Column:
     return (F.col(high) + carry) / F.lit(HI) + (F.col(low) - carry * F.lit(CARRY)) / F.lit(LO)
 
 
-def _total(column: str) -> Column:
-    return whole_sum(column, f"{column}_lo")
+def _total(column: str, layout: Layout) -> Column:
+    near = whole_sum(column, f"{column}_lo")
+    return near + F.col(f"{column}_far") if layout.far else near
 
 
 def _in_cell(source: str, period: Period) -> Column:
@@ -170,9 +198,9 @@ def _in_cell(source: str, period: Period) -> Column:
     return (F.col("metric_name") == F.lit(source)) & (time >= period_start(period)) & (time < period_end(period))
 
 
-def _aggregate(i: int, slot: Slot, here: Column) -> list[Column]:
+def _aggregate(i: int, slot: Slot, here: Column, far: bool) -> list[Column]:
     if slot.kind == "sum":
-        pieces = [F.sum(F.when(here, F.col(limb))) for limb in ("hi", "lo")]
+        pieces = [F.sum(F.when(here, F.col(limb))) for limb in ("hi", "lo")] + ([far_sum(here)] if far else [])
     elif slot.kind == "count":
         pieces = [F.sum(F.when(here, F.lit(1)))]
     elif slot.kind == "positive":
@@ -181,4 +209,4 @@ def _aggregate(i: int, slot: Slot, here: Column) -> list[Column]:
         pieces = [F.max(F.when(here, F.col("value")))]
     else:
         pieces = [F.max(F.when(here, F.struct(F.col("event_us"), F.col("value"))))]
-    return [piece.alias(name) for piece, name in zip(pieces, slot_columns(i, slot), strict=True)]
+    return [piece.alias(name) for piece, name in zip(pieces, slot_columns(i, slot, far), strict=True)]

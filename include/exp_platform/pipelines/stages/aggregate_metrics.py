@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -12,15 +13,17 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
+    outcomes = ctx.read("exp.outcomes")
     inputs = Inputs(
         experiment_id=ctx.experiment_id,
         units=ctx.read("gold.fct_experiment_unit_outcomes"),
         cohort=ctx.read("gold.fct_experiment_cohort"),
-        outcomes=ctx.read("exp.outcomes"),
+        outcomes=outcomes,
         metrics=ctx.metrics,
         variants=[variant.id for variant in ctx.experiment.live_variants],
         end_ts=ctx.experiment.end_ts,
         cutoff=ctx.cutoff,
+        far=has_far_values(outcomes),
     )
     tables = metric_tables(inputs)
     for warning in tables.warnings:

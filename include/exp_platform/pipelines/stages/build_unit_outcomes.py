@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from exp_platform.transforms.cohort import experiment_cohort
 from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -25,7 +26,13 @@ def run(ctx: StageContext) -> None:
         dimensions=experiment.dimensions,
     )
     ctx.publish(COHORT, cohort)
+    outcomes = ctx.read("exp.outcomes")
     units = unit_outcomes(
-        ctx.read(COHORT), ctx.read("exp.outcomes"), ctx.metrics, end_ts=experiment.end_ts, cutoff=ctx.cutoff
+        ctx.read(COHORT),
+        outcomes,
+        ctx.metrics,
+        end_ts=experiment.end_ts,
+        cutoff=ctx.cutoff,
+        far=has_far_values(outcomes),
     )
     ctx.publish(UNIT_OUTCOMES, units)

@@ -1,0 +1,91 @@
+"""The same bytes whatever the partitions, the order of the rows and the plan that Spark chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
+from tests.oracle.test_spine_oracle import awkward
+
+from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_partials import has_far_values
+
+pytestmark = pytest.mark.spark
+
+VALUE_METRICS = tuple(m for m in METRICS if m.name in ("sum_a", "mean_a", "last_b", "median_a", "events_a", "per_b"))
+
+
+@contextmanager
+def settings(spark: Any, **values: str) -> Iterator[None]:
+    """Session settings for a while; underscores stand for dots."""
+    names = {key.replace("__", "."): value for key, value in values.items()}
+    before = {name: spark.conf.get(name) for name in names}
+    for name, value in names.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
+
+
+def everything(spark: Any, data: Data, partitions: int) -> dict[str, Any]:
+    """Every row that J4 and J5 make of the data."""
+    cohort, outcomes = data.frames(spark, partitions)
+    far = has_far_values(outcomes)
+    units = unit_outcomes(cohort, outcomes, VALUE_METRICS, end_ts=END, cutoff=CUTOFF, far=far).persist()
+    rows = sorted(units.toArrow().to_pylist(maps_as_pydicts="strict"), key=lambda row: row["user_id"])
+    tables = metric_tables(Inputs("exp_spine", units, cohort, outcomes, VALUE_METRICS, VARIANTS, END, CUTOFF, far))
+    units.unpersist()
+    return {"units": rows} | {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
+
+
+def shuffled(data: Data, seed: int) -> Data:
+    """The same rows in another order."""
+    random = Random(seed)
+    return Data(random.sample(data.cohort, len(data.cohort)), random.sample(data.outcomes, len(data.outcomes)))
+
+
+def test_rows_in_another_order_and_other_partitions_give_the_same_bytes(spark: Any) -> None:
+    data = awkward(Random(3), users=80)
+    for value in (1e15, 3.3e14, 0.1, 7.7e13, 1.0 / 3.0):  # too large for the usual sums, beside small ones
+        data.event("u001", data.cohort[1]["anchor_utc"], value)
+    once = everything(spark, data, partitions=1)
+    with settings(spark, spark__sql__shuffle__partitions="5", spark__sql__adaptive__enabled="false"):
+        again = everything(spark, shuffled(data, 4), partitions=7)
+    for name, rows in once.items():
+        assert repr(rows) == repr(again[name]), name
+
+
+def test_a_sum_is_the_exact_sum_rounded_once(spark: Any) -> None:
+    import math
+
+    data = Data()
+    random = Random(5)
+    at = CUTOFF.replace(day=6)
+    values = [random.uniform(-1000, 1000) * 10 ** random.randrange(-2, 6) for _ in range(500)]
+    data.unit("u", at)
+    for i, value in enumerate(values):
+        data.event("u", at.replace(microsecond=i), value)
+    cohort, outcomes = data.frames(spark)
+    metric = next(m for m in METRICS if m.name == "sum_a")
+    row = unit_outcomes(cohort, outcomes, [metric], end_ts=END, cutoff=CUTOFF).collect()[0]
+    assert row["metrics"]["sum_a"] == math.fsum(values)
+
+
+def test_a_far_value_that_nobody_expected_is_refused_rather_than_lost(spark: Any) -> None:
+    data = Data()
+    at = CUTOFF.replace(day=6)
+    data.unit("u", at)
+    data.event("u", at, 1e15)
+    cohort, outcomes = data.frames(spark)
+    metric = next(m for m in METRICS if m.name == "sum_a")
+    with pytest.raises(Exception, match="none was expected"):
+        unit_outcomes(cohort, outcomes, [metric], end_ts=END, cutoff=CUTOFF).collect()
+    row = unit_outcomes(cohort, outcomes, [metric], end_ts=END, cutoff=CUTOFF, far=True).collect()[0]
+    assert row["metrics"]["sum_a"] == 1e15
