@@ -1,9 +1,9 @@
 """
 # daily_experiments
 
-Every midnight (UTC): which experiments are due for the day that has just ended, has its raw data landed, then one
-`experiment_analysis` run for each. A day is due from the experiment's start until the longest metric window of its last
-user has closed.
+Every midnight (UTC), one day after the other: which experiments are due for the day that has just ended, have their raw
+data landed, then one `experiment_analysis` run for each. A day is due from the experiment's start until the longest
+metric window of its last user has closed.
 
 **Backfill:** `airflow backfill create --dag-id daily_experiments --from-date 2026-02-02 --to-date 2026-02-11`; a run
 dated D analyses the day before D. An older day never moves the tables that show the latest.
@@ -43,6 +43,8 @@ with DAG(
     default_args=DEFAULT_ARGS,
     tags=["experiments", "tier:1", "schedule"],
 ) as dag:
-    daily.analyse_experiment.expand(experiment=daily.find_due())
+    due = daily.find_due()
+    daily.EarlierDaysFirst(task_id="earlier_days_first") >> due
+    daily.analyse_experiment.expand(experiment=due)
     daily.refused_configs()
     daily.retry_alerts()

@@ -4,7 +4,7 @@
 An example: a DAG that waits for an experiment to pass. Copy it into your own DAG folder and name your experiment.
 
 It runs when `experiment_analysis` adds the asset `experiment_passed/exp_checkout_button_001`: the result is trusted and
-no guardrail failed. The event says which day, which run and which decision: act on the decision, not on the event alone.
+no guardrail failed. The event says which day, which run and which decision: act on the decision, not on the event.
 """
 
 from __future__ import annotations

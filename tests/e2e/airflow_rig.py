@@ -36,12 +36,12 @@ SCENARIOS = {
     "exp_good": SMALL,
     "exp_mixed_arms": SMALL | {"n_users": 2000},
     "exp_harmful": SMALL | {"n_users": 2000, "effect_lift_latency": 0.6},
-    "exp_other": SMALL | {"n_users": 1500},
+    "exp_late": SMALL,
 }
 
 
-def small_project(folder: Path) -> Project:
-    """The shipped metrics, four small scenarios, and a lake of its own."""
+def small_project(folder: Path, names: tuple[str, ...], **profile: Any) -> Project:
+    """The shipped metrics, some small scenarios, and a lake of its own."""
     configs = folder / "configs"
     shutil.copytree(ROOT / "configs", configs)
     for file in (configs / "experiments").glob("*.yaml"):
@@ -49,7 +49,8 @@ def small_project(folder: Path) -> Project:
     path = configs / "dev.yaml"
     content = yaml.safe_load(path.read_text())
     content["spark"] |= {"driver_memory": "1g", "shuffle_partitions": 2}
-    content["experiments"] = SCENARIOS
+    content["experiments"] = {name: SCENARIOS[name] for name in names}
+    content |= profile
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_project(path)
 
@@ -67,10 +68,11 @@ class Finished:
 class Rig:
     """One Airflow home over one small project."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *names: str, **profile: Any) -> None:
         self.folder = folder
-        self.project = small_project(folder)
-        self.home = Home(folder / "airflow", free_port())
+        self.project = small_project(folder, names, **profile)
+        self.home = Home(folder / "airflow", free_port(), folder / "dags")
+        shutil.copytree(ROOT / "dags", self.home.dags)
         self.home.prepare(1)
 
     def environment(self) -> dict[str, str]:
@@ -80,7 +82,7 @@ class Rig:
     def airflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """An Airflow command."""
         command = [sys.executable, "-m", "airflow", *arguments]
-        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=900)
+        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=3600)
 
     def dag_test(self, **conf: Any) -> Finished:
         """`airflow dags test experiment_analysis` with the real operators and jobs."""
@@ -105,9 +107,10 @@ class Rig:
 
     def local(self, command: str) -> subprocess.CompletedProcess[str]:
         """`make up` or `make down` of this home."""
-        words = ["exp_platform.airflow.local", command, "--home", str(self.home.folder), "--port", str(self.home.port)]
+        where = {"--home": self.home.folder, "--port": self.home.port, "--dags": self.home.dags}
+        words = [str(word) for pair in where.items() for word in pair]
         return subprocess.run(
-            [sys.executable, "-m", *words],
+            [sys.executable, "-m", "exp_platform.airflow.local", command, *words],
             env=self.environment(),
             capture_output=True,
             text=True,

@@ -27,7 +27,7 @@ GATES = ("quality_gate", "srm_gate", "guardrail_gate")
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    return Rig(tmp_path_factory.mktemp("gates"))
+    return Rig(tmp_path_factory.mktemp("gates"), "exp_good", "exp_mixed_arms", "exp_harmful")
 
 
 @pytest.fixture(scope="module")

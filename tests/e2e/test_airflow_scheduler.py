@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.airflow_rig import Rig, wait_until
+from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser
 
 from exp_platform.airflow.client import ApiError
 from exp_platform.lake.catalog import load_handle
@@ -19,14 +20,28 @@ from exp_platform.lake.ops import read_rows
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
-WAITING_DAG = Path(__file__).resolve().parents[2] / "docs" / "examples" / "after_checkout_button.py"
-RUN_SECONDS = 400
+RUN_SECONDS = 900
+FIRST = "first_run"
+WAITING = """
+from airflow.sdk import DAG, Asset, get_current_context, task
+
+with DAG("waits_for_exp_good", schedule=[Asset("experiment_passed/exp_good")], catchup=False):
+
+    @task
+    def act():
+        event = get_current_context()["triggering_asset_events"][Asset("experiment_passed/exp_good")][-1]
+        return event.extra
+
+    act()
+"""
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """Airflow up, with one more DAG that waits for exp_good to pass."""
-    rig = Rig(tmp_path_factory.mktemp("scheduler"))
+    """Airflow up, with a further DAG that waits for exp_good, an experiment without data and a broken registry file."""
+    rig = Rig(tmp_path_factory.mktemp("scheduler"), "exp_good", "exp_late", landing={"timeout_hours": 0.005})
+    (rig.home.dags / "waits_for_exp_good.py").write_text(WAITING)
+    (rig.folder / "configs" / "experiments" / "exp_broken.yaml").write_text("experiment_id: exp_broken\nowner: [\n")
     started = rig.local("up")
     assert started.returncode == 0, started.stdout + started.stderr
     yield rig
@@ -38,23 +53,20 @@ def trigger(rig: Rig, run_id: str, **conf: Any) -> None:
     rig.client().send("POST", "/dags/experiment_analysis/dagRuns", body)
 
 
-def run_state(rig: Rig, dag_id: str, run_id: str) -> str:
-    return str(rig.client().get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
-
-
 def ended(rig: Rig, dag_id: str, run_id: str) -> str | None:
-    state = run_state(rig, dag_id, run_id)
+    state = rig.client().get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
     return state if state in ("success", "failed") else None
 
 
 def task_states(rig: Rig, dag_id: str, run_id: str) -> dict[str, str]:
     found = rig.client().get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-    return {task["task_id"]: task["state"] for task in found}
+    names = [f"{t['task_id']}[{t['rendered_map_index']}]" if t["map_index"] >= 0 else t["task_id"] for t in found]
+    return dict(zip(names, [t["state"] for t in found], strict=True))
 
 
-def decided_days(rig: Rig, experiment_id: str) -> list[str]:
+def decisions(rig: Rig, experiment_id: str) -> dict[str, dict[str, Any]]:
     rows = read_rows(load_handle(rig.project, "gold.fct_experiment_decision"), {"experiment_id": experiment_id})
-    return sorted(row["dt"].isoformat() for row in rows if row["variant_id"] == "all")
+    return {row["dt"].isoformat(): row for row in rows if row["variant_id"] == "all"}
 
 
 @pytest.mark.parametrize("conf", [{"experiment_id": "exp_good\n"}, {"experiment_id": "exp_good", "dt": "tomorrow"}, {}])
@@ -63,20 +75,120 @@ def test_bad_conf_is_refused_by_the_server_before_there_is_a_run(rig: Rig, conf:
         trigger(rig, "bad", **conf)
     assert caught.value.status in (400, 422)
     with pytest.raises(ApiError, match="404"):
-        run_state(rig, "experiment_analysis", "bad")
+        ended(rig, "experiment_analysis", "bad")
 
 
-def test_a_run_survives_the_death_of_the_scheduler(rig: Rig) -> None:
-    trigger(rig, "first", experiment_id="exp_good", generate_synth=True)
+def test_starting_twice_says_that_it_runs_already(rig: Rig) -> None:
+    again = rig.local("up")
+    assert again.returncode == 0
+    assert f"already running: {rig.home.url}" in again.stdout
+
+
+@pytest.fixture(scope="module")
+def first_run(rig: Rig) -> dict[str, str]:
+    """A run during which the scheduler was killed and started again: the states of its tasks."""
+    trigger(rig, FIRST, experiment_id="exp_good", generate_synth=True)
+    running = ("queued", "running")
     wait_until(
-        "ingest_events runs",
-        lambda: task_states(rig, "experiment_analysis", "first").get("ingest_events") == "running",
+        "generate_events runs",
+        lambda: task_states(rig, "experiment_analysis", FIRST).get("generate_events") in running,
         RUN_SECONDS,
     )
     services = json.loads((rig.home.folder / "services.json").read_text())["pids"]
     os.killpg(services["scheduler"], signal.SIGKILL)
     time.sleep(2)
-    assert rig.local("up").returncode == 0  # starts again what is missing
-    state = wait_until("the run ends", lambda: ended(rig, "experiment_analysis", "first"), RUN_SECONDS)
-    assert state == "success", task_states(rig, "experiment_analysis", "first")
-    assert len(decided_days(rig, "exp_good")) == 1
+    assert rig.local("up").returncode == 0
+    wait_until("the run ends", lambda: ended(rig, "experiment_analysis", FIRST), RUN_SECONDS)
+    return task_states(rig, "experiment_analysis", FIRST)
+
+
+def test_a_run_survives_the_death_of_the_scheduler(rig: Rig, first_run: dict[str, str]) -> None:
+    assert ended(rig, "experiment_analysis", FIRST) == "success", first_run
+    assert first_run["write_memo"] == "success"
+    assert len(decisions(rig, "exp_good")) == 1
+
+
+def test_whoever_waits_for_the_experiment_is_told_which_run_passed(rig: Rig, first_run: dict[str, str]) -> None:
+    [decision] = decisions(rig, "exp_good").values()
+    if decision["trust"] != "trusted":
+        pytest.skip(f"trust is {decision['trust']}: nothing is announced ({decision['reasons']})")
+    runs = wait_until(
+        "the waiting DAG runs", lambda: rig.client().get("/dags/waits_for_exp_good/dagRuns")["dag_runs"], 60
+    )
+    run_id = runs[0]["dag_run_id"]
+    wait_until("it ends", lambda: ended(rig, "waits_for_exp_good", run_id), 120)
+    path = f"/dags/waits_for_exp_good/dagRuns/{run_id}/taskInstances/act/xcomEntries/return_value?deserialize=true"
+    extra = rig.client().get(path)["value"]
+    assert extra == {"dt": decision["dt"].isoformat(), "run_id": FIRST, "decision": decision["decision"]}
+
+
+@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver (Debian: both packages)")
+def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, str], tmp_path: Path) -> None:
+    pictures = Path(os.environ.get("EXP_PICTURES") or tmp_path)
+    dag = f"{rig.home.url}/dags/experiment_analysis"
+    with Browser() as page:
+        page.open(f"{rig.home.url}/auth/login")
+        page.wait_for("Sign into Airflow")
+        page.type("//input[@name='username']", "admin")
+        page.type("//input[@name='password']", rig.home.password)
+        page.click("//button[@type='submit']")
+        page.wait_for("experiment_analysis", "Dags")
+        page.picture(pictures / "home.png")
+
+        page.open(f"{dag}/runs/{FIRST}")
+        page.wait_for("sources", "canonical", "quality", "metrics", "results", "gates", "memo")
+        page.picture(pictures / "grid.png")
+        page.run("localStorage.setItem('dag_view-experiment_analysis', JSON.stringify('graph'))")
+        page.open(f"{dag}/runs/{FIRST}")
+        page.wait_for("resolve_run", "watcher")
+        time.sleep(3)
+        page.picture(pictures / "graph.png")
+
+        page.open(f"{dag}/runs/{FIRST}/tasks/build_assignments?try_number=1")
+        page.wait_for("silver.fact_assignment_canonical", "Memo", "Data docs")
+        page.picture(pictures / "log.png")
+
+        page.open(dag)
+        page.wait_for("Trigger")
+        page.click("//button[contains(., 'Trigger')]")
+        page.wait_for("Experiment", "As-of date", "Generate synthetic data first", "Advanced")
+        time.sleep(1)
+        page.picture(pictures / "trigger_form.png")
+
+        page.open(f"{rig.home.url}/experiments/memos/exp_good.html")
+        page.wait_for("exp_good")
+        page.picture(pictures / "memo.png")
+
+
+def test_pages_ask_for_the_login(rig: Rig) -> None:
+    import urllib.error
+    import urllib.request
+
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{rig.home.url}/experiments/")
+    assert caught.value.code == 401
+
+
+def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_the_others(
+    rig: Rig, first_run: dict[str, str]
+) -> None:
+    [latest] = decisions(rig, "exp_good")
+    window = ["--from-date", "2026-01-14", "--to-date", "2026-01-15"]
+    done = rig.airflow("backfill", "create", "--dag-id", "daily_experiments", *window)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    def runs() -> list[dict[str, Any]]:
+        found = rig.client().get("/dags/daily_experiments/dagRuns?run_type=backfill")["dag_runs"]
+        return found if len(found) == 2 and all(r["state"] in ("success", "failed") for r in found) else []
+
+    finished = wait_until("both days end", runs, 2 * RUN_SECONDS)
+    for run in finished:
+        states = task_states(rig, "daily_experiments", run["dag_run_id"])
+        assert states["analyse_experiment.analyse[exp_good]"] == "success"
+        assert states["analyse_experiment.raw_ready[exp_late]"] == "failed"
+        assert states["refused_configs"] == "failed"
+        assert run["state"] == "failed"
+    assert sorted(decisions(rig, "exp_good")) == sorted(["2026-01-13", "2026-01-14", latest])
+    children = rig.client().get("/dags/experiment_analysis/dagRuns?limit=50")["dag_runs"]
+    assert {f"exp_good__2026-01-{day}__1" for day in (13, 14)} <= {run["dag_run_id"] for run in children}
+    assert all(run["logical_date"] is None for run in children if run["dag_run_id"].startswith("exp_good__"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import get_current_context, task, task_group
+from airflow.providers.standard.triggers.external_task import DagStateTrigger
+from airflow.sdk import BaseOperator, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException
 
 from exp_platform.airflow.children import TriggerAnalysis
@@ -38,6 +39,24 @@ def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
 
 def _firing(context: Context) -> datetime:
     return context["dag_run"].logical_date or context["dag_run"].run_after
+
+
+class EarlierDaysFirst(BaseOperator):
+    """Waits, without holding a worker, until no run of an earlier day is going on.
+
+    A backfill starts many days at once, whatever max_active_runs says; two days of one experiment must not meet, since
+    the newer run would take the experiment over from the older.
+    """
+
+    def execute(self, context: Context, event: Any = None) -> None:
+        """Looks again each time that an earlier run has ended."""
+        earlier = context["ti"].get_previous_dagrun(state="running")
+        if earlier is None:
+            return
+        self.log.info("waiting for the earlier run %s", earlier.run_id)
+        ended: Any = ["success", "failed"]
+        trigger = DagStateTrigger(self.dag_id, states=ended, run_ids=[earlier.run_id], poll_interval=10)
+        self.defer(trigger=trigger, method_name="execute")
 
 
 @task(retries=1)

@@ -23,6 +23,7 @@ class Home:
 
     folder: Path
     port: int = 8080
+    dags: Path = clone_root() / "dags"
 
     @property
     def url(self) -> str:
@@ -56,7 +57,7 @@ class Home:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW__", "AIRFLOW_HOME"))}
         return inherited | {
             "AIRFLOW_HOME": str(self.folder),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(root / "include" / "exp_platform" / "airflow" / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
@@ -80,10 +81,6 @@ class Home:
             "AIRFLOW__TRIGGERER__CAPACITY": "100",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
         }
-
-    def python(self, module: str, *arguments: str, **kwargs: object) -> list[str]:
-        """A command line that runs one of our modules in this environment."""
-        return [sys.executable, "-m", module, *arguments]
 
     def prepare(self, pool_slots: int) -> None:
         """Database, connection and pool; at once when a stamp says that they are there."""

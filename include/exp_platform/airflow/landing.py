@@ -54,10 +54,11 @@ class RawLandedTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: landed or not."""
         while not await asyncio.to_thread(has_landed, self.config, self.experiment_id, self.dt):
-            if time.time() >= self.until:
+            left = self.until - time.time()
+            if left <= 0:
                 yield TriggerEvent({"landed": False})
                 return
-            await asyncio.sleep(self.interval)
+            await asyncio.sleep(min(self.interval, left))
         yield TriggerEvent({"landed": True})
 
 

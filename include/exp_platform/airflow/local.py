@@ -90,17 +90,17 @@ def _show_decision(experiment_id: str, seconds: float) -> None:
 
 
 def up(home: Home) -> int:
-    """All services in the background; returns when the UI answers and the DAGs are there."""
-    if _alive(home):
+    """Every service that does not run yet, in the background; returns when the UI answers and the DAGs are there."""
+    pids = _alive(home)
+    if len(pids) == len(SERVICES):
         print(f"Airflow is already running: {home.url} (login {LOGIN}, password {home.password}); make down stops it")
         return 0
-    if _port_taken(home.port):
+    if "api-server" not in pids and _port_taken(home.port):
         print(f"port {home.port} is taken: stop what uses it, or choose another: make up PORT=8090", file=sys.stderr)
         return 1
     home.prepare(pool_slots())
     home.logs.mkdir(parents=True, exist_ok=True)
-    pids = {}
-    for service in SERVICES:
+    for service in (name for name in SERVICES if name not in pids):
         with (home.logs / f"{service}.log").open("a") as log:
             pids[service] = _airflow(home, service, stdout=log, start_new_session=True).pid
     _pid_file(home).write_text(json.dumps({"port": home.port, "pids": pids}))
@@ -192,7 +192,7 @@ def _healthy(home: Home) -> bool:
 def _dags_loaded(home: Home) -> bool:
     from exp_platform.airflow.client import Client
 
-    expected = {file.stem for file in (clone_root() / "dags").glob("*.py")}
+    expected = {file.stem for file in home.dags.glob("*.py")}
     try:
         found = Client(home.url, LOGIN, home.password).get("/dags")
     except OSError:
@@ -219,6 +219,7 @@ def _words(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m exp_platform.airflow.local", description=__doc__)
     parser.add_argument("command", choices=("demo", "up", "down"))
     parser.add_argument("--home", type=Path, default=clone_root() / "data" / "airflow")
+    parser.add_argument("--dags", type=Path, default=clone_root() / "dags")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8080))
     return parser.parse_args(argv)
 
@@ -226,7 +227,7 @@ def _words(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Exit code; every refusal is one sentence."""
     words = _words(argv)
-    home = Home(words.home.resolve(), words.port)
+    home = Home(words.home.resolve(), words.port, words.dags.resolve())
     try:
         if words.command == "demo":
             return demo(home, DEMO)
