@@ -33,7 +33,7 @@ RUN = {"run_id": "run_1", "config_hash": "c0ffee", "code_version": "abc", "compu
 EVIL = '<script>alert("x")</script> | *bold* `code` & co'
 
 
-def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.035, **keys) -> dict:
+def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **keys) -> dict:
     """The content of a memo on conversion, latency and a quantile."""
     metrics = [
         hm.metric("conversion", "binary", practical_threshold=0.005),
