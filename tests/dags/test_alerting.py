@@ -1,0 +1,75 @@
+"""Which alerts a run inside Airflow makes, and where they lead."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from exp_platform.airflow import alerting
+from exp_platform.airflow.alerting import alert_crashed_run, failure_alert, links_of
+from exp_platform.alerts.model import Kind
+
+pytestmark = pytest.mark.airflow
+
+RUN = {"experiment_id": "exp_a_001", "dt": "2026-02-01", "run_id": "manual__2026-02-02T00:00:00+00:00"}
+
+
+def failure(exit_code: int) -> dict[str, Any]:
+    return {"stage": "ingest_events", "exit_code": exit_code, "sentence": "outcomes: 3 of 10 rows have no user_id"}
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "kind"),
+    [(65, Kind.CONTRACT_BROKEN), (1, Kind.RUN_CRASHED), (137, Kind.RUN_CRASHED), (64, None), (66, None)],
+)
+def test_a_broken_contract_and_a_crash_are_told_a_wrong_conf_and_a_newer_run_are_not(
+    exit_code: int, kind: Kind | None
+) -> None:
+    alert = failure_alert(RUN, failure(exit_code), [])
+    assert (alert.kind if alert else None) == kind
+    if alert:
+        assert alert.sentence == "outcomes: 3 of 10 rows have no user_id"
+        assert alert.subject == "ingest_events"
+
+
+def test_a_task_that_died_without_a_word_is_told_all_the_same() -> None:
+    alert = failure_alert(RUN, None, ["aggregate_metrics"])
+    assert alert is not None
+    assert (alert.kind, alert.subject) == (Kind.RUN_CRASHED, "aggregate_metrics")
+    assert failure_alert(RUN, None, []) is None
+
+
+def context(states: dict[str, str] | None = None) -> Any:
+    ti = SimpleNamespace(
+        dag_id="experiment_analysis",
+        run_id=RUN["run_id"],
+        task_id="alert",
+        get_task_states=lambda dag_id, run_ids: {RUN["run_id"]: states or {}},
+    )
+    return {"ti": ti}
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "task_id"),
+    [
+        ("guardrail_failed", "latency/treatment", "guardrail_gate"),
+        ("srm_failed", "srm_assigned", "srm_gate"),
+        ("contract_broken", "ingest_events", "ingest_events"),
+        ("run_crashed", "registry", "alert"),
+    ],
+)
+def test_the_log_link_leads_to_the_task_that_said_so(kind: str, subject: str, task_id: str) -> None:
+    links = links_of(context(), "exp_a_001", subject, kind)
+    assert links["log"].endswith(f"/runs/manual__2026-02-02T00%3A00%3A00%2B00%3A00/tasks/{task_id}")
+    assert links["memo"].endswith("/experiments/memos/exp_a_001.html")
+
+
+def test_the_callback_tells_only_what_the_task_alert_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(alerting, "alert_run", told.append)
+    alert_crashed_run(context({"alert": "success"}))
+    assert told == []
+    alert_crashed_run(context({"alert": "failed"}))
+    assert len(told) == 1
