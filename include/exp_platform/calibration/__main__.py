@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     findings, looks = run(QUICK if options.quick else EXPERIMENTS, options.seed, print)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page.render(findings, options.seed), encoding="utf-8")
+    options.out.write_text(page.render(findings, options.seed, options.out.stem), encoding="utf-8")
     one = [f for f in findings if f.study == "A/A, one look"]
     for name, chart in (
         ("looks", plot.looks_chart(looks, daily_looks.ALPHA)),

@@ -20,9 +20,9 @@ How to read a row: *observed* is the share of simulated experiments in which the
 target plus and minus Monte-Carlo error at 99.9% (and an allowance where an estimator is asymptotic). A row marked
 `must exceed` shows a method that fails, so that one sees why it is not used. Rows marked `reported` promise nothing.
 
-![A/A experiments called significant by each day](calibration_looks.svg)
+![A/A experiments called significant by each day]({charts}_looks.svg)
 
-![False positives at one look](calibration_one_look.svg)
+![False positives at one look]({charts}_one_look.svg)
 """
 
 NOTES = {
@@ -52,8 +52,8 @@ def engine_fingerprint() -> str:
     return f"stats+causal {digest.hexdigest()[:12]}"
 
 
-def render(findings: Sequence[Finding], seed: int) -> str:
-    """Markdown of all findings, one table for each study."""
+def render(findings: Sequence[Finding], seed: int, charts: str) -> str:
+    """Markdown of all findings, one table for each study; `charts` begins the file names of the two charts."""
     promised = [f for f in findings if f.promise is not Promise.REPORTED]
     parts = [
         INTRODUCTION.format(
@@ -62,6 +62,7 @@ def render(findings: Sequence[Finding], seed: int) -> str:
             largest=max(f.simulations for f in findings),
             engine=engine_fingerprint(),
             seed=seed,
+            charts=charts,
         )
     ]
     order = list(dict.fromkeys(f.study for f in findings))

@@ -24,7 +24,7 @@ def looks_chart(looks: Looks, alpha: float) -> str:
     def y(share: float) -> float:
         return TOP + plot_h * (1 - share / top)
 
-    body = [_text(LEFT, 22, "A/A experiments called significant by each day, of all", bold=True)]
+    body = [_text(LEFT, 22, "Share of A/A experiments called significant by each day", bold=True)]
     for tick in _ticks(top):
         body += [_line(LEFT, y(tick), LEFT + plot_w, y(tick), GREY, 0.4)]
         body += [_text(LEFT - 8, y(tick) + 4, f"{tick:.0%}", anchor="end")]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exp_platform.calibration import __main__ as command
 from exp_platform.calibration import buckets, daily_looks, decisions, gates, one_look, page, plot
 from exp_platform.calibration.findings import Finding, Promise
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
@@ -116,7 +117,7 @@ def test_buckets_of_a_quantile_metric_are_dealt_too() -> None:
 def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
     kept = Finding("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, 0.048, 2000)
     lost = Finding("A/A, one look", "count < 1, did, absolute", Promise.EQUALS, 0.05, 0.12, 2000)
-    text = page.render([kept, lost], seed=7)
+    text = page.render([kept, lost], seed=7, charts="x")
     assert "**1 of 2 promises kept**" in text
     assert "| count, ab, absolute | equals 5.0% | 3.4% to 6.6% | 4.8% | 2,000 | yes |" in text
     assert "12.0% | 2,000 | **no** |" in text
@@ -125,3 +126,16 @@ def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
     assert "count &lt; 1" in chart
     curves = daily_looks.Looks(np.linspace(0.05, 0.28, 30), np.linspace(0, 0.01, 30), np.linspace(0, 0.05, 30))
     assert plot.looks_chart(curves, 0.05).count("<polyline") == 3
+
+
+@pytest.mark.parametrize(("rate", "code"), [(0.048, 0), (0.12, 1)], ids=["all kept", "one broken"])
+def test_the_command_writes_page_and_charts_and_fails_when_a_promise_is_broken(
+    rate: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [Finding("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, rate, 2000)]
+    curves = daily_looks.Looks(*(np.linspace(0, end, 30) for end in (0.28, 0.01, 0.05)))
+    monkeypatch.setattr(command, "run", lambda experiments, seed, log: (findings, curves))
+    assert command.main(["--out", str(tmp_path / "page.md"), "--quick"]) == code
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["page.md", "page_looks.svg", "page_one_look.svg"]
+    assert "page_looks.svg" in (tmp_path / "page.md").read_text()
+    assert ("not kept: A/A, one look: count, ab, absolute" in capsys.readouterr().out) == bool(code)
