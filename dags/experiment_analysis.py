@@ -46,7 +46,6 @@ with DAG(
     default_args=DEFAULT_ARGS,
     tags=["experiments", "tier:1", "spark"],
     on_failure_callback=alert_crash,
-    fail_fast=False,
 ) as dag:
     start = tasks.resolve_run()
     groups = stage_groups()

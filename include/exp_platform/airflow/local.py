@@ -13,6 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,30 +44,38 @@ def demo(home: Home, conf: dict[str, Any]) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["dags", "test", "experiment_analysis", "--conf", json.dumps(conf)]
     print(f"experiment_analysis for {conf['experiment_id']}: the whole log goes to {_shown(log)}", flush=True)
+    progress = Progress()
     with log.open("w") as out, _airflow(home, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             out.write(line)
-            progress = _progress(line)
-            if progress:
-                print(progress, flush=True)
+            if shown := progress.read(line):
+                print(shown, flush=True)
     if process.returncode != 0:
         print(f"\nThe run failed. {_last_error(log)}\nSee {_shown(log)}.", file=sys.stderr)
     _show_decision(str(conf["experiment_id"]), time.monotonic() - began)
     return process.returncode
 
 
-_since: dict[str, float] = {}
+@dataclass
+class Progress:
+    """Reads the log of `airflow dags test`; one line for each task that ended."""
 
+    clock: Callable[[], float] = time.monotonic
+    began: float = 0.0
+    word: str = ""
 
-def _progress(line: str) -> str | None:
-    """One line for each task that ended, with its seconds."""
-    if match := _STARTING.search(line):
-        _since[match.group(1)] = time.monotonic()
-    elif match := _ENDING.search(line):
-        name = match.group(1)
-        return f"  {name:<22} {time.monotonic() - _since.get(name, time.monotonic()):5.1f} s"
-    return None
+    def read(self, line: str) -> str | None:
+        """Name, seconds, and a word when it is not plainly green."""
+        if _STARTING.search(line):
+            self.began, self.word = self.clock(), ""
+        elif "Task failed with exception" in line:
+            self.word = "  FAILED"
+        elif "Skipping task" in line:
+            self.word = "  skipped"
+        elif match := _ENDING.search(line):
+            return f"  {match.group(1):<22} {self.clock() - self.began:5.1f} s{self.word}"
+        return None
 
 
 def _last_error(log: Path) -> str:

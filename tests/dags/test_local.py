@@ -1,0 +1,62 @@
+"""`make demo`, `make up` and `make down`: what they say, and what they refuse in one sentence."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from exp_platform.airflow.home import Home
+from exp_platform.airflow.local import Progress, _running, main
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["up", "--home", str(tmp_path), "--port", str(port)]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said == f"port {port} is taken: stop what uses it, or choose another: make up PORT=8090"
+    assert not (tmp_path / "airflow.db").exists()
+
+
+def test_stopping_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["down", "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "Airflow is not running\n"
+
+
+def test_a_process_that_is_not_airflows_is_never_taken_for_it() -> None:
+    assert not _running(os.getppid())
+    assert not _running(2**22 + 1)
+
+
+def test_the_settings_listen_on_localhost_only_and_call_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__HOST", "0.0.0.0")
+    environment = Home(tmp_path, 8123).environment()
+    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert environment["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] == "false"
+    assert environment["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] == "false"
+
+
+def test_the_password_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.password == home.password
+    assert (tmp_path / "passwords.json").stat().st_mode & 0o077 == 0
+
+
+def test_progress_is_one_line_for_each_task_with_its_seconds_and_its_fate() -> None:
+    times = iter([10.0, 13.5, 20.0, 21.0])
+    progress = Progress(clock=lambda: next(times))
+    lines = [
+        "x [DAG TEST] starting task_id=ingest_events map_index=-1",
+        "[info] wrote 10 rows",
+        "x [DAG TEST] end task task_id=ingest_events map_index=-1",
+        "x [DAG TEST] starting task_id=quality_gate map_index=-1",
+        "[error    ] Task failed with exception",
+        "x [DAG TEST] end task task_id=quality_gate map_index=-1",
+    ]
+    shown = [line for line in map(progress.read, lines) if line]
+    assert shown == ["  ingest_events            3.5 s", "  quality_gate             1.0 s  FAILED"]
