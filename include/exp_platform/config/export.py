@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from exp_platform.config.models import Experiment, Metric, Profile
 from exp_platform.spark.jars import clone_root
 
-MODELS = {"experiment": Experiment, "metric": Metric, "profile": Profile}
+MODELS: dict[str, type[BaseModel]] = {"experiment": Experiment, "metric": Metric, "profile": Profile}
 
 
 def schema_text(name: str) -> str:

@@ -318,7 +318,7 @@ def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """The keys that a nested model allows, as far as its annotation tells."""
     current: Any = model
     for part in location:
-        if isinstance(part, int) or not isinstance(current, type):
+        if isinstance(part, int) or not (isinstance(current, type) and issubclass(current, BaseModel)):
             continue
         field = current.model_fields.get(part)
         if field is None:
