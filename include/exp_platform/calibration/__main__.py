@@ -13,7 +13,7 @@ from exp_platform.calibration import buckets, daily_looks, decisions, gates, one
 from exp_platform.calibration.findings import Finding, Promise
 
 SEED = 20260201
-EXPERIMENTS = 10_000
+EXPERIMENTS = 5_000
 QUICK = 600
 
 

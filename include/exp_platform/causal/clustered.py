@@ -34,47 +34,42 @@ def clustered_did_effect(
     levels = pre_post(total, ratio=ratio)
     control_n = np.broadcast_to(levels.n[:1], levels.n[1:].shape)
     weight, left_out = cohort_weights(control_n, levels.n[1:])
-    used = weight > 0
-    post, pre = _deviations(arms, total, ratio=ratio)
-    change, per_unit = post - pre, _inverse(levels.n)
-
-    influence = _over_dates(weight, (change * per_unit)[1:] - (change * per_unit)[:1])
-    influence_base = _over_dates(weight, (pre * per_unit)[1:] + (change * per_unit)[:1])
-    units = np.where(used[..., None], arms.did_n[1:] + arms.did_n[:1], 0.0).sum(axis=1)
-    g = (units > 0).sum(axis=-1)
-    with np.errstate(all="ignore"):
-        scale = g / (g - 1.0)
-        variance = scale * (influence**2).sum(axis=-1)
-        var_base = scale * (influence_base**2).sum(axis=-1)
-        cov_base = scale * (influence * influence_base).sum(axis=-1)
-    df = g - 1.0
-    treated, control = (
-        Arm(
-            n=np.where(used, n, 0.0).sum(axis=1),
-            mean=_mean(weight, mean),
-            sd=np.sqrt(_mean(weight, sd**2)),
-            # The variance is of the difference as a whole, because a cluster can lie in both arms.
-            var_mean=var,
-            df=df,
-        )
-        for n, mean, sd, var in (
-            (levels.n[1:], levels.post[1:], levels.sd[1:], variance),
-            (control_n, levels.post[:1], levels.sd[:1], np.zeros_like(variance)),
-        )
-    )
-    insufficient: list[Reason] = [(g < 2, TOO_FEW_CLUSTERS)]
-    if binary:
-        insufficient += rare_events(total, by_cohort_date=True)
-    mean_change = levels.post - levels.pre
+    units = np.where((weight > 0)[..., None], arms.did_n[1:] + arms.did_n[:1], 0.0).sum(axis=1)
+    clusters = (units > 0).sum(axis=-1)
+    variance, var_base, cov_base = _cluster_variances(arms, total, weight, clusters, ratio=ratio)
+    change, df = levels.post - levels.pre, clusters - 1.0
+    # The variance is of the difference as a whole, because a cluster can lie in both arms: treatment carries it.
+    treatment = _arm(weight, levels.n[1:], levels.post[1:], levels.sd[1:], variance, df)
+    control = _arm(weight, control_n, levels.post[:1], levels.sd[:1], np.zeros_like(variance), df)
+    few: list[Reason] = [(clusters < 2, TOO_FEW_CLUSTERS)]
     return compare(
         control,
-        treated,
-        effect_abs=_mean(weight, mean_change[1:] - mean_change[:1]),
-        base=Base(_mean(weight, levels.pre[1:] + mean_change[:1]), var_base, cov_base, df),
+        treatment,
+        effect_abs=_mean(weight, change[1:] - change[:1]),
+        base=Base(_mean(weight, levels.pre[1:] + change[:1]), var_base, cov_base, df),
         alpha=alpha,
         min_units=min_units,
-        insufficient=insufficient,
-        notes=[(left_out, DATES_LEFT_OUT), ((g >= 2) & (g < MANY), FEW_CLUSTERS)],
+        insufficient=few + (rare_events(total, by_cohort_date=True) if binary else []),
+        notes=[(left_out, DATES_LEFT_OUT), ((clusters >= 2) & (clusters < MANY), FEW_CLUSTERS)],
+    )
+
+
+def _cluster_variances(
+    arms: SufficientStatistics, total: SufficientStatistics, weight: Array, clusters: Array, *, ratio: bool
+) -> tuple[Array, Array, Array]:
+    """Variance of the effect, of its base, and their covariance, from each cluster's influence on both."""
+    post, pre = _deviations(arms, total, ratio=ratio)
+    with np.errstate(all="ignore"):
+        change, before = ((part / total.did_n[..., None]) for part in (post - pre, pre))
+        scale = clusters / (clusters - 1.0)
+        effect = _over_dates(weight, change[1:] - change[:1])
+        base = _over_dates(weight, before[1:] + change[:1])
+        return tuple(scale * (a * b).sum(axis=-1) for a, b in ((effect, effect), (base, base), (effect, base)))
+
+
+def _arm(weight: Array, n: Array, post: Array, sd: Array, variance: Array, df: Array) -> Arm:
+    return Arm(
+        np.where(weight > 0, n, 0.0).sum(axis=1), _mean(weight, post), np.sqrt(_mean(weight, sd**2)), variance, df
     )
 
 
@@ -85,11 +80,6 @@ def _deviations(arms: SufficientStatistics, total: SufficientStatistics, *, rati
         centred = arms.did_v - (total.did_v / total.did_n[..., None])[..., None, :] * arms.did_n[..., None]
         linear = np.einsum("...ij,...kj->...ki", gradient, centred)
     return linear[..., 0], linear[..., 1]
-
-
-def _inverse(n: Array) -> Array:
-    with np.errstate(all="ignore"):
-        return (1 / n)[..., None]
 
 
 def _over_dates(weight: Array, value: Array) -> Array:

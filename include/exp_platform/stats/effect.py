@@ -130,21 +130,13 @@ def compare(
     with np.errstate(all="ignore"):
         effect = np.asarray(treatment.mean - control.mean if effect_abs is None else effect_abs, dtype=float)
         variance = treatment.var_mean + control.var_mean
-        df = satterthwaite((treatment.var_mean, control.var_mean), (treatment.df, control.df))
+        se, df = np.sqrt(variance), satterthwaite((treatment.var_mean, control.var_mean), (treatment.df, control.df))
         base = base or Base(control.mean, control.var_mean, -control.var_mean, control.df)
-        se = np.sqrt(variance)
-        few = (control.n < max(min_units, 2)) | (treatment.n < max(min_units, 2))
-        unusable = [
-            (few, BELOW_MIN_UNITS),
-            *insufficient,
-            (~few & (variance <= 0), NO_VARIANCE),
-        ]
-        known = np.any(np.broadcast_arrays(*[np.asarray(mask) for mask, _ in unusable]), axis=0)
-        not_finite = ~known & ~(np.isfinite(effect) & np.isfinite(se) & np.isfinite(df))
-        unusable.append((not_finite, NOT_FINITE))
-        ok = np.broadcast_to(~(known | not_finite), effect.shape)
+        unusable = _unusable(control, treatment, min_units, insufficient, (effect, se, df))
+        ok = np.broadcast_to(~_any(unusable), effect.shape)
         relative, near_zero = _relative(effect, variance, df, base, alpha)
         half, mde = t_quantile(1 - alpha / 2, df) * se, detectable(se, df, alpha)
+        null = {name: np.full(effect.shape, np.nan) for name in ANSWERS if name.startswith(("anytime", "variance"))}
         result = Effect(
             **_describe("control", control, effect.shape),
             **_describe("treatment", treatment, effect.shape),
@@ -155,7 +147,7 @@ def compare(
             effect_abs_ci_high=effect + half,
             p_value=two_sided_p(effect / se, df),
             **relative,
-            **{name: np.full(effect.shape, np.nan) for name in ANSWERS if name.startswith(("anytime", "variance"))},
+            **null,
             mde=mde,
             mde_rel=np.where(near_zero, np.nan, mde / np.abs(base.mean)),
             alpha=np.full(effect.shape, alpha),
@@ -201,6 +193,25 @@ def join_reasons(reasons: Sequence[Reason], shape: tuple[int, ...]) -> NDArray[A
     seen, where = np.unique(code, return_inverse=True)
     words = [", ".join(word for bit, (_, word) in enumerate(reasons) if value >> bit & 1) for value in seen.tolist()]
     return np.array(words, dtype=object)[where].reshape(shape)
+
+
+def _unusable(
+    control: Arm, treatment: Arm, min_units: int, insufficient: Sequence[Reason], answers: tuple[Array, ...]
+) -> list[Reason]:
+    """Why elements have no answer, the first reasons first."""
+    needed = max(min_units, 2)
+    few = (control.n < needed) | (treatment.n < needed)
+    reasons = [
+        (few, BELOW_MIN_UNITS),
+        *insufficient,
+        (~few & (treatment.var_mean + control.var_mean <= 0), NO_VARIANCE),
+    ]
+    finite = np.all([np.isfinite(values) for values in np.broadcast_arrays(*answers)], axis=0)
+    return [*reasons, (~_any(reasons) & ~finite, NOT_FINITE)]
+
+
+def _any(reasons: Sequence[Reason]) -> NDArray[np.bool_]:
+    return np.asarray(np.any(np.broadcast_arrays(*[np.asarray(mask) for mask, _ in reasons]), axis=0))
 
 
 def _relative(
