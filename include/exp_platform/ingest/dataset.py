@@ -12,7 +12,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from exp_platform.ingest import faults
-from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, with_run_columns
+from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, path_of, with_run_columns
 from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, Plan, decode_files, known_files, plan
 from exp_platform.ingest.problems import Problem
@@ -24,6 +24,7 @@ from exp_platform.ingest.verdict import Tally
 from exp_platform.lake.audit import Scope
 from exp_platform.lake.publish import last_publication
 from exp_platform.lake.read import count_rows
+from exp_platform.lake.staging import discard
 from exp_platform.lake.tables import TABLES
 from exp_platform.schemas import event_time_column, load_schema
 
@@ -72,6 +73,13 @@ class Examined:
         self.cached.append(frame.persist())
         return self.cached[-1]
 
+    def release(self) -> None:
+        """Forget what was staged and not published, and free the memory."""
+        if self.staged is not None:
+            discard(self.staged)
+        while self.cached:
+            self.cached.pop().unpersist()
+
 
 def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> Examined:
     """Compare, read what is new, tell good rows from bad ones, and write the good ones where nobody reads them.
@@ -96,6 +104,7 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
     except Exception as error:
         problem = faults.problem_of(error, dataset, source.location)
         if problem is None:
+            examined.release()
             raise
         examined.problems.append(problem)
     return examined
@@ -178,8 +187,8 @@ def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths:
     days = [row["day"] for row in events.select(F.to_date(time).alias("day")).distinct().collect()]
     existing = ctx.read(examined.table).where(on_days(F.col(time), days))
     held = examined.keep(already_held(events, existing, columns))
-    path = F.element_at(F.array(*(F.lit(path) for path in paths)), F.col(FILE) + 1)
-    found = held.agg(F.count(F.lit(1)).alias("rows"), F.count_if(path < F.col("held_by")).alias("smaller")).first()
+    smaller = path_of(paths) < F.col("held_by")
+    found = held.agg(F.count(F.lit(1)).alias("rows"), F.count_if(smaller).alias("smaller")).first()
     assert found is not None
     if found["smaller"]:
         return None

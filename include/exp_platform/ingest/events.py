@@ -40,8 +40,12 @@ def not_held(new: DataFrame, held: DataFrame, columns: Sequence[str]) -> DataFra
 
 def with_run_columns(events: DataFrame, columns: Sequence[str], paths: Sequence[str], now: datetime) -> DataFrame:
     """The columns of `exp.*`: the contract's, source_file, ingested_at."""
-    path = F.element_at(F.array(*(F.lit(path) for path in paths)), F.col(FILE) + 1)
-    return events.select(*columns, path.alias("source_file"), F.lit(now).alias("ingested_at"))
+    return events.select(*columns, path_of(paths).alias("source_file"), F.lit(now).alias("ingested_at"))
+
+
+def path_of(paths: Sequence[str]) -> Column:
+    """The path of a row's file, from the file's index."""
+    return F.element_at(F.array(*(F.lit(path) for path in paths)).cast("array<string>"), F.col(FILE) + 1)
 
 
 def on_days(time: Column, days: Iterable[date]) -> Column:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from exp_platform.ingest.events import path_of
 from exp_platform.ingest.mapping import unparsed
-from exp_platform.ingest.read import FILE
 from exp_platform.ingest.rules import CORRUPT, breaks_any
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ def refused_rows(
     """
     broken = F.filter(F.array(*(F.when(c, F.lit(name)) for name, c in rules.items())), lambda name: name.isNotNull())
     as_json = F.to_json(F.struct(*row_fields(types, rows.columns)), {"ignoreNullFields": "false"})
-    path = F.element_at(F.array(*(F.lit(path) for path in paths)), F.col(FILE) + 1)
     refused = rows.where(breaks_any(rules)).select(
-        path.alias("source_file"), as_json.alias("row"), broken.alias("rules")
+        path_of(paths).alias("source_file"), as_json.alias("row"), broken.alias("rules")
     )
     counted = refused.groupBy("source_file", "row", "rules").agg(F.count(F.lit(1)).alias("count"))
     return counted.select(

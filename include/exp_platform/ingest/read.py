@@ -58,7 +58,8 @@ def read_source(spark: SparkSession, project: Project, source: DatasetSource, fi
     if source.format == "parquet":
         groups = _parquet_groups(spark, project, source, files, result)
     elif source.format == "iceberg":
-        frame = spark.read.option("versionAsOf", files[0].fingerprint).table(table_name(source.location))
+        snapshot_id = files[0].fingerprint.split(".")[0]
+        frame = spark.read.option("versionAsOf", snapshot_id).table(table_name(source.location))
         groups = [_Group(frame.withColumn(URI, F.lit(files[0].path)), (files[0].path,))]
     elif source.format == "csv":
         groups = _csv_groups(spark, project, source, files, result)

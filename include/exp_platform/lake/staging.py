@@ -57,9 +57,13 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
     """Write the rows to a branch of their own, which begins at the fence."""
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
-    conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}").append()
-    handle.refresh()
-    staged = handle.snapshot_by_name(branch)
+    try:
+        conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}").append()
+        handle.refresh()
+        staged = handle.snapshot_by_name(branch)
+    except BaseException:
+        drop_branch(handle, branch)
+        raise
     assert staged is not None
     added = 0
     if staged.snapshot_id != fence and staged.summary is not None:
@@ -101,9 +105,14 @@ def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str]) -> 
 
 def discard(staged: Staged) -> None:
     """Forget the branch; files that were not committed are orphans from now on."""
-    staged.handle.refresh()
-    if staged.branch in staged.handle.metadata.refs:
-        commit_again(staged.handle, lambda handle: handle.manage_snapshots().remove_branch(staged.branch).commit())
+    drop_branch(staged.handle, staged.branch)
+
+
+def drop_branch(handle: IcebergTable, branch: str) -> None:
+    """Remove a branch if it is there."""
+    handle.refresh()
+    if branch in handle.metadata.refs:
+        commit_again(handle, lambda current: current.manage_snapshots().remove_branch(branch).commit())
 
 
 def _java_table(staged: Staged) -> Any:

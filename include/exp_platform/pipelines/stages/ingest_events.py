@@ -16,7 +16,7 @@ from exp_platform.ingest.problems import Problem, findings, summarise
 from exp_platform.ingest.quarantine import keep_first_seen
 from exp_platform.ingest.verdict import findings_of, problem_of, rule_findings, rules_shown
 from exp_platform.lake.read import count_rows
-from exp_platform.lake.staging import StagedBatch, discard
+from exp_platform.lake.staging import StagedBatch
 from exp_platform.schemas import DATASETS
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def run(ctx: StageContext) -> None:
         _publish(ctx, examined)
     finally:
         for one in examined:
-            if one.staged is not None:
-                discard(one.staged)
-            for frame in one.cached:
-                frame.unpersist()
+            one.release()
 
 
 def is_required(ctx: StageContext, dataset: str) -> bool:
