@@ -15,8 +15,8 @@ from exp_platform.synth.random import uniform
 Days = tuple[int, ...]
 RowFault = Callable[[Frames, float, Days, Plan], Frames]
 
-BOT_SESSIONS = 200
-BOT_ORDER = 100.0  # times the mean order value
+BOT_SESSIONS = 100  # at least; so many times the mean order value at most
+BOT_MOST_SESSIONS = 5000
 TIME_ZONE_HOURS = 5
 MAX_SKEW_MINUTES = 120
 
@@ -107,22 +107,23 @@ def missing_day(frames: Frames, size: float, days: Days, plan: Plan) -> Frames:
 
 
 def bots(frames: Frames, size: float, days: Days, plan: Plan) -> Frames:
-    """A few users click hundreds of times and order for a hundred times the mean."""
+    """A few users click hundreds to thousands of times and order for many times the mean; a handful dwarfs the rest."""
     bot = frames.attributes.where((F.col("dimension") == "platform") & _users_hit("bots", size, days))
-    bot = bot.dropDuplicates(["user_id"]).withColumn("_k", F.explode(F.sequence(F.lit(0), F.lit(BOT_SESSIONS + 1))))
-    order = round(BOT_ORDER * (plan.scenario.revenue_mean or 1.0), 2)
+    bot = bot.dropDuplicates(["user_id"]).withColumn("_force", 1 / uniform("fault/bots/force"))
+    clicks = F.least(F.lit(BOT_MOST_SESSIONS), F.floor(BOT_SESSIONS * F.col("_force")))
+    bot = bot.withColumn("_k", F.explode(F.sequence(F.lit(0).cast("long"), clicks)))
+    most = BOT_SESSIONS * (plan.scenario.revenue_mean or 1.0)
+    order = F.round(F.least(F.lit(most), 0.2 * most * F.col("_force")), 2)
+    kind = F.when(F.col("_k") == 0, "revenue").when(F.col("_k") == 1, "conversion").otherwise("sessions")
     start = F.coalesce("_first_exposure_us", "_assign_us")
-    clicks = bot.select(
+    added = bot.select(
         *[c for c in frames.outcomes.columns if c.startswith("_")],
         *("experiment_id", "user_id"),
-        F.when(F.col("_k") == 0, "revenue")
-        .when(F.col("_k") == 1, "conversion")
-        .otherwise("sessions")
-        .alias("metric_name"),
-        F.when(F.col("_k") == 0, F.lit(order)).otherwise(1.0).alias("value"),
-        F.timestamp_micros(start + (F.col("_k").cast("long") + 1) * (300 * SECOND)).alias("outcome_ts"),
+        kind.alias("metric_name"),
+        F.when(F.col("_k") == 0, order).otherwise(1.0).alias("value"),
+        F.timestamp_micros(start + (F.col("_k") + 1) * (60 * SECOND)).alias("outcome_ts"),
     )
-    return frames.change("outcomes", frames.outcomes.unionByName(with_dt(clicks, "outcomes")))
+    return frames.change("outcomes", frames.outcomes.unionByName(with_dt(added, "outcomes")))
 
 
 def null_user_ids(frames: Frames, size: float, days: Days, plan: Plan) -> Frames:

@@ -109,8 +109,8 @@ def test_bots_are_few_and_extreme(broken: Any, rows: Rows) -> None:
     added = found.groupby("user_id").size().sub(rows("outcomes").groupby("user_id").size(), fill_value=0)
     bots = added[added > 0]
     assert share(bots, rows("users")) == pytest.approx(0.003, abs=0.003)
-    assert (bots > 200).all()
-    assert found["value"].max() == 4200
+    assert (bots >= 100).all() and bots.max() > 300
+    assert 840 <= found["value"].max() <= 4200
     assert (added >= 0).all()
 
 

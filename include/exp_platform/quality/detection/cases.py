@@ -8,7 +8,7 @@ from typing import Literal
 from exp_platform.config.models import Fault
 from exp_platform.synth.faults import FAULTS
 
-Path = Literal["exposures", "pipeline"]
+Path = Literal["exposures", "ingest", "results"]
 Expectation = Literal["silent", "fires", "blocked", "unchanged"]
 
 
@@ -36,18 +36,18 @@ SIZES: dict[str, Sizes] = {
     "clock_skew": Sizes(0.01, 0.2, 1.0, "exposures", f"{FLAG}; one in four comes within the skew", TWO_DAYS),
     "srm": Sizes(0.01, 0.12, 0.4, "exposures", "sequential p below 0.001"),
     "missing_day": Sizes(0.2, 0.8, 1.0, "exposures", "half of the events that the days around lead to expect"),
-    "bots": Sizes(None, 0.001, 0.01, "pipeline", "one of 256 unit buckets holds a fifth of an arm's spread"),
-    "non_parallel_pre_period": Sizes(0.05, 0.5, 1.0, "pipeline", "p below 0.001 on a randomised experiment"),
-    "reused_user_ids_across_experiments": Sizes(None, 0.5, 1.0, "pipeline", "nothing may change"),
-    "duplicate_events": Sizes(None, 0.2, 1.0, "pipeline", "nothing may change"),
-    "out_of_order_timestamps": Sizes(None, 0.2, 1.0, "pipeline", "nothing may change"),
-    "schema_drift_extra": Sizes(None, 0.2, 1.0, "pipeline", "nothing may change"),
-    "null_user_ids": Sizes(0.0002, 0.01, 0.2, "pipeline", "max_bad_fraction, 0.1% of a dataset's rows"),
-    "unknown_variant": Sizes(0.0002, 0.01, 0.2, "pipeline", "max_bad_fraction, 0.1% of a dataset's rows"),
-    "schema_drift": Sizes(None, 0.01, 1.0, "pipeline", "one file"),
-    "schema_drift_type": Sizes(None, 0.01, 1.0, "pipeline", "one file"),
-    "empty_dataset": Sizes(0.5, 1.0, 1.0, "pipeline", "no row in any file"),
-    "corrupt_parquet": Sizes(None, 0.01, 1.0, "pipeline", "one file"),
+    "bots": Sizes(None, 0.001, 0.01, "results", "one of 256 unit buckets holds a fifth of an arm's spread"),
+    "non_parallel_pre_period": Sizes(0.05, 0.5, 1.0, "results", "p below 0.001 on a randomised experiment"),
+    "reused_user_ids_across_experiments": Sizes(None, 0.5, 1.0, "results", "nothing may change"),
+    "duplicate_events": Sizes(None, 0.2, 1.0, "ingest", "nothing may change"),
+    "out_of_order_timestamps": Sizes(None, 0.2, 1.0, "ingest", "nothing may change"),
+    "schema_drift_extra": Sizes(None, 0.2, 1.0, "ingest", "nothing may change"),
+    "null_user_ids": Sizes(0.0002, 0.01, 0.2, "ingest", "max_bad_fraction, 0.1% of a dataset's rows"),
+    "unknown_variant": Sizes(0.0002, 0.01, 0.2, "ingest", "max_bad_fraction, 0.1% of a dataset's rows"),
+    "schema_drift": Sizes(None, 0.01, 1.0, "ingest", "one file"),
+    "schema_drift_type": Sizes(None, 0.01, 1.0, "ingest", "one file"),
+    "empty_dataset": Sizes(0.5, 1.0, 1.0, "ingest", "no row in any file"),
+    "corrupt_parquet": Sizes(None, 0.01, 1.0, "ingest", "one file"),
 }
 
 
@@ -59,6 +59,11 @@ class Case:
     label: Literal["quiet", "stated", "large"]
     own_check: str
     expectation: Expectation
+
+    @property
+    def path(self) -> Path:
+        """What the case has to go through."""
+        return SIZES[self.fault.name].path
 
     @property
     def key(self) -> str:
@@ -83,12 +88,12 @@ class Outcome:
         return not self.fired
 
 
-def cases(path: Path) -> tuple[Case, ...]:
-    """All cases of one path, in the order of `FAULTS`."""
+def cases(*paths: Path) -> tuple[Case, ...]:
+    """All cases of the paths, in the order of `FAULTS`."""
     found = []
     for name, kind in FAULTS.items():
         sizes = SIZES[name]
-        if sizes.path != path:
+        if sizes.path not in paths:
             continue
         loud: Expectation = {"contract": "blocked", "unchanged": "unchanged"}.get(kind.own_check, "fires")  # type: ignore[assignment]
         for label, size, expectation in (
