@@ -19,6 +19,7 @@ from exp_platform.transforms.unit_partials import (
     unit_windows,
     value_of,
 )
+from exp_platform.transforms.unit_state import packed
 from exp_platform.transforms.windows import period_end, period_start
 
 BUCKETS = 256
@@ -60,6 +61,7 @@ def outcomes_from_partials(
     included = cohort.where("included").select(
         *USER,
         "variant_id",
+        "assignment_time_utc",
         "anchor_utc",
         "cohort_date",
         "dimensions",
@@ -79,6 +81,8 @@ def outcomes_from_partials(
         _map((v.key, _value(v, 2, layout, end_ts)) for v in values).alias("did_pre"),
         _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
         "dimensions",
+        "assignment_time_utc",
+        *packed(layout),
     )
 
 

@@ -20,7 +20,6 @@ from exp_platform.metrics.values import (
     UnitValue,
     covariate_period,
     did_period,
-    micros,
     post_period,
 )
 from exp_platform.transforms.windows import period_end, period_start
@@ -88,9 +87,12 @@ def periods_of(value: UnitValue, end_ts: datetime) -> tuple[Period, Period, Peri
 
 def seen_events(outcomes: DataFrame, sources: Sequence[str], cutoff: datetime) -> DataFrame:
     """The events of some sources before the cut-off, with `event_us`."""
-    event_us = F.unix_micros("outcome_ts")
-    return outcomes.where(F.col("metric_name").isin(*sorted(set(sources))) & (event_us < F.lit(micros(cutoff)))).select(
-        *USER, "metric_name", (F.col("value") + F.lit(0.0)).alias("value"), event_us.alias("event_us")
+    wanted = F.col("metric_name").isin(*sorted(set(sources))) & (F.col("outcome_ts") < F.lit(cutoff))
+    return outcomes.where(wanted).select(
+        *USER,
+        "metric_name",
+        (F.col("value") + F.lit(0.0)).alias("value"),  # no minus zero
+        F.unix_micros("outcome_ts").alias("event_us"),
     )
 
 
