@@ -50,6 +50,8 @@ def compact(
                 log(f"compact: {experiment_id}: a run is at work, left for the next time")
                 continue
             done[experiment_id] = _compact_experiment(project, spark, handles, experiment_id, run_id, log)
+    for name in sorted({name for names in done.values() for name in names}):
+        _call(spark, "rewrite_manifests", f"table => '{CATALOG}.{name}', use_caching => false")
     return done
 
 
@@ -72,7 +74,7 @@ def expire(
     for name, handle in ensure_tables(project, names=tuple(tables)).items():
         if not _has_old_snapshots(handle, before):
             continue
-        result = _call(spark, "expire_snapshots", f"table => '{name}', {_older(before)}, retain_last => 1")
+        result = _call(spark, "expire_snapshots", f"table => '{CATALOG}.{name}', {_older(before)}, retain_last => 1")
         dropped = sum(value for column, value in result.items() if column.startswith("deleted_") and value)
         if dropped:
             log(f"expire: {name}: {dropped:,} files dropped")
@@ -96,7 +98,7 @@ def remove_orphans(
     listing = ", prefix_listing => true" if project.profile.object_store is not None else ""
     for name in ensure_tables(project, names=tuple(tables)):
         older = _older(now - timedelta(days=older_than_days))
-        found = spark.sql(f"CALL {CATALOG}.system.remove_orphan_files(table => '{name}', {older}{listing})").count()
+        found = spark.sql(f"CALL {CATALOG}.system.remove_orphan_files(table => '{CATALOG}.{name}', {older}{listing})").count()
         if found:
             removed[name] = found
             log(f"orphans: {name}: {found:,} files deleted")
@@ -152,7 +154,7 @@ def _compact_experiment(
         _call(
             spark,
             "rewrite_data_files",
-            f"table => '{name}', strategy => '{strategy}', where => \"experiment_id = '{experiment_id}'\", "
+            f"table => '{CATALOG}.{name}', strategy => '{strategy}', where => \"experiment_id = '{experiment_id}'\", "
             f"options => map('min-input-files', '{SMALL_FILES}')",
         )
         rewritten.append(name)
