@@ -8,12 +8,14 @@ from typing import Any
 
 from exp_platform.config.load import Project
 from exp_platform.memo import words
-from exp_platform.memo.files import read_latest, write_memo
+from exp_platform.memo.files import latest_path, read_latest, write_memo
 
 
 def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: str, stage: str, sentence: str) -> Path:
     """Put the block above the latest memo; `since` stays the first blocked dt until a run gets through."""
     last = read_latest(project, experiment_id)
+    if last and last["dt"] and dt.isoformat() < last["dt"]:
+        return latest_path(project, experiment_id)  # a backfill that fails says nothing about the latest numbers
     before = (last or {}).get("blocked")
     first_line = (sentence.strip().splitlines() or ["a contract is broken"])[0]
     blocked = {

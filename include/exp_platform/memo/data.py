@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
 DATASETS = ("assignments", "exposures", "outcomes", "attributes")
 REASONS_SHOWN = 10
 
 
-def data_section(manifest: Rows, files: Rows, quarantine: Rows, findings: Rows) -> dict[str, Any]:
+def data_section(manifest: Rows, files: Rows, quarantine: pa.Table, findings: Rows) -> dict[str, Any]:
     """From ops.run_manifest and ops.contract_results of the run, ops.ingested_files and ops.quarantine."""
     return {
         "datasets": [_dataset(name, manifest, files) for name in DATASETS],
@@ -50,11 +52,8 @@ def _dataset(name: str, manifest: Rows, files: Rows) -> dict[str, Any]:
     }
 
 
-def _refused(quarantine: Rows) -> list[dict[str, Any]]:
+def _refused(quarantine: pa.Table) -> list[dict[str, Any]]:
     """Refused rows by dataset and rule, the most frequent first."""
-    counts: dict[tuple[str, str], int] = {}
-    for row in quarantine:
-        key = (row["dataset"], row["rule"])
-        counts[key] = counts.get(key, 0) + row["count"]
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [{"dataset": d, "rule": rule, "rows": count} for (d, rule), count in ranked[:REASONS_SHOWN]]
+    counts = quarantine.group_by(["dataset", "rule"]).aggregate([("count", "sum")]).to_pylist()
+    ranked = sorted(counts, key=lambda row: (-row["count_sum"], row["dataset"], row["rule"]))
+    return [{"dataset": r["dataset"], "rule": r["rule"], "rows": r["count_sum"]} for r in ranked[:REASONS_SHOWN]]

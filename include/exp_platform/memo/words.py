@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from typing import Any
 
 from exp_platform.config.models import Metric
 from exp_platform.status import Decision, Trust
@@ -174,6 +175,6 @@ def markdown(text: object) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def labels(names: Mapping[str, str], key: str) -> str:
+def labels(names: Mapping[Any, str], key: str) -> str:
     """A word's label, or the word."""
     return names.get(key, key)

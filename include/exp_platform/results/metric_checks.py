@@ -141,15 +141,18 @@ def cap_checks(inputs: Inputs) -> Rows:
     wanted = [metric for metric in inputs.plan.metrics if metric.cap is not None]
     if not wanted:
         return []
-    caps = inputs.statistics.group_by("metric_name").aggregate([("cap", "max")]).to_pylist()
+    caps = inputs.statistics.group_by("metric_name").aggregate([("cap", "max"), ("cap_denominator", "max")]).to_pylist()
     found = {row["metric_name"]: row["cap_max"] for row in caps}
+    half = {row["metric_name"] for row in caps if not row["cap_denominator_max"]}
     return [
         check_row(
             "cap",
-            CheckStatus.WARN if metric.name in found and not found[metric.name] else CheckStatus.OK,
+            CheckStatus.OK if applied else CheckStatus.WARN,
             metric=metric.name,
-            observed=found.get(metric.name),
-            detail="the cap in force" if found.get(metric.name) else "the cap came out as 0 and was not applied",
+            observed=found[metric.name],
+            detail="the cap in force" if applied else "a cap came out as 0 and was not applied",
         )
         for metric in wanted
+        if metric.name in found
+        for applied in [bool(found[metric.name]) and not (metric.type == "ratio" and metric.name in half)]
     ]

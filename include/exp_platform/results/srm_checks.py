@@ -82,7 +82,7 @@ def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
         status = CheckStatus.WARN
     total = result.observed.sum()
     worst = int(np.argmax(np.abs(result.observed - result.expected)))
-    shares = {
+    shares: dict[str, Any] = {
         "observed": result.observed[worst] / total if total else None,
         "expected": result.expected[worst] / total if total else None,
         "statistic": result.chi_square,

@@ -7,6 +7,7 @@ import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
 
+import pyarrow as pa
 import pytest
 from tests import hand_made as hm
 
@@ -70,8 +71,15 @@ def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **k
     ]
     rows = results.to_pylist()
     looks = [r for r in rows if r["is_deciding"] and r["metric_name"] == "conversion"]
-    published = Published(decisions, rows, guardrails, checks, [], [], [], looks, data_section([], [], [], []))
+    published = Published(
+        decisions, rows, guardrails, checks, [], [], [], looks, data_section([], [], refused([], [], []), [])
+    )
     return memo_content(published, plan, RUN)
+
+
+def refused(dataset: list[str], rule: list[str], count: list[int]) -> pa.Table:
+    columns = {"dataset": pa.array(dataset, pa.string()), "rule": pa.array(rule, pa.string())}
+    return pa.table(columns | {"count": pa.array(count, pa.int64())})
 
 
 class Page(HTMLParser):
@@ -195,7 +203,7 @@ def test_the_data_section_counts_what_came_what_was_refused_and_what_was_there_t
     manifest = [
         {"table": "exp.outcomes", "role": "published", "rows": 150, "snapshot_id": 7, "stage": "ingest_events", "at": 1}
     ]
-    quarantine = [{"dataset": "outcomes", "rule": "value is finite", "count": 4}]
+    quarantine = refused(["outcomes", "outcomes"], ["value is finite"] * 2, [1, 3])
     section = data_section(manifest, files, quarantine, [])
     outcomes = next(row for row in section["datasets"] if row["dataset"] == "outcomes")
     expected = {"dataset": "outcomes", "files": 2, "rows": 160, "refused": 4, "repeated": 6, "events": 150}
@@ -232,6 +240,12 @@ def test_when_a_contract_blocks_the_last_numbers_stay_below_the_reason(project):
     assert text.index("Blocked since") < text.index("The numbers below are those of 2026-01-14") < text.index("Ship")
     assert (memo_dir(project) / ID / "2026-01-14.json").exists()
     assert not (memo_dir(project) / ID / "2026-01-15.json").exists()
+
+
+def test_a_backfill_that_is_blocked_leaves_the_latest_memo_alone(project):
+    write_memo(project, ID, date(2026, 1, 14), memo(), latest=True)
+    write_blocked_memo(project, ID, date(2026, 1, 10), "run_2", "ingest_events", "exp.outcomes: no rows")
+    assert "Blocked since" not in (memo_dir(project) / f"{ID}.html").read_text()
 
 
 def test_a_block_before_any_number_says_that_there_are_none(project):

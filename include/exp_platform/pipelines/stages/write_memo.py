@@ -29,7 +29,7 @@ def run(ctx: StageContext) -> None:
         data=data_section(
             ctx.rows("ops.run_manifest", run_id=ctx.run_id),
             ctx.rows("ops.ingested_files"),
-            ctx.rows("ops.quarantine"),
+            ctx.read_arrow("ops.quarantine", ["dataset", "rule", "count"]),
             ctx.rows("ops.contract_results", run_id=ctx.run_id),
         ),
     )
