@@ -98,7 +98,8 @@ def remove_orphans(
     listing = ", prefix_listing => true" if project.profile.object_store is not None else ""
     for name in ensure_tables(project, names=tuple(tables)):
         older = _older(now - timedelta(days=older_than_days))
-        found = spark.sql(f"CALL {CATALOG}.system.remove_orphan_files(table => '{CATALOG}.{name}', {older}{listing})").count()
+        call = f"CALL {CATALOG}.system.remove_orphan_files(table => '{CATALOG}.{name}', {older}{listing})"
+        found = spark.sql(call).count()
         if found:
             removed[name] = found
             log(f"orphans: {name}: {found:,} files deleted")
