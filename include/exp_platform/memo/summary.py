@@ -6,7 +6,7 @@ import json
 from datetime import date
 
 from exp_platform.config.load import Project
-from exp_platform.memo.files import latest_path, memo_dir
+from exp_platform.memo.files import latest_path, memo_dir, read_latest
 from exp_platform.memo.render import shown_effect, shown_interval
 from exp_platform.memo.words import p_is
 
@@ -28,5 +28,7 @@ def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
                 f"{p_is(row['p_value_adjusted'])}, {row['method']}, {plan['interval_in_force']} interval"
             )
     lines += [f"  guardrail {g['metric']}, {g['arm']}: {g['status']}" for g in content["guardrails"]]
-    lines.append(f"memo: {latest_path(project, experiment_id)}")
+    latest = read_latest(project, experiment_id)
+    is_latest = latest is not None and latest["dt"] == content["dt"]
+    lines.append(f"memo: {latest_path(project, experiment_id) if is_latest else path.with_suffix('.html')}")
     return "\n".join(lines)
