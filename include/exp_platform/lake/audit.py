@@ -98,13 +98,18 @@ def conform_spark(frame: DataFrame, table: Table) -> DataFrame:
     )
 
 
-def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list[Finding]]:
-    """Rows and findings, from one aggregate over the grain; samples only where something is broken."""
+def audit_spark(
+    frame: DataFrame, table: Table, scope: Scope, *, grain_is_proven: bool = False
+) -> tuple[int, list[Finding]]:
+    """Rows and findings, from one aggregate over the grain; samples only where something is broken.
+
+    `grain_is_proven`: the rows come out of a group-by over the grain, which need not be done twice.
+    """
     from pyspark.sql import functions as F
 
     rules = _spark_rules(table, scope)
     names = list(rules)
-    per_key = frame.groupBy(*table.grain).agg(
+    per_key = frame.groupBy(*(() if grain_is_proven else table.grain)).agg(
         F.count(F.lit(1)).alias("_rows"),
         *(F.count(F.when(rules[name], 1)).alias(f"_rule{i}") for i, name in enumerate(names)),
     )
@@ -119,6 +124,8 @@ def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list
         _finding(name, totals[f"_rule{i}"] or 0, rows, lambda n=name: _spark_sample(frame.where(rules[n]), table))
         for i, name in enumerate(names)
     ]
+    if grain_is_proven:
+        return rows, findings
     repeated = totals["repeated"] or 0
     again = per_key.where(F.col("_rows") > 1)
     findings.append(_finding(_grain_rule(table), repeated, rows, lambda: _spark_sample(again, table)))

@@ -117,23 +117,26 @@ def _publish(ctx: StageContext, examined: list[Examined]) -> None:
         files = {FILES_PROPERTY: encode_files(one.read_files)}
         batches.append(StagedBatch(one.staged, mode, _digest([one]), files))
     ctx.publish_staged(batches)
-    for one in examined:
-        if one.staged is not None or one.must_record:
-            _record_files(ctx, one)
+    _record_files(ctx, [one for one in examined if one.staged is not None or one.must_record])
 
 
-def _record_files(ctx: StageContext, one: Examined) -> None:
-    """ops.ingested_files as the table's last snapshot has it: derived, so that a killed run can be mended."""
-    before = {row["path"]: row for row in ctx.rows("ops.ingested_files", dataset=one.source.dataset)}
-    just_read = {file.path for file in one.read_files}
+def _record_files(ctx: StageContext, examined: list[Examined]) -> None:
+    """ops.ingested_files as the tables' last snapshots have it: derived, so that a killed run can be mended."""
+    if not examined:
+        return
+    datasets = tuple(one.source.dataset for one in examined)
+    before = {(row["dataset"], row["path"]): row for row in ctx.rows("ops.ingested_files", dataset=datasets)}
     rows: list[dict[str, Any]] = []
-    for file in one.files:
-        origin = {"run_id": ctx.run_id, "ingested_at": ctx.now}
-        if file.path in before and file.path not in just_read:
-            origin = {key: before[file.path][key] for key in origin}
-        ids = {"experiment_id": ctx.experiment_id, "dataset": one.source.dataset}
-        rows.append(ids | asdict(file) | origin)
-    ctx.replace("ops.ingested_files", rows, dataset=one.source.dataset)
+    for one in examined:
+        just_read = {file.path for file in one.read_files}
+        for file in one.files:
+            known = before.get((one.source.dataset, file.path))
+            origin = {"run_id": ctx.run_id, "ingested_at": ctx.now}
+            if known is not None and file.path not in just_read:
+                origin = {key: known[key] for key in origin}
+            ids = {"experiment_id": ctx.experiment_id, "dataset": one.source.dataset}
+            rows.append(ids | asdict(file) | origin)
+    ctx.replace("ops.ingested_files", rows, dataset=datasets)
 
 
 # --- what the task log says ----------------------------------------------------------------------------------------
