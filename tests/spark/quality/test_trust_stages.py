@@ -24,7 +24,7 @@ from exp_platform.schemas import contract_columns
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 EXPERIMENT = "exp_add_cart_002"
 DT = date(2026, 2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.lake.views import ensure_valid_assignments
 from exp_platform.schemas import event_time_column
 from exp_platform.transforms.assignments import canonical_assignments
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read the events that assign, publish the canonical assignments."""
+    """Read the events that assign, publish the canonical assignments; people see the valid ones in a view."""
     experiment = ctx.experiment
     dataset = experiment.assignment_source
     assignments = canonical_assignments(
@@ -23,3 +24,4 @@ def run(ctx: StageContext) -> None:
         time_column=event_time_column(dataset),
     )
     ctx.publish("silver.fact_assignment_canonical", assignments)
+    ensure_valid_assignments(ctx.spark)
