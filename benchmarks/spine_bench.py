@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import time
-from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,19 +88,38 @@ def make_project(folder: Path) -> Project:
     return load_project(folder / "configs" / "dev.yaml")
 
 
-def pipeline(project: Project, dt: date, run_id: str, spark: Any, **options: Any) -> dict[str, float]:
-    """Seconds of each stage."""
+@dataclass(frozen=True)
+class Took:
+    """Seconds on the clock and of processor time."""
+
+    wall: float
+    cpu: float
+
+    def over(self, other: Took) -> dict[str, float]:
+        """How many times as long; processor time holds on a busy machine too."""
+        return {"wall": round(self.wall / other.wall, 2), "cpu": round(self.cpu / other.cpu, 2)}
+
+
+def pipeline(project: Project, dt: date, run_id: str, spark: Any, **options: Any) -> dict[str, Took]:
+    """What each stage took."""
+    marks: list[tuple[str, float, float]] = []
+
+    def mark(name: str) -> None:
+        marks.append((name, time.monotonic(), _cpu(spark)))
+
     run = Run(project, EXPERIMENT, dt, run_id, by_hand=False)
-    return run_end_to_end(run, options=options, spark=spark, log=lambda line: None).seconds
+    run_end_to_end(run, options=options, spark=spark, log=lambda line: None, on_stage=lambda stage: mark(stage.name))
+    mark("end")
+    return {name: Took(round(later[1] - at, 2), round(later[2] - cpu, 2)) for (name, at, cpu), later in pairwise(marks)}
 
 
-def against_duckdb(project: Project, dt: date, *, distinct: bool) -> float:
-    """Seconds that DuckDB takes on two threads."""
+def against_duckdb(project: Project, dt: date, *, distinct: bool) -> Took:
+    """What DuckDB takes on two threads."""
     db = duckdb.connect(config={"threads": 2})
     metrics = project.metrics_of(project.experiment(EXPERIMENT))
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     same_work(db, project.raw_folder(EXPERIMENT), metrics, micros(cutoff(dt)), distinct=distinct)
-    return time.monotonic() - started
+    return Took(round(time.monotonic() - started, 2), round(time.process_time() - cpu, 2))
 
 
 def measure(folder: Path, users: int) -> dict[str, Any]:
@@ -120,29 +141,41 @@ def measure(folder: Path, users: int) -> dict[str, Any]:
     full = pipeline(project, DAY_31, "r4", spark, full_refresh=True)
     peak = _peak_gb(spark)
     spark.stop()
-    spine = {name: _total(run, SPINE) for name, run in (("warm", warm), ("day", day), ("full", full))}
+    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    runs = {"cold": cold, "warm": warm, "day 31 incremental": day, "day 31 full": full}
+    spine = {name: _total(run, SPINE) for name, run in runs.items()}
     return {
         "users": users,
-        "seconds": {"cold": cold, "warm": warm, "day 31 incremental": day, "day 31 full": full},
-        "duckdb_seconds": {"from raw": round(duck, 1), "with exact duplicates removed": round(duck_distinct, 1)},
-        "spine_over_duckdb": round(spine["warm"] / duck, 2),
-        "with_ingest_over_duckdb": round(_total(cold, TO_STATISTICS) / duck_distinct, 2),
-        "incremental_over_full": round(spine["day"] / spine["full"], 2),
-        "peak_gb": {"jvm": peak, "python": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)},
+        "stages": {name: {stage: asdict(took) for stage, took in run.items()} for name, run in runs.items()},
+        "spine": {name: asdict(took) for name, took in spine.items()},
+        "duckdb": {"from raw": asdict(duck), "with exact duplicates removed": asdict(duck_distinct)},
+        "spine over duckdb": spine["warm"].over(duck),
+        "with ingest over duckdb": _total(cold, TO_STATISTICS).over(duck_distinct),
+        "incremental over full": spine["day 31 incremental"].over(spine["day 31 full"]),
+        "unit rows, incremental over full": day[SPINE[0]].over(full[SPINE[0]]),
+        "peak GB": {"jvm": peak, "python and duckdb": round(here, 2)},
     }
 
 
-def _total(seconds: dict[str, float], stages: tuple[str, ...]) -> float:
-    return sum(seconds[stage] for stage in stages)
+def _total(run: dict[str, Took], stages: tuple[str, ...]) -> Took:
+    return Took(round(sum(run[s].wall for s in stages), 2), round(sum(run[s].cpu for s in stages), 2))
 
 
-def _peak_gb(spark: Any) -> float | None:
+def _jvm(spark: Any, file: str) -> str:
+    pid = spark._jvm.java.lang.ProcessHandle.current().pid()
+    return Path(f"/proc/{pid}/{file}").read_text()
+
+
+def _cpu(spark: Any) -> float:
+    """Processor seconds of the JVM and of this process so far."""
+    fields = _jvm(spark, "stat").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + time.process_time()
+
+
+def _peak_gb(spark: Any) -> float:
     """Largest resident size of the JVM."""
-    with suppress(OSError, AttributeError, StopIteration):
-        pid = spark._jvm.java.lang.ProcessHandle.current().pid()
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**20, 2)
-    return None
+    line = next(line for line in _jvm(spark, "status").splitlines() if line.startswith("VmHWM"))
+    return round(int(line.split()[1]) / 2**20, 2)
 
 
 def main() -> None:

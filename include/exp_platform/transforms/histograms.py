@@ -15,6 +15,7 @@ from exp_platform.metrics.values import micros, post_period
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.caps import capped
 from exp_platform.transforms.metric_statistics import UNIT, in_groups
+from exp_platform.transforms.sql import quoted
 from exp_platform.transforms.unit_partials import USER, seen_events, unit_windows
 from exp_platform.transforms.windows import period_end, period_start
 
@@ -76,7 +77,7 @@ def with_event_presence(units: DataFrame, events: DataFrame | None, metrics: Seq
         return units
     wanted = event_metrics(metrics)
     counts = events.groupBy(*USER).agg(*(F.expr(f"count_if(metric = {i}) as e{i}") for i, _ in wanted))
-    entries = ", ".join(f"'{m.name}', cast(if(e{i} > 0, e{i}, null) as double)" for i, m in wanted)
+    entries = ", ".join(f"{quoted(m.name)}, cast(if(e{i} > 0, e{i}, null) as double)" for i, m in wanted)
     joined = units.join(counts, USER, "left")
     return joined.withColumn("metrics", F.expr(f"map_concat(metrics, map({entries}))"))
 

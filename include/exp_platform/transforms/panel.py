@@ -15,6 +15,7 @@ from exp_platform.metrics.exact_sums import Limbs
 from exp_platform.metrics.panels import Panel
 from exp_platform.metrics.scales import exponent_of, power_of_two
 from exp_platform.metrics.values import DAY_US
+from exp_platform.transforms.sql import quoted
 from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, seen_events, whole_sum
 
 ARM = ("variant_id", "cohort_date")
@@ -41,7 +42,7 @@ def daily_values(
         F.floor(before / F.lit(float(DAY_US))).cast("int").alias("day"),
     )
     here = ", ".join(
-        f"if(metric_name = '{panel.source}' and day >= {-panel.days}, {i}, null)" for i, panel in enumerate(panels)
+        f"if(metric_name = {quoted(panel.source)} and day >= {-panel.days}, {i}, null)" for i, panel in enumerate(panels)
     )
     long = days.selectExpr(*USER, *ARM, "day", "value", "hi", "lo", f"explode(array_compact(array({here}))) as panel")
     totals = long.groupBy(*USER, *ARM, "panel", "day").agg(
