@@ -82,6 +82,9 @@ def _variants(project: Project, experiment: str) -> int:
 def test_processes_that_publish_different_experiments_to_the_same_tables_lose_no_commit(lake_project: Project) -> None:
     experiments = ["exp_checkout_button_001", "exp_add_cart_002", "exp_pricing_test_003"]
     rounds = 5
+    for handle in ensure_tables(lake_project).values():
+        with handle.transaction() as change:  # by default manifests are merged from 100 on: here all the time
+            change.set_properties({"commit.manifest.min-count-to-merge": "3"})
     writers = [_writer(lake_project, experiment, rounds, rows=2 + i) for i, experiment in enumerate(experiments)]
     for writer in writers:
         _, err = writer.communicate(timeout=300)

@@ -40,6 +40,7 @@ PROPERTIES = {
     "commit.retry.num-retries": "50",
     "commit.retry.min-wait-ms": "40",
     "commit.retry.max-wait-ms": "2000",
+    "commit.manifest-merge.enabled": "true",  # PyIceberg's default is one more manifest with every commit, for ever
     "write.metadata.compression-codec": "gzip",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "50",
@@ -118,7 +119,8 @@ def ensure_tables(
         return _evolve(handle, TABLES[name])
 
     # Metadata files are small and far away on an object store: read several at once.
-    with ThreadPoolExecutor(max_workers=8 if project.profile.object_store else 1) as pool:
+    far = project.profile.object_store is not None or project.profile.catalog.type != "sqlite"
+    with ThreadPoolExecutor(max_workers=8 if far else 1) as pool:
         return dict(zip(names, pool.map(ensure, names), strict=True))
 
 

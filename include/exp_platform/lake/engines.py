@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,11 +56,13 @@ def row_filter(table: Table, scope: Scope) -> BooleanExpression:
 
 def ensure_branch(handle: IcebergTable, snapshot_id: int, branch: str, days: int) -> None:
     """A branch that starts at a snapshot and that maintenance drops after some days."""
-    if branch not in handle.metadata.refs:
-        commit_again(
-            handle,
-            lambda h: h.manage_snapshots().create_branch(snapshot_id, branch, max_ref_age_ms=days * _DAY_MS).commit(),
-        )
+    if branch in handle.metadata.refs:
+        return
+    start = handle.snapshot_by_id(snapshot_id)
+    assert start is not None
+    # Iceberg counts the age from the snapshot at the branch's head, and the first one may be old already.
+    age = max(int(time.time() * 1000) - start.timestamp_ms, 0) + days * _DAY_MS
+    commit_again(handle, lambda h: h.manage_snapshots().create_branch(snapshot_id, branch, max_ref_age_ms=age).commit())
 
 
 def overwrite_arrow(

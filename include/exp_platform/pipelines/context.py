@@ -20,9 +20,10 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake import claim, manifest
-from exp_platform.lake.audit import Audit, AuditRefused, Finding, Scope, refuse
+from exp_platform.lake.audit import Audit, AuditRefused, Finding, Scope, audit_spark, refuse
 from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
-from exp_platform.lake.ops import replace_rows
+from exp_platform.lake.contract_results import ContractResults
+from exp_platform.lake.ops import read_rows, replace_rows
 from exp_platform.lake.pins import pin_inputs
 from exp_platform.lake.publish import MAIN, Mode, Origin, Published, fence_of, publish
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
@@ -63,7 +64,6 @@ class StageContext:
     _session: SparkSession | None = None
     _published: dict[str, Published] = field(default_factory=dict)
     _fences: dict[str, int] = field(default_factory=dict, repr=False)
-    _findings: dict[str, list[Finding]] = field(default_factory=dict, repr=False)
 
     @classmethod
     @contextmanager
@@ -117,7 +117,7 @@ class StageContext:
         except BaseException as error:
             context._record_failure(error)
             raise
-        context._write_findings()
+        context.contract_results.flush()
         context.manifest.flush()
         context.log(f"done in {time.monotonic() - started:.1f} s")
 
@@ -157,6 +157,13 @@ class StageContext:
             self.config_hash,
             self.code_version,
             self.now,
+        )
+
+    @cached_property
+    def contract_results(self) -> ContractResults:
+        """What the audits of this stage have found."""
+        return ContractResults(
+            self.project, self.catalog, self.experiment_id, self.run_id, self.dt, self.stage, self.now
         )
 
     @property
@@ -241,24 +248,27 @@ class StageContext:
         return done
 
     def stage_rows(self, table: str, frame: DataFrame) -> Staged:
-        """Write rows where nobody reads them; `publish_staged` makes them visible."""
+        """Write rows, distinct in the table's grain, where nobody reads them; `publish_staged` makes them visible."""
         fence = self._fences.setdefault(table, fence_of(self.handles[table], MAIN))
         return stage(frame, TABLES[table], self._scope, self.handles[table], fence)
 
     def publish_staged(self, batches: Sequence[StagedBatch]) -> None:
         """Audit all, then commit one after the other: a table that is refused keeps the others back too."""
         for batch in batches:
-            findings = list(self.audit(batch.staged.frame(), batch.staged.table)) if self.audit else []
-            self.report(batch.staged.table.name, findings)
-            refuse(batch.staged.table, findings)
+            frame, table = batch.staged.frame(), batch.staged.table
+            _, findings = audit_spark(frame, table, self._scope, grain_is_proven=True)
+            if self.audit and not any(finding.blocks for finding in findings):
+                findings += self.audit(frame, table)
+            self.report(table.name, findings)
+            refuse(table, findings)
         claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
         for batch in batches:
-            started, table = time.monotonic(), batch.staged.table.name
+            started = time.monotonic()
             done = commit_staged(
                 batch.staged, batch.mode, self._origin(batch.inputs).summary() | dict(batch.properties)
             )
             discard(batch.staged)
-            self._record_published(table, done, time.monotonic() - started, batch.mode)
+            self._record_published(batch.staged.table.name, done, time.monotonic() - started, batch.mode)
 
     def replace(self, table: str, rows: list[dict[str, Any]], /, **key: Any) -> None:
         """Replace this experiment's rows of an ops table whose columns equal the key's values."""
@@ -266,13 +276,11 @@ class StageContext:
 
     def rows(self, table: str, /, **key: Any) -> list[dict[str, Any]]:
         """This experiment's rows of an ops table, as they are now."""
-        from exp_platform.lake.ops import read_rows
-
         return read_rows(load_handle(self.project, table, self.catalog), {"experiment_id": self.experiment_id, **key})
 
     def report(self, table: str, findings: Sequence[Finding]) -> None:
         """Keep findings for `ops.contract_results`; written when the stage ends, whichever way."""
-        self._findings.setdefault(table, []).extend(findings)
+        self.contract_results.add(table, findings)
         for finding in findings:
             if not finding.success:
                 self.log(f"{finding.severity}: {table}: {finding.expectation} ({finding.unexpected_count} rows)")
@@ -301,7 +309,6 @@ class StageContext:
     def _record_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
         self._published[table] = done
         self.manifest.add(table, "published", done.snapshot_id, done.rows, seconds)
-        self.manifest.flush()
         self._log_published(table, done, seconds, mode)
 
     def _log_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
@@ -320,35 +327,10 @@ class StageContext:
             unfinished[-1] if unfinished else manifest.ALL_TABLES, "published", None, status=status, error=sentence
         )
         try:
-            self._write_findings()
+            self.contract_results.flush()
             self.manifest.flush()
         except Exception as second:
             self.log(f"the manifest could not be written either: {second}")
-
-    def _write_findings(self) -> None:
-        if not self._findings:
-            return
-        rows = [self._finding_row(table, f) for table, found in self._findings.items() for f in found]
-        self.replace(
-            "ops.contract_results", rows, run_id=self.run_id, stage=self.stage, table=tuple(sorted(self._findings))
-        )
-
-    def _finding_row(self, table: str, finding: Finding) -> dict[str, Any]:
-        return {
-            "experiment_id": self.experiment_id,
-            "run_id": self.run_id,
-            "dt": self.dt,
-            "stage": self.stage,
-            "table": table,
-            "expectation": finding.expectation,
-            "success": finding.success,
-            "severity": finding.severity,
-            "unexpected_count": finding.unexpected_count,
-            "unexpected_percent": finding.unexpected_percent,
-            "sample": list(finding.sample),
-            "detail": finding.detail,
-            "at": self.now,
-        }
 
 
 def branch_of_run(experiment_id: str, run_id: str) -> str:
