@@ -42,7 +42,7 @@ def daily_values(
         F.floor(before / F.lit(float(DAY_US))).cast("int").alias("day"),
     )
     here = ", ".join(
-        f"if(metric_name = {quoted(panel.source)} and day >= {-panel.days}, {i}, null)" for i, panel in enumerate(panels)
+        f"if(metric_name = {quoted(p.source)} and day >= {-p.days}, {i}, null)" for i, p in enumerate(panels)
     )
     long = days.selectExpr(*USER, *ARM, "day", "value", "hi", "lo", f"explode(array_compact(array({here}))) as panel")
     totals = long.groupBy(*USER, *ARM, "panel", "day").agg(
