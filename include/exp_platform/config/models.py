@@ -226,8 +226,8 @@ class Fault(Model):
     """One thing that goes wrong in generated data: its name, how large, on which days (0 is the first)."""
 
     name: str
-    size: float = 0.2
-    days: tuple[int, ...] = ()  # empty: every day
+    size: float = 0.2  # left out: the fault's usual size, see docs/detection-matrix.md
+    days: tuple[int, ...] = ()  # empty: the fault's usual days
 
 
 class Scenario(Model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -35,7 +35,8 @@ class Frames:
 
     def keep(self, condition: Column) -> Frames:
         """The same with the rows of every dataset for which the condition holds."""
-        return Frames(**{n: None if f is None else f.where(condition) for n, f in vars(self).items()})
+        kept: dict[str, Any] = {name: frame.where(condition) for name, frame in self.present().items()}
+        return replace(self, **kept)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def generate(project: Project, plan: Plan, session: Callable[[], SparkSession]) 
     new = folder.sibling("_new_")
     marker = folder.read_json(MARKER)
     fingerprint = plan.fingerprint()
-    if _same(marker, fingerprint):
+    if marker is not None and _same(marker, fingerprint):
         return Generated(folder.url, marker["rows"], changed=False)
     if marker is None and folder.files() and new.read_json(MARKER) is None:  # with it: an interrupted swap of ours
         raise ConfigError(

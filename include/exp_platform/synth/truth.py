@@ -37,7 +37,7 @@ def measures(metrics: Iterable[Metric]) -> tuple[Measure, ...]:
         for metric in metrics:
             if metric.numerator is not None and metric.denominator is not None:
                 parts = [("numerator", metric.numerator), ("denominator", metric.denominator)]
-                wanted = [(name, part.source, part.aggregation) for name, part in parts]
+                wanted: list[tuple[str, str, str]] = [(name, part.source, part.aggregation) for name, part in parts]
             else:
                 wanted = [("value", metric.sources[0], metric.aggregation_in_force or "event")]
             for part_name, source, aggregation in wanted:

@@ -44,7 +44,7 @@ def write_frames(frames: Frames, folder: Folder, plan: Plan) -> None:
 def _microseconds(spark: SparkSession) -> Iterator[None]:
     """Parquet timestamps as the contract has them, not Spark's int96."""
     key = "spark.sql.parquet.outputTimestampType"
-    before = spark.conf.get(key)
+    before = spark.conf.get(key) or "INT96"
     spark.conf.set(key, "TIMESTAMP_MICROS")
     try:
         yield

@@ -21,7 +21,7 @@ from exp_platform.quality.detection.pipeline import Bench, scratch_project
 from exp_platform.quality.detection.world import detection_plan
 from exp_platform.synth.faults import FAULTS
 
-USERS = {"exposures": 12_000, "pipeline": 6_000}
+USERS = {"exposures": 12_000, "pipeline": 4_000}
 HEALTHY_USERS = 3_000
 HEALTHY_BATCH = 60  # experiments in one Spark job
 

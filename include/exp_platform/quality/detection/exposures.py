@@ -100,7 +100,7 @@ def measure(
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[tuple[str, date], int]]]:
     """Daily measures and outcome volumes by experiment, as of the last day."""
     experiment, seen = plan.experiment, as_of(plan)
-    window: dict[str, datetime] = {"start_ts": experiment.start_ts, "end_ts": experiment.end_ts, "cutoff": seen}
+    window: dict[str, Any] = {"start_ts": experiment.start_ts, "end_ts": experiment.end_ts, "cutoff": seen}
     assert frames.assignments is not None
     assignments = canonical_assignments(frames.assignments, **window).persist()
     judged = judge_exposures(
