@@ -211,13 +211,22 @@ def _result(row: Row, plan: Plan) -> dict[str, Any]:
         "mde": row["mde"],
         "variance_reduction": row["variance_reduction"],
         "metric_version": row["metric_version"],
-        "tone": tone(effect, low, high, metric.direction == "increase"),
+        "tone": tone(effect, low, high, metric.direction == "increase", row["p_value_adjusted"], row["alpha"]),
     }
 
 
-def tone(effect: float | None, low: float | None, high: float | None, increase_is_good: bool) -> str:
-    """better, worse or unclear, by whether the interval in force excludes 0."""
+def tone(
+    effect: float | None,
+    low: float | None,
+    high: float | None,
+    increase_is_good: bool,
+    p_adjusted: float | None,
+    alpha: float,
+) -> str:
+    """better, worse or unclear: the interval in force excludes 0, and so does the p after Holm where there is one."""
     if effect is None or low is None or high is None or low <= 0 <= high:
+        return "unclear"
+    if p_adjusted is not None and p_adjusted >= alpha:
         return "unclear"
     return "better" if (effect > 0) is increase_is_good else "worse"
 

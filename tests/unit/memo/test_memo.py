@@ -17,7 +17,7 @@ from exp_platform.decision.policy import DEFAULT
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
 from exp_platform.memo.blocked import write_blocked_memo
-from exp_platform.memo.content import Published, first_crossings, memo_content
+from exp_platform.memo.content import Published, first_crossings, memo_content, tone
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import memo_dir, read_latest, write_memo
 from exp_platform.memo.render import to_html, to_json, to_markdown
@@ -152,6 +152,23 @@ def test_the_primary_comes_first_and_every_metric_has_its_deciding_row():
         ("median", "secondary"),
     ]
     assert rows[0]["tone"] == "better"
+
+
+@pytest.mark.parametrize(
+    ("interval", "increase_is_good", "p_adjusted", "word"),
+    [
+        ((1.0, 3.0), True, 0.01, "better"),
+        ((1.0, 3.0), False, 0.01, "worse"),
+        ((-3.0, -1.0), False, None, "better"),
+        ((-1.0, 3.0), True, 0.2, "unclear"),
+        ((0.1, 3.0), True, 0.06, "unclear"),  # clear alone, not among so many metrics
+        ((None, None), True, None, "unclear"),
+    ],
+)
+def test_better_and_worse_are_said_after_the_adjustment(interval, increase_is_good, p_adjusted, word):
+    low, high = interval
+    middle = None if low is None else (low + high) / 2
+    assert tone(middle, low, high, increase_is_good, p_adjusted, 0.05) == word
 
 
 def test_each_arm_has_its_own_decision():

@@ -1,0 +1,135 @@
+"""J6, J7, J8, the memo and the alerts as stages on a lake, from hand-made statistics: no Spark."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+from tests import hand_made as hm
+from tests.conftest import make_project
+
+from exp_platform.alerts.deliver import run_alerts
+from exp_platform.config.load import Project, load_project
+from exp_platform.config.models import Guardrail, Metric
+from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.claim import claim
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.types import arrow_schema
+from exp_platform.memo.files import memo_dir
+from exp_platform.pipelines.context import StageContext
+from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.results.plan import Plan
+
+STAGES = ("analyze_results", "validate_statistics", "check_guardrails", "write_memo")
+OUTPUTS = [table for name in STAGES for table in BY_NAME[name].publishes]
+ARMS = ("control", "a", "b")
+
+
+def clone(folder, metrics: list[Metric], plan: Plan) -> Project:
+    """A project whose registry holds the test's experiment and metrics."""
+    project = make_project(folder)
+    for metric in metrics:
+        content = metric.model_dump(mode="json", exclude_none=True)
+        (folder / "configs" / "metrics" / f"{metric.name}.yaml").write_text(yaml.safe_dump(content))
+    registry = plan.experiment.model_dump(mode="json", exclude_none=True)
+    (folder / "configs" / "experiments" / "exp_test.yaml").write_text(yaml.safe_dump(registry))
+    return load_project(project.path)
+
+
+def put(project: Project, name: str, rows: pa.Table) -> None:
+    """Write rows as the stage before would have."""
+    schema = arrow_schema(TABLES[name])
+    load_handle(project, name).append(rows.select(schema.names).cast(schema))
+
+
+def quality_rows(assigned: list[dict[str, Any]]) -> pa.Table:
+    """gold.fct_experiment_quality_metrics_daily with nothing but users."""
+    schema = arrow_schema(TABLES["gold.fct_experiment_quality_metrics_daily"])
+    filled = [
+        {f.name: 0 if pa.types.is_integer(f.type) else None for f in schema} | {"experiment_id": "exp_test"} | row
+        for row in assigned
+    ]
+    return pa.Table.from_pylist(filled, schema=schema)
+
+
+def run(project: Project, plan: Plan, run_id: str) -> None:
+    claim(project, "exp_test", run_id, plan.dt, started_by="test")
+    for name in STAGES:
+        with StageContext.open(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
+            BY_NAME[name].run(ctx)
+
+
+def answers(project: Project, name: str) -> list[dict[str, Any]]:
+    rows = load_handle(project, name).scan(row_filter="experiment_id = 'exp_test'").to_arrow().to_pylist()
+    kept = [{column: row[column] for column in TABLES[name].answer_columns} for row in rows]
+    return sorted(kept, key=lambda row: [str(row[column]) for column in TABLES[name].grain])
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """An experiment with two treatments: `a` wins, and `b` harms latency."""
+    metrics = [
+        hm.metric("checkout", "binary"),
+        hm.metric("speed", direction="decrease"),
+        hm.metric("share", "ratio"),
+        hm.metric("half", "quantile"),
+    ]
+    plan = hm.plan(metrics, days=14, arms=ARMS, guardrails=(Guardrail(metric="speed", max_relative_harm=0.05),))
+    project = clone(tmp_path, metrics, plan)
+    ensure_tables(project)
+    units = hm.draw_units(1, 3000, ARMS, effects={"a": 0.04}, base=0.1, kind="binary")
+    pairs = [
+        (metrics[0], units),
+        (metrics[1], hm.draw_units(2, 3000, ARMS, effects={"b": 1.5})),
+        (metrics[2], hm.draw_units(3, 3000, ARMS, kind="ratio")),
+        (metrics[3], hm.draw_units(4, 3000, ARMS)),
+    ]
+    put(project, hm.STATISTICS, hm.statistics(pairs))
+    put(project, "gold.fct_experiment_quality_metrics_daily", quality_rows(hm.assigned(units)))
+    return project, plan
+
+
+def test_from_statistics_to_memo_and_alert(lake):
+    project, plan = lake
+    run(project, plan, "run_1")
+    decisions = {row["variant_id"]: row for row in answers(project, "gold.fct_experiment_decision")}
+    assert {arm: row["decision"] for arm, row in decisions.items()} == {"a": "ship", "b": "stop", "all": "ship"}
+    assert decisions["b"]["reasons"][0] == "guardrail_failed:speed" and decisions["all"]["reasons"][0] == "ship:a"
+    guardrails = {row["variant_id"]: row["status"] for row in answers(project, "gold.fct_experiment_guardrail_status")}
+    assert guardrails == {"a": "pass", "b": "fail"}
+    results = answers(project, "exp.analysis_results")
+    assert len(results) == 4 * 2 * 3 * 3 and sum(row["is_deciding"] for row in results) == 4 * 2
+    memo = json.loads((memo_dir(project) / "exp_test.json").read_text())
+    assert memo["answer"]["decision"] == "ship" and memo["dt"] == plan.dt.isoformat()
+    (alert,) = run_alerts(project, "exp_test", plan.dt, "run_1")
+    assert (alert.kind, alert.subject) == ("guardrail_failed", "speed/b")
+
+
+def test_a_second_run_gives_the_same_answers_and_no_more_rows(lake):
+    project, plan = lake
+    run(project, plan, "run_1")
+    before = {name: answers(project, name) for name in OUTPUTS}
+    run(project, plan, "run_2")
+    assert {name: answers(project, name) for name in OUTPUTS} == before
+    run_ids = load_handle(project, "gold.fct_experiment_decision").scan().to_arrow()["run_id"].to_pylist()
+    assert set(run_ids) == {"run_2"}
+
+
+def test_each_dt_keeps_its_answers_and_the_memo_names_the_first_look_with_evidence(lake):
+    project, plan = lake
+    for days_before in (2, 1, 0):
+        cutoff = plan.cutoff - timedelta(days=days_before)
+        run(
+            project,
+            Plan(plan.experiment, plan.metrics, plan.dt - timedelta(days=days_before), cutoff),
+            f"run_{cutoff:%d}",
+        )
+    dts = {row["dt"] for row in answers(project, "exp.analysis_results")}
+    assert len(dts) == 3
+    memo = json.loads((memo_dir(project) / "exp_test.json").read_text())
+    assert memo["plan"]["first_crossing"]["a"] == min(dts).isoformat()
+    assert memo["plan"]["first_crossing"]["b"] is None
