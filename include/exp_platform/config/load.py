@@ -27,6 +27,7 @@ from exp_platform.config.models import (
     Variant,
 )
 from exp_platform.config.rules import experiment_problems, metric_problems, suggest
+from exp_platform.decision.policy import load_policy
 from exp_platform.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -204,6 +205,7 @@ def _load_experiments(
         try:
             experiment = build()
             _refuse(shown, experiment_problems(experiment, experiment_id, metrics))
+            load_policy(root, experiment.decision_policy)  # a bad one is refused here, not at the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:
             broken[experiment_id] = str(error)

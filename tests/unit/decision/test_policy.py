@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from exp_platform.config.load import load_project
 from exp_platform.decision.policy import DEFAULT, FOLDER, load_policy
 from exp_platform.errors import ConfigError
 
@@ -49,3 +50,10 @@ def test_a_policy_that_cannot_be_read_is_refused_with_file_and_reason(tmp_path, 
     with pytest.raises(ConfigError, match=f"{FOLDER}/{name}.yaml") as refused:
         load_policy(tmp_path, name)
     assert said in str(refused.value)
+
+
+def test_an_experiment_with_an_unknown_policy_is_refused_when_the_project_is_loaded(project, tmp_path: Path):
+    file = tmp_path / "configs" / "experiments" / "exp_checkout_button_001.yaml"
+    file.write_text(file.read_text() + "decision_policy: bold\n")
+    with pytest.raises(ConfigError, match=r"configs/policies/bold\.yaml: no such policy"):
+        load_project(project.path).experiment("exp_checkout_button_001")

@@ -48,5 +48,5 @@ def run(ctx: StageContext) -> None:
     ]
     guardrail_columns = {name: value for name, value in shared.items() if name != "config_hash"}
     ctx.publish(GUARDRAILS, [guardrail_columns | row for row in guardrails])
-    ctx.publish(DECISION, rows)
+    ctx.publish(DECISION, rows, inputs={"policy": policy.label})
     ctx.log(f"trust: {trust.trust}; decision: {verdicts[-1].decision} ({', '.join(verdicts[-1].reasons)})")
