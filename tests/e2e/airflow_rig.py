@@ -27,7 +27,7 @@ SMALL = {
     "exposure_rate": 0.9,
     "treatment_share": 0.5,
     "base_conversion": 0.2,
-    "effect_lift_conversion": 0.15,
+    "effect_lift_conversion": 0.06,
     "revenue_mean": 40.0,
     "revenue_sd": 10.0,
     "pre_period_days": 7,
@@ -82,7 +82,9 @@ class Rig:
     def airflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """An Airflow command."""
         command = [sys.executable, "-m", "airflow", *arguments]
-        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=3600)
+        return subprocess.run(
+            command, env=self.environment(), capture_output=True, text=True, check=False, timeout=3600
+        )
 
     def dag_test(self, **conf: Any) -> Finished:
         """`airflow dags test experiment_analysis` with the real operators and jobs."""

@@ -20,7 +20,7 @@ from exp_platform.lake.ops import read_rows
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
-RUN_SECONDS = 900
+RUN_SECONDS = 1500
 FIRST = "first_run"
 WAITING = """
 from airflow.sdk import DAG, Asset, get_current_context, task
@@ -132,16 +132,18 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.type("//input[@name='username']", "admin")
         page.type("//input[@name='password']", rig.home.password)
         page.click("//button[@type='submit']")
-        page.wait_for("experiment_analysis", "Dags")
+        page.wait_for("Dags", "Experiments")
         page.picture(pictures / "home.png")
 
         page.open(f"{dag}/runs/{FIRST}")
         page.wait_for("sources", "canonical", "quality", "metrics", "results", "gates", "memo")
         page.picture(pictures / "grid.png")
-        page.run("localStorage.setItem('dag_view-experiment_analysis', JSON.stringify('graph'))")
+        page.run("localStorage.setItem('default_dag_view', JSON.stringify('graph'))")
         page.open(f"{dag}/runs/{FIRST}")
         page.wait_for("resolve_run", "watcher")
-        time.sleep(3)
+        page.click("//button[@aria-label='Expand all task groups']")
+        page.wait_for("quality_gate", "srm_gate", "guardrail_gate", "experiment_passed")
+        time.sleep(2)
         page.picture(pictures / "graph.png")
 
         page.open(f"{dag}/runs/{FIRST}/tasks/build_assignments?try_number=1")

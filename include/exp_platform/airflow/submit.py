@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 _GUARD = str(Path(__file__).with_name("guard.py"))
 _MASTER = re.compile(r"local(\[[^\]]+\])?|spark://.+|k8s://.+|yarn")
 _LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # configs/log4j2.properties: Spark's lines, not the job's
+_JVM_GREETING = "WARNING: Using incubator modules"  # printed by every JVM that Spark starts
 _GRACE_SECONDS = 3.0
 
 
@@ -42,6 +44,8 @@ def submit_environment(java_home: str) -> dict[str, str]:
 
 class GuardedSparkSubmitHook(SparkSubmitHook):
     """The provider's hook with a process group of its own, a lifeline, and a connection that has to exist."""
+
+    _logger_name = "spark"  # shown beside each line of the task's log
 
     def _resolve_connection(self) -> dict[str, Any]:
         form = '{"conn_type": "spark", "host": "local[2]"}'
@@ -71,6 +75,9 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Run to the end; standard input is the guard's lifeline and closes with this process."""
         return super().submit(application, stdin=subprocess.PIPE, start_new_session=True, **kwargs)
+
+    def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
+        super()._process_spark_submit_log(line for line in itr if not line.startswith(_JVM_GREETING))
 
     def on_kill(self) -> None:
         """Ask the whole group to end, then end it; then whatever the cluster needs (YARN, Kubernetes)."""
