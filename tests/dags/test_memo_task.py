@@ -1,0 +1,86 @@
+"""`write_memo` runs whatever happened before it; what it does depends on what that was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from exp_platform.airflow.jobs import SparkJobOperator
+from exp_platform.airflow.memo import MemoOperator
+from exp_platform.config.load import Project
+from exp_platform.lake.claim import claim, current_claim
+from exp_platform.pipelines.dates import parse_dt
+
+pytestmark = pytest.mark.airflow
+
+ID = "exp_checkout_button_001"
+
+
+class FakeTaskInstance:
+    """Hands out the run and the failures of stages."""
+
+    def __init__(self, run: dict[str, Any] | None, failures: dict[str, dict[str, Any]]) -> None:
+        self.run = run
+        self.failures = failures
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
+        return self.run if key == "return_value" else self.failures.get(task_ids)
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    jobs: list[str] = []
+    monkeypatch.setattr(SparkJobOperator, "execute", lambda self, context: jobs.append(self.job))
+    return jobs
+
+
+def write(project: Project, failures: dict[str, dict[str, Any]], resolved: bool = True) -> None:
+    run = {"config": str(project.path), "experiment_id": ID, "dt": "2026-01-10", "run_id": "r1"} if resolved else None
+    stages = ["ingest_events", "analyze_results"]
+    task = MemoOperator(task_id="write_memo", stage="write_memo", job_folder=project.root, upstream_stages=stages)
+    task.execute({"ti": FakeTaskInstance(run, failures)})  # type: ignore[typeddict-item]
+
+
+def failed(exit_code: int) -> dict[str, dict[str, Any]]:
+    return {"ingest_events": {"stage": "ingest_events", "exit_code": exit_code, "sentence": "3 rows have no user_id"}}
+
+
+def test_when_every_stage_is_done_the_job_writes_it(project: Project, submitted: list[str]) -> None:
+    write(project, {})
+    assert submitted == ["write_memo"]
+
+
+def test_a_broken_contract_is_written_above_the_last_memo(project: Project, submitted: list[str]) -> None:
+    write(project, failed(65))
+    assert submitted == []
+    memo = Path(project.resolve(project.profile.memo_dir)) / f"{ID}.md"
+    assert "3 rows have no user_id" in memo.read_text()
+
+
+@pytest.mark.parametrize("exit_code", [1, 64, 66, 137])
+def test_after_any_other_failure_the_memo_stays_as_it_was(
+    project: Project, submitted: list[str], exit_code: int
+) -> None:
+    with pytest.raises(AirflowSkipException, match="ingest_events failed, so the memo stays as it was"):
+        write(project, failed(exit_code))
+    assert submitted == []
+
+
+def test_the_last_stage_gives_the_experiment_back(project: Project, submitted: list[str]) -> None:
+    claim(project, ID, "r1", parse_dt("2026-01-10"), started_by="test")
+    write(project, {})
+    held = current_claim(project, ID)
+    assert held is not None
+    assert held.released_at is not None
+
+
+def test_the_claim_of_a_newer_run_is_left_alone(project: Project, submitted: list[str]) -> None:
+    claim(project, ID, "r2", parse_dt("2026-01-10"), started_by="test")
+    with pytest.raises(AirflowSkipException):
+        write(project, failed(66))
+    held = current_claim(project, ID)
+    assert held is not None
+    assert (held.run_id, held.released_at) == ("r2", None)
