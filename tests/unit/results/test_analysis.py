@@ -301,3 +301,24 @@ def test_a_rollout_clusters_its_errors_by_the_registrys_attribute():
     assert "unit_level_errors" in first["reason"] and "unit_level_errors" not in second["reason"]
     assert first["p_value"] != second["p_value"]
     assert rows(run(clustered, (metric, units)), clustered, segment="country=s01") == []
+
+
+@pytest.mark.parametrize("design", ["randomized", "rollout"])
+def test_an_experiment_without_a_single_unit_has_rows_that_say_so(design: str):
+    metrics = [hm.metric("revenue"), hm.metric("share", "ratio"), hm.metric("median", "quantile")]
+    plan = hm.plan(metrics, design=design, arms=("control", "a", "b"))
+    answer = analyze(hm.empty(hm.STATISTICS), hm.empty(PANEL), plan)
+    found = rows(answer, plan)
+    assert len(found) == 3 * 2 * 3
+    assert {row["status"] for row in found} == {"insufficient_data", "not_applicable"}
+    assert {row["status"] for row in found if row["is_deciding"]} <= {"insufficient_data", "not_applicable"}
+
+
+@pytest.mark.parametrize("design", ["randomized", "rollout"])
+def test_a_metric_without_any_row_does_not_disturb_the_others(design: str):
+    metrics = [hm.metric("revenue"), hm.metric("forgotten")]
+    plan = hm.plan(metrics, design=design)
+    answer = run(plan, (metrics[0], hm.draw_units(50, 400, days=1)), panel=hm.panel("revenue", parallel(3, 0.0)))
+    assert one(answer, plan, metric_name="revenue", method="did", segment="all")["status"] == "ok"
+    forgotten = rows(answer, plan, metric_name="forgotten")
+    assert forgotten and all(row["effect_abs"] is None for row in forgotten)

@@ -235,3 +235,18 @@ def test_more_than_one_treatment_arm_is_checked_arm_by_arm():
     assert {row["variant_id"] for row in checks(given, "aa_pre_period")} == {"a", "b"}
     assert {row["variant_id"] for row in checks(given, "skewness")} == set(arms)
     assert [row["status"] for row in checks(given, "srm_assigned")] == ["ok"]
+
+
+@pytest.mark.parametrize("design", ["randomized", "rollout"])
+def test_an_experiment_without_a_single_unit_breaks_no_check(design: str):
+    metrics = [METRIC, hm.metric("share", "ratio"), hm.metric("median", "quantile")]
+    plan = hm.plan(metrics, design=design)
+    statistics, axes = hm.empty(hm.STATISTICS), read_axes(hm.empty(hm.STATISTICS), plan.arms)
+    answer = analyze(statistics, hm.empty(PANEL), plan)
+    run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
+    results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
+    nothing = Inputs(plan, statistics, cubes(statistics, metrics, axes), axes, [], deciding_rows(results))
+    (row,) = checks(nothing, "srm_assigned")
+    assert (row["status"], row["p_value"], row["observed"]) == ("ok", 1.0, None)
+    (row,) = checks(nothing, "planned_users")
+    assert row["detail"] == "no units yet"
