@@ -96,9 +96,11 @@ def _states(context: Context) -> dict[str, Any]:
     return dict(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))
 
 
-def links_of(context: Context, experiment_id: str, subject: str, kind: str) -> dict[str, str]:
-    """Where to look: the log of the task that said so, the run, the memo."""
-    base = conf.get("api", "base_url", fallback="").rstrip("/") or "http://localhost:8080"
+def links_of(
+    context: Context, experiment_id: str, subject: str, kind: str, base_url: str | None = None
+) -> dict[str, str]:
+    """Where to look: the log of the task that said so, the run, the memo; `base_url` is the server as people see it."""
+    base = (base_url or conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
     ti = context["ti"]
     run = f"{base}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id, safe='')}"
     task_id = _GATE_OF.get(kind) or (subject if subject in _STAGE_NAMES else ti.task_id)
@@ -111,7 +113,7 @@ def _tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context
     now = datetime.now(UTC)
     for alert in alerts:
         print(f"{alert.kind} {alert.subject}: {alert.sentence}")
-        links = links_of(context, alert.experiment_id, alert.subject, alert.kind)
+        links = links_of(context, alert.experiment_id, alert.subject, alert.kind, project.profile.ui_base_url)
         record(project, [alert], run["run_id"], now, links)
     _deliver(project, run["experiment_id"])
 
