@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
+from exp_platform.errors import ConfigError
 from exp_platform.memo.render import to_html, to_json, to_markdown
 
 FORMATS = {"md": to_markdown, "html": to_html, "json": to_json}
@@ -17,7 +18,12 @@ FORMATS = {"md": to_markdown, "html": to_html, "json": to_json}
 
 def memo_dir(project: Project) -> Path:
     """The folder of all memos."""
-    return Path(project.resolve(project.profile.memo_dir))
+    folder = project.resolve(project.profile.memo_dir)
+    if "://" in folder:
+        raise ConfigError(
+            f"{project.path.name}: memo_dir: found {folder}, must be a folder (a mounted one in a cluster)"
+        )
+    return Path(folder)
 
 
 def latest_path(project: Project, experiment_id: str, suffix: str = "html") -> Path:

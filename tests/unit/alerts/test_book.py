@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+from tests.unit.alerts.slack_server import Slack
+
 from exp_platform.alerts.book import TABLE, deliver, record, waiting
 from exp_platform.alerts.deliver import WEBHOOK, alert_after_run
 from exp_platform.alerts.model import contract_alert, crash_alert
@@ -78,6 +80,18 @@ def test_without_a_webhook_the_alert_is_logged_and_the_run_goes_on(project: Proj
     outcome = alert_after_run(project, ID, DT, "run_1", error=error, log=lines.append, now=NOW)
     assert outcome.pending == 1
     assert any("12% of the rows" in line for line in lines) and WEBHOOK in lines[-1]
+
+
+def test_with_a_webhook_the_message_arrives_once_however_often_the_day_is_run(
+    project: Project, monkeypatch, slack: Slack
+):
+    monkeypatch.setenv(WEBHOOK, slack.url)
+    error = ContractViolation("exp.outcomes: 12% of the rows are refused")
+    for run_id in ("run_1", "run_2"):
+        alert_after_run(project, ID, DT, run_id, error=error, log=lambda _: None, now=NOW)
+    assert [message["text"] for message in slack.got] == [
+        f"Contract broken: nothing new is published: {ID}, 2026-01-14: exp.outcomes: 12% of the rows are refused"
+    ]
 
 
 def test_with_a_dead_webhook_the_run_goes_on_and_the_alert_is_not_forgotten(project: Project, monkeypatch):
