@@ -41,7 +41,7 @@ format: setup-dev ## let ruff format the code
 	@.venv/bin/ruff format .
 
 bench: setup-test ## ratios against DuckDB and tea-tasting, in one run
-	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks $(ARGS)
 
 suites: setup ## write great_expectations/ from the contracts
 	@$(PY) -m exp_platform.quality.suites
