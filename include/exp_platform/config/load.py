@@ -147,6 +147,7 @@ class Project:
             "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
             "contracts": self.contracts_of(experiment).model_dump(mode="json"),
             "quality": self.quality_of(experiment).model_dump(mode="json"),
+            "policy": load_policy(self.root, experiment.decision_policy).model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

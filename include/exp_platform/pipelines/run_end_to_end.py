@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exp_platform.errors import ContractViolation
+from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.pipelines.job import Parser, Run, add_run_arguments, add_synth_arguments, exit_with, resolve_run
 from exp_platform.pipelines.stages import Stage, stages_for
 
@@ -46,8 +46,6 @@ def run_end_to_end(
     from exp_platform.alerts.deliver import alert_after_run
     from exp_platform.lake.claim import claim, release
     from exp_platform.memo.blocked import write_blocked_memo
-    from exp_platform.pipelines.context import StageContext
-    from exp_platform.quality.audit import suite_audit
 
     claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="run_end_to_end")
     seconds: dict[str, float] = {}
@@ -58,27 +56,39 @@ def run_end_to_end(
             started = time.monotonic()
             if stage.needs_spark and session is None:
                 session = _session(run)
-            with StageContext.open(
-                run.project,
-                run.experiment_id,
-                run.dt,
-                run.run_id,
-                stage.name,
-                spark=session if stage.needs_spark else None,
-                log=log,
-                options=options or {},
-            ) as ctx:
-                ctx.audit = suite_audit(ctx)
-                stage.run(ctx)
+            in_session = session if stage.needs_spark else None
+            try:
+                _run_stage(run, stage, in_session, log, options or {})
+            except FencedConflict as conflict:
+                log(f"{stage.name}: starts once more: {conflict}")
+                _run_stage(run, stage, in_session, log, options or {})
             seconds[stage.name] = round(time.monotonic() - started, 1)
     except ContractViolation as error:
         write_blocked_memo(run.project, run.experiment_id, run.dt, run.run_id, stage.name, str(error))
+        alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
+        raise
+    except (Superseded, FencedConflict):
+        raise  # somebody newer is at work; that is no crash
+    except Exception as error:
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
     finally:
         release(run.project, run.experiment_id, run.run_id)
     alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, log=log)
     return Finished(run, seconds)
+
+
+def _run_stage(
+    run: Run, stage: Stage, spark: SparkSession | None, log: Callable[[str], None], options: dict[str, Any]
+) -> None:
+    from exp_platform.pipelines.context import StageContext
+    from exp_platform.quality.audit import suite_audit
+
+    with StageContext.open(
+        run.project, run.experiment_id, run.dt, run.run_id, stage.name, spark=spark, log=log, options=options
+    ) as ctx:
+        ctx.audit = suite_audit(ctx)
+        stage.run(ctx)
 
 
 def _session(run: Run) -> SparkSession:
