@@ -95,7 +95,6 @@ def test_results_and_memo_do_not_depend_on_gates_and_passing_depends_on_all_of_t
     for name in [stage.name for stage in STAGES]:
         assert not gates & analysis.task_dict[name].get_flat_relative_ids(upstream=True)
     assert analysis.task_dict["experiment_passed"].upstream_task_ids == gates
-    assert all(analysis.task_dict[gate].retries == 0 for gate in gates)
 
 
 def test_a_red_task_anywhere_makes_the_run_red(analysis: DAG) -> None:

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+# A red child has had its own retries; only what went wrong around it is worth another try.
+_CHILD_FAILED = ExceptionRetryPolicy(
+    rules=[RetryRule("airflow.sdk.exceptions.AirflowException", RetryAction.FAIL, reason="the child run is red")]
+)
 
 
 def child_run_id(experiment: Mapping[str, Any], try_number: int) -> str:
@@ -30,6 +37,8 @@ class TriggerAnalysis(TriggerDagRunOperator):
             reset_dag_run=True,
             poke_interval=15,
             openlineage_inject_parent_info=False,
+            retries=1,
+            retry_policy=_CHILD_FAILED,
             **kwargs,
         )
         self.experiment = experiment

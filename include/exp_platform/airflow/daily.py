@@ -48,6 +48,9 @@ class EarlierDaysFirst(BaseOperator):
     the newer run would take the experiment over from the older.
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(retries=2, **kwargs)
+
     def execute(self, context: Context, event: Any = None) -> None:
         """Looks again each time that an earlier run has ended."""
         earlier = context["ti"].get_previous_dagrun(state="running")
@@ -59,7 +62,7 @@ class EarlierDaysFirst(BaseOperator):
         self.defer(trigger=trigger, method_name="execute")
 
 
-@task(retries=1)
+@task(retries=2)
 def find_due() -> list[dict[str, Any]]:
     """Decides the day once, and which experiments are due on it."""
     from exp_platform.errors import ExpError
@@ -75,7 +78,7 @@ def find_due() -> list[dict[str, Any]]:
     return found
 
 
-@task(retries=0)
+@task(retries=2)
 def refused_configs() -> None:
     """Red when a registry file is broken, so that somebody mends it; the other experiments do not wait for that."""
     from exp_platform.airflow.alerting import alert_problem
@@ -95,8 +98,8 @@ def refused_configs() -> None:
 @task_group
 def analyse_experiment(experiment: Any) -> None:
     """One experiment: wait for its raw data, then run its analysis."""
-    ready = RawReady(task_id="raw_ready", experiment=experiment, map_index_template=_NAME)
-    analyse = TriggerAnalysis(task_id="analyse", experiment=experiment, map_index_template=_NAME, retries=0)
+    ready = RawReady(task_id="raw_ready", experiment=experiment, map_index_template=_NAME, retries=2)
+    analyse = TriggerAnalysis(task_id="analyse", experiment=experiment, map_index_template=_NAME)
     ready >> analyse
 
 

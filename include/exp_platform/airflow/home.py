@@ -46,7 +46,7 @@ class Home:
     def _secret(self, name: str) -> str:
         file = self.folder / f".{name}"
         if not file.exists():
-            _write_private(file, secrets.token_urlsafe(32))
+            _write_private(file, secrets.token_urlsafe(64))
         return file.read_text()
 
     def environment(self) -> dict[str, str]:
@@ -73,6 +73,8 @@ class Home:
             "AIRFLOW__API__INSTANCE_NAME": "Experiments",
             "AIRFLOW__API__SECRET_KEY": self._secret("api_secret"),
             "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt_secret"),
+            # The first answers after a start are slow, and slower still while Spark has both cores.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder}/airflow.db",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.logs / "tasks"),
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",

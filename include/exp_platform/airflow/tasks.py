@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, TriggerRule, get_current_context, task
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     from exp_platform.airflow.verdicts import Row
 
 PASSED = AssetAlias("experiment_passed")
+# A verdict is final (AirflowFailException is never retried); a hiccup of the machine is not.
+HICCUPS: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 
 
-@task(retries=0)
+@task(**HICCUPS)
 def resolve_run() -> dict[str, Any]:
     """Decide once what this run is about; every other task reads it from here."""
     from exp_platform.airflow.resolve import resolve
@@ -49,7 +52,7 @@ def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
     print(f"{table}: {len(rows)} rows, none fails this gate")
 
 
-@task(retries=0)
+@task(**HICCUPS)
 def quality_gate() -> None:
     """Fails when a J2 check costs the result its trust."""
     from exp_platform.airflow.read import project_of
@@ -60,7 +63,7 @@ def quality_gate() -> None:
     _judge(lambda rows: quality_verdict(rows, mode), "gold.fct_experiment_exposure_quality_daily")
 
 
-@task(retries=0)
+@task(**HICCUPS)
 def srm_gate() -> None:
     """Fails when the arms do not have the sizes that were promised."""
     from exp_platform.airflow.verdicts import srm_verdict
@@ -68,7 +71,7 @@ def srm_gate() -> None:
     _judge(srm_verdict, "gold.fct_experiment_statistical_validation")
 
 
-@task(retries=0)
+@task(**HICCUPS)
 def guardrail_gate() -> None:
     """Fails when a guardrail failed."""
     from exp_platform.airflow.verdicts import guardrail_verdict
@@ -76,7 +79,7 @@ def guardrail_gate() -> None:
     _judge(guardrail_verdict, "gold.fct_experiment_guardrail_status")
 
 
-@task(retries=0, outlets=[PASSED])
+@task(**HICCUPS, outlets=[PASSED])
 def experiment_passed() -> None:
     """Adds the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
     from exp_platform.airflow.read import verdict_rows
@@ -94,7 +97,7 @@ def experiment_passed() -> None:
     print(f"{asset.name}: {decision['decision']}, dt {run['dt']}")
 
 
-@task(retries=2, trigger_rule=TriggerRule.ALL_DONE)
+@task(**HICCUPS, trigger_rule=TriggerRule.ALL_DONE)
 def alert() -> None:
     """Tells Slack once of each failed gate, broken contract or crash; an outage of Slack never fails the run."""
     from exp_platform.airflow.alerting import alert_run
@@ -102,7 +105,7 @@ def alert() -> None:
     alert_run(get_current_context())
 
 
-@task(retries=0, trigger_rule=TriggerRule.ONE_FAILED)
+@task(**HICCUPS, trigger_rule=TriggerRule.ONE_FAILED)
 def watcher() -> None:
     """Red when anything before it is red: `alert` always runs and would hide a failure from the run's state."""
     raise AirflowFailException("a task of this run failed: see the red ones")
