@@ -2,7 +2,7 @@
 
 lake/audit.py has proven schema, nulls, grain and finite numbers by then, in one aggregate; what is left of the suite
 runs here. Spark frames go through Great Expectations, in the stage's own session and on the persisted result: one Spark
-aggregate for all column rules, two scans for each query. Arrow tables, small and made by stages without a session, go
+aggregate for all column rules, one scan for each query. Arrow tables, small and made by stages without a session, go
 through the same rules without it (see arrow_rules.py). Either way a failed critical rule blocks, a warning is reported.
 """
 

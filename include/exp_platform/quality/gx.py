@@ -7,6 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -43,10 +44,11 @@ def check_frame(
 ) -> list[Finding]:
     """The outcome of each rule on a frame.
 
-    The first pass asks for yes or no alone: Great Expectations then resolves all column rules in one Spark aggregate.
-    Counts and samples are asked for in a second pass, of the rules that failed.
+    The first pass asks for yes or no alone: Great Expectations then resolves all column rules in one Spark aggregate,
+    and each query in one scan. Counts and samples are asked for in a second pass, of the rules that failed.
     """
-    first = {result["id"]: result for result in _validate(frame, table, rules, parameters, engine, _BOOLEAN)}
+    asked = [_counted(rule) for rule in rules]
+    first = {result["id"]: result for result in _validate(frame, table, asked, parameters, engine, _BOOLEAN)}
     failed = [rule for rule in rules if not first[_id_of(table, rule)]["success"]]
     crashed = {_id for _id, result in first.items() if _crash(result)}
     columns = [rule for rule in failed if _id_of(table, rule) not in crashed and not _is_query(rule)]
@@ -57,6 +59,29 @@ def check_frame(
         if chosen:
             second |= {r["id"]: r for r in _validate(frame, table, chosen, parameters, engine, form)}
     return [_finding(rule, second.get(key := _id_of(table, rule), first[key])) for rule in rules]
+
+
+def _counted(rule: Rule) -> Rule:
+    """A query's rule that only counts what the query finds, without fetching it: one scan instead of two."""
+    return replace(rule, kind=_row_counter()) if _is_query(rule) else rule
+
+
+@cache
+def _row_counter() -> str:
+    """The type of an expectation like unexpected_rows_expectation that fetches no rows; known once it is defined."""
+    expectations = load_great_expectations().expectations
+
+    class ExpectQueryToFindNothing(expectations.UnexpectedRowsExpectation):  # type: ignore[misc, name-defined]
+        """The query finds no row."""
+
+        metric_dependencies = ("unexpected_rows_query.row_count",)
+
+        def _validate(self, metrics: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+            count = metrics["unexpected_rows_query.row_count"]
+            return {"success": count == 0, "result": {"observed_value": count}}
+
+    kind: str = ExpectQueryToFindNothing.expectation_type
+    return kind
 
 
 _BOOLEAN: dict[str, Any] = {"result_format": "BOOLEAN_ONLY"}

@@ -139,6 +139,26 @@ def test_people_find_the_valid_assignments_in_a_view(healthy: Rig) -> None:
     assert view.where(f"experiment_id = '{EXPERIMENT}'").count() == healthy.table(ASSIGNMENTS).where("is_valid").count()
 
 
+def test_on_the_tables_of_the_lake_no_user_is_shuffled(healthy: Rig) -> None:
+    """Events and users are stored in the same buckets, so grouping and joining by user moves nothing."""
+    from exp_platform.transforms.assignments import canonical_assignments
+    from exp_platform.transforms.exposures import exposure_events, judge_exposures, validate_users
+
+    claim(healthy.project, EXPERIMENT, "plans", DT, "test")
+    with healthy.stage("validate_exposures", "plans") as ctx:
+        window = {"start_ts": ctx.experiment.start_ts, "end_ts": ctx.experiment.end_ts, "cutoff": ctx.cutoff}
+        assignments = ctx.read(ASSIGNMENTS)
+        judged = judge_exposures(ctx.read("exp.exposures"), assignments, **window, exposure_window_hours=24)
+        frames = (
+            canonical_assignments(ctx.read("exp.assignments"), **window),
+            exposure_events(judged),
+            validate_users(judged, assignments),
+        )
+        plans = [frame._jdf.queryExecution().executedPlan().toString() for frame in frames]
+    assert [plan.count("Exchange") for plan in plans] == [0, 0, 0]
+    assert [word for plan in plans for word in ("Window", "Python", "Cartesian") if word in plan] == []
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "days"),
     [

@@ -99,3 +99,12 @@ def test_a_warning_never_blocks():
     finding = check_arrow(FRAMES["two faults in three"], TABLES[TABLE], MOSTLY)
     assert not finding.success
     assert not finding.blocks
+
+
+def test_an_expectation_that_crashes_blocks_even_when_it_would_only_warn():
+    from exp_platform.quality.gx import check_frame
+
+    crashing = in_set("no_such_column", ["a"], severity="warning")
+    (finding,) = check_frame(frame().to_pandas(), TABLE, [crashing], PARAMETERS, "pandas")
+    assert finding.blocks
+    assert finding.detail.startswith("the check itself failed: ")
