@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -121,7 +122,7 @@ def audit_spark(
     assert totals is not None
     rows = totals["rows"] or 0
     findings = [
-        _finding(name, totals[f"_rule{i}"] or 0, rows, lambda n=name: _spark_sample(frame.where(rules[n]), table))
+        _finding(name, totals[f"_rule{i}"] or 0, rows, partial(_spark_sample, frame.where(rules[name]), table))
         for i, name in enumerate(names)
     ]
     if grain_is_proven:
@@ -197,7 +198,7 @@ def audit_arrow(frame: pa.Table, table: Table, scope: Scope) -> tuple[int, list[
     findings = []
     for name, broken in _arrow_rules(frame, table, scope).items():
         count = pc.sum(broken).as_py() or 0
-        findings.append(_finding(name, count, rows, lambda b=broken: _arrow_sample(frame.filter(b), table)))
+        findings.append(_finding(name, count, rows, partial(_arrow_sample, frame.filter(broken), table)))
     per_key = frame.group_by(list(table.grain)).aggregate([([], "count_all")])
     again = per_key.filter(pc.greater(per_key["count_all"], 1))
     repeated = (pc.sum(again["count_all"]).as_py() or 0) - again.num_rows

@@ -96,36 +96,5 @@ def overwrite_spark(
         writer.overwrite(condition)
 
 
-def append_spark(
-    handle: IcebergTable, frame: DataFrame, table: Table, scope: Scope, fence: int, summary: dict[str, str]
-) -> None:
-    """Add rows to the scope, if nobody has touched it since the fence snapshot.
-
-    Iceberg's own append never conflicts, so two stale writers would both add the same events. The files are therefore
-    written to a branch that nobody reads, and one validated commit then moves them to main.
-    """
-    staging = f"staging_{summary['publish_id']}"
-    ensure_branch(handle, fence, staging, days=1)
-    try:
-        frame.writeTo(_spark_name(table, staging)).append()
-        jvm = frame.sparkSession._jvm
-        java_table = jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(
-            frame.sparkSession._jsparkSession, f"{CATALOG}.{table.name}"
-        )
-        same_experiment = jvm.org.apache.iceberg.expressions.Expressions.equal("experiment_id", scope.experiment_id)
-        commit = java_table.newOverwrite().validateFromSnapshot(fence).conflictDetectionFilter(same_experiment)
-        commit = commit.validateNoConflictingData().validateNoConflictingDeletes()
-        files = java_table.snapshot(staging).addedDataFiles(java_table.io()).iterator()
-        while files.hasNext():
-            commit.addFile(files.next())
-        for key, value in summary.items():
-            commit.set(key, value)
-        with fenced(table, scope):
-            commit.commit()
-    finally:
-        handle.refresh()
-        commit_again(handle, lambda h: h.manage_snapshots().remove_branch(staging).commit())
-
-
 def _spark_name(table: Table, branch: str) -> str:
     return f"{CATALOG}.{table.name}" if branch == "main" else f"{CATALOG}.{table.name}.branch_{branch}"

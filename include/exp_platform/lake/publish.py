@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.table import Table as IcebergTable
@@ -25,7 +25,7 @@ from exp_platform.lake.audit import (
     conform_spark,
     refuse,
 )
-from exp_platform.lake.engines import append_spark, ensure_branch, overwrite_arrow, overwrite_spark
+from exp_platform.lake.engines import ensure_branch, overwrite_arrow, overwrite_spark
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import to_arrow
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 MAIN = "main"
 BACKFILL_BRANCH_DAYS = 7
-Mode = Literal["overwrite", "append"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,6 @@ class _Job:
     handle: IcebergTable
     fence: int
     branch: str
-    mode: Mode
     audit: Audit | None
     before_commit: Callable[[], None]
 
@@ -96,11 +94,10 @@ def publish(
     *,
     audit: Audit | None = None,
     branch: str = MAIN,
-    mode: Mode = "overwrite",
     again: bool = False,
     before_commit: Callable[[], None] = lambda: None,
 ) -> Published:
-    """Audit a result, then replace (or extend) the scope's rows in one commit.
+    """Audit a result, then replace the scope's rows in one commit.
 
     `handle` was loaded at the stage's start and is the fence: a commit by somebody else to the same scope since then
     ends in FencedConflict. A publication that is there already is found and left as it is, unless `again`.
@@ -110,13 +107,11 @@ def publish(
     if before is not None:
         return before
     fence = fence_of(handle, branch)
-    job = _Job(table, scope, origin, handle, fence, branch, mode, audit, before_commit)
+    job = _Job(table, scope, origin, handle, fence, branch, audit, before_commit)
     if table.engine == "spark" and not isinstance(frame, (pa.Table, list)):
         return _publish_spark(job, frame)
     if table.engine != "pyiceberg":
         raise TypeError(f"{table.name} is written by {table.engine}: publish a DataFrame, not {type(frame).__name__}")
-    if mode == "append":
-        raise TypeError(f"{table.name}: only tables that Spark writes can be appended to")
     return _publish_arrow(job, frame)
 
 
@@ -169,10 +164,7 @@ def _publish_spark(job: _Job, frame: DataFrame) -> Published:
         rows, findings = audit_spark(staged, job.table, job.scope)
         findings += _injected(job, staged, findings)
         summary = _ready(job, rows, findings)
-        if job.mode == "append":
-            append_spark(job.handle, staged, job.table, job.scope, job.fence, summary)
-        else:
-            overwrite_spark(staged, job.table, job.scope, job.fence, job.branch, summary)
+        overwrite_spark(staged, job.table, job.scope, job.fence, job.branch, summary)
     finally:
         if own:
             staged.unpersist()
@@ -211,7 +203,7 @@ def _ready(job: _Job, rows: int, findings: list[Finding]) -> dict[str, str]:
     return job.origin.summary() | {
         "experiment_id": job.scope.experiment_id,
         "rows": str(rows),
-        "mode": job.mode,
+        "mode": "overwrite",
         "publish_id": uuid.uuid4().hex,
     }
 

@@ -2,6 +2,7 @@
 
 `publish` handles one table: it keeps the result while it audits it. Here the files are written first, to a branch
 that nobody reads; a later commit moves them to main without touching a row. A run that is refused leaves nothing.
+Iceberg's own append never conflicts, so that two stale writers would both add the same events; this one is fenced.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg.table import Table as IcebergTable
 
@@ -17,11 +18,13 @@ from exp_platform.errors import FencedConflict
 from exp_platform.lake.audit import Scope, conform_spark
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
-from exp_platform.lake.publish import Mode, Published
+from exp_platform.lake.publish import Published
 from exp_platform.lake.tables import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+Mode = Literal["overwrite", "append"]
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
 from exp_platform.lake.contract_results import ContractResults
 from exp_platform.lake.ops import read_rows, replace_rows
 from exp_platform.lake.pins import pin_inputs
-from exp_platform.lake.publish import MAIN, Mode, Origin, Published, fence_of, publish
+from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, publish
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
-from exp_platform.lake.staging import Staged, StagedBatch, commit_staged, discard, stage
+from exp_platform.lake.staging import Mode, Staged, StagedBatch, commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.version import code_version
 from exp_platform.pipelines.dates import cutoff
@@ -220,10 +220,9 @@ class StageContext:
         table: str,
         frame: DataFrame | pa.Table | list[dict[str, Any]],
         *,
-        mode: Mode = "overwrite",
         inputs: Mapping[str, int | str] | None = None,
     ) -> Published:
-        """Audit, then replace (or extend) this experiment's rows in one fenced commit, and record it."""
+        """Audit, then replace this experiment's rows in one fenced commit, and record it."""
         started = time.monotonic()
         origin = self._origin(inputs or {})
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
@@ -236,7 +235,6 @@ class StageContext:
                 self.handles[table],
                 audit=self.audit,
                 branch=self._branch(table),
-                mode=mode,
                 again=bool(self.options.get("full_refresh")),
                 before_commit=lambda: claim.check(self.project, self.experiment_id, self.run_id, self.catalog),
             )
@@ -244,7 +242,7 @@ class StageContext:
             self.report(table, refused.findings)
             raise
         self.report(table, done.findings)
-        self._record_published(table, done, time.monotonic() - started, mode)
+        self._record_published(table, done, time.monotonic() - started, "overwrite")
         return done
 
     def stage_rows(self, table: str, frame: DataFrame) -> Staged:

@@ -13,8 +13,10 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import ensure_tables, load_handle, spark_catalog_conf
-from exp_platform.lake.publish import Origin, Published, publish
+from exp_platform.lake.publish import Origin, Published, fence_of, publish
+from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.types import spark_type
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -88,6 +90,22 @@ class Lake:
         inputs = options.pop("inputs", {})
         origin = Origin(run_id, options.pop("stage", "a_stage"), dt, "config", "code", inputs)
         return publish(TABLES[table], frame, Scope(experiment_id, dt), origin, handle, **options)
+
+    def filled(self, table: str, frame: DataFrame) -> DataFrame:
+        """The frame with every other column of the table as null."""
+        types = TABLES[table].types
+        missing = [f"cast(NULL AS {spark_type(types[c])}) AS {c}" for c in types if c not in frame.columns]
+        return frame.selectExpr("*", *missing)
+
+    def append(self, experiment_id: str, first: int, last: int, run_id: str = "r", handle: Any = None) -> Published:
+        """Add assignment events by a staged, fenced commit."""
+        fenced = handle or self.handle(EVENTS)
+        events = self.events(experiment_id, first, last)
+        staged = stage(events, TABLES[EVENTS], Scope(experiment_id, DT), fenced, fence_of(fenced, "main"))
+        try:
+            return commit_staged(staged, "append", Origin(run_id, "ingest_events", DT, "config", "code").summary())
+        finally:
+            discard(staged)
 
     def count(self, table: str, experiment_id: str, ref: str | None = None) -> int:
         source = f"iceberg.{table}" + (f".branch_{ref}" if ref else "")

@@ -28,8 +28,7 @@ def _now() -> datetime:
 
 def _append(lake: Lake, experiment_id: str, times: int, first: int = 0) -> None:
     for turn in range(first, first + times):
-        events = lake.events(experiment_id, 40 * turn, 40 * (turn + 1))
-        lake.publish(EVENTS, events, experiment_id, run_id=f"run_{turn}", mode="append")
+        lake.append(experiment_id, 40 * turn, 40 * (turn + 1), run_id=f"run_{turn}")
 
 
 def _claimed(lake: Lake, experiment_id: str, released: bool) -> None:

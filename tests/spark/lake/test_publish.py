@@ -163,7 +163,7 @@ def test_a_number_that_is_none_is_refused_wherever_it_hides(lake: Lake, value: f
                map('revenue', 1.0d) AS covariates, map('revenue', 1.0d) AS did_pre,
                map('revenue', true) AS mature, map('country', 'DE') AS dimensions""")
     with pytest.raises(ContractViolation, match="metrics is finite"):
-        lake.publish(table, units, ONE, run_id="nan")
+        lake.publish(table, lake.filled(table, units), ONE, run_id="nan")
 
 
 def test_every_gap_in_the_schema_is_named_at_once(lake: Lake) -> None:
@@ -194,23 +194,21 @@ def test_a_failed_critical_expectation_blocks_and_a_warning_does_not(lake: Lake,
 
 
 def test_appended_events_join_those_that_are_there(lake: Lake) -> None:
-    lake.publish(EVENTS, lake.events(TWO, 0, 4), TWO, mode="append", inputs={"raw": "a"})
-    lake.publish(EVENTS, lake.events(ONE, 0, 10), ONE, mode="append", inputs={"raw": "a"})
-    lake.publish(EVENTS, lake.events(ONE, 10, 15), ONE, mode="append", inputs={"raw": "b"})
-    repeated = lake.publish(EVENTS, lake.events(ONE, 10, 15), ONE, mode="append", inputs={"raw": "b"})
+    lake.append(TWO, 0, 4)
+    lake.append(ONE, 0, 10)
+    lake.append(ONE, 10, 15)
 
-    assert repeated.repeated
     assert (lake.count(EVENTS, ONE), lake.count(EVENTS, TWO)) == (15, 4)
     assert list(lake.handle(EVENTS).metadata.refs) == ["main"]
 
 
 def test_two_writers_can_not_append_the_same_events_twice(lake: Lake) -> None:
     stale = lake.handle(EVENTS)
-    lake.publish(EVENTS, lake.events(ONE, 100, 110), ONE, mode="append", run_id="first")
+    lake.append(ONE, 100, 110, run_id="first")
     rows = lake.count(EVENTS, ONE)
 
     with pytest.raises(FencedConflict):
-        lake.publish(EVENTS, lake.events(ONE, 100, 110), ONE, mode="append", run_id="second", handle=stale)
+        lake.append(ONE, 100, 110, run_id="second", handle=stale)
 
     assert lake.count(EVENTS, ONE) == rows
     assert list(lake.handle(EVENTS).metadata.refs) == ["main"]

@@ -109,7 +109,8 @@ def test_comparison_does_not_depend_on_the_order_of_rows_or_of_map_entries(lake:
     text = "SELECT '{e}' AS experiment_id, '{u}' AS user_id, 'control' AS variant_id, {columns}, map({m}) AS metrics"
 
     def frame(*users: tuple[str, str]) -> object:
-        rows = [lake.spark.sql(text.format(e=ONE, u=u, m=m, columns=columns)) for u, m in users]
+        sql = [text.format(e=ONE, u=u, m=m, columns=columns) for u, m in users]
+        rows = [lake.filled(table.name, lake.spark.sql(query)) for query in sql]
         return rows[0].unionByName(rows[1]).repartition(2)
 
     one = frame(("u1", "'a', 1.0d, 'b', cast(NULL AS DOUBLE)"), ("u2", "'a', 3.0d, 'b', 4.0d"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from exp_platform.lake.audit import Finding
-    from exp_platform.lake.publish import Mode
+    from exp_platform.lake.staging import Mode
     from exp_platform.pipelines.context import StageContext
 
 QUARANTINE = "ops.quarantine"
