@@ -89,6 +89,8 @@ def covariate_period(metric: Metric) -> Period:
 def did_period(metric: Metric, end_ts: datetime) -> Period:
     """The time before assignment that difference-in-differences compares with: as long as the attribution window."""
     post = post_period(metric, end_ts)
+    if post.end_us is not None and post.not_after_us is None:  # as long for every unit, wherever the window begins
+        return Period("did_pre", 0, post.end_us - post.start_us)
     return Period("did_pre", post.start_us, post.end_us, post.not_after_us)
 
 
