@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from exp_platform.ingest.read import FILE
+from exp_platform.lake.catalog import CATALOG
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-ROWS_PER_TASK = 750_000  # what one task sorts and groups without spilling in a small heap
+BUCKETS = 4  # of exp.*, by user_id
+_TASK = "_task"
+ROWS_PER_TASK = 250_000  # what one task groups without spilling in a small heap
 
 
 def distinct_events(rows: DataFrame, columns: Sequence[str], total_rows: int) -> DataFrame:
     """One row per distinct event, with the smallest index of a file that holds it.
 
-    The rows of a user meet in one task, where the group-by needs no second exchange.
+    One exchange brings the rows of a user, and of one bucket of `exp.*` only, into one task: the group-by and the
+    write need no other.
     """
-    tasks = max(1, -(-total_rows // ROWS_PER_TASK))
-    return rows.repartition(tasks, "user_id").groupBy(*columns).agg(F.min(FILE).alias(FILE))
+    per_bucket = max(1, -(-total_rows // (ROWS_PER_TASK * BUCKETS)))
+    task = F.expr(f"{CATALOG}.system.bucket({BUCKETS}, user_id) * {per_bucket} + pmod(hash(user_id), {per_bucket})")
+    together = rows.withColumn(_TASK, task).repartitionById(BUCKETS * per_bucket, F.col(_TASK))
+    return together.groupBy(_TASK, *columns).agg(F.min(FILE).alias(FILE)).drop(_TASK)
 
 
 def already_held(new: DataFrame, existing: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -39,8 +45,10 @@ def not_held(new: DataFrame, held: DataFrame, columns: Sequence[str]) -> DataFra
 
 
 def with_run_columns(events: DataFrame, columns: Sequence[str], paths: Sequence[str], now: datetime) -> DataFrame:
-    """The columns of `exp.*`: the contract's, source_file, ingested_at."""
-    return events.select(*columns, path_of(paths).alias("source_file"), F.lit(now).alias("ingested_at"))
+    """The columns of `exp.*`, sorted as its files are: the contract's, source_file, ingested_at."""
+    return events.sortWithinPartitions("user_id").select(
+        *columns, path_of(paths).alias("source_file"), F.lit(now).alias("ingested_at")
+    )
 
 
 def path_of(paths: Sequence[str]) -> Column:

@@ -57,11 +57,15 @@ class StagedBatch:
 
 
 def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence."""
+    """Write the rows to a branch of their own, which begins at the fence.
+
+    The frame comes laid out as the table's files are: an exchange and a sort of its own would double the work.
+    """
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
-        conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}").append()
+        writer = conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
+        writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", "true").append()
         handle.refresh()
         staged = handle.snapshot_by_name(branch)
     except BaseException:

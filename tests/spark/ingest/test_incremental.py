@@ -1,0 +1,169 @@
+"""What the next day's run reads, adds, repeats and replaces."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.ingest_lake import IngestLake, at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.spark
+TIME = at("2026-01-06T10:00:00")
+EVENT = ("exp.outcomes", "user_id", "value", "source_file")
+
+
+def bought(lake: IngestLake, name: str, *values: float, time: str = "2026-01-06T10:00:00") -> Path:
+    """An outcomes file with one event per value."""
+    return lake.write("outcomes", [lake.row("outcomes", "u1", "revenue", v, at(time)) for v in values], name)
+
+
+@pytest.fixture
+def day_one(lake: IngestLake) -> IngestLake:
+    """A lake that has been fed once: one outcome, of value 2, in b.parquet."""
+    lake.write_healthy("assignments", "exposures")
+    bought(lake, "b.parquet", 2.0)
+    lake.run("r1")
+    return lake
+
+
+def path_of(lake: IngestLake, name: str) -> str:
+    return f"{lake.folder}/outcomes/dt=2026-01-06/{name}"
+
+
+def test_a_second_run_over_the_same_files_writes_nothing(day_one: IngestLake) -> None:
+    before = day_one.snapshots("outcomes")
+    files = day_one.rows("ops.ingested_files", "path", "run_id", "rows", "refused")
+    lines = day_one.run("r2")
+    assert day_one.snapshots("outcomes") == before
+    assert day_one.rows("ops.ingested_files", "path", "run_id", "rows", "refused") == files
+    assert len(files) == 3
+    assert any("outcomes: 0 files read, 1 unchanged" in line for line in lines)
+    pinned = day_one.rows("ops.run_manifest", "table", "role", where="run_id = 'r2' AND table = 'exp.outcomes'")
+    assert pinned == [("exp.outcomes", "read")]
+
+
+def test_a_new_file_is_appended_minus_the_events_already_there(day_one: IngestLake) -> None:
+    bought(day_one, "c.parquet", 2.0, 3.0)
+    lines = day_one.run("r2")
+    assert day_one.rows(*EVENT) == [
+        ("u1", 2.0, path_of(day_one, "b.parquet")),
+        ("u1", 3.0, path_of(day_one, "c.parquet")),
+    ]
+    assert any("outcomes: 1 files read, 1 unchanged" in line for line in lines)
+    assert day_one.findings("outcomes", "r2")["exact duplicates count once"] == (True, 1)
+    ingested = day_one.rows("exp.outcomes", "value", "ingested_at")
+    assert ingested[0][1] < ingested[1][1], "what was there is not written again"
+
+
+def test_a_new_file_that_holds_an_old_event_under_a_smaller_path_gives_it_that_path(day_one: IngestLake) -> None:
+    bought(day_one, "a.parquet", 2.0, 3.0)
+    lines = day_one.run("r2")
+    assert day_one.rows(*EVENT) == [
+        ("u1", 2.0, path_of(day_one, "a.parquet")),
+        ("u1", 3.0, path_of(day_one, "a.parquet")),
+    ]
+    assert any("every file is read again" in line and "smaller path" in line for line in lines)
+    assert day_one.refs("outcomes") == []
+
+
+def test_a_changed_file_replaces_what_it_said_and_is_reported(day_one: IngestLake) -> None:
+    bought(day_one, "c.parquet", 3.0)
+    day_one.run("r2")
+    bought(day_one, "b.parquet", 7.0)
+    lines = day_one.run("r3")
+    assert [row[1] for row in day_one.rows(*EVENT)] == [3.0, 7.0]
+    assert day_one.findings("outcomes", "r3")["raw files do not change"] == (False, 1)
+    assert any("every file is read again: 1 changed" in line and "b.parquet" in line for line in lines)
+    assert any("assignments: 0 files read" in line for line in lines), "other datasets are not touched"
+
+
+def test_a_vanished_file_takes_its_events_with_it(day_one: IngestLake) -> None:
+    other = bought(day_one, "c.parquet", 2.0, 3.0)
+    day_one.run("r2")
+    other.unlink()
+    day_one.run("r3")
+    assert day_one.rows(*EVENT) == [("u1", 2.0, path_of(day_one, "b.parquet"))]
+    recorded = day_one.rows("ops.ingested_files", "path", where="dataset = 'outcomes'")
+    assert recorded == [(path_of(day_one, "b.parquet"),)]
+
+
+def test_attributes_that_vanish_leave_an_empty_table(day_one: IngestLake) -> None:
+    path = day_one.write("attributes", [day_one.row("attributes", "u1", "country", "de", TIME)])
+    day_one.run("r2")
+    path.unlink()
+    day_one.run("r3")
+    assert day_one.users("attributes") == []
+
+
+def test_a_late_event_is_absorbed_and_reported_and_dt_hides_nothing(day_one: IngestLake) -> None:
+    bought(day_one, "c.parquet", 8.0, time="2026-01-07T23:59:59")  # dt + 1 day - 3 days is 2026-01-08
+    bought(day_one, "d.parquet", 9.0, time="2026-01-08T00:00:00")
+    bought(day_one, "e.parquet", 10.0, time="2027-01-01T00:00:00")
+    day_one.run("r2")
+    assert [row[1] for row in day_one.rows(*EVENT)] == [10.0, 2.0, 8.0, 9.0]
+    assert day_one.findings("outcomes", "r2")["events arrive in time"] == (False, 1)
+
+
+def test_an_older_dt_ingests_the_same(day_one: IngestLake) -> None:
+    bought(day_one, "c.parquet", 3.0)
+    day_one.run("backfill", dt=at("2026-01-05T00:00:00").date())
+    assert [row[1] for row in day_one.rows(*EVENT)] == [2.0, 3.0]
+
+
+def test_events_do_not_depend_on_the_order_in_which_files_came(day_one: IngestLake) -> None:
+    bought(day_one, "c.parquet", 3.0, 2.0)
+    day_one.run("r2")
+    bought(day_one, "a.parquet", 3.0, 4.0)
+    day_one.run("r3")
+    incremental = day_one.rows(*EVENT)
+    day_one.run("r4", full_refresh=True)
+    assert day_one.rows(*EVENT) == incremental
+
+
+def test_an_arm_that_is_switched_off_later_has_its_events_refused(day_one: IngestLake) -> None:
+    arms = [{"id": "control", "allocation": 0.5, "is_control": True}, {"id": "other", "allocation": 0.5}]
+    changed = day_one.with_experiment(day_one.experiment_id, variants=arms)
+    lines = changed.run("r2")
+    assert changed.users("assignments") == ["u1"]
+    assert changed.refused("assignments") == [("unknown_variant", 1)]
+    assert any("the contract, the variants or the mapping changed" in line for line in lines)
+    assert any("outcomes: 1 files read" in line for line in lines)
+
+
+def test_the_bad_fraction_counts_the_files_read_before(day_one: IngestLake) -> None:
+    day_one.write("assignments", [day_one.row("assignments", None, "control", TIME, "user")], "bad.parquet")
+    day_one.run("r2")
+    assert day_one.findings("assignments", "r2")["rows are valid"] == (True, 1)  # 1 of 3, allowed are 50%
+    day_one.write("assignments", [day_one.row("assignments", None, "control", TIME, "user")], "same.parquet")
+    day_one.run("r3")
+    assert day_one.findings("assignments", "r3")["rows are valid"] == (True, 1)  # the same row again: still one
+    assert day_one.refused("assignments") == [("null_user_id", 1), ("null_user_id", 1)]
+    first_seen = day_one.rows("ops.quarantine", "source_file", "first_run_id")
+    assert [run for _, run in first_seen] == ["r2", "r3"]
+
+
+def test_a_refused_row_that_is_mended_leaves_the_quarantine(day_one: IngestLake) -> None:
+    path = day_one.write("assignments", [day_one.row("assignments", None, "control", TIME, "user")], "bad.parquet")
+    day_one.run("r2")
+    path.unlink()
+    day_one.run("r3")
+    assert day_one.refused("assignments") == []
+
+
+def test_two_experiments_do_not_touch_each_other(day_one: IngestLake) -> None:
+    other = replace(day_one.with_experiment(f"{day_one.experiment_id}_2"))
+    other.write_healthy()
+    before = day_one.rows(*EVENT)
+    other.run("r1")
+    assert day_one.rows(*EVENT) == before
+    assert other.users("outcomes") == ["u1", "u2"]
+    path = bought(other, "c.parquet", 5.0)
+    os.utime(path, ns=(1, 1))
+    other.run("r2")
+    other.run("r3", full_refresh=True)
+    assert day_one.rows(*EVENT) == before
