@@ -146,9 +146,13 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         time.sleep(2)
         page.picture(pictures / "graph.png")
 
-        page.open(f"{dag}/runs/{FIRST}/tasks/build_assignments?try_number=1")
-        page.wait_for("silver.fact_assignment_canonical", "Memo", "Data docs")
+        page.run("localStorage.setItem('default_dag_view', JSON.stringify('grid'))")
+        page.open(f"{dag}/runs/{FIRST}/tasks/build_assignments")
+        page.wait_for("spark-submit", "wrote 3,000 rows of silver.fact_assignment_canonical")
         page.picture(pictures / "log.png")
+        page.open(f"{dag}/runs/{FIRST}/tasks/build_assignments/details")
+        page.wait_for("Extra Links", "Memo", "Data docs")
+        page.picture(pictures / "links.png")
 
         page.open(dag)
         page.wait_for("Trigger")
