@@ -41,6 +41,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Airflow up, with a further DAG that waits for exp_good, an experiment without data and a broken registry file."""
     rig = Rig(tmp_path_factory.mktemp("scheduler"), "exp_good", "exp_late", landing={"timeout_hours": 0.005})
     (rig.home.dags / "waits_for_exp_good.py").write_text(WAITING)
+    (rig.home.dags / "lakehouse_maintenance.py").unlink()  # its first weekly run would take turns with ours
     (rig.folder / "configs" / "experiments" / "exp_broken.yaml").write_text("experiment_id: exp_broken\nowner: [\n")
     started = rig.local("up")
     assert started.returncode == 0, started.stdout + started.stderr
