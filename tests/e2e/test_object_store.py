@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import make_project
 
 from exp_platform.config.load import load_project
 from exp_platform.lake.buckets import ensure_buckets
 from exp_platform.spark.jars import OBJECT_STORE, resolve_jars
-from tests.conftest import make_project
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / ".setup" / "bin" / "minio"
