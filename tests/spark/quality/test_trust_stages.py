@@ -145,6 +145,9 @@ def test_on_the_tables_of_the_lake_no_user_is_shuffled(healthy: Rig) -> None:
     from exp_platform.transforms.exposures import exposure_events, judge_exposures, validate_users
 
     claim(healthy.project, EXPERIMENT, "plans", DT, "test")
+    threshold = "spark.sql.autoBroadcastJoinThreshold"
+    before = healthy.spark.conf.get(threshold)
+    healthy.spark.conf.set(threshold, "-1")  # a few users would be broadcast, millions are not
     with healthy.stage("validate_exposures", "plans") as ctx:
         window = {"start_ts": ctx.experiment.start_ts, "end_ts": ctx.experiment.end_ts, "cutoff": ctx.cutoff}
         assignments = ctx.read(ASSIGNMENTS)
@@ -155,6 +158,7 @@ def test_on_the_tables_of_the_lake_no_user_is_shuffled(healthy: Rig) -> None:
             validate_users(judged, assignments),
         )
         plans = [frame._jdf.queryExecution().executedPlan().toString() for frame in frames]
+    healthy.spark.conf.set(threshold, before)
     assert [plan.count("Exchange") for plan in plans] == [0, 0, 0]
     assert [word for plan in plans for word in ("Window", "Python", "Cartesian") if word in plan] == []
 
