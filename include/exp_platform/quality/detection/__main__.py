@@ -31,7 +31,7 @@ def main() -> None:
     parser = Parser(prog="detection", description=__doc__, allow_abbrev=False)
     parser.add_argument("--out", type=Path, required=True, help="the page, for example docs/detection-matrix.md")
     parser.add_argument("--config", default=None, help="profile; default $EXP_CONFIG, else configs/dev.yaml")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of each case of the fast path")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds of each case of the fast path")
     parser.add_argument("--pipeline-seeds", type=int, default=1, help="seeds of each case through the real stages")
     parser.add_argument("--healthy-seeds", type=int, default=240)
     try:

@@ -73,6 +73,7 @@ class Bench:
         to_checks = any(case.path == "results" for case in wanted)
         for seed in seeds:
             before = healthy = self.observe(replace(self.plan, seed=seed), to_checks)
+            self.log(f"seed {seed}: healthy: {', '.join(sorted(healthy.fired)) or 'nothing fired'}")
             for case in wanted:
                 (fault,) = resolve_faults([case.fault], self.plan)
                 seen = self.observe(replace(self.plan, seed=seed, faults=(fault,)), case.path == "results")
