@@ -101,16 +101,16 @@ def test_an_exposure_outside_the_window_is_judged_only_where_no_exposure_is_vali
 
 def test_outcome_volume_counts_the_events_of_the_asked_metrics_from_a_week_before_the_start(events):
     rows = [
-        "u1 revenue 12-31T23:59",  # far from the start
-        "u1 revenue 01-01T00:00",
-        "u2 revenue 01-08T23:59",
-        "u3 revenue 01-08T00:00",
-        "u1 clicks 01-08T00:00",  # not asked for
-        "u1 revenue 01-09T00:00",  # not seen yet
+        "u1 revenue 01-02T23:59",  # more than a week before
+        "u1 revenue 01-03T00:00",
+        "u2 revenue 01-10T23:59",
+        "u3 revenue 01-10T00:00",
+        "u1 clicks 01-10T00:00",  # not asked for
+        "u1 revenue 01-11T00:00",  # not seen yet
     ]
-    window = {"start_ts": datetime(2026, 1, 8, 9, tzinfo=UTC), "cutoff": datetime(2026, 1, 9, tzinfo=UTC)}
+    window = {"start_ts": datetime(2026, 1, 10, 9, tzinfo=UTC), "cutoff": datetime(2026, 1, 11, tzinfo=UTC)}
     volume = daily_outcome_volume(events("metric_name", "outcome_ts", rows=rows), ["revenue"], **window)
     assert {(row.metric_name, row.date): row.events for row in volume.collect()} == {
-        ("revenue", date(2026, 1, 1)): 1,
-        ("revenue", date(2026, 1, 8)): 2,
+        ("revenue", date(2026, 1, 3)): 1,
+        ("revenue", date(2026, 1, 10)): 2,
     }
