@@ -65,7 +65,7 @@ def read_source(spark: SparkSession, project: Project, source: DatasetSource, fi
         groups = _csv_groups(spark, project, source, files, result)
     else:
         groups = _json_groups(spark, files, result, source)
-    mapped = [frame for group in groups if (frame := _to_contract(source, group, result)) is not None]
+    mapped = [one for group in groups if (one := _to_contract(source, group, result)) is not None]
     if not result.problems and not mapped:
         fields = ", ".join(f"{column} {SPARK_TYPES[kind]}" for column, kind in source.types.items())
         result.frame = spark.createDataFrame([], f"{fields}, {FILE} int")
@@ -169,7 +169,7 @@ def _csv_groups(
     for header, paths in sorted(by_header.items(), key=lambda item: item[1]):
         if not header:
             continue  # an empty file has no rows
-        names = spark.read.option("header", "true").csv(spark.sparkContext.parallelize([header], 1)).columns
+        names = spark.read.option("header", "true").csv(spark.sparkContext.parallelize([header], 1)).columns  # type: ignore[arg-type]
         schema = StructType([StructField(name, StringType()) for name in (*names, CORRUPT)])
         reader = spark.read.schema(schema).option("header", "true").option("enforceSchema", "true")
         reader = reader.option("columnNameOfCorruptRecord", CORRUPT).option("columnPruning", "false")

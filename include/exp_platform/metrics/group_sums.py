@@ -30,8 +30,8 @@ def with_empty_arms(sums: pa.Table, family: Family, variants: Sequence[str]) -> 
         for variant in variants
         if variant not in seen
     ]
-    zeros = {name: 0 for name in sums.column_names if name not in GROUP}
-    return pa.concat_tables([sums, pa.Table.from_pylist([row | zeros for row in rows], sums.schema)])
+    zeros: dict[str, int] = {name: 0 for name in sums.column_names if name not in GROUP}
+    return pa.concat_tables([sums, pa.Table.from_pylist([{**row, **zeros} for row in rows], sums.schema)])
 
 
 def roll_up(sums: pa.Table, by: Sequence[str]) -> pa.Table:

@@ -23,6 +23,14 @@ def latest_dt(days: Iterable[date], now: datetime) -> date:
     return min(yesterday, max(days, default=yesterday))
 
 
+def past_dt(dt: date, now: datetime) -> date:
+    """A dt that has begun; a later one would make every daily run after it a backfill."""
+    today = now.astimezone(UTC).date()
+    if dt > today:
+        raise ConfigError(f"dt: found {dt}, which has not begun (today is {today} UTC); give a day of the past")
+    return dt
+
+
 def cutoff(dt: date) -> datetime:
     """A run sees the events before this instant: dt + 1 day, 00:00 UTC."""
     return datetime(dt.year, dt.month, dt.day, tzinfo=UTC) + timedelta(days=1)

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
 from exp_platform.errors import ConfigError, ExpError
-from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt
+from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt, past_dt
 from exp_platform.pipelines.stages import BY_NAME, STAGES, Stage
 
 
@@ -65,7 +65,7 @@ def dt_of_run(
     """The as-of date: given, or the earlier of yesterday and the last day of the raw zone (about to be generated)."""
     experiment = project.experiment(experiment_id)
     if given:
-        return parse_dt(given)
+        return past_dt(parse_dt(given), now)
     if generate_synth:
         last = last_synthetic_day(experiment, project.scenario(experiment_id), project.metrics_of(experiment))
         return latest_dt([last], now)

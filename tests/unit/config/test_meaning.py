@@ -10,7 +10,7 @@ import yaml
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
-from exp_platform.pipelines.dates import cutoff, latest_dt, parse_dt
+from exp_platform.pipelines.dates import cutoff, latest_dt, parse_dt, past_dt
 
 
 def metric(**values: object) -> Metric:
@@ -94,6 +94,13 @@ def test_an_override_of_the_analysis_mode_is_another_configuration(project: Proj
 def test_dt_is_the_earlier_of_yesterday_and_the_last_raw_day(days: list[str], expected: str) -> None:
     now = datetime(2026, 3, 10, 6, tzinfo=UTC)
     assert latest_dt([date.fromisoformat(d) for d in days], now) == date.fromisoformat(expected)
+
+
+def test_a_dt_that_has_not_begun_is_refused() -> None:
+    now = datetime(2026, 3, 10, 6, tzinfo=UTC)
+    assert past_dt(date(2026, 3, 10), now) == date(2026, 3, 10)
+    with pytest.raises(ConfigError, match="has not begun"):
+        past_dt(date(2026, 3, 11), now)
 
 
 def test_a_run_sees_the_events_before_the_next_midnight() -> None:

@@ -22,6 +22,8 @@ from exp_platform.schemas import DATASETS
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from exp_platform.ingest.files import RawFile
+    from exp_platform.ingest.increment import IngestedFile
     from exp_platform.lake.audit import Finding
     from exp_platform.lake.staging import Mode
     from exp_platform.pipelines.context import StageContext
@@ -102,7 +104,8 @@ def _digest(examined: list[Examined]) -> dict[str, str]:
     """What was read, so that a run that starts again after files were mended is not taken for the same run."""
     read = {}
     for one in examined:
-        files = sorted((f.path, f.size, f.fingerprint) for f in (*one.plan.read, *one.files))
+        both: list[RawFile | IngestedFile] = [*one.plan.read, *one.files]
+        files = sorted((f.path, f.size, f.fingerprint) for f in both)
         read[f"raw.{one.source.dataset}"] = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
     return read
 
