@@ -10,6 +10,7 @@ import pytest
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, Data
 from tests.oracle.test_spine_oracle import awkward
 from tests.spark.lake.conftest import Lake, lake  # noqa: F401
+from tests.spark.metrics.appending import append_outcomes
 
 from exp_platform.lake.changes import only_appended, read_appended
 from exp_platform.lake.tables import TABLES
@@ -75,7 +76,7 @@ def test_what_was_appended_is_read_and_what_was_restated_is_noticed(lake: Lake) 
     first = lake.publish(EVENTS, outcomes_of(lake, range(3)), "exp_one", run_id="a").snapshot_id
     other = outcomes_of(lake, range(9)).selectExpr("'exp_two' as experiment_id", *list(table.columns)[1:])
     lake.publish(EVENTS, other, "exp_two", run_id="b")
-    second = lake.publish(EVENTS, outcomes_of(lake, range(3, 5)), "exp_one", run_id="c", mode="append").snapshot_id
+    second = append_outcomes(lake, outcomes_of(lake, range(3, 5)), "exp_one", run_id="c")
 
     handle = lake.handle(EVENTS)
     assert only_appended(handle, "exp_one", first, second)

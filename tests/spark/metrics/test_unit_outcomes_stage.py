@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
+from tests.spark.metrics.appending import append_outcomes
 
 from exp_platform.lake.claim import claim
 from exp_platform.pipelines.context import StageContext
@@ -69,12 +70,12 @@ def test_a_day_added_gives_the_rows_of_a_full_refresh(lake: Lake) -> None:  # no
     first = (start + DAY).date()
     lake.publish(CANONICAL, assignments(lake, start, users=40), EXPERIMENT, run_id="a0")
     for day in (-2, 0, 1):
-        lake.publish("exp.outcomes", outcomes(lake, start, day), EXPERIMENT, run_id=f"o{day}", mode="append")
+        append_outcomes(lake, outcomes(lake, start, day), EXPERIMENT, run_id=f"o{day}")
     _, said = stage(lake, first, "r1")
     assert "units from all events: nothing published before" in said
 
     lake.publish(CANONICAL, assignments(lake, start, users=60), EXPERIMENT, run_id="a1")
-    lake.publish("exp.outcomes", outcomes(lake, start, 2), EXPERIMENT, run_id="o2", mode="append")
+    append_outcomes(lake, outcomes(lake, start, 2), EXPERIMENT, run_id="o2")
     added, said = stage(lake, first + DAY, "r2")
     assert "20 units are new" in said, said
     full, said = stage(lake, first + DAY, "r3", full_refresh=True)
