@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MARKER = "_synthetic.json"
 TRUTH = "_truth.json"
+KEEP_USERS = 100_000
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,16 @@ def _write(folder: Folder, plan: Plan, spark: SparkSession, fingerprint: dict[st
     from exp_platform.synth.write import check_written, count_rows, write_frames
 
     world = draw(spark, plan)
-    write_frames(apply_to_rows(world.frames, plan), folder, plan)
-    apply_to_files(folder, plan)
-    if not breaks_contract(plan):
-        check_written(folder, plan)
-    effects = true_effects(world.users, world.candidates, plan)
+    if plan.scenario.n_users <= KEEP_USERS:
+        world.candidates.persist()  # read by the outcomes and by the truth; beyond, drawing twice needs no memory
+    try:
+        write_frames(apply_to_rows(world.frames, plan), folder, plan)
+        apply_to_files(folder, plan)
+        if not breaks_contract(plan):
+            check_written(folder, plan)
+        effects = true_effects(world.users, world.candidates, plan)
+    finally:
+        world.candidates.unpersist()
     folder.write_json(TRUTH, {"experiment_id": plan.experiment_id, "seed": plan.seed, "effects": effects})
     rows = count_rows(folder)
     folder.write_json(MARKER, fingerprint | {"rows": rows})
