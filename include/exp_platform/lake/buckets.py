@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pyarrow.fs import FileType
+
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ExpError
 from exp_platform.lake.raw_zone import filesystem
@@ -15,15 +17,12 @@ def ensure_buckets(project: Project) -> list[str]:
     names = []
     for location in (project.raw_root, project.profile.catalog.warehouse):
         if location.startswith(("s3://", "s3a://")):
-            files, path = filesystem(project, location)
+            files, path = filesystem(project, location, new_buckets=True)
             bucket = path.split("/", 1)[0]
-            files.create_dir(bucket, recursive=False) if not _exists(files, bucket) else None
+            if files.get_file_info(bucket).type == FileType.NotFound:
+                files.create_dir(bucket, recursive=False)
             names.append(bucket)
     return names
-
-
-def _exists(files: object, bucket: str) -> bool:
-    return files.get_file_info(bucket).type.name == "Directory"  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from exp_platform.config.load import Project
 _DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})")
 
 
-def filesystem(project: Project, location: str) -> tuple[fs.FileSystem, str]:
+def filesystem(project: Project, location: str, new_buckets: bool = False) -> tuple[fs.FileSystem, str]:
     """The file system of a location, and the location's path in it."""
     scheme, separator, rest = location.partition("://")
     if not separator:
@@ -26,6 +26,7 @@ def filesystem(project: Project, location: str) -> tuple[fs.FileSystem, str]:
                 region=store.region,
                 endpoint_override=store.endpoint,
                 force_virtual_addressing=not store.path_style,
+                allow_bucket_creation=new_buckets,
             ),
             rest.rstrip("/"),
         )
