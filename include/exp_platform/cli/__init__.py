@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from rich.console import Console
 from exp_platform.errors import ExpError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
-console = Console(highlight=False)
+# A pipe has no width of its own, and a cut-off number helps nobody.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 problems = Console(stderr=True, highlight=False)
 
 CONFIG = typer.Option(None, "--config", help="Profile; default $EXP_CONFIG, else configs/dev.yaml.")
