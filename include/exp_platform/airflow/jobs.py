@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from abc import abstractmethod
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +109,9 @@ class SparkJobOperator(SparkSubmitOperator):
         self.job = job
         self.needs_spark = needs_spark
 
+    @abstractmethod
     def job_arguments(self, context: Context) -> tuple[str, list[str]]:
         """The profile that decides how the JVM is started, and the command line of the job."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> None:
         """Submit, wait, and turn the exit code into success, failure or retry."""
