@@ -72,6 +72,11 @@ class StageManifest:
             if role == "read" and table not in own
         }
 
+    def rows_read(self, table: str) -> int:
+        """How many rows this stage has found in a table that it reads."""
+        rows: int | None = self._rows[table, "read"]["rows"]
+        return rows or 0
+
     def flush(self) -> None:
         """Write the stage's rows in one commit."""
         if self._rows:

@@ -210,8 +210,8 @@ _ALL = (
         _columns("""experiment_id string!, user_id string!, variant_id string!, anchor_utc timestamptz!
         cohort_date date!
         unit_bucket int!, metrics map<string,double>!, covariates map<string,double>!, did_pre map<string,double>!
-        mature map<string,boolean>!, dimensions map<string,string>!, assignment_time_utc timestamptz
-        partials list<long>, partials_real list<double>"""),
+        mature map<string,boolean>!, event_counts map<string,long>, dimensions map<string,string>!
+        assignment_time_utc timestamptz, partials list<long>, partials_real list<double>"""),
         "spark",
         UNITS,
         ("user_id",),

@@ -7,11 +7,16 @@ There are as many limbs as reach 70 bits below the largest number: two up to 131
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 MANTISSA = 53
 REACH = 70
+
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,11 @@ class Limbs:
         """Columns that hold a sum's limbs, the largest first; their own sum, in this order, is the total."""
         return tuple(f"{name}_{i}" for i in range(self.count))
 
-    def columns(self, name: str, number: str) -> list[str]:
-        """SQL of the limbs of a number within ±1."""
-        columns, rest = [], f"({number})"
-        for i, limb in enumerate(self.names(name)):
-            magic = f"{1.5 * 2.0 ** (MANTISSA - 1 - self.bits * (i + 1))!r}D"
-            rounded = f"(({rest} + {magic}) - {magic})"
-            columns.append(f"{rounded} as {limb}")
-            rest = f"({rest} - {rounded})"
-        return columns
-
-    def sums(self, names: Sequence[str]) -> list[str]:
-        """SQL of the sums of limbs."""
-        return [f"sum({limb}) as {limb}" for name in names for limb in self.names(name)]
+    def cut(self, numbers: Numbers) -> Iterator[Numbers]:
+        """The limbs of numbers within ±1, the largest first."""
+        rest = numbers
+        for i in range(self.count):
+            magic = 1.5 * 2.0 ** (MANTISSA - 1 - self.bits * (i + 1))
+            limb = (rest + magic) - magic
+            yield limb
+            rest = rest - limb

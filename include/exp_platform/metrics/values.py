@@ -63,6 +63,11 @@ def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
     return tuple(value for metric in metrics for value in unit_values(metric))
 
 
+def event_level(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """The event-level quantiles."""
+    return tuple(m for m in metrics if m.type == "quantile" and m.level == "event")
+
+
 def micros(moment: datetime) -> int:
     """Whole microseconds since 1970."""
     delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)

@@ -187,6 +187,10 @@ class StageContext:
         snapshot_id = self._pin(table, all_dts)
         return read_arrow(self.handles[table], TABLES[table], snapshot_id, self._key(table, all_dts), columns)
 
+    def rows_read(self, table: str) -> int:
+        """How many rows of this experiment `read` has found in a table."""
+        return self.manifest.rows_read(table)
+
     def snapshot_of(self, table: str) -> int:
         """The snapshot at which this stage reads a table.
 

@@ -22,6 +22,8 @@ def launch_conf(project: Project) -> dict[str, str]:
     """Settings that only count when the JVM starts; the operator passes them to spark-submit."""
     root = clone_root()
     options = f"-Dlog4j2.configurationFile=file:{root / 'configs' / 'log4j2.properties'} -Duser.timezone=UTC"
+    # Else the JVM never compiles a method beyond 8,000 bytes, and the spine's generated ones are larger.
+    options += " -XX:-DontCompileHugeMethods"
     archive = root / CLASS_ARCHIVE
     if archive.exists():
         options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
@@ -50,8 +52,8 @@ def session_conf(project: Project) -> dict[str, str]:
         # See docs/decisions/0004-no-adaptive-execution.md.
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": str(profile.spark.shuffle_partitions),
-        # The JVM never compiles a method beyond 8,000 bytes; Spark's own way without such methods is a third faster.
-        "spark.sql.codegen.hugeMethodLimit": "8000",
+        # Unit rows go to NumPy in batches: larger ones cost less for each row.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
         "spark.sql.legacy.parquet.nanosAsLong": "false",

@@ -15,7 +15,8 @@ from exp_platform.config.models import Metric
 from exp_platform.metrics.group_sums import ALL
 from exp_platform.metrics.statistics_table import as_table
 from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitValue, micros, post_period, unit_values
-from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, seen_events, sum_by_size, whole_sum
+from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
+from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum
 from exp_platform.transforms.windows import period_end, period_start
 
 Calendar = tuple[tuple[Metric, tuple[UnitValue, ...]], ...]
@@ -39,6 +40,7 @@ def calendar_rows(
     cutoff: datetime,
     schema: pa.Schema,
     far: bool = False,
+    join: JoinHint = HASH,
 ) -> pa.Table:
     """Rows of exp.metric_aggregates_daily, date_kind `calendar`: sums of events by UTC day, uncapped.
 
@@ -48,16 +50,10 @@ def calendar_rows(
     wanted = calendar_metrics(metrics)
     if not wanted:
         return schema.empty_table()
-    units = cohort.where("included").select(
-        *USER,
-        "variant_id",
-        F.expr(SEGMENTS).alias("segments"),
-        F.unix_micros("assignment_time_utc").alias("assignment_us"),
-        F.unix_micros("anchor_utc").alias("anchor_us"),
-    )
+    units = unit_windows(cohort, "variant_id", F.expr(SEGMENTS).alias("segments"))
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
     open_units = units_at_risk(units, periods, cutoff)
-    sums = event_sums(units, outcomes, wanted, end_ts, cutoff, far=far)
+    sums = event_sums(units, outcomes, wanted, end_ts, cutoff, far=far, join=join)
     columns: dict[str, list[Any]] = defaultdict(list)
     for metric, parts in wanted:
         for (variant, segment, day), n in sorted(open_units[periods.index(post_period(metric, end_ts))].items()):
@@ -73,14 +69,21 @@ def calendar_rows(
 
 
 def event_sums(
-    units: DataFrame, outcomes: DataFrame, wanted: Calendar, end_ts: datetime, cutoff: datetime, *, far: bool = False
+    units: DataFrame,
+    outcomes: DataFrame,
+    wanted: Calendar,
+    end_ts: datetime,
+    cutoff: datetime,
+    *,
+    far: bool = False,
+    join: JoinHint = HASH,
 ) -> dict[tuple[str, str, str, date], float]:
     """Sum (or count) of the events in the window by key × arm × segment × day."""
     parts = [part for _, own in wanted for part in own]
     cells = tuple(dict.fromkeys((part.source, post_period(part.metric, end_ts)) for part in parts))
     events = seen_events(outcomes, [part.source for part in parts], cutoff)
     here = F.array_compact(F.array(*(F.when(_inside(*cell), F.lit(i)) for i, cell in enumerate(cells))))
-    joined = events.join(units, USER, "inner").select(
+    joined = events_of_units(units, events, join).select(
         "variant_id",
         "segments",
         _day(F.col("event_us")).alias("day"),

@@ -14,9 +14,10 @@ from exp_platform.metrics.scales import Scales
 from exp_platform.metrics.values import micros, post_period
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.caps import capped
+from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.metric_statistics import UNIT, in_groups
-from exp_platform.transforms.sql import quoted
-from exp_platform.transforms.unit_partials import USER, seen_events, unit_windows
+from exp_platform.transforms.unit_outcomes import unit_bucket
+from exp_platform.transforms.unit_partials import seen_events, unit_windows
 from exp_platform.transforms.windows import period_end, period_start
 
 
@@ -39,25 +40,24 @@ def unit_histograms(values: DataFrame, metrics: Sequence[Metric], scales: Scales
     return bin_counts(long)
 
 
-def event_values(
-    units: DataFrame,
+def event_histograms(
     cohort: DataFrame,
     outcomes: DataFrame,
     metrics: Sequence[Metric],
     *,
     end_ts: datetime,
     cutoff: datetime,
+    join: JoinHint = HASH,
 ) -> DataFrame | None:
-    """One row per event in the window of an event-level quantile metric, with its unit; None without such a metric.
+    """One row per group × event-level quantile metric × bin: events in the window; None without such a metric.
 
     With `maturity: complete` only events of mature units. A fixed cap holds for each event.
     """
     wanted = event_metrics(metrics)
     if not wanted:
         return None
-    known = units.select(*USER, *UNIT).join(unit_windows(cohort), USER, "inner")
-    events = seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff)
-    joined = events.join(known, USER, "inner")
+    units = unit_windows(cohort, "variant_id", "cohort_date", unit_bucket().alias("unit_bucket"), "dimensions")
+    joined = events_of_units(units, seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff), join)
     time, records = F.col("event_us"), []
     for i, metric in wanted:
         period = post_period(metric, end_ts)
@@ -67,22 +67,11 @@ def event_values(
         if metric.maturity_in_force == "complete":
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
         value = F.expr(capped("value", metric.cap.value if metric.cap else None))
-        records.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
-    return joined.select(*USER, *UNIT, F.inline(F.array(*records))).where("value is not null")
-
-
-def with_event_presence(units: DataFrame, events: DataFrame | None, metrics: Sequence[Metric]) -> DataFrame:
-    """The unit rows with `metrics` entries for event-level quantiles: how many events a unit has, null for none."""
-    if events is None:
-        return units
-    wanted = event_metrics(metrics)
-    counts = events.groupBy(*USER).agg(*(F.expr(f"count_if(metric = {i}) as e{i}") for i, _ in wanted))
-    entries = ", ".join(f"{quoted(m.name)}, cast(if(e{i} > 0, e{i}, null) as double)" for i, m in wanted)
-    joined = units.join(counts, USER, "left")
-    return joined.withColumn("metrics", F.expr(f"map_concat(metrics, map({entries}))"))
+        records.append(F.when(here, F.struct(F.lit(i).alias("metric"), value.alias("value"))))
+    return bin_counts(joined.select(*UNIT, F.inline(F.array_compact(F.array(*records)))))
 
 
 def bin_counts(long: DataFrame) -> DataFrame:
     """One row per group × metric × bin of `value`, with its count."""
-    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value", *USER)
+    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
     return in_groups(binned).groupBy(*GROUP, "bin").count()

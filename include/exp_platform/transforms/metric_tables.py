@@ -14,13 +14,15 @@ from exp_platform.config.models import Metric
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
+from exp_platform.metrics.group_sums import GROUP, roll_up
 from exp_platform.metrics.panels import panel_rows, panels_of
 from exp_platform.metrics.statistics_table import Key, Statistics, histograms_by_group, in_order
 from exp_platform.transforms.aggregates import calendar_rows
-from exp_platform.transforms.histograms import bin_counts, event_values, unit_histograms, with_event_presence
-from exp_platform.transforms.metric_statistics import group_sums
+from exp_platform.transforms.histograms import event_histograms, unit_histograms
+from exp_platform.transforms.joins import HASH, JoinHint
+from exp_platform.transforms.metric_statistics import sums_by_family
 from exp_platform.transforms.metric_values import caps_not_applied, metric_values, pooled_scales
-from exp_platform.transforms.panel import daily_values, day_products, day_sums, panel_exponents
+from exp_platform.transforms.panel import daily_values, sums_and_products
 
 STATISTICS = "gold.fct_experiment_metric_statistics"
 PANEL = "gold.fct_experiment_panel_statistics"
@@ -43,6 +45,7 @@ class Inputs:
     end_ts: datetime
     cutoff: datetime
     far: bool = False  # whether some values are too large for the usual sums
+    join: JoinHint = HASH
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class MetricTables:
 
 
 def metric_tables(inputs: Inputs) -> MetricTables:
-    """One pass over the unit rows (and one over the events before assignment) to small tables in Arrow."""
+    """Unit rows, and three passes over events, to small tables in Arrow."""
     keep, release = persisted()
     try:
         return _metric_tables(inputs, keep)
@@ -64,21 +67,17 @@ def metric_tables(inputs: Inputs) -> MetricTables:
 
 def _metric_tables(inputs: Inputs, keep: Keep) -> MetricTables:
     metrics = inputs.metrics
-    events = event_values(
-        inputs.units, inputs.cohort, inputs.outcomes, metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff
-    )
-    events = None if events is None else keep(events)
-    values = keep(metric_values(with_event_presence(inputs.units, events, metrics), metrics))
+    values = keep(metric_values(inputs.units, metrics))
     scales = pooled_scales(values, metrics)
-    binned = (unit_histograms(values, metrics, scales), None if events is None else bin_counts(events))
+    of_events = event_histograms(
+        inputs.cohort, inputs.outcomes, metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
+    )
     histograms: dict[Key, list[tuple[int, int]]] = {}
-    for counts in binned:
+    for counts in (unit_histograms(values, metrics, scales), of_events):
         histograms |= {} if counts is None else histograms_by_group(counts.toArrow())
     parts = [
-        Statistics.of(
-            inputs.experiment_id, family, group_sums(values, family, scales).toArrow(), scales, inputs.variants
-        )
-        for family in families(metrics)
+        Statistics.of(inputs.experiment_id, family, roll_up(sums, GROUP), scales, inputs.variants)
+        for family, sums in sums_by_family(values, families(metrics), scales)
     ]
     schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
     calendar = calendar_rows(
@@ -90,6 +89,7 @@ def _metric_tables(inputs: Inputs, keep: Keep) -> MetricTables:
         cutoff=inputs.cutoff,
         schema=schemas[DAILY],
         far=inputs.far,
+        join=inputs.join,
     )
     rows = {
         STATISTICS: in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts]),
@@ -105,9 +105,8 @@ def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema, keep: Keep
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
         return schema.empty_table()
-    daily = keep(daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff, far=inputs.far))
-    exponents, limbs = panel_exponents(daily), statistics.scales.limbs
-    sums, products = day_sums(daily, exponents, limbs), day_products(daily, exponents, limbs)
+    daily = keep(daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join))
+    sums, products = sums_and_products(daily, statistics.scales.limbs)
     return panel_rows(inputs.experiment_id, by_metric, panels, statistics.units(), sums, products, schema)
 
 

@@ -40,7 +40,7 @@ def numbers_of(index: int, metric: Metric) -> tuple[Number, ...]:
 def metric_values(units: DataFrame, metrics: Sequence[Metric]) -> DataFrame:
     """One row per unit: arm, cohort date, bucket, dimensions, and for each metric its numbers and `mature<i>`.
 
-    An event-level quantile has only `y<i>`, its number of events or null (see `with_event_presence`).
+    An event-level quantile has only `y<i>`, its number of events or null.
     """
     numbers = [n for i, metric in enumerate(metrics) for n in numbers_of(i, metric)]
     return units.select(
@@ -49,7 +49,11 @@ def metric_values(units: DataFrame, metrics: Sequence[Metric]) -> DataFrame:
         "unit_bucket",
         "dimensions",
         *(F.col(n.source).getItem(n.key).alias(n.column) for n in numbers),
-        *(F.col("metrics").getItem(m.name).alias(f"y{i}") for i, m in enumerate(metrics) if not has_unit_values(m)),
+        *(
+            F.col("event_counts").getItem(m.name).cast("double").alias(f"y{i}")
+            for i, m in enumerate(metrics)
+            if not has_unit_values(m)
+        ),
         *(F.col("mature").getItem(metric.name).alias(f"mature{i}") for i, metric in enumerate(metrics)),
     )
 

@@ -9,14 +9,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import UnitValue, all_unit_values, micros, post_period
+from exp_platform.metrics.values import UnitValue, all_unit_values, event_level, micros, post_period
+from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (
     USER,
     Layout,
     periods_of,
     seen_events,
     unit_partials,
-    unit_windows,
     value_of,
 )
 from exp_platform.transforms.unit_state import packed
@@ -33,6 +33,7 @@ def unit_outcomes(
     end_ts: datetime,
     cutoff: datetime,
     far: bool = False,
+    join: JoinHint = HASH,
 ) -> DataFrame:
     """One row per experiment × included user: value, covariate, pre-period and maturity of every metric.
 
@@ -40,11 +41,10 @@ def unit_outcomes(
     where the window has not opened by then, and, for max, mean and last, where the unit has no event. `far` says that
     some values are too large for the usual sums (see `has_far_values`).
     """
-    values = all_unit_values(metrics)
-    layout = Layout.of(values, end_ts, far=far)
-    events = seen_events(outcomes, [value.source for value in values], cutoff)
-    partials = unit_partials(events, unit_windows(cohort), layout)
-    return outcomes_from_partials(cohort, partials, metrics, layout, end_ts=end_ts, cutoff=cutoff)
+    layout = Layout.of(metrics, end_ts, far=far)
+    events = seen_events(outcomes, layout.sources, cutoff)
+    units = unit_partials(events, included_units(cohort), layout, join=join, everyone=True)
+    return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
 
 
 def outcomes_from_partials(
@@ -57,31 +57,42 @@ def outcomes_from_partials(
     cutoff: datetime,
 ) -> DataFrame:
     """The same from each unit's partial values; a unit without any has seen no event."""
-    values = all_unit_values(metrics)
-    included = cohort.where("included").select(
+    units = included_units(cohort).join(partials, USER, "left")
+    return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
+
+
+def included_units(cohort: DataFrame) -> DataFrame:
+    """One row per included unit: arm, its two instants in epoch microseconds, its dimensions as entries.
+
+    Spark groups by entries, not by maps.
+    """
+    return cohort.where("included").select(
         *USER,
         "variant_id",
-        "assignment_time_utc",
-        "anchor_utc",
-        "cohort_date",
-        "dimensions",
         F.unix_micros("assignment_time_utc").alias("assignment_us"),
         F.unix_micros("anchor_utc").alias("anchor_us"),
+        F.map_entries("dimensions").alias("entries"),
     )
-    units = included.join(partials, USER, "left")
-    now = F.lit(micros(cutoff))
+
+
+def _rows(
+    units: DataFrame, metrics: Sequence[Metric], layout: Layout, *, end_ts: datetime, cutoff: datetime
+) -> DataFrame:
+    values = all_unit_values(metrics)
+    now, anchor = F.lit(micros(cutoff)), F.timestamp_micros("anchor_us")
     return units.select(
         *USER,
         "variant_id",
-        "anchor_utc",
-        "cohort_date",
+        anchor.alias("anchor_utc"),
+        anchor.cast("date").alias("cohort_date"),
         unit_bucket().alias("unit_bucket"),
         _map((v.key, F.when(_opened(v, end_ts, now), _value(v, 0, layout, end_ts))) for v in values).alias("metrics"),
         _map((v.key, _value(v, 1, layout, end_ts)) for v in values).alias("covariates"),
         _map((v.key, _value(v, 2, layout, end_ts)) for v in values).alias("did_pre"),
         _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
-        "dimensions",
-        "assignment_time_utc",
+        _map(((m.name, _events(m, layout, end_ts)) for m in event_level(metrics)), "bigint").alias("event_counts"),
+        F.map_from_entries("entries").alias("dimensions"),
+        F.timestamp_micros("assignment_us").alias("assignment_time_utc"),
         *packed(layout),
     )
 
@@ -95,10 +106,17 @@ def _value(value: UnitValue, period: int, layout: Layout, end_ts: datetime) -> C
     return value_of(value, periods_of(value, end_ts)[period], layout)
 
 
+def _events(metric: Metric, layout: Layout, end_ts: datetime) -> Column:
+    """A unit's events of an event-level quantile; null without any, so that the unit is counted as left out."""
+    return F.col(layout.column(metric.sources[0], post_period(metric, end_ts), "count"))
+
+
 def _opened(value: UnitValue, end_ts: datetime, now: Column) -> Column:
     return period_start(post_period(value.metric, end_ts)) < now
 
 
 def _map(entries: Iterable[tuple[str, Column]], kind: str = "double") -> Column:
     pairs = [item for key, column in entries for item in (F.lit(key), column)]
+    if not pairs:
+        return F.from_json(F.lit("{}"), f"map<string,{kind}>")
     return F.create_map(*pairs).cast(f"map<string,{kind}>")

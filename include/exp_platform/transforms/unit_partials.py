@@ -15,13 +15,17 @@ from typing import Literal
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from exp_platform.config.models import Metric
 from exp_platform.metrics.values import (
     Period,
     UnitValue,
+    all_unit_values,
     covariate_period,
     did_period,
+    event_level,
     post_period,
 )
+from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.windows import period_end, period_start
 
 USER = ["experiment_id", "user_id"]
@@ -59,19 +63,25 @@ class Layout:
     far: bool = False  # whether any event's value is too large for the usual sums
 
     @classmethod
-    def of(cls, values: Sequence[UnitValue], end_ts: datetime, *, far: bool = False) -> Layout:
-        """The slots of some values over all three periods, each once."""
-        slots = (
+    def of(cls, metrics: Sequence[Metric], end_ts: datetime, *, far: bool = False) -> Layout:
+        """The slots of some metrics, each once: values over all three periods, and events of event-level quantiles."""
+        slots = [
             Slot(value.source, period, kind)
-            for value in values
+            for value in all_unit_values(metrics)
             for period in periods_of(value, end_ts)
             for kind in KINDS[value.aggregation]
-        )
+        ]
+        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in event_level(metrics)]
         return cls(tuple(dict.fromkeys(slots)), far)
 
     def column(self, source: str, period: Period, kind: Kind) -> str:
         """Name of a slot's column (the first of two for a sum)."""
         return f"p{self.slots.index(Slot(source, period, kind))}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The outcome events that are looked at."""
+        return tuple(sorted({slot.source for slot in self.slots}))
 
     @property
     def cells(self) -> tuple[tuple[str, Period], ...]:
@@ -96,21 +106,28 @@ def seen_events(outcomes: DataFrame, sources: Sequence[str], cutoff: datetime) -
     )
 
 
-def unit_windows(cohort: DataFrame) -> DataFrame:
-    """One row per included unit with its two instants in epoch microseconds, and nothing else."""
+def unit_windows(cohort: DataFrame, *others: Column | str) -> DataFrame:
+    """One row per included unit with its two instants in epoch microseconds, and nothing else but what is asked for."""
     return cohort.where("included").select(
         *USER,
+        *others,
         F.unix_micros("assignment_time_utc").alias("assignment_us"),
         F.unix_micros("anchor_utc").alias("anchor_us"),
     )
 
 
-def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout) -> DataFrame:
-    """One row per experiment × unit with an event: its partial values `p<i>`, null where a slot saw none."""
+def unit_partials(
+    events: DataFrame, windows: DataFrame, layout: Layout, *, join: JoinHint = HASH, everyone: bool = False
+) -> DataFrame:
+    """One row per unit with an event (or per unit, with `everyone`): the columns of `windows`, and its partial values.
+
+    `p<i>` is null where a slot saw no event. The windows' columns are part of the key: that spares a second join.
+    """
+    keys = windows.columns
     cell = {key: f"w{i}" for i, key in enumerate(layout.cells)}
     flags = [_in_cell(source, period).alias(cell[source, period]) for source, period in layout.cells]
-    joined = events.join(windows, USER, "inner").select(
-        *USER,
+    joined = events_of_units(windows, events, join, "left" if everyone else "inner").select(
+        *keys,
         "event_us",
         "value",
         *cut_in_two(far=layout.far),
@@ -121,16 +138,7 @@ def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout) -> Data
         for i, slot in enumerate(layout.slots)
         for c in _aggregate(i, slot, F.col(cell[slot.source, slot.period]), layout.far)
     ]
-    return joined.groupBy(*USER).agg(*columns)
-
-
-def merge_partials(parts: DataFrame, layout: Layout) -> DataFrame:
-    """Partial values of the same unit from several days, put together; null means that no part saw an event."""
-    merged = []
-    for i, slot in enumerate(layout.slots):
-        function = F.max if slot.kind in ("max", "last") else F.sum
-        merged += [function(name).alias(name) for name in slot_columns(i, slot)]
-    return parts.groupBy(*USER).agg(*merged)
+    return joined.groupBy(*keys).agg(*columns)
 
 
 def slot_columns(i: int, slot: Slot, far: bool = False) -> tuple[str, ...]:
@@ -167,9 +175,9 @@ def cut_in_two(*, far: bool = False) -> list[Column]:
     """`value` as two whole numbers, `hi` and `lo`; both 0 for a far value, which is refused unless expected."""
     high = F.floor(F.col("value") * F.lit(HI))
     low = F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO))
-    near = F.abs("value") < F.lit(FAR)
+    too_large = F.abs("value") >= F.lit(FAR)  # null for a unit without events, which has nothing to cut
     other = F.lit(0) if far else F.raise_error(F.lit(f"a value of {FAR:.0f} or more, though none was expected"))
-    return [F.when(near, part).otherwise(other.cast("bigint")).alias(n) for n, part in (("hi", high), ("lo", low))]
+    return [F.when(too_large, other.cast("bigint")).otherwise(part).alias(n) for n, part in (("hi", high), ("lo", low))]
 
 
 def far_sum(where: Column | None = None) -> Column:

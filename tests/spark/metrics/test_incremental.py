@@ -14,7 +14,6 @@ from tests.spark.metrics.appending import append_outcomes
 
 from exp_platform.lake.changes import only_appended, read_appended
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.values import all_unit_values
 from exp_platform.transforms.unit_outcomes import outcomes_from_partials, unit_outcomes
 from exp_platform.transforms.unit_partials import Layout, seen_events, unit_windows
 from exp_platform.transforms.unit_state import fresh_units, since, updated_partials
@@ -45,7 +44,7 @@ def test_new_late_and_changed_give_the_same_rows_as_everything_at_once(spark: An
     cohort_before, outcomes_before = before.frames(spark)
     units = unit_outcomes(cohort_before, outcomes_before, METRICS, end_ts=END, cutoff=BEFORE).persist()
 
-    layout, windows = Layout.of(all_unit_values(METRICS), END), unit_windows(cohort)
+    layout, windows = Layout.of(METRICS, END), unit_windows(cohort)
     fresh = fresh_units(windows, units, layout)
     assert 0 < fresh.units < len(data.cohort)
     _, appended = Data(outcomes=[e for e in data.outcomes if e not in before.outcomes]).frames(spark)

@@ -13,14 +13,19 @@ from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
 from exp_platform.metrics.families import families
+from exp_platform.metrics.panels import panels_of
+from exp_platform.transforms.histograms import event_histograms
+from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
 from exp_platform.transforms.metric_statistics import group_sums
 from exp_platform.transforms.metric_values import metric_values, pooled_scales
+from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark
 
 COHORT = "gold.fct_experiment_cohort"
 OUTCOMES = "exp.outcomes"
+BANNED = ("CartesianProduct", "BroadcastNestedLoopJoin", "Python", "BatchEval", "DeserializeToObject", "Arrow")
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +60,49 @@ def test_unit_outcomes_shuffle_neither_events_nor_units(spark: Any, lake_frames:
     assert "BroadcastExchange" not in plan
 
 
-def test_no_plan_of_the_spine_has_a_cartesian_product_or_leaves_the_engine(spark: Any, lake_frames: Any) -> None:
+def test_no_plan_over_events_has_a_cartesian_product_or_leaves_the_engine(spark: Any, lake_frames: Any) -> None:
     cohort, outcomes = lake_frames
-    units = unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF)
-    values = metric_values(units, METRICS)
-    scales = pooled_scales(values, METRICS)
-    plans = [plan_of(units)] + [plan_of(group_sums(values, family, scales)) for family in families(METRICS)]
-    for plan in plans:
-        for banned in ("CartesianProduct", "BroadcastNestedLoopJoin", "Python", "BatchEval", "DeserializeToObject"):
-            assert banned not in plan
+    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
+    frames = {
+        "unit rows": unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
+        "daily values": daily_values(cohort, outcomes, panels, CUTOFF),
+        "histograms": event_histograms(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
+    }
+    for name, frame in frames.items():
+        plan = plan_of(frame)
+        for banned in (
+            "CartesianProduct",
+            "BroadcastNestedLoopJoin",
+            "Python",
+            "BatchEval",
+            "DeserializeToObject",
+            "Arrow",
+        ):
+            assert banned not in plan, f"{banned} in the plan of {name}"
 
 
-def test_statistics_shuffle_once_and_only_groups(spark: Any, lake_frames: Any) -> None:
+def test_daily_values_of_a_unit_stay_where_its_events_are(spark: Any, lake_frames: Any) -> None:
+    cohort, outcomes = lake_frames
+    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
+    assert exchanges(plan_of(daily_values(cohort, outcomes, panels, CUTOFF))) == 0
+
+
+def test_without_buckets_the_daily_values_of_a_unit_still_end_in_one_partition(spark: Any) -> None:
+    cohort, outcomes = awkward(Random(8), users=40).frames(spark, 5)
+    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
+    daily = daily_values(cohort, outcomes, panels, CUTOFF).selectExpr("user_id", "spark_partition_id() as p").distinct()
+    assert daily.count() == daily.select("user_id").distinct().count() > 0
+
+
+def test_statistics_shuffle_nothing(spark: Any, lake_frames: Any) -> None:
     cohort, outcomes = lake_frames
     values = metric_values(unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF), METRICS)
-    scales = pooled_scales(values, METRICS)
-    for family in families(METRICS):
-        plan = plan_of(group_sums(values, family, scales))
-        assert exchanges(plan) == 1, plan
-        assert plan.index("HashAggregate") < plan.index("Exchange"), "groups are formed before they are shuffled"
+    plan = plan_of(group_sums(values, families(METRICS), pooled_scales(values, METRICS)))
+    assert exchanges(plan) == 0, plan
+
+
+def test_many_units_are_sorted_instead_of_held_in_memory(spark: Any, lake_frames: Any) -> None:
+    cohort, outcomes = lake_frames
+    assert (join_for(UNITS_IN_MEMORY), join_for(UNITS_IN_MEMORY + 1)) == (HASH, SORT)
+    plan = plan_of(unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF, join=SORT))
+    assert "SortMergeJoin" in plan and "ShuffledHashJoin" not in plan and exchanges(plan) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.unit_partials import has_far_values
 
@@ -11,19 +12,24 @@ if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
 
+COHORT = "gold.fct_experiment_cohort"
+
+
 def run(ctx: StageContext) -> None:
     """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
     outcomes = ctx.read("exp.outcomes")
+    cohort = ctx.read(COHORT)
     inputs = Inputs(
         experiment_id=ctx.experiment_id,
         units=ctx.read("gold.fct_experiment_unit_outcomes"),
-        cohort=ctx.read("gold.fct_experiment_cohort"),
+        cohort=cohort,
         outcomes=outcomes,
         metrics=ctx.metrics,
         variants=[variant.id for variant in ctx.experiment.live_variants],
         end_ts=ctx.experiment.end_ts,
         cutoff=ctx.cutoff,
         far=has_far_values(outcomes),
+        join=join_for(ctx.rows_read(COHORT)),
     )
     tables = metric_tables(inputs)
     for warning in tables.warnings:

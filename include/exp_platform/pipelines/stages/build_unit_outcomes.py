@@ -14,9 +14,9 @@ from exp_platform.lake.changes import only_appended, read_appended
 from exp_platform.lake.publish import MAIN, last_publication
 from exp_platform.lake.read import read_spark
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.values import all_unit_values
 from exp_platform.pipelines.dates import cutoff
 from exp_platform.transforms.cohort import experiment_cohort
+from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.unit_outcomes import outcomes_from_partials, unit_outcomes
 from exp_platform.transforms.unit_partials import Layout, has_far_values, seen_events, unit_windows
 from exp_platform.transforms.unit_state import fresh_units, since, updated_partials
@@ -55,7 +55,15 @@ def run(ctx: StageContext) -> None:
     previous, reason = previous_rows(ctx, far)
     if previous is None:
         ctx.log(f"units from all events: {reason}")
-        units = unit_outcomes(cohort, outcomes, ctx.metrics, end_ts=experiment.end_ts, cutoff=ctx.cutoff, far=far)
+        units = unit_outcomes(
+            cohort,
+            outcomes,
+            ctx.metrics,
+            end_ts=experiment.end_ts,
+            cutoff=ctx.cutoff,
+            far=far,
+            join=join_for(ctx.rows_read(COHORT)),
+        )
     else:
         units = updated_units(ctx, cohort, outcomes, previous)
     ctx.publish(UNIT_OUTCOMES, units)
@@ -86,8 +94,8 @@ def previous_rows(ctx: StageContext, far: bool) -> tuple[Previous | None, str]:
 def updated_units(ctx: StageContext, cohort: DataFrame, outcomes: DataFrame, previous: Previous) -> DataFrame:
     """The unit rows from the previous ones and from what has come since: by file, and by the later cut-off."""
     end_ts = ctx.experiment.end_ts
-    values = all_unit_values(ctx.metrics)
-    layout, sources = Layout.of(values, end_ts), [value.source for value in values]
+    layout = Layout.of(ctx.metrics, end_ts)
+    sources = layout.sources
     units, windows = ctx.read(UNIT_OUTCOMES), unit_windows(cohort)
     fresh = fresh_units(windows, units, layout)
     now = ctx.snapshot_of(OUTCOMES)
