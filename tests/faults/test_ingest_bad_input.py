@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import date, time
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -94,6 +96,12 @@ def test_a_missing_column_is_named_with_those_that_are_there(lake: IngestLake) -
         ("value", pa.string(), "12.5", "column 'value' is string, must be a number"),
         ("user_id", pa.int64(), 7, "column 'user_id' is bigint, must be text"),
         ("outcome_ts", pa.int64(), 7, "column 'outcome_ts' is bigint, must be a time"),
+        ("outcome_ts", pa.date32(), date(2026, 1, 6), "column 'outcome_ts' is date, must be a time"),
+        ("outcome_ts", pa.time64("us"), time(10), "column 'outcome_ts' is time64[us], must be a time"),
+        ("value", pa.decimal256(60, 10), Decimal(1), "column 'value' is decimal256(60, 10), must be a number"),
+        ("value", pa.float16(), 1.0, "column 'value' is halffloat, must be a number"),
+        ("value", pa.list_(pa.float64()), [1.0], "column 'value' is array<double>, must be a number"),
+        ("user_id", pa.binary(), b"u3", "column 'user_id' is binary, must be text"),
     ],
 )
 def test_a_wrong_type_is_named(lake: IngestLake, column: str, kind: pa.DataType, value: object, said: str) -> None:
@@ -133,3 +141,19 @@ def test_every_dataset_that_is_broken_is_in_the_one_sentence(lake: IngestLake) -
     lake.write("outcomes", [lake.row("outcomes", "u3", "revenue", 1.0, TIME)], "x.parquet", value=None)
     (lake.folder / "exposures" / "x.parquet").write_bytes(b"junk")
     assert_blocked(lake, "outcomes/dt=2026-01-06/x.parquet", "exposures/x.parquet")
+
+
+@pytest.mark.parametrize("again", ["USER_ID", "user_id"])
+def test_a_column_that_is_there_twice_is_named(lake: IngestLake, again: str) -> None:
+    columns = {"experiment_id": [lake.experiment_id], "user_id": ["u3"], "metric_name": ["revenue"], "value": [1.0]}
+    table = pa.table(columns | {"outcome_ts": [TIME]}).append_column(again, pa.array(["u4"]))
+    lake.write_table("outcomes", table, "new.parquet")
+    assert_blocked(lake, f"new.parquet: columns user_id, {again} differ in nothing but small and capital letters")
+
+
+def test_a_folder_that_may_not_be_listed_is_named(lake: IngestLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError("[Errno 13] Permission denied")
+
+    monkeypatch.setattr("exp_platform.ingest.dataset.list_source", forbidden)
+    assert_blocked(lake, f"outcomes: {lake.folder}/outcomes: may not be listed", "Permission denied")

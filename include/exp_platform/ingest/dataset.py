@@ -88,10 +88,13 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
     """
     source = source_of(ctx.project, ctx.experiment, dataset)
     contract = contract_hash(source, ctx.experiment)
-    present = [
-        replace(f, fingerprint=f"{f.fingerprint}.{contract}") for f in list_source(ctx.project, source, ctx.spark)
-    ]
     recorded, known = files_known(ctx, dataset)
+    try:
+        listed = list_source(ctx.project, source, ctx.spark)
+    except PermissionError as error:
+        refused = Problem(dataset, "files can be read", source.location, f"may not be listed ({error})")
+        return Examined(source, Plan("unchanged", ()), known, [refused])
+    present = [replace(f, fingerprint=f"{f.fingerprint}.{contract}") for f in listed]
     examined = Examined(source, Plan("unchanged", ()), known, must_record=recorded != known)
     examined.plan = plan(present, known, _reason_for_whole(ctx, examined, contract))
     try:

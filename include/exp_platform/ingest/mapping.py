@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 SPARK_TYPES = {"string": "string", "double": "double", "timestamptz": "timestamp"}
 
 # ISO 8601 with date and time; no zone is UTC. Spark's own cast would also take `12:30` (of today!) or `2026`.
-TIME_PATTERN = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|UTC|[+-]\d{2}:\d{2})?\s*$"
-TIME_SHOWN = "YYYY-MM-DDTHH:MM[:SS[.fraction]][Z|±HH:MM]"
+TIME_PATTERN = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|UTC|[+-]\d{2}(:?\d{2})?)?\s*$"
+TIME_SHOWN = "YYYY-MM-DDTHH:MM[:SS[.fraction]][Z|±HH[:MM]]"
 
 EXPECTED = {
     "string": "text",
@@ -59,11 +59,20 @@ def unparsed(column: str) -> str:
     return f"_unparsed_{column}"
 
 
+def quoted_name(column: str) -> str:
+    """A column's name for Spark, whatever characters it has.
+
+    >>> quoted_name("a.b`c")
+    '`a.b``c`'
+    """
+    return f"`{column.replace('`', '``')}`"
+
+
 def source_expression(frame: DataFrame, column: str, columns: Mapping[str, str]) -> Column:
     """Where a contract column comes from: a source column by its name, else a Spark SQL expression."""
     text = columns.get(column, column)
     if text in frame.columns:
-        return F.col(f"`{text.replace('`', '``')}`")
+        return F.col(quoted_name(text))
     if column not in columns:
         raise MissingColumnError(f"column '{column}' is missing; found: {', '.join(_shown(frame)) or 'none'}")
     try:
@@ -131,7 +140,8 @@ def parse(text: Column, kind: str) -> Column:
 
 def microseconds_of(nanoseconds: str) -> Column:
     """A time out of a column of nanoseconds since 1970, cut to microseconds (downwards, also before 1970)."""
-    return F.expr(f"timestamp_micros((`{nanoseconds}` - pmod(`{nanoseconds}`, 1000)) div 1000)")
+    name = quoted_name(nanoseconds)
+    return F.expr(f"timestamp_micros(({name} - pmod({name}, 1000)) div 1000)")
 
 
 def constant(column: str, text: str, kind: str) -> Column:

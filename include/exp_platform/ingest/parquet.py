@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,14 +12,17 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_type
-from pyspark.sql.types import DataType, DecimalType, IntegerType, LongType, NullType, TimestampType
+from pyspark.sql.types import DataType, DecimalType, IntegerType, LongType, NullType, StringType, TimestampType
 
-_UNSIGNED: dict[pa.DataType, DataType] = {
+_SAME: dict[pa.DataType, DataType] = {  # types that Spark has under another name
+    pa.string_view(): StringType(),
     pa.uint8(): IntegerType(),
     pa.uint16(): IntegerType(),
     pa.uint32(): LongType(),
     pa.uint64(): DecimalType(20, 0),
 }
+
+_MOST_DIGITS = 38
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,17 @@ class Footer:
     path: str
     columns: dict[str, ColumnType]
     rows: int
+    names: tuple[str, ...] = ()  # as they are in the file, repeats included
+
+    def not_told_apart(self, wanted: Sequence[str] | None) -> list[str]:
+        """Columns that are there twice but for small and capital letters, which Spark does not look at.
+
+        >>> Footer("a", {}, 0, ("user_id", "value", "USER_ID", "note", "Note")).not_told_apart(["user_id", "value"])
+        ['user_id', 'USER_ID']
+        """
+        counted = Counter(name.lower() for name in self.names)
+        asked = counted.keys() if wanted is None else {name.lower() for name in wanted}
+        return [name for name in self.names if counted[name.lower()] > 1 and name.lower() in asked]
 
     def signature(self, names: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
         """What has to be alike for two files to be read together: the named columns, or all."""
@@ -76,7 +90,7 @@ def _footer(path: str, parquet: pq.ParquetFile) -> Footer:
         column = parquet.schema.column(i)
         physical[column.path] = column.physical_type
     columns = {field.name: _column_type(field.type, physical.get(field.name)) for field in parquet.schema_arrow}
-    return Footer(path, columns, parquet.metadata.num_rows)
+    return Footer(path, columns, parquet.metadata.num_rows, tuple(parquet.schema_arrow.names))
 
 
 def _column_type(kind: pa.DataType, physical: str | None) -> ColumnType:
@@ -86,9 +100,18 @@ def _column_type(kind: pa.DataType, physical: str | None) -> ColumnType:
         return ColumnType(LongType(), str(kind), is_nanoseconds=True)
     if pa.types.is_null(kind):
         return ColumnType(NullType(), "null")
-    if kind in _UNSIGNED:
-        return ColumnType(_UNSIGNED[kind], str(kind))
+    if kind in _SAME:
+        return ColumnType(_SAME[kind], str(kind))
+    if _is_beyond_spark(kind):
+        return ColumnType(None, str(kind))
     try:
         return ColumnType(from_arrow_type(kind, prefer_timestamp_ntz=True), str(kind))
     except PySparkException:
         return ColumnType(None, str(kind))
+
+
+def _is_beyond_spark(kind: pa.DataType) -> bool:
+    """Whether Spark takes the type, or one inside it, for one that it then cannot read."""
+    if pa.types.is_time(kind) or (pa.types.is_decimal(kind) and kind.precision > _MOST_DIGITS):
+        return True
+    return any(_is_beyond_spark(kind.field(i).type) for i in range(kind.num_fields))

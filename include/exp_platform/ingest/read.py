@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ from pyspark.sql.types import NullType, StringType, StructField, StructType
 from exp_platform.config.load import Project
 from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.mapping import (
+    EXPECTED,
     SPARK_TYPES,
     MissingColumnError,
     WrongTypeError,
     contract_columns_from,
+    quoted_name,
     source_expression,
 )
 from exp_platform.ingest.parquet import Footer, group_alike, read_footers
@@ -55,7 +58,10 @@ class _Group:
 def read_source(spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile]) -> ReadResult:
     """Every file is checked by itself; one bad file gives a problem and no frame, and the others are still checked."""
     result = ReadResult()
-    if source.format == "parquet":
+    groups: list[_Group] = []
+    if not files:
+        pass  # all of them have vanished
+    elif source.format == "parquet":
         groups = _parquet_groups(spark, project, source, files, result)
     elif source.format == "iceberg":
         snapshot_id = files[0].fingerprint.split(".")[0]
@@ -130,7 +136,24 @@ def _parquet_groups(
         for footer in footers:
             for extra in sorted(footer.columns.keys() - source.types.keys()):
                 result.extra_columns.setdefault(extra, []).append(footer.path)
-    return [_parquet_group(spark, group, names) for group in group_alike(footers, names)]
+    refused = {footer.path: _footer_problems(source, footer, names) for footer in footers}
+    result.problems += [problem for problems in refused.values() for problem in problems]
+    sound = [footer for footer in footers if not refused[footer.path]]
+    return [_parquet_group(spark, group, names) for group in group_alike(sound, names)]
+
+
+def _footer_problems(source: DatasetSource, footer: Footer, names: list[str] | None) -> list[Problem]:
+    """Columns that Spark would mistake for others, or cannot read at all."""
+    problems = []
+    if alike := footer.not_told_apart(names):
+        what = f"columns {', '.join(alike)} differ in nothing but small and capital letters; keep one"
+        problems.append(Problem(source.dataset, "columns are there", footer.path, what))
+    for column, kind in source.types.items():
+        found = None if column in source.constants else footer.columns.get(source.columns.get(column, column))
+        if found is not None and found.spark is None:
+            what = str(WrongTypeError(column, found.shown, EXPECTED[kind]))
+            problems.append(Problem(source.dataset, "columns have their type", footer.path, what))
+    return problems
 
 
 def _parquet_group(spark: SparkSession, footers: list[Footer], names: list[str] | None) -> _Group:
@@ -142,7 +165,7 @@ def _parquet_group(spark: SparkSession, footers: list[Footer], names: list[str] 
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     paths = tuple(footer.path for footer in footers)
     frame = spark.read.schema(schema).option("__globPaths__", "false").parquet(*paths)
-    frame = frame.select(*(f"`{name}`" for name in readable), F.col("_metadata.file_path").alias(URI))
+    frame = frame.select(*(quoted_name(name) for name in readable), F.col("_metadata.file_path").alias(URI))
     for name, column in columns.items():
         if isinstance(column.spark, NullType):
             frame = frame.withColumn(name, F.lit(None))
@@ -162,7 +185,7 @@ def _csv_groups(
         try:
             with file_system.open_input_stream(inner, compression=None) as stream:
                 by_header[_first_line_of(stream.read(65536), path)].append(path)
-        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             what = f"cannot be read as CSV ({str(error).splitlines()[0]})"
             result.problems.append(Problem(source.dataset, "files can be read", path, what))
     groups = []
@@ -180,8 +203,6 @@ def _csv_groups(
 
 def _first_line_of(head: bytes, path: str) -> str:
     if path.endswith(".gz") and head:
-        import zlib
-
         head = zlib.decompressobj(wbits=31).decompress(head, 65536)
     return head.decode("utf-8-sig", errors="strict" if len(head) < 4 else "ignore").split("\n", 1)[0].rstrip("\r")
 
@@ -190,7 +211,9 @@ def _json_groups(
     spark: SparkSession, files: Sequence[RawFile], result: ReadResult, source: DatasetSource
 ) -> list[_Group]:
     """One JSON object a line; the columns are those that any of the files has."""
-    paths = [file.path for file in files]
+    paths = [file.path for file in files if file.size]  # an empty file has no rows
+    if not paths:
+        return []
     reader = spark.read.option("primitivesAsString", "true").option("columnNameOfCorruptRecord", CORRUPT)
     try:
         inferred = reader.option("__globPaths__", "false").json(paths).schema

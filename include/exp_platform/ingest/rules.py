@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 CORRUPT = "_corrupt"  # a line of a csv or json file that is not a row
+# Years 1 to 9999: a time outside is one of another unit (nanoseconds taken for microseconds), and no date can hold it.
+FIRST_MICROS, END_MICROS = -62_135_596_800_000_000, 253_402_300_800_000_000
 
 
 def row_rules(
@@ -44,6 +46,9 @@ def row_rules(
             rules[f"unknown_{column}"] = known & ~value.isin(*spec["enum"])
         if spec.get("x-must-be") == "variant":
             rules["unknown_variant"] = known & (value != F.lit("")) & ~value.isin(*live_variants)
+        if spec.get("format") == "date-time":
+            micros = F.unix_micros(value)
+            rules[f"out_of_range_{column}"] = known & ((micros < FIRST_MICROS) | (micros >= END_MICROS))
         if spec.get("x-finite"):
             rules[f"non_finite_{column}"] = known & (F.isnan(value) | (F.abs(value) == F.lit(float("inf"))))
     if CORRUPT in present:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 
 from pyarrow import fs
 
 from exp_platform.config.load import Project
+from exp_platform.schemas import DATASETS
 
-_DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})")
+_DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})", re.ASCII)
 
 
 def filesystem(project: Project, location: str, new_buckets: bool = False) -> tuple[fs.FileSystem, str]:
@@ -37,8 +40,19 @@ def list_days(project: Project, experiment_id: str) -> list[date]:
     """The days that the `dt=` folders of the experiment's datasets name; none when there are no raw data yet."""
     files, folder = filesystem(project, project.raw_folder(experiment_id))
     days: set[date] = set()
-    for dataset in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
-        if dataset.type == fs.FileType.Directory:
-            names = [day.base_name for day in files.get_file_info(fs.FileSelector(dataset.path))]
-            days |= {date.fromisoformat(match.group(1)) for match in map(_DAY.fullmatch, names) if match}
+    for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+        if found.type == fs.FileType.Directory and found.base_name in DATASETS:
+            days |= set(_named_days(day.base_name for day in files.get_file_info(fs.FileSelector(found.path))))
     return sorted(days)
+
+
+def _named_days(names: Iterable[str]) -> Iterator[date]:
+    """Days of folder names; one that is in no calendar is only a label, and its events still count.
+
+    >>> list(_named_days(["dt=2026-01-05", "dt=2026-02-30", "_tmp"]))
+    [datetime.date(2026, 1, 5)]
+    """
+    for match in map(_DAY.fullmatch, names):
+        with suppress(ValueError):
+            if match:
+                yield date.fromisoformat(match.group(1))

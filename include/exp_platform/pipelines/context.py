@@ -259,7 +259,8 @@ class StageContext:
         for batch in batches:
             frame, table = batch.staged.frame(), batch.staged.table
             _, findings = audit_spark(frame, table, self._scope, grain_is_proven=True)
-            if self.audit and not any(finding.blocks for finding in findings):
+            # An append that adds nothing is no table without rows.
+            if self.audit and batch.staged.rows and not any(finding.blocks for finding in findings):
                 findings += self.audit(frame, table)
             self.report(table.name, findings)
             refuse(table, findings)

@@ -124,6 +124,8 @@ def test_text_times_are_read_as_utc_and_what_is_no_time_is_refused_with_what_it_
         "u2": "2026-01-06 10:00:00.1234567",
         "u3": "2026-01-06T12:00:00+02:00",
         "u4": "2026-01-06T10:00",
+        "u4b": "2026-01-06 10:00:00+00",
+        "u4c": "2026-01-06T12:00:00+0200",
         "u5": "yesterday",
         "u6": "12:30",
         "u7": "2026-02-30T00:00:00",
@@ -137,6 +139,8 @@ def test_text_times_are_read_as_utc_and_what_is_no_time_is_refused_with_what_it_
         ("u2", "2026-01-06T10:00:00.123456"),
         ("u3", "2026-01-06T10:00:00.000000"),
         ("u4", "2026-01-06T10:00:00.000000"),
+        ("u4b", "2026-01-06T10:00:00.000000"),
+        ("u4c", "2026-01-06T10:00:00.000000"),
     ]
     assert lake.refused("assignments") == [("unparseable_assignment_ts", 1)] * 4
     said = [json.loads(row)["assignment_ts"] for (row,) in lake.rows("ops.quarantine", "row")]
@@ -178,7 +182,13 @@ def test_files_of_different_types_are_read_together(lake: IngestLake) -> None:
     lake.write("outcomes", [lake.row("outcomes", "u1", "revenue", 1.0, TIME)], "b.parquet")
     lake.write("outcomes", [lake.row("outcomes", "u2", "revenue", 0.5, TIME)], "c.parquet", value=pa.float32())
     naive = pa.timestamp("ms")
-    lake.write("outcomes", [lake.row("outcomes", "u3", "revenue", 2.0, TIME)], "d.parquet", outcome_ts=naive)
+    lake.write(
+        "outcomes",
+        [lake.row("outcomes", "u3", "revenue", 2.0, TIME)],
+        "d.parquet",
+        outcome_ts=naive,
+        user_id=pa.string_view(),
+    )
     lake.run()
     assert lake.rows("exp.outcomes", "user_id", "value", "source_file") == [
         ("u1", 1.0, f"{lake.folder}/outcomes/dt=2026-01-06/a.parquet"),

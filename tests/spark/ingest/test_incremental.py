@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 from tests.ingest_lake import IngestLake, at
 
@@ -167,3 +168,28 @@ def test_two_experiments_do_not_touch_each_other(day_one: IngestLake) -> None:
     other.run("r2")
     other.run("r3", full_refresh=True)
     assert day_one.rows(*EVENT) == before
+
+
+def test_a_new_file_without_news_is_no_table_without_rows(day_one: IngestLake) -> None:
+    bought(day_one, "c.parquet", 2.0)
+    bought(day_one, "d.parquet")
+    lines = day_one.run("r2")
+    assert day_one.rows(*EVENT) == [("u1", 2.0, path_of(day_one, "b.parquet"))]
+    assert day_one.findings("outcomes", "r2")["there are rows"] == (True, 0)
+    assert not any("warning" in line for line in lines)
+
+
+def test_a_time_in_the_wrong_unit_refuses_its_row_on_any_day(day_one: IngestLake) -> None:
+    """Microseconds that were written as milliseconds: the year 57,985, which no date can hold."""
+    micros = int(at("2026-01-06T10:00:00").timestamp() * 1_000_000)
+    wrong = pa.array([micros], pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
+    table = pa.table({"experiment_id": [day_one.experiment_id], "user_id": ["u9"], "metric_name": ["revenue"]})
+    day_one.write_table(
+        "outcomes", table.append_column("value", [[1.0]]).append_column("outcome_ts", wrong), "c.parquet"
+    )
+    bought(day_one, "d.parquet", 3.0)
+    day_one.run("r2")
+    assert [row[1] for row in day_one.rows(*EVENT)] == [2.0, 3.0]
+    assert day_one.refused("outcomes") == [("out_of_range_outcome_ts", 1)]
+    day_one.run("r3", full_refresh=True)
+    assert day_one.refused("outcomes") == [("out_of_range_outcome_ts", 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -148,3 +149,50 @@ def test_a_mapping_that_does_not_fit_is_said_in_one_sentence(lake: IngestLake) -
     fails(ContractViolation, "no rows", location=f"{location}/nowhere")
     fails(ContractViolation, "no rows", format="iceberg", location="exp.no_such_table")
     fails(ConfigError, "constants: value: found 'much', expected a number", constants=constants | {"value": "much"})
+
+
+def test_a_source_that_has_vanished_has_no_rows(lake: IngestLake) -> None:
+    name = f"exp.gone_{lake.experiment_id}"[:60]
+    lake.spark.sql(f"CREATE TABLE iceberg.{name} (user_id string, value double, outcome_ts timestamp) USING iceberg")
+    lake.spark.sql(f"INSERT INTO iceberg.{name} VALUES ('u1', 2.5, timestamp'2026-01-06 10:00:00')")
+    table = mapped(lake, format="iceberg", location=name, constants={"metric_name": "revenue"})
+    table.run("r1")
+    lake.spark.sql(f"DROP TABLE iceberg.{name} PURGE")
+    with pytest.raises(ContractViolation, match=f"outcomes: {name}: no rows"):
+        table.run("r2")
+
+    event = {"user_id": "u1", "metric_name": "revenue", "value": 1, "outcome_ts": "2026-01-06T10:00:00Z"}
+    location = elsewhere(lake, "a.json", json.dumps(event) + "\n")
+    lines = mapped(lake, format="json", location=location)
+    lines.run("r3")
+    Path(location, "a.json").unlink()
+    with pytest.raises(ContractViolation, match=f"outcomes: {location}: no rows"):
+        lines.run("r4")
+    assert outcomes(lake) == [("u1", "revenue", 1.0, "2026-01-06T10:00:00.000000")]
+
+
+def test_an_empty_file_of_lines_has_no_rows(lake: IngestLake) -> None:
+    event = {"user_id": "u1", "metric_name": "revenue", "value": 1, "outcome_ts": "2026-01-06T10:00:00Z"}
+    location = elsewhere(lake, "a.json", json.dumps(event) + "\n")
+    lake = mapped(lake, format="json", location=location)
+    lake.run("r1")
+    elsewhere(lake, "b.json", "")
+    lake.run("r2")
+    assert [row[0] for row in outcomes(lake)] == ["u1"]
+
+
+def test_a_torn_archive_of_lines_is_named(lake: IngestLake) -> None:
+    location = elsewhere(lake, "a.csv.gz", gzip.compress(b"user_id,value,outcome_ts\n")[:12] + b"\xff" * 40)
+    lake = mapped(lake, format="csv", location=location, constants={"metric_name": "revenue"})
+    with pytest.raises(ContractViolation, match=r"a\.csv\.gz: cannot be read as CSV"):
+        lake.run()
+
+
+def test_names_of_columns_may_have_any_characters_where_expressions_are_used(lake: IngestLake) -> None:
+    location = elsewhere(lake, "ignored.txt", "")
+    row = {"user id": ["u1"], "a.b`c": [2], "at": [TIME], "note`": ["x"]}
+    pq.write_table(pa.table(row), f"{location}/a.parquet")
+    columns = {"user_id": "user id", "value": "`a.b``c` * 2", "outcome_ts": "at"}
+    lake = mapped(lake, format="parquet", location=location, columns=columns, constants={"metric_name": "revenue"})
+    lake.run()
+    assert outcomes(lake) == [("u1", "revenue", 4.0, "2026-01-06T10:00:00.000000")]
