@@ -90,6 +90,23 @@ def test_a_missing_column_is_named_with_those_that_are_there(lake: IngestLake) -
     )
 
 
+def test_columns_in_capitals_are_shown_where_the_contracts_own_are_missing(lake: IngestLake) -> None:
+    table = pa.table({"EXPERIMENT_ID": ["x"], "USER_ID": ["u3"], "metric_name": ["revenue"], "outcome_ts": [TIME]})
+    lake.write_table("outcomes", table, "new.parquet")
+    assert_blocked(
+        lake,
+        "new.parquet: columns experiment_id, user_id, value are missing; "
+        "found: EXPERIMENT_ID, USER_ID, metric_name, outcome_ts",
+    )
+
+
+def test_a_file_that_cannot_be_unpacked_says_why(lake: IngestLake) -> None:
+    time = pa.array([2**62], pa.int64()).cast(pa.timestamp("ms", tz="UTC"))  # no microseconds hold it
+    columns = {"experiment_id": [lake.experiment_id], "user_id": ["u3"], "metric_name": ["revenue"], "value": [1.0]}
+    lake.write_table("outcomes", pa.table(columns | {"outcome_ts": time}), "new.parquet")
+    assert_blocked(lake, "new.parquet: cannot be read to its end, although its footer is sound", "long overflow")
+
+
 @pytest.mark.parametrize(
     ("column", "kind", "value", "said"),
     [

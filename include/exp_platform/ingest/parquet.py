@@ -14,6 +14,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import DataType, DecimalType, IntegerType, LongType, NullType, StringType, TimestampType
 
+from exp_platform.ingest.faults import is_of_the_store
+
 _SAME: dict[pa.DataType, DataType] = {  # types that Spark has under another name
     pa.string_view(): StringType(),
     pa.uint8(): IntegerType(),
@@ -67,6 +69,8 @@ def read_footers(files: fs.FileSystem, places: Sequence[tuple[str, str]]) -> tup
             with files.open_input_file(place[1]) as opened:
                 return _footer(place[0], pq.ParquetFile(opened))
         except (pa.ArrowException, OSError, EOFError) as error:
+            if is_of_the_store(str(error)):
+                raise
             return str(error).splitlines()[0]
 
     with ThreadPoolExecutor(max_workers=8) as pool:

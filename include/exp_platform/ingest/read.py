@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NullType, StringType, StructField, StructType
 
 from exp_platform.config.load import Project
+from exp_platform.ingest.faults import is_of_the_store
 from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.mapping import (
     EXPECTED,
@@ -143,10 +144,15 @@ def _parquet_groups(
 
 
 def _footer_problems(source: DatasetSource, footer: Footer, names: list[str] | None) -> list[Problem]:
-    """Columns that Spark would mistake for others, or cannot read at all."""
+    """Columns that are not there, that Spark would mistake for others, or that it cannot read at all."""
     problems = []
     if alike := footer.not_told_apart(names):
         what = f"columns {', '.join(alike)} differ in nothing but small and capital letters; keep one"
+        problems.append(Problem(source.dataset, "columns are there", footer.path, what))
+    same_name = [c for c in source.types if c not in source.constants and c not in source.columns]
+    if missing := [c for c in same_name if c not in footer.columns]:
+        gone = f"column '{missing[0]}' is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
+        what = f"{gone} missing; found: {', '.join(footer.names) or 'none'}"
         problems.append(Problem(source.dataset, "columns are there", footer.path, what))
     for column, kind in source.types.items():
         found = None if column in source.constants else footer.columns.get(source.columns.get(column, column))
@@ -186,6 +192,8 @@ def _csv_groups(
             with file_system.open_input_stream(inner, compression=None) as stream:
                 by_header[_first_line_of(stream.read(65536), path)].append(path)
         except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            if is_of_the_store(str(error)):
+                raise
             what = f"cannot be read as CSV ({str(error).splitlines()[0]})"
             result.problems.append(Problem(source.dataset, "files can be read", path, what))
     groups = []

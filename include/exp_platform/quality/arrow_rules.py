@@ -21,7 +21,15 @@ Arguments = Mapping[str, Any]
 
 
 def check_arrow(frame: pa.Table, table: Table, rule: Rule) -> Finding:
-    """The outcome of one rule."""
+    """The outcome of one rule; one that crashed blocks whatever its severity: nobody knows what it would have said."""
+    try:
+        return _outcome(frame, table, rule)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Finding(rule.text, False, "critical", detail=f"the check itself failed: {reason[:300]}")
+
+
+def _outcome(frame: pa.Table, table: Table, rule: Rule) -> Finding:
     if rule.kind in _WHOLE_TABLE:
         success, detail = _WHOLE_TABLE[rule.kind](frame, rule.arguments)
         return Finding(rule.text, success, rule.severity, detail="" if success else detail)

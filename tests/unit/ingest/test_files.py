@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from pyarrow import fs
 
 from exp_platform.ingest.events import day_ranges
@@ -96,3 +97,20 @@ def test_days_next_to_each_other_are_one_range() -> None:
 
 def test_a_fault_of_the_platform_is_not_blamed_on_the_data() -> None:
     assert problem_of(RuntimeError("java.lang.OutOfMemoryError: Java heap space"), "outcomes", "/raw") is None
+
+
+def test_an_object_store_that_does_not_answer_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://raw/a.parquet. SQLSTATE: KD001\n"
+    torn = problem_of(RuntimeError(read + "Caused by: java.io.IOException: bad page header"), "outcomes", "s3a://raw")
+    assert torn is not None
+    assert torn.place == "s3a://raw/a.parquet"
+    assert torn.what.endswith("its footer is sound (IOException: bad page header)")
+    away = read + "Caused by: org.apache.hadoop.fs.s3a.AWSClientIOException: Unable to execute HTTP request"
+    assert problem_of(RuntimeError(away), "outcomes", "s3a://raw") is None
+
+    def unanswered(*_: object) -> None:
+        raise OSError("When reading 'a.parquet': AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7")
+
+    monkeypatch.setattr("exp_platform.ingest.parquet.pq.ParquetFile", unanswered)
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        read_footers(LOCAL, [(__file__, __file__)])

@@ -108,3 +108,10 @@ def test_an_expectation_that_crashes_blocks_even_when_it_would_only_warn():
     (finding,) = check_frame(frame().to_pandas(), TABLE, [crashing], PARAMETERS, "pandas")
     assert finding.blocks
     assert finding.detail.startswith("the check itself failed: ")
+
+
+def test_an_expectation_that_crashes_without_great_expectations_blocks_as_well():
+    crashing = in_set("no_such_column", ["a"], severity="warning")
+    finding = check_arrow(frame(), TABLES[TABLE], crashing)
+    assert finding.blocks
+    assert finding.detail.startswith("the check itself failed: KeyError")
