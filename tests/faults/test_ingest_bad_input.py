@@ -160,7 +160,7 @@ def test_every_dataset_that_is_broken_is_in_the_one_sentence(lake: IngestLake) -
     assert_blocked(lake, "outcomes/dt=2026-01-06/x.parquet", "exposures/x.parquet")
 
 
-@pytest.mark.parametrize("again", ["USER_ID", "user_id"])
+@pytest.mark.parametrize("again", ["USER_ID", "user_id"], ids=["in_capitals", "as_it_is"])
 def test_a_column_that_is_there_twice_is_named(lake: IngestLake, again: str) -> None:
     columns = {"experiment_id": [lake.experiment_id], "user_id": ["u3"], "metric_name": ["revenue"], "value": [1.0]}
     table = pa.table(columns | {"outcome_ts": [TIME]}).append_column(again, pa.array(["u4"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 BUCKETS = 4  # of exp.*, by user_id
+DAY = 86_400_000_000  # in microseconds
 _TASK = "_task"
 ROWS_PER_TASK = 250_000  # what one task groups without spilling in a small heap
 
@@ -58,22 +59,24 @@ def path_of(paths: Sequence[str]) -> Column:
 
 def on_days(time: Column, days: Iterable[date]) -> Column:
     """Whether a time lies on one of the days; runs of days become one range, which prunes data files."""
-    within = [(time >= F.lit(start)) & (time < F.lit(end)) for start, end in day_ranges(days)]
+    # Not a Python time as a literal: it takes the Julian calendar before 1582, and ends with the year 9999.
+    within = [
+        (time >= F.timestamp_micros(F.lit(start * DAY))) & (time < F.timestamp_micros(F.lit(end * DAY)))
+        for start, end in day_ranges(days)
+    ]
     return reduce(or_, within, F.lit(False))
 
 
-def day_ranges(days: Iterable[date]) -> list[tuple[datetime, datetime]]:
-    """Half-open UTC ranges that cover just the days, as few as possible.
+def day_ranges(days: Iterable[date]) -> list[tuple[int, int]]:
+    """Half-open ranges, in days since 1970, that cover just the days, as few as possible.
 
-    >>> [(a.day, b.day) for a, b in day_ranges([date(2026, 1, 3), date(2026, 1, 2), date(2026, 1, 9)])]
-    [(2, 4), (9, 10)]
+    >>> day_ranges([date(1970, 1, 3), date(1970, 1, 2), date(1970, 1, 9)])
+    [(1, 3), (8, 9)]
     """
-    ranges: list[tuple[datetime, datetime]] = []
-    for day in sorted(set(days)):
-        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        end = start + timedelta(days=1)
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
+    ranges: list[tuple[int, int]] = []
+    for number in sorted({(day - date(1970, 1, 1)).days for day in days}):
+        if ranges and ranges[-1][1] == number:
+            ranges[-1] = (ranges[-1][0], number + 1)
         else:
-            ranges.append((start, end))
+            ranges.append((number, number + 1))
     return ranges

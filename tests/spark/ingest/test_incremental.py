@@ -193,3 +193,14 @@ def test_a_time_in_the_wrong_unit_refuses_its_row_on_any_day(day_one: IngestLake
     assert day_one.refused("outcomes") == [("out_of_range_outcome_ts", 1)]
     day_one.run("r3", full_refresh=True)
     assert day_one.refused("outcomes") == [("out_of_range_outcome_ts", 1)]
+
+
+def test_the_first_and_the_last_day_that_there_are_hold_events_like_any_other(day_one: IngestLake) -> None:
+    """Both stand for "none" in many systems."""
+    for name in ("c.parquet", "d.parquet"):
+        for time in ("0001-01-01T00:00:00", "1582-10-10T00:00:00", "9999-12-31T23:59:59.999999"):
+            bought(day_one, f"{time[:4]}{name}", 3.0, time=time)
+        day_one.run(name)
+    held = ["0001-01-01T00:00:00.000000", "1582-10-10T00:00:00.000000"]
+    held += ["2026-01-06T10:00:00.000000", "9999-12-31T23:59:59.999999"]
+    assert [time for (time,) in day_one.rows("exp.outcomes", "outcome_ts")] == held

@@ -183,7 +183,7 @@ def test_an_empty_file_of_lines_has_no_rows(lake: IngestLake) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_a_torn_archive_of_lines_is_named(lake: IngestLake, kind: str) -> None:
-    location = elsewhere(lake, f"a.{kind}.gz", gzip.compress(b"user_id,value,outcome_ts\n" * 99)[:14] + b"\xff" * 40)
+    location = elsewhere(lake, f"a.{kind}.gz", gzip.compress(b"user_id,value,outcome_ts\n" * 99)[:10] + b"\xff" * 40)
     lake = mapped(lake, format=kind, location=location, constants={"metric_name": "revenue"})
     with pytest.raises(ContractViolation, match=rf"a\.{kind}\.gz: cannot be read"):
         lake.run()
