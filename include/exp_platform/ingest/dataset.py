@@ -18,7 +18,7 @@ from exp_platform.ingest.increment import IngestedFile, Plan, decode_files, know
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import entries, refused_rows
 from exp_platform.ingest.read import FILE, ReadResult, read_source
-from exp_platform.ingest.rules import breaks_any, row_rules
+from exp_platform.ingest.rules import RULES_VERSION, breaks_any, row_rules
 from exp_platform.ingest.source import DatasetSource, list_source, source_of
 from exp_platform.ingest.verdict import Tally
 from exp_platform.lake.audit import Scope
@@ -115,7 +115,7 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
 
 def contract_hash(source: DatasetSource, experiment: Experiment) -> str:
     """Changes when the same files may give other events."""
-    content = [load_schema(source.dataset), sorted(variant.id for variant in experiment.live_variants)]
+    content = [RULES_VERSION, load_schema(source.dataset), sorted(variant.id for variant in experiment.live_variants)]
     content += [source.format, source.where or "", dict(source.columns), dict(source.constants)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

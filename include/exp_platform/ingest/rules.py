@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 CORRUPT = "_corrupt"  # a line of a csv or json file that is not a row
+RULES_VERSION = 1  # raise it when the code judges the same rows differently: what was read before is then read again
 # Years 1 to 9999: a time outside is one of another unit (nanoseconds taken for microseconds), and no date can hold it.
 FIRST_MICROS, END_MICROS = -62_135_596_800_000_000, 253_402_300_800_000_000
 

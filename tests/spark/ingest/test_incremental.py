@@ -10,8 +10,15 @@ import pyarrow as pa
 import pytest
 from tests.ingest_lake import IngestLake, at
 
+from exp_platform.lake.audit import Finding
+from exp_platform.pipelines.stages import ingest_events
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pyspark.sql import DataFrame
+
+    from exp_platform.lake.tables import Table
 
 pytestmark = pytest.mark.spark
 TIME = at("2026-01-06T10:00:00")
@@ -171,12 +178,27 @@ def test_two_experiments_do_not_touch_each_other(day_one: IngestLake) -> None:
 
 
 def test_a_new_file_without_news_is_no_table_without_rows(day_one: IngestLake) -> None:
+    """The suite warns of an empty table; what an append adds is not the table."""
+    audited: list[str] = []
+
+    def audit(frame: DataFrame, table: Table) -> list[Finding]:
+        audited.append(table.name)
+        return [Finding("there are rows", frame.count() > 0, "warning", 0)]
+
+    def run(run_id: str) -> None:
+        with day_one.context(run_id) as ctx:
+            ctx.audit = audit
+            ingest_events.run(ctx)
+
     bought(day_one, "c.parquet", 2.0)
     bought(day_one, "d.parquet")
-    lines = day_one.run("r2")
+    run("r2")
     assert day_one.rows(*EVENT) == [("u1", 2.0, path_of(day_one, "b.parquet"))]
     assert day_one.findings("outcomes", "r2")["there are rows"] == (True, 0)
-    assert not any("warning" in line for line in lines)
+    assert audited == []
+    bought(day_one, "e.parquet", 3.0)
+    run("r3")
+    assert audited == ["exp.outcomes"]
 
 
 def test_a_time_in_the_wrong_unit_refuses_its_row_on_any_day(day_one: IngestLake) -> None:
@@ -204,3 +226,13 @@ def test_the_first_and_the_last_day_that_there_are_hold_events_like_any_other(da
     held = ["0001-01-01T00:00:00.000000", "1582-10-10T00:00:00.000000"]
     held += ["2026-01-06T10:00:00.000000", "9999-12-31T23:59:59.999999"]
     assert [time for (time,) in day_one.rows("exp.outcomes", "outcome_ts")] == held
+
+
+def test_rules_that_have_become_stricter_judge_what_was_read_before(
+    day_one: IngestLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert any("outcomes: 0 files read" in line for line in day_one.run("r2"))
+    monkeypatch.setattr("exp_platform.ingest.dataset.RULES_VERSION", 99)
+    lines = day_one.run("r3")
+    assert any("outcomes: 1 files read" in line for line in lines)
+    assert any("the contract, the variants or the mapping changed" in line for line in lines)
