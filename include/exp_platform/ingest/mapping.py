@@ -135,7 +135,11 @@ def parse(text: Column, kind: str) -> Column:
     """A number or a time out of a text; null where it is none."""
     if kind == "double":
         return text.try_cast("double")
-    return F.when(text.rlike(TIME_PATTERN), F.trim(text).try_cast("timestamp"))
+    written = F.trim(text)
+    # Spark takes a zone only behind seconds.
+    with_seconds = F.regexp_replace(written, r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)", "$1:00")
+    time = F.coalesce(written.try_cast("timestamp"), with_seconds.try_cast("timestamp"))
+    return F.when(text.rlike(TIME_PATTERN), time)
 
 
 def microseconds_of(nanoseconds: str) -> Column:

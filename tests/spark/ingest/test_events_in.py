@@ -126,6 +126,8 @@ def test_text_times_are_read_as_utc_and_what_is_no_time_is_refused_with_what_it_
         "u4": "2026-01-06T10:00",
         "u4b": "2026-01-06 10:00:00+00",
         "u4c": "2026-01-06T12:00:00+0200",
+        "u4d": "2026-01-06T12:00+02:00",
+        "u4e": "2026-01-06 10:00Z",
         "u5": "yesterday",
         "u6": "12:30",
         "u7": "2026-02-30T00:00:00",
@@ -141,6 +143,8 @@ def test_text_times_are_read_as_utc_and_what_is_no_time_is_refused_with_what_it_
         ("u4", "2026-01-06T10:00:00.000000"),
         ("u4b", "2026-01-06T10:00:00.000000"),
         ("u4c", "2026-01-06T10:00:00.000000"),
+        ("u4d", "2026-01-06T10:00:00.000000"),
+        ("u4e", "2026-01-06T10:00:00.000000"),
     ]
     assert lake.refused("assignments") == [("unparseable_assignment_ts", 1)] * 4
     said = [json.loads(row)["assignment_ts"] for (row,) in lake.rows("ops.quarantine", "row")]
