@@ -16,6 +16,7 @@ from exp_platform.status import ResultStatus
 DEFAULT_ALPHA = 0.05
 DEFAULT_MIN_UNITS = 100
 POWER = 0.8  # of the minimum detectable effect
+BEYOND_MEANING = 1e100  # a relative effect as large as this says that the base is 0 but for rounding
 
 BELOW_MIN_UNITS = "arm_below_min_units"
 NO_VARIANCE = "no_variance"
@@ -164,10 +165,13 @@ def blank(effect: Effect, where: Any) -> Effect:
 
 def satterthwaite(variances: Sequence[Array], dfs: Sequence[Array]) -> Array:
     """Degrees of freedom of a sum of independent variance estimates."""
-    top = sum(variances) ** 2
-    # A component without variance adds nothing, also where it has no degree of freedom of its own.
-    bottom = sum(np.where(v > 0, v**2 / np.where(f > 0, f, np.nan), 0.0) for v, f in zip(variances, dfs, strict=True))
-    return np.asarray(top / bottom, dtype=float)
+    total = sum(variances)
+    # Shares, because the square of a small variance is 0. A component without variance adds nothing, also where it has
+    # no degree of freedom of its own.
+    lost = sum(
+        np.where(v > 0, (v / total) ** 2 / np.where(f > 0, f, np.nan), 0.0) for v, f in zip(variances, dfs, strict=True)
+    )
+    return np.asarray(1 / lost, dtype=float)
 
 
 def t_quantile(probability: float, df: Array) -> Array:
@@ -217,13 +221,18 @@ def _any(reasons: Sequence[Reason]) -> NDArray[np.bool_]:
 def _relative(
     effect: Array, variance: Array, df: Array, base: Base, alpha: float
 ) -> tuple[dict[str, Array], NDArray[np.bool_]]:
-    """Relative columns by the delta method, null where the base's own interval holds 0; and where that is."""
+    """Relative columns by the delta method, null where the base's own interval holds 0; and where that is.
+
+    An error of 0 is an answer: a treatment arm that is constantly 0 has lost 100%, whatever control's mean is.
+    """
     near_zero = ~(np.abs(base.mean) > t_quantile(1 - alpha / 2, np.asarray(base.df)) * np.sqrt(base.var))
     ratio = effect / base.mean
-    var_rel = (variance - 2 * ratio * base.cov_effect + ratio**2 * base.var) / base.mean**2
     relative = effect / np.abs(base.mean)
+    # Divided twice, because the square of a tiny mean is 0.
+    var_rel = (variance - 2 * ratio * base.cov_effect + ratio**2 * base.var) / base.mean / base.mean
     se = np.sqrt(np.maximum(var_rel, 0.0))
-    near_zero = np.broadcast_to(near_zero | ~np.isfinite(relative) | ~(se > 0), effect.shape)
+    known = (np.abs(relative) < BEYOND_MEANING) & (se < BEYOND_MEANING)
+    near_zero = np.broadcast_to(near_zero | ~known, effect.shape)
     half = t_quantile(1 - alpha / 2, df) * se
     columns = {
         "effect_rel": relative,

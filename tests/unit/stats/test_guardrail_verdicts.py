@@ -79,3 +79,13 @@ def test_a_row_without_a_relative_effect_is_inconclusive_and_costs_the_others_no
     found = assess_guardrails(empty, 0.05, True)
     assert found.status.tolist() == ["inconclusive"]
     assert np.isnan([found.harm[0], found.bound[0], found.p_harm_adjusted[0]]).all()
+
+
+@pytest.mark.parametrize("anytime", [False, True])
+def test_a_treatment_that_lost_everything_fails(anytime: bool) -> None:
+    """Nobody in the treatment has a value above 0: its relative error is 0, and no evidence could be stronger."""
+    values = np.random.default_rng(1).gamma(2.0, 1.0, 5_000)
+    arms = SufficientStatistics.stack([SufficientStatistics.from_units(v) for v in (values, np.zeros(5_000))])
+    effect = with_anytime(mean_effect(arms), 10_000)
+    assert assess_guardrails(effect, 0.05, True, anytime=anytime).status.tolist() == ["fail"]
+    assert assess_guardrails(effect, 0.05, False, anytime=anytime).status.tolist() == ["pass"]

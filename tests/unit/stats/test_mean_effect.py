@@ -8,6 +8,7 @@ from scipy import stats
 
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.effect import Effect
+from exp_platform.stats.sequential import with_anytime
 from exp_platform.stats.sufficient import SufficientStatistics
 
 RNG = np.random.default_rng(11)
@@ -51,6 +52,30 @@ def test_a_negative_control_mean_keeps_the_sign_of_the_change() -> None:
     assert effect.effect_abs[0] > 0
     assert effect.effect_rel[0] > 0
     assert effect.p_value_rel[0] == pytest.approx(effect.p_value[0], rel=0.2)
+
+
+def test_a_treatment_that_is_constantly_zero_has_lost_all_of_it() -> None:
+    """Its relative effect has an error of 0, which is an answer: control's mean is nowhere near zero."""
+    effect = mean_effect(arms(CONTROL, constant(0.0)))
+    assert (effect.status[0], effect.reason[0]) == ("ok", "")
+    assert [effect.effect_rel[0], effect.effect_rel_ci_low[0], effect.effect_rel_ci_high[0]] == [-1.0, -1.0, -1.0]
+    assert effect.p_value_rel[0] == 0.0
+    assert_null_and_finite(with_anytime(effect))
+
+
+def test_a_relative_effect_beyond_all_meaning_is_null_and_not_infinite() -> None:
+    tiny = mean_effect(arms(CONTROL * 1e-150, TREATMENT * 1e9))
+    assert (tiny.status[0], tiny.reason[0]) == ("ok", "control_mean_near_zero")
+    assert_null_and_finite(with_anytime(tiny))
+
+
+def test_small_and_large_numbers_have_the_relative_effect_of_ordinary_ones() -> None:
+    """Squares of variances soon leave the range of a double: the unit of measurement must not matter."""
+    plain = mean_effect(arms(CONTROL, TREATMENT))
+    for scale in (1e-100, 1e100):
+        scaled = mean_effect(arms(CONTROL * scale, TREATMENT * scale))
+        for name in ("effect_rel", "se_rel", "p_value", "p_value_rel", "df"):
+            assert getattr(scaled, name)[0] == pytest.approx(getattr(plain, name)[0]), name
 
 
 def test_more_than_one_treatment_is_compared_with_the_same_control() -> None:
