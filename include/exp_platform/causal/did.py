@@ -20,6 +20,7 @@ from exp_platform.stats.effect import (
     satterthwaite,
 )
 from exp_platform.stats.moments import ROUNDING, centred_matrix
+from exp_platform.stats.ratio import ZERO_DENOMINATOR
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 UNIT_LEVEL_ERRORS = "unit_level_errors"
@@ -60,7 +61,7 @@ def did_effect(
     if not by_cohort_date:
         levels = PrePost(**{name: value[:, None] for name, value in vars(levels).items()})
     control, treatment = _pairs(levels)
-    weight, left_out = cohort_weights(control.n, treatment.n)
+    weight, left_out = cohort_weights(control.n, treatment.n, defined(control) & defined(treatment))
     notes: list[Reason] = [(left_out, DATES_LEFT_OUT)]
     if rollout:
         notes.append((True, UNIT_LEVEL_ERRORS))
@@ -71,7 +72,7 @@ def did_effect(
         base=_counterfactual(control, treatment, weight),
         alpha=alpha,
         min_units=min_units,
-        insufficient=rare_events(arms, by_cohort_date) if binary else [],
+        insufficient=lacking(arms, by_cohort_date, ratio=ratio, binary=binary),
         notes=notes,
     )
 
@@ -104,15 +105,28 @@ def linear_map(arms: SufficientStatistics, *, ratio: bool) -> tuple[Array, Array
             return np.broadcast_to(np.eye(2), (*arms.lead, 2, 2)), mean
         gradient = np.zeros((*arms.lead, 2, 4))
         levels = mean[..., [0, 2]] / mean[..., [1, 3]]
+        levels = np.where(np.isfinite(levels), levels, np.nan)  # with nothing to divide by there is no level
         for row, column in ((0, 0), (1, 2)):
             gradient[..., row, column] = 1 / mean[..., column + 1]
             gradient[..., row, column + 1] = -levels[..., row] / mean[..., column + 1]
         return gradient, levels
 
 
-def cohort_weights(control_n: Array, treatment_n: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Share of treated units of each cohort date (axis 1) with two units in both arms, and where treated are lost."""
+def defined(levels: PrePost) -> NDArray[np.bool_]:
+    """Where an arm has a level before and after: not for a ratio without a denominator."""
+    return np.isfinite(levels.post) & np.isfinite(levels.pre)
+
+
+def cohort_weights(
+    control_n: Array, treatment_n: Array, has_levels: NDArray[np.bool_] | None = None
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Share of treated units of each cohort date (axis 1) with two units in both arms, and where treated are lost.
+
+    One date of several whose levels do not exist (`has_levels`) is left out too: it must not take the others with it.
+    """
     usable = (control_n >= 2) & (treatment_n >= 2)
+    if has_levels is not None and control_n.shape[1] > 1:
+        usable &= has_levels
     treated = np.where(usable, treatment_n, 0.0)
     with np.errstate(all="ignore"):
         weight = treated / treated.sum(axis=1, keepdims=True)
@@ -121,13 +135,23 @@ def cohort_weights(control_n: Array, treatment_n: Array) -> tuple[Array, NDArray
     return np.where(np.isfinite(weight), weight, 0.0), several & (~usable & (treatment_n > 0)).any(axis=1)
 
 
-def rare_events(arms: SufficientStatistics, by_cohort_date: bool = False) -> list[Reason]:
-    """Where a binary metric has too few mature units with, or without, the event in both arms together."""
-    events, units = arms.did_v[..., 0], arms.did_n
+def lacking(arms: SufficientStatistics, by_cohort_date: bool, *, ratio: bool, binary: bool) -> list[Reason]:
+    """What the kind of metric needs of the mature units beside their number, and where it is not there.
+
+    Of a binary metric enough units with, and without, the event in both arms together; of a ratio something to divide
+    by, before and after, in each arm.
+    """
+    sums, units = arms.did_v, arms.did_n
     if by_cohort_date:
-        events, units = events.sum(axis=1), units.sum(axis=1)
-    events, units = events[1:] + events[:1], units[1:] + units[:1]
-    return [((events < MIN_EVENTS) | (units - events < MIN_EVENTS), TOO_FEW_EVENTS)]
+        sums, units = sums.sum(axis=1), units.sum(axis=1)
+    reasons: list[Reason] = []
+    if ratio:
+        empty = (units > 0) & ((sums[..., 1] == 0) | (sums[..., 3] == 0))
+        reasons.append((empty[1:] | empty[:1], ZERO_DENOMINATOR))
+    if binary:
+        events, both = sums[1:, ..., 0] + sums[:1, ..., 0], units[1:] + units[:1]
+        reasons.append(((events < MIN_EVENTS) | (both - events < MIN_EVENTS), TOO_FEW_EVENTS))
+    return reasons
 
 
 def _pairs(levels: PrePost) -> tuple[PrePost, PrePost]:
@@ -142,7 +166,7 @@ def _weighted_arm(levels: PrePost, weight: Array) -> Arm:
     with np.errstate(all="ignore"):
         variance = part.sum(axis=1)
         freedom = np.where(weight > 0, levels.n - 1, 1.0)
-        df = variance**2 / (part**2 / freedom).sum(axis=1)
+        df = 1 / ((part / variance[:, None]) ** 2 / freedom).sum(axis=1)
         spread = np.sqrt(_part(weight, levels.sd**2).sum(axis=1))
     return Arm(used.sum(axis=1), _sum(weight, levels.post), spread, variance, df)
 

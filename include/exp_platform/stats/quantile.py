@@ -113,7 +113,8 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
         variance = 0.0  # one value only, as far as the histogram can tell
     elif q - half > 0 and q + half < 1:
         low, high = (_value(bins, *_position(share * total, count)) for share in (q - half, q + half))
-        variance = ((high - low) / half * se_share / 2) ** 2
+        error = (high - low) / half * se_share / 2
+        variance = error * error  # not **: that raises where a product is infinite
     else:
         variance = np.nan
     return _scalar_arm(histogram.units, _value(bins, at, inside), variance, df)

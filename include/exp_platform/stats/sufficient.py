@@ -101,7 +101,8 @@ class SufficientStatistics:
     def sum(self, axis: int = 0) -> SufficientStatistics:
         """Merge along one of the leading axes (counted from the left)."""
         axis = axis if axis >= 0 else axis + len(self.lead)
-        return SufficientStatistics(**{f.name: getattr(self, f.name).sum(axis=axis) for f in fields(self)})
+        with np.errstate(all="ignore"):  # sums that are infinite merge to null, which the estimators name
+            return SufficientStatistics(**{f.name: getattr(self, f.name).sum(axis=axis) for f in fields(self)})
 
     def __getitem__(self, index: Any) -> SufficientStatistics:
         """Index the leading axes."""

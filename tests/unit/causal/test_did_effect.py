@@ -71,6 +71,36 @@ def test_a_ratio_is_compared_by_the_change_of_its_ratio() -> None:
     assert effect.effect_abs_ci_low[0] < 0.4 < effect.effect_abs_ci_high[0]
 
 
+def ratio_arm(n: int = 400, d: float = 1.0, pre_d: float = 1.0) -> SufficientStatistics:
+    """Numerators around 5; the denominators are Poisson, or all 0 where the factor is 0."""
+    y, pre_y = RNG.normal(5, 1, n), RNG.normal(5, 1, n)
+    return SufficientStatistics.from_units(
+        y, v=np.stack([y, d * (1 + RNG.poisson(4, n)), pre_y, pre_d * (1 + RNG.poisson(4, n))], axis=1)
+    )
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("empty", [{"d": 0.0}, {"pre_d": 0.0}, {"d": 0.0, "pre_d": 0.0}])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_ratio_with_nothing_to_divide_by_says_so(empty: dict[str, float], both: bool) -> None:
+    """Numerators without a denominator are infinite levels, whose difference is no number at all."""
+    arms = stack(ratio_arm(**(empty if both else {})), ratio_arm(**empty))
+    for effect in (did_effect(arms, ratio=True), did_effect(arms[:, None], ratio=True, by_cohort_date=True)):
+        assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "zero_denominator")
+        assert effect.treatment_n[0] == 400
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_cohort_date_without_a_denominator_is_left_out_and_does_not_take_the_others_with_it() -> None:
+    arms = stack(stack(ratio_arm(), ratio_arm(pre_d=0.0)), stack(ratio_arm(), ratio_arm()))
+    effect = did_effect(arms, ratio=True, by_cohort_date=True)
+    alone = did_effect(arms[:, :1], ratio=True, by_cohort_date=True)
+    assert (effect.status[0], effect.reason[0]) == ("ok", "cohort_dates_without_both_arms")
+    assert effect.effect_abs[0] == alone.effect_abs[0]
+    clustered = clustered_did_effect(stack(*(arms[i][:, None] for i in (0, 1))), ratio=True, by_cohort_date=True)
+    assert clustered.treatment_n[0] == 400
+
+
 @pytest.mark.parametrize("ratio", [False, True])
 @pytest.mark.parametrize("lead", [(2,), (3, 4)])
 def test_no_pre_period_and_no_mature_units_are_insufficient(ratio: bool, lead: tuple[int, ...]) -> None:
@@ -119,3 +149,28 @@ def test_few_clusters_are_named_and_one_is_insufficient() -> None:
     one = stack(group(10, 0, 0)[None], group(10, 0, 0)[None])
     effect = clustered_did_effect(one)
     assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
+
+
+def shocked(of_store: list[int], n: int = 30, lift: float = 0.0) -> SufficientStatistics:
+    """One arm on one date; each listed store of 60 holds `n` units that share the store's shock. Lead (store,)."""
+    shocks = np.random.default_rng(3).normal(0, 1, 60)
+    empty = SufficientStatistics.zeros(m=2)
+    return stack(*(group(10, shocks[i], lift, n) if i in of_store else empty for i in range(60)))
+
+
+def test_a_single_treated_cluster_is_insufficient_however_many_control_has() -> None:
+    """Its units' deviations from their own mean add up to 0, so that the treated arm would seem to have no error."""
+    effect = clustered_did_effect(stack(shocked(list(range(40))), shocked([50], n=300)))
+    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
+    two = clustered_did_effect(stack(shocked(list(range(40))), shocked([50, 51], n=300)))
+    assert two.status[0] == "ok"
+
+
+def test_one_treated_cluster_on_each_date_is_insufficient_and_on_some_dates_is_named() -> None:
+    control = stack(shocked(list(range(40))), shocked(list(range(40))))
+    one_each = stack(control, stack(shocked([50], n=200), shocked([51], n=200)))
+    effect = clustered_did_effect(one_each, by_cohort_date=True)
+    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
+    some = stack(control, stack(shocked([50, 52, 53], n=200), shocked([51], n=200)))
+    effect = clustered_did_effect(some, by_cohort_date=True)
+    assert (effect.status[0], effect.reason[0]) == ("ok", "cohort_dates_with_one_cluster")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from exp_platform.status import GuardrailStatus, ResultStatus
 
 VALUES = st.one_of(
     st.sampled_from([0.0, 1.0, -1.0, 0.1, math.nan, 1e9, -1e9, 1e-9, 7.0]),
+    st.sampled_from([1e300, -1e300, 1e150, 1e-150, 1e-300]),
     st.floats(-1e6, 1e6, allow_subnormal=False),
 )
 ARM = st.lists(VALUES, max_size=12)
@@ -35,9 +37,12 @@ ESTIMATORS: list[Callable[..., Effect]] = [
     cuped_effect,
     lambda arms, **options: mean_effect(arms, binary=True, **options),
     lambda arms, **options: cuped_effect(arms, ratio=True, **options),
-    lambda arms, **options: did_effect(arms, rollout=True, **options),
-    lambda arms, **options: did_effect(arms[:, None], by_cohort_date=True, **options),
-    lambda arms, **options: clustered_did_effect(arms[:, None], **options),
+    lambda arms, **options: did_effect(two(arms), rollout=True, **options),
+    lambda arms, **options: did_effect(two(arms)[:, None], by_cohort_date=True, **options),
+    lambda arms, **options: clustered_did_effect(two(arms)[:, None], **options),
+    lambda arms, **options: did_effect(arms, ratio=True, **options),
+    lambda arms, **options: did_effect(two_dates(arms), ratio=True, by_cohort_date=True, **options),
+    lambda arms, **options: clustered_did_effect(two_dates(arms), ratio=True, **options),
 ]
 
 
@@ -46,8 +51,20 @@ def record(values: list[float]) -> SufficientStatistics:
     y = np.array(values, dtype=float)
     filled = np.nan_to_num(y)
     shifted = np.roll(filled, 1)
-    return SufficientStatistics.from_units(
-        y, x=np.stack([shifted, filled], axis=1), d=np.abs(shifted), v=np.stack([filled, shifted], axis=1)
+    v = np.stack([filled, np.maximum(shifted, 0), shifted, np.maximum(filled, 0)], axis=1)
+    with np.errstate(all="ignore"):  # sums of such numbers may well be infinite; the estimators must cope
+        return SufficientStatistics.from_units(y, x=np.stack([shifted, filled], axis=1), d=np.abs(shifted), v=v)
+
+
+def two(arms: SufficientStatistics) -> SufficientStatistics:
+    """Difference-in-differences of a mean: (y, pre_y)."""
+    return replace(arms, did_v=arms.did_v[..., [0, 2]], did_vv=arms.did_vv[..., [0, 2], :][..., [0, 2]])
+
+
+def two_dates(arms: SufficientStatistics) -> SufficientStatistics:
+    """The arms on one date, and in reverse order on another."""
+    return SufficientStatistics.stack(
+        [SufficientStatistics.stack([a, b]) for a, b in zip(arms, arms[::-1], strict=True)]
     )
 
 
