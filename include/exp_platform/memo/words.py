@@ -53,6 +53,8 @@ _REASONS = {
     "arm_below_min_units": "An arm has fewer units with a value than the registry asks for.",
     "too_few_events": "Fewer than 10 units have, or lack, the event.",
     "no_variance": "All units have the same value.",
+    "not_finite": "The values are too large to compute with.",
+    "no_relative_effect": "There is no effect relative to control.",
     "control_mean_near_zero": "Control's mean cannot be told from 0, so that nothing is relative to it.",
     "no_usable_covariate": "There is no usable covariate: CUPED is the plain estimate.",
     "unit_level_errors": "Errors are between units; a rollout by store or region needs `cluster`.",
@@ -64,6 +66,8 @@ _REASONS = {
     "did_not_for_quantiles": "Difference-in-differences is not defined for quantiles.",
     "zero_denominator": "There is nothing to divide by.",
     "few_clusters": "Fewer than 30 clusters: the errors are optimistic.",
+    "fewer_than_two_clusters": "An arm lies in a single cluster, which says nothing of how clusters differ.",
+    "cohort_dates_with_one_cluster": "On some cohort dates an arm lies in a single cluster: the errors are optimistic.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
     "quantile_out_of_reach": "The sample is too small for this quantile.",
 }
