@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from exp_platform.causal.did import DATES_LEFT_OUT, cohort_weights, defined, lacking, linear_map, pre_post
+from exp_platform.causal.did import DATES_LEFT_OUT, cohort_weights, defined, lacking, linear_map, pre_post, uneven
 from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Base, Effect, Reason, compare
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
@@ -55,7 +55,7 @@ def clustered_did_effect(
         base=Base(_mean(weight, levels.pre[1:] + change[:1]), var_base, cov_base, df),
         alpha=alpha,
         min_units=min_units,
-        insufficient=few + lacking(total, by_cohort_date=True, ratio=ratio, binary=binary),
+        insufficient=[*few, *lacking(total, True, ratio=ratio, binary=binary), uneven(weight, control_n)],
         notes=[
             (left_out, DATES_LEFT_OUT),
             ((least >= 2) & (clusters < MANY), FEW_CLUSTERS),

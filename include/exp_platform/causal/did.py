@@ -25,6 +25,8 @@ from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 UNIT_LEVEL_ERRORS = "unit_level_errors"
 DATES_LEFT_OUT = "cohort_dates_without_both_arms"
+UNEVEN_DATES = "cohort_dates_too_uneven"
+MIN_EFFECTIVE = 10  # effective units of an arm over several dates, below which its error is not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ def did_effect(
         base=_counterfactual(control, treatment, weight),
         alpha=alpha,
         min_units=min_units,
-        insufficient=lacking(arms, by_cohort_date, ratio=ratio, binary=binary),
+        insufficient=[*lacking(arms, by_cohort_date, ratio=ratio, binary=binary), uneven(weight, control.n)],
         notes=notes,
     )
 
@@ -133,6 +135,22 @@ def cohort_weights(
     # A single date that lacks units is not "left out": the arm is simply too small, which its own status says.
     several = control_n.shape[1] > 1
     return np.where(np.isfinite(weight), weight, 0.0), several & (~usable & (treatment_n > 0)).any(axis=1)
+
+
+def effective_units(weight: Array, n: Array) -> Array:
+    """Units of one arm that would know the weighted mean as well, had they all come on one date (axis 1 is the date).
+
+    Treatment's are its units, because the weights are their shares; control's are fewer the more its dates differ.
+    """
+    with np.errstate(all="ignore"):
+        lost = np.where(weight > 0, weight**2 / n, 0.0).sum(axis=1)
+        return np.where(lost > 0, 1 / lost, 0.0)
+
+
+def uneven(weight: Array, control_n: Array) -> Reason:
+    """Where a date with a handful of control units carries the effect: their spread is the error, and is not known."""
+    several = (weight > 0).sum(axis=1) > 1
+    return several & (effective_units(weight, control_n) < MIN_EFFECTIVE), UNEVEN_DATES
 
 
 def lacking(arms: SufficientStatistics, by_cohort_date: bool, *, ratio: bool, binary: bool) -> list[Reason]:

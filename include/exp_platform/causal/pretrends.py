@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from exp_platform.causal.did import cohort_weights
+from exp_platform.causal.did import cohort_weights, effective_units
 from exp_platform.stats.effect import DEFAULT_ALPHA, join_reasons, satterthwaite, t_quantile, two_sided_p
 from exp_platform.stats.moments import centred_matrix
 from exp_platform.stats.multiplicity import holm
@@ -73,7 +73,7 @@ class _Components:
     treatment_mean: Array
     cov: Array  # (pieces, lead…, J, J), already weighted
     df: Array  # (pieces, lead…)
-    units: Array  # smaller arm
+    units: Array  # smaller arm, effective over the dates: two units on the date that weighs most are two units
 
 
 def pretrend_deltas(panel: Panel, *, by_cohort_date: bool = False, alpha: float = DEFAULT_ALPHA) -> PretrendDeltas:
@@ -146,7 +146,7 @@ def _components(panel: Panel, by_cohort_date: bool) -> _Components:
         piece = np.where(used[..., None, None], square * np.where(used[..., None, None], side, 0.0), 0.0)
         pieces.append(np.moveaxis(piece, 1, 0))
         freedom.append(np.moveaxis(np.where(used, units - 1, 1.0), 1, 0))
-    smaller = np.minimum(np.where(used, control_n, 0.0).sum(axis=1), np.where(used, n[1:], 0.0).sum(axis=1))
+    smaller = np.minimum(effective_units(weight, control_n), effective_units(weight, n[1:]))
     return _Components(
         treatment - control, control, treatment, np.concatenate(pieces), np.concatenate(freedom), smaller
     )

@@ -71,6 +71,16 @@ def test_a_ratio_is_compared_by_the_change_of_its_ratio() -> None:
     assert effect.effect_abs_ci_low[0] < 0.4 < effect.effect_abs_ci_high[0]
 
 
+def test_a_date_with_two_control_units_that_carries_the_effect_is_insufficient() -> None:
+    """Their own spread would be the error of it all: a tenth of such experiments without an effect were significant."""
+    control = stack(group(10, 0, 0, 2), group(10, 0, 0, 200))
+    treatment = stack(group(10, 0, 0, 900), group(10, 0, 0, 100))
+    effect = did_effect(stack(control, treatment), by_cohort_date=True)
+    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "cohort_dates_too_uneven")
+    light = did_effect(stack(control, stack(group(10, 0, 0, 20), group(10, 0, 0, 900))), by_cohort_date=True)
+    assert (light.status[0], light.reason[0]) == ("ok", "")
+
+
 def ratio_arm(n: int = 400, d: float = 1.0, pre_d: float = 1.0) -> SufficientStatistics:
     """Numerators around 5; the denominators are Poisson, or all 0 where the factor is 0."""
     y, pre_y = RNG.normal(5, 1, n), RNG.normal(5, 1, n)

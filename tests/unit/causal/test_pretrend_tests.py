@@ -107,6 +107,33 @@ def test_within_cohort_dates_a_change_of_mix_is_no_trend() -> None:
     assert pooled.verdict[0].tolist() == ["failed", "failed"]
 
 
+def by_date(*sizes: tuple[int, int]) -> Panel:
+    """Parallel arms with (control, treatment) units on each date."""
+    cells = [[units(pair[arm]) for pair in sizes] for arm in (0, 1)]
+    return Panel(
+        DAYS,
+        np.array([[float(len(c)) for c in arm] for arm in cells]),
+        np.array([[c.sum(axis=0) for c in arm] for arm in cells]),
+        np.array([[c.T @ c for c in arm] for arm in cells]),
+    )
+
+
+def test_a_handful_of_control_units_on_the_heaviest_date_is_insufficient_and_not_a_failure() -> None:
+    """Five units cannot show how seven days vary together, and 300 treated units give them most of the weight: the
+    joint test failed half of such parallel panels."""
+    found = pretrend_tests(by_date((5, 300), (100, 40)), by_cohort_date=True)
+    assert found.verdict[0].tolist() == ["insufficient_data"] * 2
+    assert set(found.reason[0]) == {"too_few_units"}
+    enough = pretrend_tests(by_date((60, 300), (100, 40)), by_cohort_date=True)
+    assert "insufficient_data" not in enough.verdict[0]
+
+
+def test_many_small_dates_of_one_size_are_as_many_units_as_they_hold() -> None:
+    assert "insufficient_data" not in pretrend_tests(by_date(*[(3, 30)] * 20), by_cohort_date=True).verdict[0]
+    few = pretrend_tests(by_date(*[(3, 30)] * 11), by_cohort_date=True)  # 33 control units for 7 days
+    assert set(few.reason[0]) == {"too_few_units"}
+
+
 @pytest.mark.parametrize(
     ("control", "treatment", "reason"),
     [
