@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from exp_platform.calibration.daily_looks import TWO_PHASE
 from exp_platform.calibration.findings import Finding, Promise, finding
 from exp_platform.calibration.worlds import COUNT, MEAN, simulate
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary, decide_arm
@@ -19,6 +20,7 @@ from exp_platform.stats.sequential import with_anytime
 from exp_platform.status import Decision, Trust
 
 ALPHA = 0.05
+ONE_SIDED = TWO_PHASE / 2  # what the two-phase rule of thirty daily looks costs in one direction
 DAYS = 30
 PER_DAY = 60  # units per arm and day
 MARGIN = 0.05
@@ -42,9 +44,9 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("no effect, no harm: ships", 0.0, 0.0, Decision.SHIP, Promise.AT_MOST, ALPHA / 2),
-    Scenario("no effect, no harm: do_not_ship", 0.0, 0.0, Decision.DO_NOT_SHIP, Promise.REPORTED, ALPHA / 2),
-    Scenario("no effect, no harm: stops", 0.0, 0.0, Decision.STOP, Promise.AT_MOST, ALPHA / 2),
+    Scenario("no effect, no harm: ships", 0.0, 0.0, Decision.SHIP, Promise.AT_MOST, ONE_SIDED),
+    Scenario("no effect, no harm: do_not_ship", 0.0, 0.0, Decision.DO_NOT_SHIP, Promise.REPORTED, ONE_SIDED),
+    Scenario("no effect, no harm: stops", 0.0, 0.0, Decision.STOP, Promise.AT_MOST, ONE_SIDED),
     Scenario("primary worse by 12%: ships", -LIFT, 0.0, Decision.SHIP, Promise.AT_MOST, 0.001),
     Scenario(
         "primary better, guardrail harmed by its margin: ships",
@@ -52,7 +54,7 @@ SCENARIOS = (
         -MARGIN,
         Decision.SHIP,
         Promise.AT_MOST,
-        ALPHA / 2,
+        ONE_SIDED,
     ),
     Scenario(
         "primary better, guardrail harmed by three margins: ships",
@@ -81,15 +83,12 @@ def decision_errors(rng: np.random.Generator, experiments: int) -> Iterator[Find
         key = (case.primary, case.guardrail)
         if key not in acted:
             acted[key] = first_actions(rng, experiments, *key)
-        # The two-phase rule costs a little above alpha; see the study of thirty daily looks.
-        extra = 0.005 if case.promise is Promise.AT_MOST else 0.0
         yield finding(
             f"decision, {DAYS} daily looks",
             case.name,
             case.promise,
             case.target,
             acted[key] == case.wrong.value,
-            allowance=extra,
         )
 
 

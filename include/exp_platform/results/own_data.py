@@ -75,12 +75,19 @@ def describe(rows: Sequence[Calibrated], experiment: Experiment) -> str:
         verdict = "" if row.kept else ("  no answer" if row.rate is None else "  <- outside")
         band = f"{row.band_low:.1%} to {row.band_high:.1%}" if row.rate is not None else ""
         lines.append(f"{row.metric:<{width}}  {row.method:<6}  {row.deals:5d}  {rate}    {band}{verdict}")
-    outside = sorted({row.metric for row in rows if row.rate is not None and not row.kept})
-    lines.append(
-        f"Outside its band: {', '.join(outside)}. Look at skewness, caps and units that are not independent."
-        if outside
-        else "Every metric's false positives lie in the band that alpha promises."
-    )
+    answered = [row for row in rows if row.rate is not None]
+    outside = sorted({row.metric for row in answered if not row.kept})
+    if outside:
+        lines.append(
+            f"Outside its band: {', '.join(outside)}. Look at skewness, caps and units that are not independent."
+        )
+    elif not answered:
+        lines.append("No metric has an answer, so nothing is shown: half of the units must be enough for a result.")
+    else:
+        silent = (
+            f" ({len(rows) - len(answered)} of {len(rows)} rows have no answer)" if len(answered) < len(rows) else ""
+        )
+        lines.append(f"Every metric's false positives lie in the band that alpha promises{silent}.")
     return "\n".join(lines)
 
 

@@ -35,7 +35,18 @@ def test_a_metric_without_an_answer_has_no_rate_and_says_so():
     units.y[:] = 7.0
     found = calibrate(hm.statistics([(metric, units)]), [metric], hm.experiment([metric]), 50, 1)
     assert {(row.deals, row.rate, row.kept) for row in found} == {(0, None, False)}
-    assert "no answer" in describe(found, hm.experiment([metric]))
+    text = describe(found, hm.experiment([metric]))
+    assert "no answer" in text
+    assert text.splitlines()[-1].startswith("No metric has an answer, so nothing is shown")
+
+
+def test_rows_without_an_answer_are_not_counted_among_those_that_keep_alpha():
+    rows = [
+        Calibrated("orders", "ab", 1000, 0.049, 0.01, 0.09, True),
+        Calibrated("refunds", "ab", 0, None, 0.0, 1.0, False),
+    ]
+    last = describe(rows, hm.experiment([hm.metric("orders")])).splitlines()[-1]
+    assert last == "Every metric's false positives lie in the band that alpha promises (1 of 2 rows have no answer)."
 
 
 def test_the_table_for_the_terminal_names_what_is_outside_its_band():
