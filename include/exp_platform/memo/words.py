@@ -70,7 +70,7 @@ _REASONS = {
     "cohort_dates_with_one_cluster": "On some cohort dates an arm lies in a single cluster: the errors are optimistic.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
     "cohort_dates_too_uneven": "Most treated units came on cohort dates with hardly any control to compare them with.",
-    "quantile_out_of_reach": "The sample is too small for this quantile.",
+    "quantile_out_of_reach": "The sample is too small, or of too few days, for this quantile.",
 }
 
 

@@ -30,13 +30,15 @@ OUT_OF_REACH = "quantile_out_of_reach"
 class Histogram:
     """Counts of one arm's values (or events) per group × bin, in long form, and the number of its units.
 
-    `group` is the unit bucket. With a single group the variance is binomial, which is right for unit values only.
+    `group` is the unit bucket. A single group shows no spread between units: only where its values are known to be
+    independent, one for each unit, is the variance binomial.
     """
 
     units: float
     group: NDArray[np.int64]
     bin: NDArray[np.int64]
     count: Array
+    independent: bool = False
 
     @classmethod
     def from_maps(
@@ -57,8 +59,8 @@ class Histogram:
         return cls(float(len(np.unique(unit))), group, key - span // 2, count.astype(float))
 
     def merged(self) -> Histogram:
-        """The same counts as one group."""
-        return Histogram(self.units, np.zeros_like(self.group), self.bin, self.count)
+        """The same counts as one group of independent values."""
+        return Histogram(self.units, np.zeros_like(self.group), self.bin, self.count, independent=True)
 
 
 def bin_of(values: Any) -> NDArray[np.int64]:
@@ -149,9 +151,11 @@ def share_error(below: Array, size: Array) -> tuple[float, float]:
 
 
 def _share_error(histogram: Histogram, q: float, at: int, inside: float) -> tuple[float, float]:
-    """Error of the share of values below a place in bin `at`: between groups, or binomial where there is only one."""
+    """Error of the share of values below a place in bin `at`: between groups, or binomial; not known from one group."""
     groups, where = np.unique(histogram.group, return_inverse=True)
     if len(groups) < 2:
+        if not histogram.independent:
+            return np.nan, 0.0
         total = histogram.count.sum()
         return float(np.sqrt(q * (1 - q) / total)), total - 1
     share = (histogram.bin < at) + inside * (histogram.bin == at)

@@ -75,6 +75,14 @@ def test_events_that_cluster_in_units_widen_the_interval() -> None:
     assert quantile_arm(histogram, 0.5).var_mean > 10 * quantile_arm(histogram.merged(), 0.5).var_mean
 
 
+def test_events_of_a_single_group_say_nothing_of_how_units_differ() -> None:
+    """A segment on the first day has one cohort date: 40 events a unit are not 40 units."""
+    events = Histogram.from_values(np.repeat(LATENCY[:500], 40), np.repeat(np.arange(500), 40), groups=1)
+    effect = quantile_effect([events, events], 0.5)
+    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "quantile_out_of_reach")
+    assert effect.control_n[0] == 500
+
+
 def test_a_shift_is_found_with_its_sign_and_size() -> None:
     slower = Histogram.from_values(LATENCY * 1.2, np.arange(6000))
     effect = quantile_effect([Histogram.from_values(LATENCY, np.arange(6000)), slower], 0.9)
