@@ -20,6 +20,7 @@ from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 ALPHA = 0.05
 METHODS = ("ab", "cuped", "did")
+STEP = 2.674  # Poisson rate at which half of the units have at most 2
 QUANTILES = ((0.5, 1), (0.9, 1), (0.9, 8))  # quantile, events per unit
 
 
@@ -84,6 +85,13 @@ def quantiles(rng: np.random.Generator, experiments: int, units: int = 1500) -> 
                 hits, target = inside, 1 - ALPHA
             # The interval by inversion is asymptotic: at this n half a point beside the nominal is accepted.
             yield finding(study, f"quantile {q:g} of {kind}", Promise.EQUALS, target, hits, allowance=0.005)
+    counts = [[rng.poisson(STEP, units).astype(float) for _ in range(2)] for _ in range(experiments)]
+    effects = [
+        quantile_effect([Histogram.from_values(arm, np.arange(units)) for arm in pair], 0.5, alpha=ALPHA)
+        for pair in counts
+    ]
+    hits = [bool(e.ok[0]) and e.p_value[0] < ALPHA for e in effects]
+    yield finding("A/A, one look", "quantile 0.5 of a count, on the step from 2 to 3", Promise.AT_MOST, ALPHA, hits)
 
 
 def quantile_experiment(rng: np.random.Generator, q: float, events: int, units: int, scale: float) -> Effect:

@@ -104,6 +104,9 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
 
     The share F of values below the estimate has the variance of a ratio over groups (a unit's events lie in one
     group); the interval's ends are the quantiles at q ± t · se(F). `sd` is null: a quantile has none.
+
+    Where q lies on a step between two values (the median of a count), the estimate is a coin toss between them, whose
+    standard deviation is half of the step, however narrow the interval is.
     """
     total, bins, count = histogram.count.sum(), *_by_bin(histogram)
     if total <= 0:
@@ -114,8 +117,9 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
     if half == 0 or len(bins) == 1:
         variance = 0.0  # one value only, as far as the histogram can tell
     elif q - half > 0 and q + half < 1:
-        low, high = (_value(bins, *_position(share * total, count)) for share in (q - half, q + half))
-        error = (high - low) / half * se_share / 2
+        ends = [_position(share * total, count) for share in (q - half, q + half)]
+        low, high = (_value(bins, *end) for end in ends)
+        error = max((high - low) / half * se_share, _widest_step(bins[ends[0][0] : ends[1][0] + 1])) / 2
         variance = error * error  # not **: that raises where a product is infinite
     else:
         variance = np.nan
@@ -136,6 +140,12 @@ def _position(rank: float, count: Array) -> tuple[int, float]:
     below = np.cumsum(count)
     at = min(int(np.searchsorted(below, rank)), len(count) - 1)
     return at, min(max(float((rank - below[at] + count[at]) / count[at]), 0.0), 1.0)
+
+
+def _widest_step(bins: NDArray[np.int64]) -> float:
+    """Widest gap between neighbours among these occupied bins, in ascending order."""
+    low, high = bin_edges(bins)
+    return float((low[1:] - high[:-1]).max(initial=0.0))
 
 
 def _value(bins: NDArray[np.int64], at: int, inside: float) -> float:

@@ -83,6 +83,24 @@ def test_events_of_a_single_group_say_nothing_of_how_units_differ() -> None:
     assert effect.control_n[0] == 500
 
 
+@pytest.mark.parametrize(("rate", "q"), [(2.674, 0.5), (0.693, 0.5), (0.1054, 0.9)])
+def test_a_quantile_on_a_step_between_two_counts_does_not_call_the_coin_toss_an_effect(rate: float, q: float) -> None:
+    """Half of such A/A experiments differ by the whole step; half of them were significant."""
+    rng, hits = np.random.default_rng(5), []
+    for _ in range(120):
+        arms = [Histogram.from_values(rng.poisson(rate, 1500).astype(float), np.arange(1500)) for _ in range(2)]
+        effect = quantile_effect(arms, q)
+        hits.append(effect.ok[0] and effect.p_value[0] < 0.05)
+    assert np.mean(hits) <= 0.11
+
+
+def test_a_count_whose_median_moves_by_a_whole_step_is_still_found() -> None:
+    counts = np.arange(1500) % 5 + 0.0  # a fifth each of 0 to 4
+    effect = quantile_effect([Histogram.from_values(v, np.arange(1500)) for v in (counts, counts + 1)], 0.5)
+    assert effect.effect_abs[0] == pytest.approx(1.0, abs=0.01)
+    assert effect.p_value[0] < 1e-6
+
+
 def test_a_shift_is_found_with_its_sign_and_size() -> None:
     slower = Histogram.from_values(LATENCY * 1.2, np.arange(6000))
     effect = quantile_effect([Histogram.from_values(LATENCY, np.arange(6000)), slower], 0.9)
