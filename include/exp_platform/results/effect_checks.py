@@ -18,6 +18,7 @@ from exp_platform.stats.sufficient import Array
 from exp_platform.status import CheckStatus, PretrendVerdict, ResultStatus
 
 Rows = list[dict[str, Any]]
+MIN_COHORT = 30  # units of an arm from which a cohort date knows the error of its own effect
 
 
 def twyman_checks(inputs: Inputs) -> Rows:
@@ -49,14 +50,16 @@ def novelty_checks(inputs: Inputs) -> Rows:
 
     Cohorts of different age are independent groups that have been exposed for so many days (at most the window). What
     adds up over days is taken per day; a ratio needs no such division. Shares, extremes and quantiles are left out:
-    theirs changes with the days also without novelty.
+    theirs changes with the days also without novelty. So are dates with fewer than 30 units in an arm, whose weight
+    would be chance.
     """
     rows: Rows = []
     for cube in inputs.cubes:
         if cube.kind not in ("mean", "ratio"):
             continue
         daily = cube.stats[:, :, :, 0]
-        effect = ratio_effect(daily, min_units=2) if cube.kind == "ratio" else mean_effect(daily, min_units=2)
+        estimate = ratio_effect if cube.kind == "ratio" else mean_effect
+        effect = estimate(daily, min_units=MIN_COHORT)
         for j, metric in enumerate(cube.metrics):
             if metric.window.start_hours > 0 or not (
                 cube.kind == "ratio" or metric.aggregation_in_force in ("sum", "count")

@@ -148,6 +148,15 @@ def test_a_few_bots_are_seen_as_skewness_and_as_outliers():
         assert {row["variant_id"] for row in checks(given, name) if row["status"] == "warn"} == {"control"}
 
 
+def test_cohort_dates_of_a_few_units_say_nothing_of_novelty():
+    """With five units in an arm a hundredth of healthy experiments fell below 0.001: their errors are chance."""
+    spend = hm.metric("spend", "sum")
+    plan = hm.plan([spend])
+    few, enough = hm.draw_units(12, 5 * 14), hm.draw_units(12, 60 * 14)
+    assert checks(inputs(plan, (spend, few)), "novelty") == []
+    assert [row["status"] for row in checks(inputs(plan, (spend, enough)), "novelty")] == ["ok"]
+
+
 def test_an_effect_far_outside_the_metrics_history_warns():
     plan = hm.plan([METRIC], days=35)
     units = hm.draw_units(11, 2000, days=28, effects={"treatment": 2.0})  # +20%
