@@ -65,7 +65,7 @@ _REASONS = {
     "no_pre_period": "There is no period before assignment.",
     "did_not_for_quantiles": "Difference-in-differences is not defined for quantiles.",
     "zero_denominator": "There is nothing to divide by.",
-    "few_clusters": "Fewer than 30 clusters: the errors are optimistic.",
+    "few_clusters": "Fewer than 30 clusters, or than 10 in an arm: the errors are optimistic.",
     "fewer_than_two_clusters": "An arm lies in a single cluster, which says nothing of how clusters differ.",
     "cohort_dates_with_one_cluster": "On some cohort dates an arm lies in a single cluster: the errors are optimistic.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",

@@ -176,11 +176,36 @@ def test_a_single_treated_cluster_is_insufficient_however_many_control_has() -> 
     assert two.status[0] == "ok"
 
 
+def test_clusters_in_one_arm_each_bring_their_own_degrees_of_freedom() -> None:
+    """Forty control stores know nothing of how two treated ones differ: 28% of A/A experiments were significant."""
+    two = clustered_did_effect(stack(shocked(list(range(40))), shocked([50, 51], n=60)))
+    assert two.df[0] < 3
+    assert two.reason[0] == "few_clusters"
+    even = clustered_did_effect(stack(shocked(list(range(20))), shocked(list(range(20, 40)))))
+    assert 30 < even.df[0] <= 38
+    spanning = clustered_did_effect(stack(shocked(list(range(40))), shocked(list(range(40)))))
+    assert spanning.df[0] == 39
+
+
+def test_without_an_effect_few_treated_clusters_are_seldom_significant() -> None:
+    rng, hits = np.random.default_rng(8), 0
+    for _ in range(150):
+        sums = []
+        for count in (30, 3):
+            shock = rng.normal(0, 0.5, (count, 1))
+            pre = rng.normal(10, 1, (count, 20))
+            sums.append([arm(p, q) for p, q in zip(pre + shock + rng.normal(0, 0.5, pre.shape), pre, strict=True)])
+        empty = SufficientStatistics.zeros(m=2)
+        arms = stack(stack(*sums[0], *[empty] * 3), stack(*[empty] * 30, *sums[1]))
+        hits += clustered_did_effect(arms, min_units=2).p_value[0] < 0.05
+    assert hits / 150 < 0.12
+
+
 def test_one_treated_cluster_on_each_date_is_insufficient_and_on_some_dates_is_named() -> None:
     control = stack(shocked(list(range(40))), shocked(list(range(40))))
     one_each = stack(control, stack(shocked([50], n=200), shocked([51], n=200)))
     effect = clustered_did_effect(one_each, by_cohort_date=True)
     assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
-    some = stack(control, stack(shocked([50, 52, 53], n=200), shocked([51], n=200)))
+    some = stack(control, stack(shocked(list(range(45, 55)), n=200), shocked([51], n=200)))
     effect = clustered_did_effect(some, by_cohort_date=True)
     assert (effect.status[0], effect.reason[0]) == ("ok", "cohort_dates_with_one_cluster")
