@@ -89,3 +89,14 @@ def test_a_treatment_that_lost_everything_fails(anytime: bool) -> None:
     effect = with_anytime(mean_effect(arms), 10_000)
     assert assess_guardrails(effect, 0.05, True, anytime=anytime).status.tolist() == ["fail"]
     assert assess_guardrails(effect, 0.05, False, anytime=anytime).status.tolist() == ["pass"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "half_width", "status"),
+    [(0.01, 0.02, "pass"), (0.08, 0.06, "fail"), (0.03, 0.05, "inconclusive"), (0.08, 0.09, "inconclusive")],
+)
+def test_the_worked_examples_of_the_documentation(harm: float, half_width: float, status: str) -> None:
+    """docs/decisions-and-memos.md, "When is a guardrail held?", margin 5%."""
+    found = assess_guardrails(relative([harm], se=half_width / 1.96), 0.05, False)
+    assert [found.harm_low[0], found.bound[0]] == pytest.approx([harm - half_width, harm + half_width], abs=1e-4)
+    assert found.status[0] == status
