@@ -2,7 +2,8 @@
 
 Adding and subtracting 1.5 · 2^k rounds a double to a multiple of 2^(k - 52). Each limb is a multiple of one power of
 two and has so few bits that all rows together add up without any rounding: 53 bits less those of the number of rows.
-There are as many limbs as reach 70 bits below the largest number: two up to 131,000 rows, three up to 268 million.
+There are as many limbs as reach 70 bits below the largest number: two up to 131,000 rows, three up to 268 million;
+more where all that is known of the largest number is a generous bound.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Limbs:
     """How numbers are cut so that at most so many rows of them add up exactly."""
 
     rows: int
+    reach: int = REACH  # bits below 1
 
     @property
     def bits(self) -> int:
@@ -33,7 +35,7 @@ class Limbs:
     @property
     def count(self) -> int:
         """Number of limbs."""
-        return -(-REACH // self.bits)
+        return -(-self.reach // self.bits)
 
     def names(self, name: str) -> tuple[str, ...]:
         """Columns that hold a sum's limbs, the largest first; their own sum, in this order, is the total."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import pyarrow as pa
@@ -82,21 +84,29 @@ def event_sums(
     parts = [part for _, own in wanted for part in own]
     cells = tuple(dict.fromkeys((part.source, post_period(part.metric, end_ts)) for part in parts))
     events = seen_events(outcomes, [part.source for part in parts], cutoff)
-    here = F.array_compact(F.array(*(F.when(_inside(*cell), F.lit(i)) for i, cell in enumerate(cells))))
-    joined = events_of_units(units, events, join).select(
-        "variant_id",
-        "segments",
-        _day(F.col("event_us")).alias("day"),
-        "value",
-        *cut_in_two(far=far),
-        F.explode(here).alias("cell"),
+    inside = [_inside(*cell) for cell in cells]
+    joined = events_of_units(units, events, join).where(reduce(or_, inside))
+    flags = [here.alias(f"in{i}") for i, here in enumerate(inside)]
+    day = _day(F.col("event_us")).alias("day")
+    flagged = joined.select("variant_id", "segments", day, "value", *cut_in_two(far=far), *flags)
+    totals = flagged.groupBy("variant_id", "segments", "day").agg(
+        *(
+            F.sum(F.when(F.col(f"in{i}"), F.col(limb))).alias(f"{limb}{i}")
+            for i in range(len(cells))
+            for limb in ("hi", "lo")
+        ),
+        *(F.count_if(f"in{i}").alias(f"n{i}") for i in range(len(cells))),
+        *(far_sum(F.col(f"in{i}")).alias(f"far{i}") for i in range(len(cells)) if far),
     )
-    sums = (F.sum("hi").alias("hi"), F.sum("lo").alias("lo"))
-    totals = joined.groupBy("cell", "variant_id", "segments", "day").agg(
-        *sums, F.count(F.lit(1)).alias("n"), (far_sum() if far else F.lit(0.0)).alias("far")
+    per_cell = F.array(*(_of_cell(i, far) for i in range(len(cells))))
+    long = totals.select("variant_id", "segments", "day", F.inline(per_cell)).where("n > 0")
+    by_segment = long.withColumn("segment", F.explode("segments")).groupBy("cell", "variant_id", "segment", "day")
+    merged = by_segment.agg(
+        F.sum("hi").alias("hi"),
+        F.sum("lo").alias("lo"),
+        F.sum("n").alias("n"),
+        sum_by_size(F.col("far")).alias("far"),
     )
-    by_segment = totals.withColumn("segment", F.explode("segments")).groupBy("cell", "variant_id", "segment", "day")
-    merged = by_segment.agg(*sums, F.sum("n").alias("n"), sum_by_size(F.col("far")).alias("far"))
     total = (whole_sum("hi", "lo") + F.col("far")).alias("sum")
     rows = merged.select("cell", "variant_id", "segment", "day", total, "n").collect()
     by_cell = defaultdict(list)
@@ -128,6 +138,12 @@ def units_at_risk(
             for segment in row["segments"]:
                 found[row["period"]][row["variant_id"], segment, _date(day)] += row["count"]
     return found
+
+
+def _of_cell(i: int, far: bool) -> Column:
+    columns = {"hi": F.col(f"hi{i}"), "lo": F.col(f"lo{i}"), "n": F.col(f"n{i}")}
+    columns["far"] = F.col(f"far{i}") if far else F.lit(0.0)
+    return F.struct(F.lit(i).alias("cell"), *(column.alias(name) for name, column in columns.items()))
 
 
 def _inside(source: str, period: Period) -> Column:

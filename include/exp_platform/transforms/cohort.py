@@ -83,11 +83,16 @@ def dimensions_at_assignment(assignments: DataFrame, attributes: DataFrame, dime
     )
 
 
+def without_dimensions(units: DataFrame) -> DataFrame:
+    """The same where nobody is asked for a dimension: a constant instead of a map that each row would be read for."""
+    return units.withColumn("dimensions", F.from_json(F.lit("{}"), "map<string,string>"))
+
+
 def _with_dimensions(
     units: DataFrame, assignments: DataFrame, attributes: DataFrame | None, dimensions: Sequence[str]
 ) -> DataFrame:
     empty = F.from_json(F.lit("{}"), "map<string,string>")
     if attributes is None or not dimensions:
-        return units.withColumn("dimensions", empty)
+        return without_dimensions(units)
     known = dimensions_at_assignment(assignments, attributes, dimensions)
     return units.join(known, USER, "left").withColumn("dimensions", F.coalesce(F.col("dimensions"), empty))

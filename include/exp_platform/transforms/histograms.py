@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -58,7 +60,7 @@ def event_histograms(
         return None
     units = unit_windows(cohort, "variant_id", "cohort_date", unit_bucket().alias("unit_bucket"), "dimensions")
     joined = events_of_units(units, seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff), join)
-    time, records = F.col("event_us"), []
+    time, records, windows = F.col("event_us"), [], []
     for i, metric in wanted:
         period = post_period(metric, end_ts)
         here = (
@@ -67,8 +69,10 @@ def event_histograms(
         if metric.maturity_in_force == "complete":
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
         value = F.expr(capped("value", metric.cap.value if metric.cap else None))
-        records.append(F.when(here, F.struct(F.lit(i).alias("metric"), value.alias("value"))))
-    return bin_counts(joined.select(*UNIT, F.inline(F.array_compact(F.array(*records)))))
+        windows.append(here)
+        records.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
+    inside = joined.where(reduce(or_, windows)).select(*UNIT, F.inline(F.array(*records)))
+    return bin_counts(inside.where("value is not null"))
 
 
 def bin_counts(long: DataFrame) -> DataFrame:

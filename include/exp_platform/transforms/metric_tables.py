@@ -22,7 +22,7 @@ from exp_platform.transforms.histograms import event_histograms, unit_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.metric_statistics import sums_by_family
 from exp_platform.transforms.metric_values import caps_not_applied, metric_values, pooled_scales
-from exp_platform.transforms.panel import daily_values, sums_and_products
+from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
 STATISTICS = "gold.fct_experiment_metric_statistics"
 PANEL = "gold.fct_experiment_panel_statistics"
@@ -95,18 +95,19 @@ def _metric_tables(inputs: Inputs, keep: Keep) -> MetricTables:
         STATISTICS: in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts]),
         OVERALL: in_order([part.overall(schemas[OVERALL]) for part in parts]),
         DAILY: in_order([*(part.by_cohort_date(schemas[DAILY]) for part in parts), calendar]),
-        PANEL: _panel(inputs, parts[0], schemas[PANEL], keep),
+        PANEL: _panel(inputs, parts[0], schemas[PANEL]),
     }
     return MetricTables(rows, caps_not_applied(scales, metrics))
 
 
-def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema, keep: Keep) -> pa.Table:
+def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema) -> pa.Table:
     by_metric = panels_of(inputs.metrics)
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
         return schema.empty_table()
-    daily = keep(daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join))
-    sums, products = sums_and_products(daily, statistics.scales.limbs)
+    daily = daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join)
+    largest = source_bounds(inputs.outcomes, panels)
+    sums, products = sums_and_products(daily, panels, largest, statistics.scales.units)
     return panel_rows(inputs.experiment_id, by_metric, panels, statistics.units(), sums, products, schema)
 
 

@@ -90,8 +90,8 @@ def test_daily_values_of_a_unit_stay_where_its_events_are(spark: Any, lake_frame
 def test_without_buckets_the_daily_values_of_a_unit_still_end_in_one_partition(spark: Any) -> None:
     cohort, outcomes = awkward(Random(8), users=40).frames(spark, 5)
     panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
-    daily = daily_values(cohort, outcomes, panels, CUTOFF).selectExpr("user_id", "spark_partition_id() as p").distinct()
-    assert daily.count() == daily.select("user_id").distinct().count() > 0
+    daily = daily_values(cohort, outcomes, panels, CUTOFF).selectExpr("unit", "spark_partition_id() as p").distinct()
+    assert daily.count() == daily.select("unit").distinct().count() > 0
 
 
 def test_statistics_shuffle_nothing(spark: Any, lake_frames: Any) -> None:

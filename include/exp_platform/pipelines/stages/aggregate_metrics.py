@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.transforms.cohort import without_dimensions
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.unit_partials import has_far_values
@@ -13,15 +14,18 @@ if TYPE_CHECKING:
 
 
 COHORT = "gold.fct_experiment_cohort"
+UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 
 
 def run(ctx: StageContext) -> None:
     """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
     outcomes = ctx.read("exp.outcomes")
-    cohort = ctx.read(COHORT)
+    cohort, units = ctx.read(COHORT), ctx.read(UNIT_OUTCOMES)
+    if not ctx.experiment.dimensions:
+        cohort, units = without_dimensions(cohort), without_dimensions(units)
     inputs = Inputs(
         experiment_id=ctx.experiment_id,
-        units=ctx.read("gold.fct_experiment_unit_outcomes"),
+        units=units,
         cohort=cohort,
         outcomes=outcomes,
         metrics=ctx.metrics,

@@ -15,7 +15,7 @@ from exp_platform.lake.publish import MAIN, last_publication
 from exp_platform.lake.read import read_spark
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.dates import cutoff
-from exp_platform.transforms.cohort import experiment_cohort
+from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.unit_outcomes import outcomes_from_partials, unit_outcomes
 from exp_platform.transforms.unit_partials import Layout, has_far_values, seen_events, unit_windows
@@ -51,6 +51,8 @@ def run(ctx: StageContext) -> None:
     )
     ctx.publish(COHORT, cohort)
     outcomes, cohort = ctx.read(OUTCOMES), ctx.read(COHORT)
+    if not experiment.dimensions:
+        cohort = without_dimensions(cohort)
     far = has_far_values(outcomes)
     previous, reason = previous_rows(ctx, far)
     if previous is None:
