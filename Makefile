@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-object-store demo test lint format up down bench suites docs detect calibrate lock reset clean
+.PHONY: help setup setup-test setup-dev setup-object-store demo test test-long lint format up down bench suites docs detect calibrate lock reset clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ down: ## stop what `make up` started
 
 test: setup-test ## every test
 	@$(PY) -m pytest $(ARGS)
+
+test-long: setup-test ## what takes many minutes: a backfill of ten days against direct runs
+	@$(PY) -m pytest -m long $(ARGS)
 
 lint: setup-dev ## ruff and mypy
 	@.venv/bin/ruff check .

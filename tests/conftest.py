@@ -26,6 +26,14 @@ def make_project(folder: Path, **profile: object) -> Project:
     return load_project(path)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes many minutes runs only when it is asked for: `make test-long`."""
+    if "long" not in config.option.markexpr:
+        left = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """The shipped configuration in a temp folder, with nothing in its lake."""
