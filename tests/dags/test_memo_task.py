@@ -22,12 +22,20 @@ ID = "exp_checkout_button_001"
 class FakeTaskInstance:
     """Hands out the run and the failures of stages."""
 
-    def __init__(self, run: dict[str, Any] | None, failures: dict[str, dict[str, Any]]) -> None:
+    dag_id, run_id = "experiment_analysis", "r1"
+
+    def __init__(
+        self, run: dict[str, Any] | None, failures: dict[str, dict[str, Any]], states: dict[str, str] | None = None
+    ) -> None:
         self.run = run
         self.failures = failures
+        self.states = states or {}
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         return self.run if key == "return_value" else self.failures.get(task_ids)
+
+    def get_task_states(self, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        return {self.run_id: self.states}
 
 
 @pytest.fixture
@@ -37,11 +45,11 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return jobs
 
 
-def write(project: Project, failures: dict[str, dict[str, Any]], resolved: bool = True) -> None:
-    run = {"config": str(project.path), "experiment_id": ID, "dt": "2026-01-10", "run_id": "r1"} if resolved else None
+def write(project: Project, failures: dict[str, dict[str, Any]], states: dict[str, str] | None = None) -> None:
+    run = {"config": str(project.path), "experiment_id": ID, "dt": "2026-01-10", "run_id": "r1"}
     stages = ["ingest_events", "analyze_results"]
     task = MemoOperator(task_id="write_memo", stage="write_memo", job_folder=project.root, upstream_stages=stages)
-    task.execute({"ti": FakeTaskInstance(run, failures)})  # type: ignore[typeddict-item]
+    task.execute({"ti": FakeTaskInstance(run, failures, states)})  # type: ignore[typeddict-item]
 
 
 def failed(exit_code: int) -> dict[str, dict[str, Any]]:
@@ -66,6 +74,15 @@ def test_after_any_other_failure_the_memo_stays_as_it_was(
 ) -> None:
     with pytest.raises(AirflowSkipException, match="ingest_events failed, so the memo stays as it was"):
         write(project, failed(exit_code))
+    assert submitted == []
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed"])
+def test_after_a_stage_that_was_killed_or_timed_out_an_earlier_runs_numbers_are_not_taken_for_this_runs(
+    project: Project, submitted: list[str], state: str
+) -> None:
+    with pytest.raises(AirflowSkipException, match="analyze_results ended without a word, so the memo stays"):
+        write(project, {}, {"ingest_events": "success", "analyze_results": state})
     assert submitted == []
 
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from airflow.sdk import conf
 
+from exp_platform.airflow.failures import dead_stages, first_failure, task_states
 from exp_platform.airflow.links import memo_path
-from exp_platform.airflow.memo import first_failure
 from exp_platform.airflow.slack import CONNECTION, slack_sender
 from exp_platform.errors import ConfigError, ContractViolation, Superseded
 from exp_platform.pipelines.stages import STAGES
@@ -36,14 +36,13 @@ def alert_run(context: Context) -> None:
         return
     project, dt = project_of(run), date.fromisoformat(run["dt"])
     alerts = run_alerts(project, run["experiment_id"], dt, run["run_id"])
-    ended = failure_alert(run, first_failure(context, _STAGE_NAMES), dead_tasks(context))
+    ended = failure_alert(run, first_failure(context, _STAGE_NAMES), dead_stages(context, _STAGE_NAMES))
     _tell(project, [*alerts, *([ended] if ended else [])], run, context)
 
 
 def alert_crashed_run(context: Context) -> None:
     """For a failed run whose task `alert` did not succeed; whatever it has already told is not told twice."""
-    states = _states(context)
-    if states.get("alert") != "success":
+    if task_states(context).get("alert") != "success":
         alert_run(context)
 
 
@@ -59,17 +58,20 @@ def alert_problem(
 
 def send_waiting(context: Context) -> None:
     """Tries again what is pending or was lost, experiment by experiment."""
-    from exp_platform.alerts.book import TABLE
+    from exp_platform.alerts.book import LOST, PENDING, RETRY_DAYS, TABLE, waiting
     from exp_platform.config.load import load_project
     from exp_platform.lake.catalog import load_handle
     from exp_platform.lake.ops import read_rows
 
-    project = load_project(context["params"]["config"])
-    rows = read_rows(load_handle(project, TABLE), {"state": ("pending", "lost")})
-    for experiment_id in sorted({row["experiment_id"] for row in rows}):
+    project, now = load_project(context["params"]["config"]), datetime.now(UTC)
+    rows = read_rows(load_handle(project, TABLE), {"state": (PENDING, LOST)})
+    news = {name: len(waiting(project, name, now)) for name in sorted({row["experiment_id"] for row in rows})}
+    for experiment_id in (name for name, count in news.items() if count):
         _deliver(project, experiment_id)
-    if not rows:
+    if not any(news.values()):
         print("no alert is waiting")
+    if old := len(rows) - sum(news.values()):
+        print(f"{old} alerts were never sent and are older than {RETRY_DAYS} days: see ops.alerts")
 
 
 def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dead: list[str]) -> Alert | None:
@@ -83,17 +85,6 @@ def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dea
         return None
     build = contract_alert if failure["exit_code"] == ContractViolation.exit_code else crash_alert
     return build(experiment_id, dt, failure["stage"], failure["sentence"])
-
-
-def dead_tasks(context: Context) -> list[str]:
-    """Stages that failed, in their order."""
-    states = _states(context)
-    return [name for name in _STAGE_NAMES if states.get(name) == "failed"]
-
-
-def _states(context: Context) -> dict[str, Any]:
-    ti = context["ti"]
-    return dict(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))
 
 
 def links_of(

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from exp_platform.airflow.jobs import FAILURE_KEY
+from exp_platform.airflow.failures import dead_stages, first_failure
 from exp_platform.airflow.operator import StageOperator
 from exp_platform.errors import ContractViolation
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-
-def first_failure(context: Context, stages: list[str]) -> dict[str, Any] | None:
-    """What the earliest failed stage said; None when none failed."""
-    found = [context["ti"].xcom_pull(task_ids=stage, key=FAILURE_KEY) for stage in stages]
-    return next((failure for failure in found if failure), None)
 
 
 class MemoOperator(StageOperator):
@@ -38,6 +32,9 @@ class MemoOperator(StageOperator):
 
     def _write(self, context: Context, run: dict[str, Any] | None) -> None:
         failure = first_failure(context, self.upstream_stages)
+        if failure is None and run is not None and (dead := dead_stages(context, self.upstream_stages)):
+            # Its numbers would be those of an earlier run.
+            raise AirflowSkipException(f"{dead[0]} ended without a word, so the memo stays as it was: see its log")
         if failure is None or run is None:
             super().execute(context)
             return
