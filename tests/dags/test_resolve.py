@@ -50,6 +50,19 @@ def test_an_unknown_experiment_is_refused_with_what_is_known(project: Project) -
         run(project, experiment_id="exp_checkout_buton_001")
 
 
+def test_a_fault_or_a_seed_that_nothing_would_come_of_is_refused(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"fault: found srm:0\.1, allowed only with generate_synth"):
+        run(project, fault="srm:0.1")
+    with pytest.raises(ConfigError, match="seed: found 3, allowed only with generate_synth"):
+        run(project, seed=3)
+    assert run(project, fault="srm:0.1 bots", seed=3, generate_synth=True)["seed"] == 3
+
+
+def test_a_fault_that_nobody_knows_is_refused_before_anything_is_generated(project: Project) -> None:
+    with pytest.raises(ConfigError, match="fault 'srmm' not found"):
+        run(project, fault="srmm:0.1", generate_synth=True)
+
+
 def test_nothing_is_generated_where_the_profile_is_not_synthetic(project: Project) -> None:
     text = project.path.read_text().replace("synthetic: true", "synthetic: false")
     project.path.write_text(text)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from exp_platform.airflow.operator import words_of
 from exp_platform.config.load import load_project
 from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError
-from exp_platform.pipelines.job import dt_of_run
+from exp_platform.pipelines.job import check_synth, dt_of_run
 
 
 def resolve(
@@ -27,5 +28,6 @@ def resolve(
         raise ConfigError(
             f"generate_synth: the profile {project.path.name} is not synthetic, so nothing may be generated"
         )
+    check_synth(params["generate_synth"], words_of(params["fault"]), params["seed"])
     dt = dt_of_run(project, experiment_id, params["dt"], now or datetime.now(UTC), params["generate_synth"])
     return {**params, "config": str(project.path), "dt": dt.isoformat(), "run_id": run_id}

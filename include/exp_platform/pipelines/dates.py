@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from exp_platform.config.models import Experiment, Metric, Scenario
 from exp_platform.errors import ConfigError
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 
 def parse_dt(text: str) -> date:
-    """A date as YYYY-MM-DD."""
+    """A date as YYYY-MM-DD; Python itself would also take 20260201 and 2026-W05-7."""
     try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
         return date.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"dt: found {text!r}, expected a date as YYYY-MM-DD, for example 2026-02-01") from None

@@ -46,8 +46,26 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_synth_arguments(parser: argparse.ArgumentParser) -> None:
     """What the generator takes."""
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seed", type=_seed, default=None)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[:SIZE[:DAYS]]")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 0")
+    return int(text)
+
+
+def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -> None:
+    """A fault or a seed that nothing would come of is a mistake; a fault that nobody knows is told at once."""
+    given = [name for name, value in (("fault", faults), ("seed", seed)) if value not in (None, (), [])]
+    if given and not generate_synth:
+        raise ConfigError(f"{given[0]}: found {faults[0] if faults else seed}, allowed only with generate_synth")
+    if faults:
+        from exp_platform.synth.faults import parse_fault
+
+        for fault in faults:
+            parse_fault(fault)
 
 
 def resolve_run(arguments: argparse.Namespace, now: datetime, generate_synth: bool = False) -> Run:
@@ -76,15 +94,20 @@ def dt_of_run(
 
 def run_stage(stage: Stage, run: Run, **options: object) -> None:
     """Open the stage's context and run it; the first stage of a run claims the experiment."""
-    from exp_platform.lake.claim import claim
+    from exp_platform.lake.claim import claim, release
     from exp_platform.pipelines.context import StageContext
     from exp_platform.quality.audit import suite_audit
 
+    ids = (run.project, run.experiment_id, run.run_id)
     if run.by_hand or stage is STAGES[0]:
-        claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="job")
-    with StageContext.open(run.project, run.experiment_id, run.dt, run.run_id, stage.name, options=options) as ctx:
-        ctx.audit = suite_audit(ctx)
-        stage.run(ctx)
+        claim(*ids, run.dt, started_by="job")
+    try:
+        with StageContext.open(run.project, run.experiment_id, run.dt, run.run_id, stage.name, options=options) as ctx:
+            ctx.audit = suite_audit(ctx)
+            stage.run(ctx)
+    finally:
+        if run.by_hand:  # no later stage of this run will do it, and maintenance would wait for it for hours
+            release(*ids)
 
 
 def exit_with(error: BaseException) -> NoReturn:

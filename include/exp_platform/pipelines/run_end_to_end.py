@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exp_platform.errors import ContractViolation, FencedConflict, Superseded
-from exp_platform.pipelines.job import Parser, Run, add_run_arguments, add_synth_arguments, exit_with, resolve_run
+from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded
+from exp_platform.pipelines.job import (
+    Parser,
+    Run,
+    add_run_arguments,
+    add_synth_arguments,
+    check_synth,
+    exit_with,
+    resolve_run,
+)
 from exp_platform.pipelines.stages import Stage, stages_for
 
 if TYPE_CHECKING:
@@ -67,8 +75,8 @@ def run_end_to_end(
         write_blocked_memo(run.project, run.experiment_id, run.dt, run.run_id, stage.name, str(error))
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
-    except (Superseded, FencedConflict):
-        raise  # somebody newer is at work; that is no crash
+    except (Superseded, ConfigError):
+        raise  # a newer run answers for the first, and a person has just typed the second
     except Exception as error:
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
@@ -107,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(stderr=True, highlight=False)
     try:
         arguments = parser.parse_args(argv)
+        check_synth(arguments.generate_synth, arguments.fault, arguments.seed)
         run = resolve_run(arguments, datetime.now(UTC), generate_synth=arguments.generate_synth)
         finished = _with_progress(run, arguments, console)
         from exp_platform.memo.summary import decision_summary
@@ -136,7 +145,7 @@ def _with_progress(run: Run, arguments: Any, console: Console) -> Finished:
             run,
             generate_synth=arguments.generate_synth,
             options=options,
-            log=lambda line: console.print(f"  {line}", markup=False),
+            log=lambda line: console.print(f"  {line}", markup=False, soft_wrap=not console.is_terminal),
             on_stage=on_stage,
         )
         progress.update(task, advance=1, description=f"{run.experiment_id} as of {run.dt}")
