@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from exp_platform.cli import CONFIG, app, console, for_people, problems
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
+from exp_platform.pipelines.dates import parse_dt
 
 Row = dict[str, Any]
 
@@ -65,11 +66,14 @@ def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, c
     """The results of one experiment: each metric by its deciding method (or all of them)."""
     project = load_project(config)
     experiment = project.experiment(experiment_id)
+    day = parse_dt(dt) if dt else None
     rows = [r for r in read_rows(project, "exp.analysis_results", experiment_id) if r["segment"] == "all"]
-    rows = [r for r in rows if str(r["dt"]) == dt] if dt else latest_dt_rows(rows)
+    there = sorted({str(r["dt"]) for r in rows})
+    rows = [r for r in rows if r["dt"] == day] if day else latest_dt_rows(rows)
     if not rows:
+        again = f" --dt {dt}` (there are results as of {', '.join(there[-5:]) or 'no day'})" if dt else "`"
         raise ConfigError(
-            f"{experiment_id} has no results{f' as of {dt}' if dt else ''} yet: `exp run {experiment_id}`"
+            f"{experiment_id} has no results{f' as of {dt}' if dt else ''} yet: `exp run {experiment_id}{again}"
         )
     grid = Grid(
         "metric", "arm", "method", "control", "treatment", "effect", "interval", "rel.", "p", "status", box=None
@@ -125,6 +129,8 @@ def power(metric: str, experiment_id: str | None = None, config: str | None = CO
         from exp_platform.config.rules import suggest
 
         raise ConfigError(f"metric '{metric}' not found{suggest(metric, project.metrics)}")
+    if experiment_id is not None:
+        project.experiment(experiment_id)
     grid = Grid("experiment", "arm", "as of", "users (control, arm)", "smallest effect found", "relative", box=None)
     rows = latest_dt_rows(read_rows(project, "exp.analysis_results", experiment_id))
     for r in rows:
