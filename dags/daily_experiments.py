@@ -22,7 +22,7 @@ One red experiment never stops the others.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG
 
@@ -36,7 +36,7 @@ with DAG(
     description="One experiment_analysis run for each experiment that is due",
     doc_md=__doc__,
     schedule="@daily",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params={"config": config_param(clone_root())},

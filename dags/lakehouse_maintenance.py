@@ -19,7 +19,7 @@ you. `compact` with exit 75: runs kept changing the same tables; clear it when l
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, TriggerRule, chain
 
@@ -41,7 +41,7 @@ with DAG(
     description="Compaction, snapshot expiry, orphan files, quarantine",
     doc_md=__doc__,
     schedule="0 3 * * 0",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params={"config": config_param(clone_root())},

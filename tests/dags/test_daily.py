@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from exp_platform.airflow.children import child_run_id
-from exp_platform.airflow.daily import EarlierDaysFirst, due_experiments
+from exp_platform.airflow.daily import EarlierDaysFirst, _firing, due_experiments
 from exp_platform.airflow.landing import RawLandedTrigger, RawReady, has_landed
 from exp_platform.config.load import Project
 
@@ -34,6 +34,23 @@ def test_the_due_experiments_come_with_the_day_before_the_firing_instant(project
     assert ID in [experiment["experiment_id"] for experiment in found]
     assert {experiment["dt"] for experiment in found} == {"2026-01-10"}
     assert due_experiments(str(project.path), datetime(2027, 1, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.parametrize(
+    ("logical_date", "data_interval_end"),
+    [
+        (datetime(2026, 1, 11, tzinfo=UTC), datetime(2026, 1, 11, tzinfo=UTC)),
+        (datetime(2026, 1, 10, tzinfo=UTC),) * 1 + (datetime(2026, 1, 11, tzinfo=UTC),),
+        (datetime(2026, 1, 11, tzinfo=UTC), None),
+        (None, None),
+    ],
+)
+def test_the_firing_instant_is_the_same_whether_or_not_airflow_makes_data_intervals(
+    logical_date: datetime | None, data_interval_end: datetime | None
+) -> None:
+    after = datetime(2026, 1, 11, tzinfo=UTC)
+    run = SimpleNamespace(logical_date=logical_date, data_interval_end=data_interval_end, run_after=after)
+    assert _firing({"dag_run": run}) == after  # type: ignore[typeddict-item]
 
 
 def test_a_broken_registry_file_does_not_hide_the_other_experiments(project: Project) -> None:

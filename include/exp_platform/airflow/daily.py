@@ -38,7 +38,9 @@ def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
 
 
 def _firing(context: Context) -> datetime:
-    return context["dag_run"].logical_date or context["dag_run"].run_after
+    """The instant of the schedule; where Airflow makes data intervals for cron, the logical date is a day earlier."""
+    run = context["dag_run"]
+    return run.data_interval_end or run.logical_date or run.run_after
 
 
 class EarlierDaysFirst(BaseOperator):
@@ -83,9 +85,13 @@ def refused_configs() -> None:
     """Red when a registry file is broken, so that somebody mends it; the other experiments do not wait for that."""
     from exp_platform.airflow.alerting import alert_problem
     from exp_platform.config.load import load_project
+    from exp_platform.errors import ConfigError
 
     context = get_current_context()
-    project = load_project(context["params"]["config"])
+    try:
+        project = load_project(context["params"]["config"])
+    except ConfigError as error:
+        raise AirflowFailException(str(error)) from None
     dt = day_of_firing(_firing(context))
     for experiment_id, why in sorted(project.broken.items()):
         alert_problem(context, project, experiment_id, dt, "registry", why)
