@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,7 +157,7 @@ def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: 
     schemas = {name: analysis.params.get_param(name).schema for name in analysis.params}
     assert known <= set(schemas["experiment_id"]["examples"])
     assert schemas["dt"]["format"] == "date"
-    assert {name for name, schema in schemas.items() if schema.get("section") == "Advanced"} == {
+    assert {name for name, schema in schemas.items() if schema.get("section") == "Rarely needed"} == {
         "config",
         "analysis_mode",
         "fault",
@@ -177,6 +178,26 @@ def test_maintenance_goes_on_after_a_red_step_and_is_red_all_the_same(bag: DagBa
     assert {task.trigger_rule for task in steps} == {"all_done"}
     assert [leaf.task_id for leaf in dag.leaves] == ["watcher"]
     assert dag.task_dict["watcher"].upstream_task_ids == {task.task_id for task in steps}
+
+
+def test_a_run_that_somebody_waits_for_comes_before_maintenance(bag: DagBag, analysis: DAG) -> None:
+    def weights(dag: DAG) -> set[int]:
+        restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        tasks = [SimpleNamespace(task=task) for task in restored.tasks if task.pool == "spark"]
+        return {ti.task.weight_rule.get_weight(ti) for ti in tasks}
+
+    assert max(weights(bag.dags["lakehouse_maintenance"])) < min(weights(analysis))
+
+
+@pytest.mark.parametrize("name", ["daily_experiments", "lakehouse_maintenance"])
+def test_a_schedule_is_in_utc_wherever_airflow_lives(root: Path, name: str) -> None:
+    """Midnight must not become another hour where somebody has set Airflow's default time zone."""
+    settings = os.environ | {"AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Tokyo"}
+    script = (
+        f"import sys; sys.path.insert(0, {str(root / 'dags')!r}); import {name} as m; print('ZONE', m.dag.timezone)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=settings)
+    assert "ZONE Timezone('UTC')" in done.stdout or "ZONE UTC" in done.stdout
 
 
 def test_the_daily_run_goes_one_day_at_a_time_and_never_catches_up(bag: DagBag) -> None:

@@ -157,7 +157,7 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.open(dag)
         page.wait_for("Trigger")
         page.click("//button[contains(., 'Trigger')]")
-        page.wait_for("Experiment", "As-of date", "Generate synthetic data first", "Advanced")
+        page.wait_for("Experiment", "As-of date", "Generate synthetic data first", "Rarely needed")
         time.sleep(1)
         page.picture(pictures / "trigger_form.png")
 

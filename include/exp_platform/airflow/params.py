@@ -13,7 +13,7 @@ from exp_platform.config.models import ID_PATTERN
 
 # Not `$`: in Python it also accepts a line break at the end. Not `\Z`: the browser does not know it.
 END = r"(?![\s\S])"
-_ADVANCED = "Advanced"
+_ADVANCED = "Rarely needed"  # "Advanced Options" is Airflow's own
 _FAULT = r"[a-z_]+(:[0-9.]+(:[0-9,]+)?)?"
 
 

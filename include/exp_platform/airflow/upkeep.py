@@ -22,6 +22,8 @@ class MaintenanceOperator(SparkJobOperator):
             job="maintain_lakehouse",
             job_folder=clone_root() / "spark_jobs",
             retries=1,
+            priority_weight=1,  # a run that somebody waits for gets the next free slot of the pool
+            weight_rule="absolute",
             execution_timeout=timedelta(hours=12),
             **kwargs,
         )

@@ -50,8 +50,10 @@ def compact(
                 log(f"compact: {experiment_id}: a run is at work, left for the next time")
                 continue
             done[experiment_id] = _compact_experiment(project, spark, handles, experiment_id, run_id, log)
-    for name in sorted({name for names in done.values() for name in names}):
+    rewritten = sorted({name for names in done.values() for name in names})
+    for name in rewritten:
         _call(spark, "rewrite_manifests", f"table => '{CATALOG}.{name}', use_caching => false")
+    log(f"compact: {len(done)} of {len(experiments)} experiments looked at, {len(rewritten)} tables rewritten")
     return done
 
 
@@ -70,7 +72,7 @@ def expire(
             "a running stage reads them"
         )
     keep_concluded(project, now, log)
-    before = now - timedelta(days=keep_days)
+    before, total = now - timedelta(days=keep_days), 0
     for name, handle in ensure_tables(project, names=tuple(tables)).items():
         if not _has_old_snapshots(handle, before):
             continue
@@ -78,6 +80,8 @@ def expire(
         dropped = sum(value for column, value in result.items() if column.startswith("deleted_") and value)
         if dropped:
             log(f"expire: {name}: {dropped:,} files dropped")
+        total += dropped
+    log(f"expire: {total:,} files dropped that only snapshots from before {before:%Y-%m-%d %H:%M} UTC held")
 
 
 def remove_orphans(
@@ -103,6 +107,7 @@ def remove_orphans(
         if found:
             removed[name] = found
             log(f"orphans: {name}: {found:,} files deleted")
+    log(f"orphans: {sum(removed.values()):,} files deleted that no snapshot knew for {older_than_days:g} days")
     return removed
 
 
