@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_without_a_login_there_is_no_page(folders: tuple[Path, Path]) -> None:
 def test_a_memo_is_served_and_listed(client: TestClient) -> None:
     assert "the memo" in client.get("/memos/exp_a_001.html").text
     assert 'href="/experiments/memos/exp_a_001.html"' in client.get("/").text
+
+
+def test_the_list_says_what_each_memo_decided_and_which_is_blocked(tmp_path: Path) -> None:
+    (tmp_path / "exp_a_001.html").touch()
+    (tmp_path / "exp_b_002.html").touch()
+    answer = {"decision_label": "Ship", "trust_label": "Trusted"}
+    (tmp_path / "exp_a_001.json").write_text(json.dumps({"dt": "2026-01-14", "answer": answer, "blocked": None}))
+    blocked = {"dt": None, "answer": None, "blocked": {"since": "2026-01-15"}}
+    (tmp_path / "exp_b_002.json").write_text(json.dumps(blocked))
+    shown = list_memos(tmp_path)
+    assert "<td>Ship</td><td>Trusted</td><td>2026-01-14</td>" in shown
+    assert "<td>– (blocked since 2026-01-15)</td>" in shown
 
 
 def test_what_is_not_there_yet_says_what_to_do(client: TestClient) -> None:

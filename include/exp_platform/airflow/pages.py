@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,10 +43,21 @@ def list_memos(memos: Path) -> str:
         return "<p>No memo yet: trigger <code>experiment_analysis</code>.</p>"
     rows = "".join(
         f'<tr><td><a href="{PAGES}/memos/{html.escape(file.name)}">{html.escape(file.stem)}</a></td>'
-        f"<td>{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC</td></tr>"
+        + "".join(f"<td>{html.escape(word)}</td>" for word in _summary(file.with_suffix(".json")))
+        + f"<td>{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC</td></tr>"
         for file in files
     )
-    return f"<table><tr><th>Memo</th><th>Written</th></tr>{rows}</table>"
+    heads = "".join(f"<th>{head}</th>" for head in ("Memo", "Decision", "Trust", "As of", "Written"))
+    return f"<table><tr>{heads}</tr>{rows}</table>"
+
+
+def _summary(file: Path) -> tuple[str, str, str]:
+    """Decision, trust and dt of a memo; a blocked one says so, since its numbers are old."""
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    answer = content.get("answer") or {}
+    blocked = f" (blocked since {content['blocked']['since']})" if content.get("blocked") else ""
+    decision = f"{answer.get('decision_label', '–')}{blocked}"
+    return decision, answer.get("trust_label", "–"), content.get("dt") or "–"
 
 
 def build_app(where: Callable[[], tuple[Path, Path]] = folders) -> FastAPI:

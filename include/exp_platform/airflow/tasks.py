@@ -48,8 +48,19 @@ def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
     rows = verdict_rows(run, table)
     sentence = verdict(rows)
     if sentence:
+        _say(sentence, run)
         raise AirflowFailException(sentence)
     print(f"{table}: {len(rows)} rows, none fails this gate")
+
+
+def _say(sentence: str, run: dict[str, Any]) -> None:
+    """In lines that fit the page: below the error Airflow shows how it got there, which helps nobody here."""
+    from exp_platform.airflow.alerting import links_of
+    from exp_platform.airflow.read import project_of
+
+    print(sentence.replace("; ", ";\n"))
+    base_url = project_of(run).profile.ui_base_url
+    print(f"next: {links_of(get_current_context(), run['experiment_id'], '', '', base_url)['memo']}")
 
 
 @task(**HICCUPS)
