@@ -12,7 +12,7 @@ is red and the result is trusted.
 
 ## When it fails
 
-Open the red task's log: its last line is one sentence for you.
+Open the red task's log: the line above ERROR is one sentence for you.
 
 | red | what happened | what to do |
 |---|---|---|

@@ -12,9 +12,10 @@ No answer changes. Interrupting it at any time is safe, and so is running it aga
 
 ## When it fails
 
-Each step goes on where it can, so one red step does not stop the next. The last line of its log is one sentence for
-you. `compact` with exit 75: runs kept changing the same tables; clear it when less is going on. Out of memory: raise
-`spark.driver_memory` in the profile. Left alone for a week it does no harm: reads become slower, the store larger.
+Each step goes on where it can, so one red step does not stop the next. The line above ERROR in its log is one
+sentence for you. `compact` with exit 75: runs kept changing the same tables; clear it when less is going on. Out of
+memory: raise `spark.driver_memory` in the profile. Left alone for a week it does no harm: reads become slower, the
+store larger.
 """
 
 from __future__ import annotations

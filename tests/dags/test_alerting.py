@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from exp_platform.airflow import alerting
 from exp_platform.airflow.alerting import alert_crashed_run, failure_alert, links_of
-from exp_platform.alerts.model import Kind
+from exp_platform.alerts.model import Alert, Kind, contract_alert
+from exp_platform.config.load import Project
 
 pytestmark = pytest.mark.airflow
 
@@ -64,6 +66,42 @@ def test_the_log_link_leads_to_the_task_that_said_so(kind: str, subject: str, ta
     links = links_of(context(), "exp_a_001", subject, kind)
     assert links["log"].endswith(f"/runs/manual__2026-02-02T00%3A00%3A00%2B00%3A00/tasks/{task_id}")
     assert links["memo"].endswith("/experiments/memos/exp_a_001.html")
+
+
+def test_a_verdict_leads_to_the_memo_of_its_day_and_a_broken_contract_to_the_latest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[dict[str, str]] = []
+    monkeypatch.setattr("exp_platform.alerts.book.record", lambda *words: written.append(words[-1]))
+    monkeypatch.setattr(alerting, "_deliver", lambda *_: None)
+    day = date(2026, 2, 1)
+    failed = Alert("exp_a_001", day, Kind.SRM_FAILED, "srm_assigned", "the arms do not have the promised sizes")
+    blocked = contract_alert("exp_a_001", day, "ingest_events", "no rows")
+    project: Any = SimpleNamespace(profile=SimpleNamespace(ui_base_url="https://airflow.example"))
+    alerting._tell(project, [failed, blocked], RUN, context())
+    assert [links["memo"] for links in written] == [
+        "https://airflow.example/experiments/memos/exp_a_001/2026-02-01.html",
+        "https://airflow.example/experiments/memos/exp_a_001.html",
+    ]
+
+
+def test_waiting_alerts_are_sent_and_what_is_too_old_is_not_passed_over_in_silence(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from exp_platform.alerts.book import record
+
+    now = datetime.now(UTC)
+    for experiment_id, days in (("exp_a_001", 0), ("exp_b_002", 30)):
+        record(project, [contract_alert(experiment_id, date(2026, 2, 1), "s", "no rows")], "r1", now - timedelta(days))
+    sent: list[Any] = []
+    monkeypatch.setattr(alerting, "slack_sender", lambda: sent.append)
+    asked: Any = {"params": {"config": str(project.path)}}
+    alerting.send_waiting(asked)
+    assert len(sent) == 1
+    assert "1 alerts were never sent and are older than 7 days: see ops.alerts" in capsys.readouterr().out
+    alerting.send_waiting(asked)
+    assert len(sent) == 1
+    assert "no alert is waiting" in capsys.readouterr().out
 
 
 def test_the_callback_tells_only_what_the_task_alert_could_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from exp_platform.airflow.jobs import StageFailure, StageRetryPolicy
+from exp_platform.airflow.links import MemoLink
 from exp_platform.airflow.operator import StageOperator, stage_arguments
 from exp_platform.airflow.submit import spark_home
 
@@ -125,6 +126,13 @@ def test_the_job_sees_this_environment_whatever_the_shell_had(rig: Rig, monkeypa
     assert environment["PYSPARK_PYTHON"] == sys.executable
     assert environment["SPARK_HOME"] == str(spark_home())
     assert (Path(environment["JAVA_HOME"]) / "bin" / "java").exists()
+
+
+def test_a_stage_leads_to_the_memo_of_its_day(rig: Rig) -> None:
+    operator = rig.execute(SAVE_ARGUMENTS)
+    key: Any = None
+    assert MemoLink().get_link(operator, ti_key=key) == "/experiments/memos/exp_a_001/2026-02-01.html"
+    assert MemoLink().get_link(rig.operator(SAVE_ARGUMENTS), ti_key=key) == ""
 
 
 def test_the_real_binary_is_absolute_and_of_this_environment(rig: Rig) -> None:

@@ -40,6 +40,17 @@ def test_a_memo_is_served_and_listed(client: TestClient) -> None:
     assert 'href="/experiments/memos/exp_a_001.html"' in client.get("/").text
 
 
+def test_the_memo_of_a_day_is_served_and_the_latest_until_it_is_written(
+    client: TestClient, folders: tuple[Path, Path]
+) -> None:
+    assert "the memo" in client.get("/memos/exp_a_001/2026-01-10.html").text
+    (folders[0] / "exp_a_001").mkdir()
+    (folders[0] / "exp_a_001" / "2026-01-10.html").write_text("<p>as of that day</p>")
+    assert "as of that day" in client.get("/memos/exp_a_001/2026-01-10.html").text
+    assert client.get("/memos/exp_b_002/2026-01-10.html").status_code == 404
+    assert client.get("/memos/../secret/x.html").status_code == 404
+
+
 def test_the_list_says_what_each_memo_decided_and_which_is_blocked(tmp_path: Path) -> None:
     (tmp_path / "exp_a_001.html").touch()
     (tmp_path / "exp_b_002.html").touch()

@@ -88,14 +88,14 @@ def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dea
 
 
 def links_of(
-    context: Context, experiment_id: str, subject: str, kind: str, base_url: str | None = None
+    context: Context, experiment_id: str, subject: str, kind: str, base_url: str | None = None, dt: str | None = None
 ) -> dict[str, str]:
-    """Where to look: the log of the task that said so, the run, the memo; `base_url` is the server as people see it."""
+    """Where to look: the log of the task that said so, the run, the memo (of a day); `base_url` is as people see it."""
     base = (base_url or conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
     ti = context["ti"]
     run = f"{base}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id, safe='')}"
     task_id = _GATE_OF.get(kind) or (subject if subject in _STAGE_NAMES else ti.task_id)
-    return {"log": f"{run}/tasks/{quote(task_id)}", "run": run, "memo": base + memo_path(experiment_id)}
+    return {"log": f"{run}/tasks/{quote(task_id)}", "run": run, "memo": base + memo_path(experiment_id, dt)}
 
 
 def _tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context: Context) -> None:
@@ -104,7 +104,10 @@ def _tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context
     now = datetime.now(UTC)
     for alert in alerts:
         print(f"{alert.kind} {alert.subject}: {alert.sentence}")
-        links = links_of(context, alert.experiment_id, alert.subject, alert.kind, project.profile.ui_base_url)
+        # A verdict is in the memo of its day; a blocked or crashed run has none, and the latest says so.
+        memo_dt = alert.dt.isoformat() if alert.kind in _GATE_OF else None
+        base_url = project.profile.ui_base_url
+        links = links_of(context, alert.experiment_id, alert.subject, alert.kind, base_url, memo_dt)
         record(project, [alert], run["run_id"], now, links)
     _deliver(project, run["experiment_id"])
 

@@ -53,9 +53,9 @@ def stage_doc(stage: Stage) -> str:
     return (
         f"### {stage.title}\n"
         + (f"Publishes{tables}\n\n" if tables else "")
-        + "**When it fails:** the last line of the log is one sentence for you. Exit 64: mend the config. Exit 65: "
-        "mend the data; what was refused is in `ops.quarantine` and `ops.contract_results`. Exit 66: a newer run of "
-        "this experiment took over, nothing to do. Anything else was retried; clear the task to try again. "
+        + "**When it fails:** the line above ERROR in the log is one sentence for you. Exit 64: mend the config. "
+        "Exit 65: mend the data; what was refused is in `ops.quarantine` and `ops.contract_results`. Exit 66: a newer "
+        "run of this experiment took over, nothing to do. Anything else was retried; clear the task to try again. "
         f"By hand: `spark-submit spark_jobs/{stage.name}.py --config … --experiment-id=… --dt=…`."
     )
 

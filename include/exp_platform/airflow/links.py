@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 PAGES = "/experiments"  # where the plugin serves memos and data docs
 
 
-def memo_path(experiment_id: str) -> str:
-    """Path of an experiment's memo on the Airflow server."""
-    return f"{PAGES}/memos/{quote(experiment_id, safe='')}.html"
+def memo_path(experiment_id: str, dt: str | None = None) -> str:
+    """Path on the Airflow server of an experiment's latest memo, or of what was said as of a day."""
+    name = quote(experiment_id, safe="")
+    return f"{PAGES}/memos/{name}/{dt}.html" if dt else f"{PAGES}/memos/{name}.html"
 
 
 class MemoLink(BaseOperatorLink):
-    """The experiment's decision memo."""
+    """The experiment's decision memo as of the run's day; the latest until that is written."""
 
     name = "Memo"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Path on this server; empty while the run is not resolved."""
         experiment_id = getattr(operator, "experiment_id", None)
-        return memo_path(experiment_id) if experiment_id else ""
+        return memo_path(experiment_id, getattr(operator, "memo_dt", None)) if experiment_id else ""
 
 
 class DataDocsLink(BaseOperatorLink):

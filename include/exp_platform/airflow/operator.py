@@ -46,13 +46,14 @@ class StageOperator(SparkJobOperator):
         super().__init__(job=stage, **kwargs)
         self.only_with = only_with  # key of the run without which this stage is skipped
         self.passes = passes  # keys of the run that this stage takes beside the usual ones
-        self.experiment_id: str | None = None  # known when the task runs; the links need it
+        self.experiment_id: str | None = None  # known when the task runs, as is the next; the links need them
+        self.memo_dt: str | None = None
 
     def job_arguments(self, context: Context) -> tuple[str, list[str]]:
         """What `resolve_run` has decided; without it, or without what this stage is for, the stage is skipped."""
         run = context["ti"].xcom_pull(task_ids="resolve_run")
         if not run or (self.only_with and not run.get(self.only_with)):
             raise AirflowSkipException(f"without {self.only_with}" if run else "the run could not be resolved")
-        self.experiment_id = run["experiment_id"]
+        self.experiment_id, self.memo_dt = run["experiment_id"], run["dt"]
         extra = {key.replace("_", "-"): run.get(key) for key in self.passes}
         return run["config"], stage_arguments(run, extra)

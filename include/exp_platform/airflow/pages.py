@@ -70,7 +70,9 @@ def build_app(where: Callable[[], tuple[Path, Path]] = folders) -> FastAPI:
 
     @app.get("/memos/{name:path}")
     def memo(name: str) -> Response:
-        return _serve(where()[0], name, f"no memo {name}: the stage write_memo has not run for it")
+        of_a_day = "/" in name and inside(where()[0], name) is None  # not written yet: the latest says what there is
+        shown = f"{name.split('/')[0]}.html" if of_a_day else name
+        return _serve(where()[0], shown, f"no memo {name}: the stage write_memo has not run for it")
 
     @app.get("/docs/{name:path}")
     def docs(name: str) -> Response:

@@ -60,7 +60,7 @@ def _say(sentence: str, run: dict[str, Any]) -> None:
 
     print(sentence.replace("; ", ";\n"))
     base_url = project_of(run).profile.ui_base_url
-    print(f"next: {links_of(get_current_context(), run['experiment_id'], '', '', base_url)['memo']}")
+    print(f"next: {links_of(get_current_context(), run['experiment_id'], '', '', base_url, run['dt'])['memo']}")
 
 
 @task(**HICCUPS)
