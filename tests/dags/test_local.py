@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from exp_platform.airflow.home import Home
-from exp_platform.airflow.local import Progress, _running, main
+from exp_platform.airflow.local import SERVICES, Progress, _running, main
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +24,17 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().err.strip()
     assert said == f"port {port} is taken: stop what uses it, or choose another: make up PORT=8090"
     assert not (tmp_path / "airflow.db").exists()
+
+
+def test_what_runs_already_is_found_at_the_port_where_it_was_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "airflow"]) as service:
+        pids = dict.fromkeys(SERVICES, service.pid)
+        (tmp_path / "services.json").write_text(json.dumps({"port": 8123, "pids": pids}))
+        assert main(["up", "--home", str(tmp_path), "--port", "8124"]) == 0
+        service.kill()
+    assert "already running: http://localhost:8123 " in capsys.readouterr().out
 
 
 def test_stopping_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,8 @@ def _show_decision(experiment_id: str, seconds: float) -> None:
 def up(home: Home) -> int:
     """Every service that does not run yet, in the background; returns when the UI answers and the DAGs are there."""
     pids = _alive(home)
+    if pids:  # where it listens was decided when it started, whatever port is asked for now
+        home = replace(home, port=_recorded(home)["port"])
     if len(pids) == len(SERVICES):
         print(f"Airflow is already running: {home.url} (login {LOGIN}, password {home.password}); make down stops it")
         return 0
@@ -150,9 +152,13 @@ def _pid_file(home: Home) -> Path:
 
 def _alive(home: Home) -> dict[str, int]:
     """Services of this home that run, by name."""
+    return {name: pid for name, pid in _recorded(home)["pids"].items() if _running(pid)}
+
+
+def _recorded(home: Home) -> dict[str, Any]:
     file = _pid_file(home)
-    recorded = json.loads(file.read_text())["pids"] if file.exists() else {}
-    return {name: pid for name, pid in recorded.items() if _running(pid)}
+    content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"port": home.port, "pids": {}}
+    return content
 
 
 def _running(pid: int) -> bool:
