@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -39,6 +39,12 @@ def analysis(bag: DagBag) -> DAG:
 def test_every_dag_file_loads(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert tuple(sorted(bag.dags)) == DAGS
+
+
+def test_the_example_in_the_docs_loads_and_waits_for_the_asset_that_a_passed_experiment_adds(root: Path) -> None:
+    bag = DagBag(dag_folder=str(root / "docs" / "examples"))
+    assert bag.import_errors == {}
+    assert bag.dags["after_checkout_button"].schedule == [Asset("experiment_passed/exp_checkout_button_001")]
 
 
 @pytest.mark.parametrize("name", DAGS)
