@@ -186,13 +186,21 @@ def test_maintenance_goes_on_after_a_red_step_and_is_red_all_the_same(bag: DagBa
     assert dag.task_dict["watcher"].upstream_task_ids == {task.task_id for task in steps}
 
 
-def test_a_run_that_somebody_waits_for_comes_before_maintenance(bag: DagBag, analysis: DAG) -> None:
-    def weights(dag: DAG) -> set[int]:
-        restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
-        tasks = [SimpleNamespace(task=task) for task in restored.tasks if task.pool == "spark"]
-        return {ti.task.weight_rule.get_weight(ti) for ti in tasks}
+def weights(dag: DAG) -> dict[str, int]:
+    """What decides who gets the next free slot of the pool."""
+    restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    tasks = [SimpleNamespace(task=task) for task in restored.tasks if task.pool == "spark"]
+    return {ti.task.task_id: ti.task.weight_rule.get_weight(ti) for ti in tasks}
 
-    assert max(weights(bag.dags["lakehouse_maintenance"])) < min(weights(analysis))
+
+def test_a_run_that_somebody_waits_for_comes_before_maintenance(bag: DagBag, analysis: DAG) -> None:
+    assert max(weights(bag.dags["lakehouse_maintenance"]).values()) < min(weights(analysis).values())
+
+
+def test_of_two_runs_the_one_that_is_further_goes_on(analysis: DAG) -> None:
+    found = weights(analysis)
+    in_order = [found[stage.name] for stage in STAGES]
+    assert in_order == sorted(set(in_order))
 
 
 @pytest.mark.parametrize("name", ["daily_experiments", "lakehouse_maintenance"])

@@ -43,7 +43,8 @@ class StageOperator(SparkJobOperator):
     def __init__(
         self, *, stage: str, only_with: str | None = None, passes: tuple[str, ...] = (), **kwargs: Any
     ) -> None:
-        super().__init__(job=stage, **kwargs)
+        # Of several runs that wait for the pool, the one that is furthest goes on: a memo now, not all at the end.
+        super().__init__(job=stage, weight_rule="upstream", **kwargs)
         self.only_with = only_with  # key of the run without which this stage is skipped
         self.passes = passes  # keys of the run that this stage takes beside the usual ones
         self.experiment_id: str | None = None  # known when the task runs, as is the next; the links need them
