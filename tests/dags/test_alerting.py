@@ -104,6 +104,14 @@ def test_waiting_alerts_are_sent_and_what_is_too_old_is_not_passed_over_in_silen
     assert "no alert is waiting" in capsys.readouterr().out
 
 
+def test_a_run_with_nothing_to_tell_says_so_and_asks_nobody(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(alerting, "slack_sender", lambda: pytest.fail("nothing waits, so nobody need be asked"))
+    alerting._tell(project, [], RUN, context())
+    assert capsys.readouterr().out == "exp_a_001: nothing to tell\n"
+
+
 def test_the_callback_tells_only_what_the_task_alert_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     monkeypatch.setattr(alerting, "alert_run", told.append)

@@ -116,11 +116,12 @@ def _deliver(project: Project, experiment_id: str) -> None:
     from exp_platform.alerts.book import deliver, waiting
 
     now = datetime.now(UTC)
-    send = slack_sender()
-    if send is not None:
-        outcome = deliver(project, experiment_id, send, now)
-        print(f"{experiment_id}: {outcome.sent} sent, {outcome.lost} lost")
-        return
     left = len(waiting(project, experiment_id, now))
-    said = f"{left} wait in ops.alerts: there is no connection '{CONNECTION}'" if left else "nothing to tell"
+    if not left:
+        said = "nothing to tell"
+    elif (send := slack_sender()) is not None:
+        outcome = deliver(project, experiment_id, send, now)
+        said = f"{outcome.sent} sent, {outcome.lost} lost"
+    else:
+        said = f"{left} wait in ops.alerts: there is no connection '{CONNECTION}'"
     print(f"{experiment_id}: {said}")
