@@ -37,6 +37,25 @@ def test_a_wrong_word_is_one_sentence(project: Project, words: list[str], said: 
     assert output.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", ID, "--dt", "20260114"], "dt: found '20260114', expected a date as YYYY-MM-DD"),
+        (["run", ID, "--fault", "srm:0.4"], "fault: found srm:0.4, allowed only with generate_synth"),
+        (["run", ID, "--generate-synth", "--fault", "srmm:0.4"], "fault 'srmm' not found"),
+        (["synth", ID, "--seed", "-1"], "--seed: found '-1', expected a whole number from 0"),
+    ],
+)
+def test_what_runs_in_a_process_of_its_own_hands_its_sentence_and_exit_code_on(
+    project: Project, words: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = exp(project, *words)
+    assert code == 64
+    shown = capfd.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
 def test_a_profile_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["list", "--config", str(tmp_path / "nope.yaml")])
     assert done.exit_code == 64

@@ -29,12 +29,15 @@ def run(
     generate_synth: bool = False,
     full_refresh: bool = False,
     analysis_mode: str | None = None,
+    fault: list[str] = _FAULT,
+    seed: int | None = None,
     config: str | None = CONFIG,
 ) -> None:
-    """Run every stage for one experiment, in one Spark session."""
+    """Run every stage for one experiment, in one Spark session; a fault or a seed only with --generate-synth."""
     flags = ["--generate-synth"] * generate_synth + ["--full-refresh"] * full_refresh
-    named = {"config": config, "experiment-id": experiment_id, "dt": dt, "analysis-mode": analysis_mode}
-    _module("pipelines.run_end_to_end", *flags, *(word for n, v in named.items() for word in _option(n, v)))
+    given = [("config", config), ("experiment-id", experiment_id), ("dt", dt), ("analysis-mode", analysis_mode)]
+    named = [*given, ("seed", seed), *(("fault", f) for f in fault)]
+    _module("pipelines.run_end_to_end", *flags, *(word for n, v in named for word in _option(n, v)))
 
 
 @app.command()
