@@ -60,6 +60,8 @@ def deliver(project: Project, experiment_id: str, send: Send, now: datetime, log
     """Send what is waiting. `send(payload)` raises when the message did not arrive; that never raises from here."""
     sent = lost = 0
     for row in waiting(project, experiment_id, now):
+        if not _still_waits(project, row):  # Slack may have kept us for a while: another run has sent it since
+            continue
         error = _try(send, json.loads(row["payload"]))
         changed = row | {"attempts": row["attempts"] + 1, "state": LOST if error else SENT, "last_error": error}
         replace_rows(project, TABLE, _key_of(row), [changed])
@@ -75,6 +77,10 @@ def _try(send: Send, payload: Mapping[str, Any]) -> str | None:
     except Exception as error:  # whatever a sender raises, the run goes on
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
     return None
+
+
+def _still_waits(project: Project, row: Mapping[str, Any]) -> bool:
+    return bool(read_rows(load_handle(project, TABLE), _key_of(row) | {"state": (PENDING, LOST)}))
 
 
 def _known(project: Project, key: Mapping[str, Any]) -> bool:
