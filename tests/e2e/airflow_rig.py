@@ -9,8 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ import yaml
 from exp_platform.airflow.client import Client
 from exp_platform.airflow.home import LOGIN, Home
 from exp_platform.config.load import Project, load_project
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import read_rows
+from exp_platform.lake.tables import TABLES, Table
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -38,6 +43,23 @@ SCENARIOS = {
     "exp_harmful": SMALL | {"n_users": 2000, "effect_lift_latency": 0.6},
     "exp_late": SMALL,
 }
+
+
+# One session for all days; each of them is what `exp run` would do.
+DIRECT_RUNS = """
+import sys
+from datetime import date
+from exp_platform.config.load import load_project
+from exp_platform.pipelines.job import Run
+from exp_platform.pipelines.run_end_to_end import run_end_to_end
+from exp_platform.spark.session import build_spark_session
+
+project = load_project(sys.argv[1])
+session = build_spark_session("direct runs", project)
+for word in sys.argv[3:]:
+    run = Run(project, sys.argv[2], date.fromisoformat(word), f"direct_{word}", by_hand=False)
+    run_end_to_end(run, spark=session, log=lambda line: None)
+"""
 
 
 def small_project(folder: Path, names: tuple[str, ...], **profile: Any) -> Project:
@@ -86,6 +108,13 @@ class Rig:
             command, env=self.environment(), capture_output=True, text=True, check=False, timeout=3600
         )
 
+    def python(self, *words: str) -> None:
+        """A program of ours that has to end well."""
+        done = subprocess.run(
+            [sys.executable, *words], env=self.environment(), capture_output=True, text=True, check=False, timeout=3600
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
     def dag_test(self, **conf: Any) -> Finished:
         """`airflow dags test experiment_analysis` with the real operators and jobs."""
         done = self.airflow("dags", "test", "experiment_analysis", "--conf", json.dumps(conf))
@@ -123,6 +152,31 @@ class Rig:
     def client(self) -> Client:
         """The REST API of the running Airflow."""
         return Client(self.home.url, LOGIN, self.home.password)
+
+
+def direct_runs(rig: Rig, folder: Path, experiment_id: str, days: Iterable[date]) -> Project:
+    """A second lake over the same raw files, with one direct run of each day."""
+    project = small_project(folder, (experiment_id,), raw_root=rig.project.raw_root)
+    rig.python("-c", DIRECT_RUNS, str(project.path), experiment_id, *(day.isoformat() for day in days))
+    return project
+
+
+def differing_tables(one: Project, other: Project, experiment_id: str, days: Iterable[date]) -> list[tuple[str, str]]:
+    """(dt, table) where the rows differ, but for the columns that tell of the run and not of the answer."""
+    tables = [table for table in TABLES.values() if table.has_dt and not table.name.startswith("ops.")]
+
+    def answers(project: Project, table: Table, dt: date) -> Counter[str]:
+        rows = read_rows(load_handle(project, table.name), {"experiment_id": experiment_id, "dt": dt})
+        return Counter(
+            repr([(column, row[column]) for column in (*table.grain, *table.answer_columns)]) for row in rows
+        )
+
+    return [
+        (dt.isoformat(), table.name)
+        for dt in days
+        for table in tables
+        if answers(one, table, dt) != answers(other, table, dt)
+    ]
 
 
 def free_port() -> int:

@@ -7,11 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.airflow_rig import Rig, wait_until
+from tests.e2e.airflow_rig import Rig, differing_tables, direct_runs, wait_until
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser
 
 from exp_platform.airflow.client import ApiError
@@ -176,7 +177,7 @@ def test_pages_ask_for_the_login(rig: Rig) -> None:
 
 
 def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_the_others(
-    rig: Rig, first_run: dict[str, str]
+    rig: Rig, first_run: dict[str, str], tmp_path: Path
 ) -> None:
     [latest] = decisions(rig, "exp_good")
     window = ["--from-date", "2026-01-14", "--to-date", "2026-01-15"]
@@ -198,3 +199,5 @@ def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_
     children = rig.client().get("/dags/experiment_analysis/dagRuns?limit=50")["dag_runs"]
     assert {f"exp_good__2026-01-{day}__1" for day in (13, 14)} <= {run["dag_run_id"] for run in children}
     assert all(run["logical_date"] is None for run in children if run["dag_run_id"].startswith("exp_good__"))
+    days = [date(2026, 1, 13), date(2026, 1, 14)]
+    assert differing_tables(rig.project, direct_runs(rig, tmp_path, "exp_good", days), "exp_good", days) == []
