@@ -1,0 +1,99 @@
+"""Sums and cross products of daily values: those of a loop over units, whatever the partitions and the order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date
+from itertools import combinations_with_replacement
+from math import fsum
+from random import Random
+
+import pyarrow as pa
+import pytest
+
+from exp_platform.metrics.exact_sums import Limbs
+from exp_platform.metrics.panel_sums import PANEL_REACH, panel_exponents, panel_sums, sources_of, totals
+from exp_platform.metrics.panels import Panel
+
+PANELS = (Panel("revenue", "sum", 3), Panel("visits", "count", 2), Panel("visits", "any", 3))
+REVENUE, VISITS = sources_of(PANELS).index("revenue"), sources_of(PANELS).index("visits")
+MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
+
+Row = tuple[int, str, date, int, int, float, int, int]  # unit, arm, cohort date, source, day, total, events, positive
+
+
+def table(rows: list[Row]) -> pa.Table:
+    names = ("unit", "variant_id", "cohort_date", "source", "day", "total", "events", "positive")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    return pa.table({**columns, "day": pa.array(columns["day"], pa.int32())})
+
+
+def answer(partitions: list[list[Row]], largest: float = 100.0) -> tuple[dict, dict]:
+    exponents = panel_exponents(PANELS, {"revenue": largest})
+    limbs = Limbs(1000, PANEL_REACH)
+    batches = [
+        batch for rows in partitions for batch in panel_sums(table(rows).to_batches(2), PANELS, exponents, limbs)
+    ]
+    return totals(pa.Table.from_batches(batches), exponents)
+
+
+def test_one_unit_with_two_days_gives_two_sums_and_three_products_of_each_panel() -> None:
+    rows: list[Row] = [
+        (7, "a", MONDAY, REVENUE, -3, 2.5, 1, 1),
+        (7, "a", MONDAY, REVENUE, -1, 4.0, 2, 1),
+        (7, "a", MONDAY, VISITS, -3, 0.0, 2, 0),  # beyond the days of the count's panel, and nothing above 0
+        (7, "a", MONDAY, VISITS, -1, 3.0, 3, 1),
+    ]
+    sums, products = answer([rows])
+    assert sums == {
+        (0, "a", MONDAY, -3): 2.5, (0, "a", MONDAY, -1): 4.0, (1, "a", MONDAY, -1): 3.0,
+        (2, "a", MONDAY, -3): 0.0, (2, "a", MONDAY, -1): 1.0,
+    }  # fmt: skip
+    assert products == {
+        (0, "a", MONDAY, -3, -3): 6.25, (0, "a", MONDAY, -3, -1): 10.0, (0, "a", MONDAY, -1, -1): 16.0,
+        (1, "a", MONDAY, -1, -1): 9.0,
+        (2, "a", MONDAY, -3, -3): 0.0, (2, "a", MONDAY, -3, -1): 0.0, (2, "a", MONDAY, -1, -1): 1.0,
+    }  # fmt: skip
+
+
+def some_rows(random: Random, units: int) -> list[Row]:
+    return [
+        (unit, random.choice("ab") if unit % 7 else "a", MONDAY if unit % 2 else TUESDAY, source, -day, total, n, n % 2)
+        for unit in range(units)
+        for source in (REVENUE, VISITS)
+        for day in random.sample((1, 2, 3), k=random.randrange(4))
+        for total, n in [(random.random() * 99, random.randrange(1, 5))]
+    ]
+
+
+def test_a_loop_over_units_gives_the_same_and_so_does_every_order_and_partition() -> None:
+    rows = [(u, "a" if u % 3 else "b", *rest) for u, _, *rest in some_rows(Random(4), 60)]
+    by_unit: dict[tuple[int, int], dict[int, tuple[str, date, float]]] = defaultdict(dict)
+    for unit, arm, day, source, at, total, events, positive in rows:
+        for k, panel in enumerate(PANELS):
+            value = {"sum": total, "count": float(events), "any": float(positive)}[panel.aggregation]
+            if sources_of(PANELS)[source] == panel.source and at >= -panel.days:
+                by_unit[k, unit][at] = (arm, day, value)
+    expected = defaultdict(list)
+    for (k, _), days in by_unit.items():
+        for i, j in combinations_with_replacement(sorted(days), 2):
+            arm, day, value = days[i]
+            expected[k, arm, day, i, j].append(value * days[j][2])
+    sums, products = answer([rows])
+    assert products == pytest.approx({key: fsum(values) for key, values in expected.items()}, rel=1e-15)
+
+    random = Random(9)
+    for parts in (2, 5):
+        split = [[row for row in rows if row[0] % parts == k] for k in range(parts)]
+        again = answer([random.sample(part, len(part)) for part in split])
+        assert (sums, products) == again, "the same bytes"
+
+
+def test_a_day_that_is_too_large_for_exact_sums_is_refused() -> None:
+    rows: list[Row] = [(1, "a", MONDAY, REVENUE, -1, 2.0**22, 9, 1)]
+    with pytest.raises(ValueError, match="no exact sums"):
+        answer([rows], largest=1.0)
+
+
+def test_no_rows_give_no_sums() -> None:
+    assert list(panel_sums([], PANELS, {}, Limbs(10))) == []

@@ -1,0 +1,127 @@
+"""Counts and sums of unit rows by group: those of a loop over rows, whatever the batches."""
+
+from __future__ import annotations
+
+from datetime import date
+from fractions import Fraction
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+from tests.oracle.spine_data import METRICS
+
+from exp_platform.metrics.families import COLUMN_OF, families
+from exp_platform.metrics.group_sums import GROUP, roll_up
+from exp_platform.metrics.scales import Scale, Scales, power_of_two
+from exp_platform.metrics.unit_sums import SUMS_SCHEMA, by_column, unit_sums
+
+CHOSEN = tuple(m for m in METRICS if m.name in ("sum_a", "per_b", "back"))
+DIMENSIONS = pa.map_(pa.string(), pa.string())
+PLAIN, RATIO = families(CHOSEN)
+
+
+def unit_rows(random: Random, units: int) -> list[dict[str, Any]]:
+    def number() -> float | None:
+        return None if random.random() < 0.2 else random.random() * 8 - 2
+
+    rows = []
+    for _ in range(units):
+        row: dict[str, Any] = {
+            "variant_id": random.choice(("control", "treatment")),
+            "cohort_date": date(2026, 1, random.randrange(5, 8)),
+            "unit_bucket": random.randrange(4),
+            "dimensions": random.choice(([], [("country", "de")], [("country", "fr"), ("platform", "web")])),
+        }
+        for i, metric in enumerate(CHOSEN):
+            row[f"mature{i}"] = random.random() < 0.7
+            for letter in "yxp":
+                row[f"{letter}{i}"] = number()
+                if metric.type == "ratio":
+                    row[f"{letter}{i}_1"] = None if row[f"{letter}{i}"] is None else random.random()
+        rows.append(row)
+    return rows
+
+
+def batches(rows: list[dict[str, Any]], size: int) -> list[pa.RecordBatch]:
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["dimensions"] = pa.array(columns["dimensions"], DIMENSIONS)
+    columns["unit_bucket"] = pa.array(columns["unit_bucket"], pa.int32())
+    return pa.table(columns).to_batches(size)
+
+
+def scales_of(rows: list[dict[str, Any]], cap: float | None) -> Scales:
+    names = [name for name in rows[0] if name[0] in "yxp" and name[1].isdigit()]
+    return Scales(len(rows), {name: Scale(cap if name == "y0" else None, 3) for name in names})
+
+
+def groups_of(row: dict[str, Any]) -> list[tuple[str, str, date | None, int]]:
+    arm, day = row["variant_id"], row["cohort_date"]
+    segments = [(arm, f"{key}={value}", day, -1) for key, value in row["dimensions"]]
+    return [(arm, "all", day, -1), (arm, "all", None, row["unit_bucket"]), *segments]
+
+
+def expected(rows: list[dict[str, Any]], i: int, cap: float | None, product: str) -> dict[tuple, Fraction]:
+    """The exact sum of the products of one metric's letters, by group."""
+    found: dict[tuple, Fraction] = {}
+    complete = CHOSEN[i].maturity_in_force == "complete"
+    for row in rows:
+        has = row[f"y{i}"] is not None and (row[f"mature{i}"] or not complete)
+        in_did = has and row[f"mature{i}"] and row[f"p{i}"] is not None
+        numbers = {"g": float(in_did), "z": float(not (has and row[f"x{i}"] is not None))}
+        for letter, column in COLUMN_OF.items():
+            value = row.get(column.format(i))
+            counts = value is not None and (in_did if letter in "pq" else has)
+            held = min(value, cap) if counts and cap is not None and (letter, i) == ("y", 0) else value
+            numbers[letter] = held / 8.0 if counts else 0.0
+        total = numbers[product[0]]
+        for letter in product[1:]:
+            total *= numbers[letter]
+        for group in groups_of(row):
+            found[group] = found.get(group, Fraction(0)) + Fraction(total)
+    return found
+
+
+def test_every_sum_of_products_is_the_exact_one_in_any_batches() -> None:
+    rows = unit_rows(Random(5), 300)
+    for cap in (None, 3.5):
+        scales = scales_of(rows, cap)
+        shuffled = Random(6).sample(rows, len(rows))
+        once = pa.Table.from_batches(list(unit_sums(batches(rows, 300), (PLAIN, RATIO), scales)), SUMS_SCHEMA)
+        again = pa.Table.from_batches(
+            [b for part in (shuffled[:90], shuffled[90:]) for b in unit_sums(batches(part, 7), (PLAIN, RATIO), scales)]
+        )
+        for family in (PLAIN, RATIO):
+            sums = roll_up(by_column(once, family, scales), GROUP)
+            keys = [(name, "ascending") for name in GROUP]
+            assert sums.sort_by(keys) == roll_up(by_column(again, family, scales), GROUP).sort_by(keys), (
+                "the same bytes"
+            )
+            for i, _ in family.members:
+                mine = [row for row in sums.to_pylist() if row["metric"] == i]
+                for name, product in family.products.items():
+                    want = expected(rows, i, cap, product)
+                    limbs = scales.limbs.names(name)
+                    got = {tuple(row[g] for g in GROUP[1:]): sum(Fraction(row[limb]) for limb in limbs) for row in mine}
+                    assert got.keys() == want.keys()
+                    worst = max(abs(got[key] - want[key]) for key in want)
+                    assert worst < Fraction(power_of_two(-60)), (family.name, name)
+
+
+def test_counts_tell_units_with_a_value_a_covariate_and_a_closed_window() -> None:
+    row = {
+        "variant_id": "control", "cohort_date": date(2026, 1, 5), "unit_bucket": 0, "dimensions": [],
+        "y0": 1.0, "x0": 1.0, "p0": 1.0, "mature0": True, "y1": None, "x1": None, "p1": None, "mature1": True,
+        "y2": None, "x2": 1.0, "p2": 1.0, "y2_1": None, "x2_1": 1.0, "p2_1": 1.0, "mature2": False,
+    }  # fmt: skip
+    rows = [
+        row,
+        {**row, "x0": None},
+        {**row, "mature0": False},
+        {**row, "y0": None},
+    ]
+    scales = scales_of(rows, None)
+    sums = pa.Table.from_batches(list(unit_sums(batches(rows, 4), (PLAIN, RATIO), scales)))
+    counted = next(r for r in sums.to_pylist() if r["metric"] == 0 and r["unit_bucket"] == -1)
+    assert {k: counted[k] for k in ("n", "n_null", "n_mature", "n_x", "did_n")} == {
+        "n": 3, "n_null": 1, "n_mature": 3, "n_x": 2, "did_n": 2,
+    }  # fmt: skip
