@@ -18,7 +18,7 @@ from exp_platform.quality.detection.world import detection_plan
 from exp_platform.synth.faults import FAULTS
 
 INGEST_CASES = [
-    *("null_user_ids_quiet", "null_user_ids_stated", "unknown_variant_stated", "schema_drift_stated"),
+    *("null_user_ids_small", "null_user_ids_stated", "unknown_variant_stated", "schema_drift_stated"),
     *("schema_drift_type_stated", "empty_dataset_large", "corrupt_parquet_stated"),
     *("duplicate_events_large", "out_of_order_timestamps_stated", "schema_drift_extra_stated"),
 ]
@@ -27,8 +27,9 @@ RESULTS_CASES = ["bots_stated", "non_parallel_pre_period_stated", "reused_user_i
 
 def test_every_fault_is_in_the_matrix_with_sizes_that_grow() -> None:
     assert set(SIZES) == set(FAULTS)
-    assert all((s.quiet or 0) < s.stated <= s.large for s in SIZES.values())
-    assert {case.fault.name for case in cases("exposures", "ingest", "results")} == set(FAULTS)
+    assert all(s.small < s.stated <= s.large for s in SIZES.values())
+    everything = cases("exposures", "ingest", "results")
+    assert {case.fault.name for case in everything} == set(FAULTS) and len(everything) == 3 * len(FAULTS)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def fast(spark: Any, session_project: Project) -> dict[str, Outcome]:
 @pytest.mark.spark
 @pytest.mark.slow
 @pytest.mark.parametrize("case", cases("exposures"), ids=lambda case: case.key)
-def test_a_fault_fires_its_own_check_and_a_quiet_one_none(fast: dict[str, Outcome], case: Case) -> None:
+def test_a_fault_fires_its_own_check_and_a_small_one_none(fast: dict[str, Outcome], case: Case) -> None:
     fired = set(fast[case.key].fired)
     assert fired == (set() if case.expectation == "silent" else {case.own_check})
 
@@ -84,7 +85,7 @@ def test_bots_and_drift_before_assignment_are_seen_and_shared_users_change_nothi
 def test_the_page_shows_what_fired_and_marks_what_should_not_have() -> None:
     by_key = {case.key: case for case in cases("exposures", "ingest", "results")}
     outcomes = [
-        Outcome(by_key["srm_quiet"], 3, {"srm": 1}),
+        Outcome(by_key["srm_small"], 3, {"srm": 1}),
         Outcome(by_key["srm_stated"], 3, {"srm": 3}),
         Outcome(by_key["duplicate_events_stated"], 1, {}),
         Outcome(by_key["corrupt_parquet_large"], 1, {"contract": 1}),

@@ -1,4 +1,4 @@
-"""What the detection matrix runs: each fault too small to matter, at the size that must be seen, and large."""
+"""What the detection matrix runs: each fault small, at the size that must be seen, and large."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ Expectation = Literal["silent", "fires", "blocked", "unchanged"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Shares of users, rows or files; `quiet` lies below the check's documented threshold."""
+    """Shares of users, rows or files; `small` lies below the check's documented threshold where there is one."""
 
-    quiet: float | None  # None: no size is harmless
+    small: float
     stated: float
     large: float
     path: Path
     threshold: str  # in words, for the page
-    spike: tuple[int, ...] = ()  # days of the quiet and the stated size; the large one hits every day
+    spike: tuple[int, ...] = ()  # days of the small and the stated size; the large one hits every day
+    harmless: bool = True  # the small size; a single damaged file or bot is one too many
 
 
 TWO_DAYS = (6, 7)
@@ -36,18 +37,20 @@ SIZES: dict[str, Sizes] = {
     "clock_skew": Sizes(0.01, 0.2, 1.0, "exposures", f"{FLAG}; one in four comes within the skew", TWO_DAYS),
     "srm": Sizes(0.01, 0.12, 0.4, "exposures", "sequential p below 0.001"),
     "missing_day": Sizes(0.2, 0.8, 1.0, "exposures", "half of the events that the days around lead to expect"),
-    "bots": Sizes(None, 0.001, 0.01, "results", "one of 256 unit buckets holds a fifth of an arm's spread"),
+    "bots": Sizes(
+        0.0005, 0.001, 0.01, "results", "one of 256 unit buckets holds a fifth of an arm's spread", harmless=False
+    ),
     "non_parallel_pre_period": Sizes(0.05, 0.5, 1.0, "results", "p below 0.001 on a randomised experiment"),
-    "reused_user_ids_across_experiments": Sizes(None, 0.5, 1.0, "results", "nothing may change"),
-    "duplicate_events": Sizes(None, 0.2, 1.0, "ingest", "nothing may change"),
-    "out_of_order_timestamps": Sizes(None, 0.2, 1.0, "ingest", "nothing may change"),
-    "schema_drift_extra": Sizes(None, 0.2, 1.0, "ingest", "nothing may change"),
+    "reused_user_ids_across_experiments": Sizes(0.05, 0.5, 1.0, "results", "nothing may change"),
+    "duplicate_events": Sizes(0.01, 0.2, 1.0, "ingest", "nothing may change"),
+    "out_of_order_timestamps": Sizes(0.01, 0.2, 1.0, "ingest", "nothing may change"),
+    "schema_drift_extra": Sizes(0.01, 0.2, 1.0, "ingest", "nothing may change"),
     "null_user_ids": Sizes(0.0002, 0.01, 0.2, "ingest", "max_bad_fraction, 0.1% of a dataset's rows"),
     "unknown_variant": Sizes(0.0002, 0.01, 0.2, "ingest", "max_bad_fraction, 0.1% of a dataset's rows"),
-    "schema_drift": Sizes(None, 0.01, 1.0, "ingest", "one file"),
-    "schema_drift_type": Sizes(None, 0.01, 1.0, "ingest", "one file"),
+    "schema_drift": Sizes(0.01, 0.3, 1.0, "ingest", "one file", harmless=False),
+    "schema_drift_type": Sizes(0.01, 0.3, 1.0, "ingest", "one file", harmless=False),
     "empty_dataset": Sizes(0.5, 1.0, 1.0, "ingest", "no row in any file"),
-    "corrupt_parquet": Sizes(None, 0.01, 1.0, "ingest", "one file"),
+    "corrupt_parquet": Sizes(0.01, 0.3, 1.0, "ingest", "one file", harmless=False),
 }
 
 
@@ -56,7 +59,7 @@ class Case:
     """One fault at one size, and what must be seen."""
 
     fault: Fault
-    label: Literal["quiet", "stated", "large"]
+    label: Literal["small", "stated", "large"]
     own_check: str
     expectation: Expectation
 
@@ -97,11 +100,10 @@ def cases(*paths: Path) -> tuple[Case, ...]:
             continue
         loud: Expectation = {"contract": "blocked", "unchanged": "unchanged"}.get(kind.own_check, "fires")  # type: ignore[assignment]
         for label, size, expectation in (
-            ("quiet", sizes.quiet, "unchanged" if kind.own_check == "unchanged" else "silent"),
+            ("small", sizes.small, "silent" if sizes.harmless and loud != "unchanged" else loud),
             ("stated", sizes.stated, loud),
             ("large", sizes.large, loud),
         ):
-            if size is not None:
-                fault = Fault(name=name, size=size, days=() if label == "large" else sizes.spike)
-                found.append(Case(fault, label, kind.own_check, expectation))  # type: ignore[arg-type]
+            fault = Fault(name=name, size=size, days=() if label == "large" else sizes.spike)
+            found.append(Case(fault, label, kind.own_check, expectation))  # type: ignore[arg-type]
     return tuple(found)
