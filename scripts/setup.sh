@@ -28,7 +28,7 @@ fi
 mkdir -p .setup
 groups=()
 for group in "$@"; do groups+=(--group "$group"); done
-stamp=".setup/environment-$(cat uv.lock pyproject.toml | cksum | cut -d' ' -f1)-$(IFS=-; echo "$*")"
+stamp=".setup/compiled-$(cat uv.lock pyproject.toml | cksum | cut -d' ' -f1)-$(IFS=-; echo "$*")"
 if [ ! -e "$stamp" ] || [ ! -x .venv/bin/python ]; then
     python=$(find_python)
     [ -x .venv/bin/python ] || "$python" -m venv .venv
@@ -37,8 +37,11 @@ if [ ! -e "$stamp" ] || [ ! -x .venv/bin/python ]; then
             die "the package index cannot be reached, so the locked dependencies cannot be installed."
     fi
     echo "setup: installing the locked dependencies"
-    UV_LINK_MODE=copy VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv sync --quiet --frozen --inexact "${groups[@]}" ||
+    # Compiled once here: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, as in many containers), every
+    # process would else compile the thousands of modules that it imports.
+    UV_LINK_MODE=copy VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv sync --quiet --frozen --inexact --compile-bytecode "${groups[@]}" ||
         die "installing the locked dependencies failed; the lines above say which package."
+    .venv/bin/python -m compileall -q -j 0 include
     touch "$stamp"
 fi
 

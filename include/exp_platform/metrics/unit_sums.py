@@ -6,7 +6,7 @@ the family's products. Limbs add up exactly, so the answers of all partitions ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.metrics.scales import Scales, power_of_two
 
 Codes = NDArray[np.int64]
+Key = tuple[str, str, int | None, int]  # arm, segment, cohort date in days since 1970 (None: all), bucket
 
 SUMS_SCHEMA = pa.schema(
     [
@@ -70,11 +71,11 @@ def by_column(sums: pa.Table, family: Family, scales: Scales) -> pa.Table:
 class Groups:
     """Every group seen so far, numbered: all units by cohort date and by bucket, and each segment by cohort date."""
 
-    numbers: dict[tuple[str, str, int | None, int], int] = field(default_factory=dict)
+    numbers: dict[Key, int] = field(default_factory=dict)
 
     @property
-    def keys(self) -> list[tuple[str, str, int | None, int]]:
-        """Arm, segment, cohort date in days since 1970 (None: all), bucket, in the order of their numbers."""
+    def keys(self) -> list[Key]:
+        """All of them in the order of their numbers."""
         return list(self.numbers)
 
     def of(self, batch: pa.RecordBatch) -> list[tuple[Codes | None, Codes]]:
@@ -97,12 +98,12 @@ class Groups:
             found.append((rows, codes))
         return found
 
-    def _numbered(self, first: Codes, second: Codes, key_of: object) -> Codes:
+    def _numbered(self, first: Codes, second: Codes, key_of: Callable[[int, int], Key]) -> Codes:
         low = int(second.min(initial=0))
         span = int(second.max(initial=0)) - low + 1
         distinct, inverse = np.unique(first * span + (second - low), return_inverse=True)
         numbers = [
-            self.numbers.setdefault(key_of(int(code // span), int(code % span) + low), len(self.numbers))  # type: ignore[operator]
+            self.numbers.setdefault(key_of(int(code // span), int(code % span) + low), len(self.numbers))
             for code in distinct
         ]
         return np.array(numbers, dtype=np.int64)[inverse]

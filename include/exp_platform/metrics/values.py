@@ -63,9 +63,9 @@ def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
     return tuple(value for metric in metrics for value in unit_values(metric))
 
 
-def event_level(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """The event-level quantiles."""
-    return tuple(m for m in metrics if m.type == "quantile" and m.level == "event")
+def of_events(metric: Metric) -> bool:
+    """Whether it is a quantile of events, which has no value of each unit."""
+    return metric.type == "quantile" and metric.level == "event"
 
 
 def micros(moment: datetime) -> int:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from exp_platform.config.models import Metric
 from exp_platform.metrics.group_sums import GROUP
 from exp_platform.metrics.scales import Scales
-from exp_platform.metrics.values import micros, post_period
+from exp_platform.metrics.values import micros, of_events, post_period
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.caps import capped
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
@@ -23,16 +23,11 @@ from exp_platform.transforms.unit_partials import seen_events, unit_windows
 from exp_platform.transforms.windows import period_end, period_start
 
 
-def event_metrics(metrics: Sequence[Metric]) -> tuple[tuple[int, Metric], ...]:
-    """The event-level quantiles, numbered."""
-    return tuple((i, m) for i, m in enumerate(metrics) if m.type == "quantile" and m.level == "event")
-
-
 def unit_histograms(values: DataFrame, metrics: Sequence[Metric], scales: Scales) -> DataFrame | None:
     """One row per group × unit-level quantile metric × bin: units by capped value; None without such a metric."""
     records = []
     for i, metric in enumerate(metrics):
-        if metric.type == "quantile" and metric.level == "unit":
+        if metric.type == "quantile" and not of_events(metric):
             value = capped(f"y{i}", scales.cap(f"y{i}"))
             value = f"if(mature{i}, {value}, null)" if metric.maturity_in_force == "complete" else value
             records.append(f"named_struct('metric', {i}, 'value', {value})")
@@ -55,7 +50,7 @@ def event_histograms(
 
     With `maturity: complete` only events of mature units. A fixed cap holds for each event.
     """
-    wanted = event_metrics(metrics)
+    wanted = [(i, metric) for i, metric in enumerate(metrics) if of_events(metric)]
     if not wanted:
         return None
     units = unit_windows(cohort, "variant_id", "cohort_date", unit_bucket().alias("unit_bucket"), "dimensions")

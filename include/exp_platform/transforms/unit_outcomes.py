@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import UnitValue, all_unit_values, event_level, micros, post_period
+from exp_platform.metrics.values import UnitValue, all_unit_values, micros, of_events, post_period
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (
     USER,
@@ -90,7 +90,7 @@ def _rows(
         _map((v.key, _value(v, 1, layout, end_ts)) for v in values).alias("covariates"),
         _map((v.key, _value(v, 2, layout, end_ts)) for v in values).alias("did_pre"),
         _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
-        _map(((m.name, _events(m, layout, end_ts)) for m in event_level(metrics)), "bigint").alias("event_counts"),
+        _map(((m.name, _events(m, layout, end_ts)) for m in metrics if of_events(m)), "bigint").alias("event_counts"),
         F.map_from_entries("entries").alias("dimensions"),
         F.timestamp_micros("assignment_us").alias("assignment_time_utc"),
         *packed(layout),

@@ -22,7 +22,7 @@ from exp_platform.metrics.values import (
     all_unit_values,
     covariate_period,
     did_period,
-    event_level,
+    of_events,
     post_period,
 )
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
@@ -71,7 +71,7 @@ class Layout:
             for period in periods_of(value, end_ts)
             for kind in KINDS[value.aggregation]
         ]
-        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in event_level(metrics)]
+        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in metrics if of_events(m)]
         return cls(tuple(dict.fromkeys(slots)), far)
 
     def column(self, source: str, period: Period, kind: Kind) -> str:
