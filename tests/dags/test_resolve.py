@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +10,8 @@ import pytest
 from exp_platform.airflow.resolve import resolve
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
+from exp_platform.lake.catalog import load_catalog
+from exp_platform.lake.manifest import StageManifest
 
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 
@@ -34,6 +36,18 @@ def test_without_a_date_and_raw_data_it_is_yesterday(project: Project) -> None:
 def test_a_given_date_is_kept_and_the_run_id_is_the_runs(project: Project) -> None:
     resolved = run(project, dt="2026-01-20")
     assert (resolved["dt"], resolved["run_id"]) == ("2026-01-20", "run_1")
+
+
+def test_a_run_that_is_cleared_on_a_later_day_keeps_the_dt_that_it_began_with(project: Project) -> None:
+    experiment = "exp_checkout_button_001"
+    origin = ("config", "code", datetime(2026, 2, 3, tzinfo=UTC))
+    begun = StageManifest(
+        project, load_catalog(project), experiment, "run_1", date(2026, 2, 2), "sync_registry", *origin
+    )
+    begun.add("exp.experiment_registry", "published", 1, rows=1)
+    begun.flush()
+    assert run(project)["dt"] == "2026-02-02"
+    assert run(project, dt="2026-01-20")["dt"] == "2026-01-20"
 
 
 def test_before_the_first_generation_it_is_the_last_day_that_will_be_generated(project: Project) -> None:

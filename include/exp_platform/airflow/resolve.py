@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exp_platform.airflow.operator import words_of
-from exp_platform.config.load import load_project
+from exp_platform.config.load import Project, load_project
 from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError
 from exp_platform.pipelines.job import check_synth, dt_of_run
@@ -29,5 +29,14 @@ def resolve(
             f"generate_synth: the profile {project.path.name} is not synthetic, so nothing may be generated"
         )
     check_synth(params["generate_synth"], words_of(params["fault"]), params["seed"])
-    dt = dt_of_run(project, experiment_id, params["dt"], now or datetime.now(UTC), params["generate_synth"])
+    given = params["dt"] or dt_begun_with(project, experiment_id, run_id)
+    dt = dt_of_run(project, experiment_id, given, now or datetime.now(UTC), params["generate_synth"])
     return {**params, "config": str(project.path), "dt": dt.isoformat(), "run_id": run_id}
+
+
+def dt_begun_with(project: Project, experiment_id: str, run_id: str) -> str | None:
+    """The dt that the run has already worked for: cleared whole on a later day, it must not mix two dts."""
+    from exp_platform.lake.manifest import run_rows
+
+    rows = run_rows(project, experiment_id, run_id)
+    return rows[0]["dt"].isoformat() if rows else None
