@@ -6,6 +6,7 @@ python -m benchmarks.spine_bench --users 100000 1000000 --folder data/bench
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -167,9 +168,17 @@ def _jvm(spark: Any, file: str) -> str:
 
 
 def _cpu(spark: Any) -> float:
-    """Processor seconds of the JVM and of this process so far."""
-    fields = _jvm(spark, "stat").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + time.process_time()
+    """Processor seconds so far of this process, the JVM and the Python workers that it started."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            stats[int(path.parent.name)] = path.read_text().rsplit(")", 1)[1].split()
+    family, found = {spark._jvm.java.lang.ProcessHandle.current().pid()}, 0
+    while len(family) > found:
+        found = len(family)
+        family |= {pid for pid, fields in stats.items() if int(fields[1]) in family}
+    ticks = sum(int(stats[pid][k]) for pid in family & stats.keys() for k in (11, 12, 13, 14))
+    return ticks / os.sysconf("SC_CLK_TCK") + time.process_time()
 
 
 def _peak_gb(spark: Any) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.snapshots import Operation, Snapshot
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.audit import (
@@ -26,7 +26,7 @@ from exp_platform.lake.audit import (
     refuse,
 )
 from exp_platform.lake.engines import ensure_branch, overwrite_arrow, overwrite_spark
-from exp_platform.lake.tables import Table
+from exp_platform.lake.tables import RUN_COLUMNS, Table
 from exp_platform.lake.types import to_arrow
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Published:
     snapshot_id: int
     rows: int
     repeated: bool = False
+    run_id: str = ""  # whose publication it is, where it had been there already
     findings: tuple[Finding, ...] = field(default=(), repr=False)
 
 
@@ -125,20 +126,29 @@ def fence_of(handle: IcebergTable, branch: str) -> int:
 def find_published(
     handle: IcebergTable, table: Table, scope: Scope, origin: Origin, branch: str = MAIN
 ) -> Published | None:
-    """The publication by the same run, stage, config, code and inputs, when nobody has replaced it since."""
+    """The publication from the same stage, dt, config, code and inputs, when nobody has replaced it since.
+
+    Another run's serves as well, since the same inputs give the same bytes; but not where the rows name their run, or
+    where no table was read, so that nothing says what they were made of.
+    """
     last = last_publication(handle, table, scope, branch)
     if last is None or last.summary is None:
         return None
     properties = last.summary.additional_properties
-    if any(properties.get(key) != value for key, value in origin.summary().items()):
+    names_its_run = not RUN_COLUMNS.isdisjoint(table.columns) or not origin.inputs
+    same = (key for key in origin.summary() if names_its_run or key != "run_id")
+    if any(properties.get(key) != origin.summary()[key] for key in same):
         return None
-    return Published(last.snapshot_id, int(properties.get("rows", 0)), repeated=True)
+    return Published(last.snapshot_id, int(properties.get("rows", 0)), repeated=True, run_id=properties["run_id"])
 
 
 def last_publication(handle: IcebergTable, table: Table, scope: Scope, branch: str = MAIN) -> Snapshot | None:
-    """The latest snapshot of a branch that changed the scope's rows."""
+    """The latest snapshot of a branch that changed the scope's rows; None below a write that says not whose it is."""
     for snapshot in _history(handle, branch):
         properties = snapshot.summary.additional_properties if snapshot.summary else {}
+        compacted = snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE
+        if "experiment_id" not in properties and not compacted:
+            return None
         if properties.get("experiment_id") != scope.experiment_id:
             continue
         if table.has_dt and properties.get("dt") != scope.dt.isoformat():

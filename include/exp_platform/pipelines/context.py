@@ -25,7 +25,7 @@ from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
 from exp_platform.lake.contract_results import ContractResults
 from exp_platform.lake.ops import read_rows, replace_rows
 from exp_platform.lake.pins import pin_inputs
-from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, publish
+from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, find_published, publish
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
 from exp_platform.lake.staging import Mode, Staged, StagedBatch, commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
@@ -245,9 +245,31 @@ class StageContext:
         except AuditRefused as refused:
             self.report(table, refused.findings)
             raise
+        if done.repeated:
+            self._record_repeated(table, done)
+            return done
         self.report(table, done.findings)
         self._record_published(table, done, time.monotonic() - started, "overwrite")
         return done
+
+    def already_published(self, *tables: str) -> bool:
+        """Whether all of them hold what would come out now, from what was read so far; then that is recorded.
+
+        `publish` looks for itself; this spares a stage that works before it publishes.
+        """
+        if self.options.get("full_refresh"):
+            return False
+        origin = self._origin({})
+        found = {
+            table: find_published(self.handles[table], TABLES[table], self._scope, origin, self._branch(table))
+            for table in tables
+        }
+        if any(done is None for done in found.values()):
+            return False
+        for table, done in found.items():
+            assert done is not None
+            self._record_repeated(table, done)
+        return True
 
     def stage_rows(self, table: str, frame: DataFrame) -> Staged:
         """Write rows, distinct in the table's grain, where nobody reads them; `publish_staged` makes them visible."""
@@ -309,13 +331,20 @@ class StageContext:
         read = self.manifest.inputs(self.outputs) | dict(inputs)
         return Origin(self.run_id, self.stage, self.dt, self.config_hash, self.code_version, read)
 
+    def _record_repeated(self, table: str, done: Published) -> None:
+        """The rows were audited when they were published; what was found then is there under that run."""
+        if done.run_id != self.run_id:
+            self.report(table, [Finding(f"audited when run {done.run_id} published it from the same inputs", True)])
+        self._record_published(table, done, 0.0, "overwrite")
+
     def _record_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
         self._published[table] = done
         self.manifest.add(table, "published", done.snapshot_id, done.rows, seconds)
         self._log_published(table, done, seconds, mode)
 
     def _log_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
-        word = "found as already published" if done.repeated else ("added" if mode == "append" else "wrote")
+        whose = "" if done.run_id in ("", self.run_id) else f" by run {done.run_id} from the same inputs"
+        word = f"found, already published{whose}:" if done.repeated else ("added" if mode == "append" else "wrote")
         where = "" if self._branch(table) == MAIN else f" on branch {self.branch} (a later dt is already published)"
         self.log(f"{word} {done.rows:,} rows of {table}{where} in {seconds:.1f} s (snapshot {done.snapshot_id})")
 

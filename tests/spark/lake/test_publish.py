@@ -11,7 +11,7 @@ from tests.spark.lake.conftest import CANONICAL, DELTAS, DT, EVENTS, ONE, TWO, L
 from exp_platform.errors import ContractViolation, FencedConflict
 from exp_platform.lake.audit import AuditRefused, Finding
 from exp_platform.lake.catalog import load_handle
-from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables import RUN_COLUMNS, TABLES
 
 pytestmark = pytest.mark.spark
 BOTH_ENGINES = pytest.mark.parametrize("table", [CANONICAL, DELTAS])
@@ -75,6 +75,28 @@ def test_the_same_publication_a_second_time_is_found_and_adds_no_snapshot(lake: 
     assert second.repeated
     assert (second.snapshot_id, second.rows) == (first.snapshot_id, 3)
     assert len(lake.handle(table).metadata.snapshots) == snapshots
+
+
+@BOTH_ENGINES
+def test_another_run_finds_it_too_unless_nothing_says_what_the_rows_were_made_of(lake: Lake, table: str) -> None:
+    frame, read = lake.frame(table, ONE, 3), {"exp.assignments": 70}
+    first = lake.publish(table, frame, ONE, run_id="yesterday", inputs=read)
+    named = not RUN_COLUMNS.isdisjoint(TABLES[table].columns)
+
+    second = lake.publish(table, frame, ONE, run_id="today", inputs=read)
+    assert second.repeated is not named, "rows that name their run are written by each run"
+    assert named or (second.snapshot_id, second.run_id) == (first.snapshot_id, "yesterday")
+
+    lake.publish(table, frame, ONE, run_id="a")
+    assert not lake.publish(table, frame, ONE, run_id="b").repeated, "no table was read"
+
+
+def test_rows_that_somebody_removed_by_hand_are_published_again(lake: Lake) -> None:
+    frame, read = lake.frame(CANONICAL, ONE, 3), {"exp.assignments": 71}
+    lake.publish(CANONICAL, frame, ONE, run_id="yesterday", inputs=read)
+    lake.spark.sql(f"DELETE FROM iceberg.{CANONICAL} WHERE experiment_id = '{ONE}'")
+    assert not lake.publish(CANONICAL, frame, ONE, run_id="today", inputs=read).repeated
+    assert lake.count(CANONICAL, ONE) == 3
 
 
 @BOTH_ENGINES

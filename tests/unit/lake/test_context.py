@@ -244,6 +244,42 @@ def test_a_stage_without_a_session_is_told_so(lake_project: Project) -> None:
         _ = ctx.spark
 
 
+def test_a_rerun_from_the_same_inputs_takes_what_is_there_and_says_whose_it_is(lake_project: Project) -> None:
+    with stage(lake_project, "sync_registry") as ctx:
+        ctx.publish(VARIANTS, variants(ONE, 2))
+    with stage(lake_project, "validate_exposures", "yesterday") as ctx:
+        ctx.read_arrow(VARIANTS)
+        assert not ctx.already_published(VERDICTS)
+        first = ctx.publish(VERDICTS, verdicts(ONE, 2))
+    with stage(lake_project, "validate_exposures", "today") as ctx:
+        ctx.read_arrow(VARIANTS)
+        assert ctx.already_published(VERDICTS)
+        assert ctx.publish(VERDICTS, verdicts(ONE, 2)).snapshot_id == first.snapshot_id
+
+    (row,) = [r for r in manifest.run_rows(lake_project, ONE, "today") if r["role"] == "published"]
+    assert (row["table"], row["snapshot_id"], row["rows"]) == (VERDICTS, first.snapshot_id, 2)
+    (audited,) = read_rows(load_handle(lake_project, "ops.contract_results"), {"run_id": "today"})
+    assert audited["expectation"] == "audited when run yesterday published it from the same inputs"
+
+
+def test_a_rerun_computes_again_when_an_input_the_dt_or_a_full_refresh_asks_for_it(lake_project: Project) -> None:
+    for turn, (run_id, count, dt, options) in enumerate(
+        [
+            ("first", 2, DT, {}),
+            ("other input", 3, DT, {}),
+            ("other dt", 3, date(2026, 2, 2), {}),
+            ("refresh", 3, date(2026, 2, 2), {"full_refresh": True}),
+        ]
+    ):
+        if turn < 2:
+            with stage(lake_project, "sync_registry", f"registry {turn}") as ctx:
+                ctx.publish(VARIANTS, variants(ONE, count))
+        with stage(lake_project, "validate_exposures", run_id, dt=dt, options=options) as ctx:
+            ctx.read_arrow(VARIANTS)
+            assert not ctx.already_published(VERDICTS), run_id
+            assert not ctx.publish(VERDICTS, verdicts(ONE, 2)).repeated, run_id
+
+
 def test_full_refresh_publishes_even_what_is_there_already(lake_project: Project) -> None:
     with stage(lake_project, "sync_registry") as ctx:
         ctx.publish(VARIANTS, variants(ONE, 2))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exp_platform.transforms.cohort import without_dimensions
 from exp_platform.transforms.joins import join_for
-from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS, Inputs, metric_tables
 from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def run(ctx: StageContext) -> None:
     """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
     outcomes = ctx.read("exp.outcomes")
     cohort, units = ctx.read(COHORT), ctx.read(UNIT_OUTCOMES)
+    if ctx.already_published(STATISTICS, PANEL, OVERALL, DAILY):
+        return
     if not ctx.experiment.dimensions:
         cohort, units = without_dimensions(cohort), without_dimensions(units)
     inputs = Inputs(

@@ -51,6 +51,8 @@ def run(ctx: StageContext) -> None:
     )
     ctx.publish(COHORT, cohort)
     outcomes, cohort = ctx.read(OUTCOMES), ctx.read(COHORT)
+    if ctx.already_published(UNIT_OUTCOMES):
+        return
     if not experiment.dimensions:
         cohort = without_dimensions(cohort)
     far = has_far_values(outcomes)
