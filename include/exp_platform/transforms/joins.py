@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 JoinHint = Literal["shuffle_hash", "merge"]
 
 # Units of a bucket go into a hash table and its events stream past them: at 18M events two and a half times cheaper
-# than sorting both sides. The table must fit: at about 200 bytes a unit, beyond some millions of units they are sorted.
+# than sorting both sides. The table must fit into the executor: beyond some millions of units they are sorted.
 HASH: JoinHint = "shuffle_hash"
 SORT: JoinHint = "merge"
 UNITS_IN_MEMORY = 4_000_000

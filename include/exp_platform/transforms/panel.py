@@ -43,7 +43,7 @@ def daily_values(
     relative_day = floor((event - assignment) / 24 h), back to the longest panel's first day. Rows of a unit are in the
     same partition: the join puts them there, and grouping by unit and more leaves them where they are.
     """
-    unit = F.monotonically_increasing_id().alias("unit")  # only tells units apart, at a tenth of what their names cost
+    unit = F.monotonically_increasing_id().alias("unit")  # only tells units apart: a number travels lighter than a name
     assignment = F.unix_micros("assignment_time_utc").alias("assignment_us")
     units = cohort.where("included").select(*USER, *ARM, assignment, unit)
     longest = max(panel.days for panel in panels)
