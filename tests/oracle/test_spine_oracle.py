@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
 from tests.oracle.spine_duckdb import Oracle
 
+from exp_platform.lake.batches import FrameBatches
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.metric_tables import OVERALL, PANEL, STATISTICS, Inputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
@@ -66,7 +67,7 @@ def check(spark: Any, data: Data) -> None:
     db = data.database({user: row["unit_bucket"] for user, row in found.items()})
     oracle = Oracle(db, micros(END), micros(CUTOFF))
     compare_units(found, oracle, data)
-    tables = metric_tables(Inputs("exp_spine", units, cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
+    tables = metric_tables(Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
     compare_statistics(rows[STATISTICS], oracle)

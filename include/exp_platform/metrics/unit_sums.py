@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.exact_sums import Numbers
-from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family, has_unit_values
+from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family, families, has_unit_values
 from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
+from exp_platform.metrics.numbers import in_columns
 from exp_platform.metrics.scales import Scales, power_of_two
+from exp_platform.metrics.unit_bins import BinCounts
 
 Codes = NDArray[np.int64]
 Key = tuple[str, str, int | None, int]  # arm, segment, cohort date in days since 1970 (None: all), bucket
@@ -32,22 +34,23 @@ SUMS_SCHEMA = pa.schema(
         ("unit_bucket", pa.int32()),
         *((name, pa.int64()) for name in COUNTS),
         ("limbs", pa.list_(pa.float64())),
+        ("bins", pa.list_(pa.int32())),  # of a unit-level quantile, and how many units are in each
+        ("bin_units", pa.list_(pa.int64())),
     ]
 )
 SUMS_SQL = (
     "metric int, variant_id string, segment string, cohort_date date, unit_bucket int, "
     + ", ".join(f"{name} bigint" for name in COUNTS)
-    + ", limbs array<double>"
+    + ", limbs array<double>, bins array<int>, bin_units array<bigint>"
 )
 
 
-def unit_sums(
-    batches: Iterable[pa.RecordBatch], families: Sequence[Family], scales: Scales
-) -> Iterator[pa.RecordBatch]:
-    """The sums of one partition's unit rows (see `metric_values`), in both grouping sets of the statistics."""
+def unit_sums(batches: Iterable[pa.RecordBatch], metrics: Sequence[Metric], scales: Scales) -> Iterator[pa.RecordBatch]:
+    """The sums of one partition's unit rows, in both grouping sets of the statistics."""
     groups = Groups()
-    sums = {i: MetricSums(i, metric, family, scales) for family in families for i, metric in family.members}
-    for batch in batches:
+    sums = {i: MetricSums(i, metric, family, scales) for family in families(metrics) for i, metric in family.members}
+    for rows in batches:
+        batch = in_columns(rows, metrics)
         memberships = groups.of(batch)
         for one in sums.values():
             one.add(batch, memberships, len(groups.keys))
@@ -61,7 +64,7 @@ def by_column(sums: pa.Table, family: Family, scales: Scales) -> pa.Table:
     mine = sums.filter(pc.is_in(sums["metric"], pa.array([i for i, _ in family.members], pa.int32())))
     names = [limb for name in family.products for limb in scales.limbs.names(name)]
     flat = mine["limbs"].combine_chunks().flatten().to_numpy().reshape(mine.num_rows, len(names))
-    table = mine.drop_columns(["limbs"])
+    table = mine.drop_columns(["limbs", "bins", "bin_units"])
     for j, name in enumerate(names):
         table = table.append_column(name, pa.array(np.ascontiguousarray(flat[:, j])))
     return table
@@ -128,6 +131,7 @@ class MetricSums:
     scales: Scales
     counts: Codes = field(init=False)
     limbs: Numbers = field(init=False)
+    bins: BinCounts = field(default_factory=BinCounts)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((len(COUNTS), 0), dtype=np.int64)
@@ -143,6 +147,8 @@ class MetricSums:
                 self.counts[j] += np.bincount(chosen, minlength=groups)
         if not numbers:
             return
+        if self.metric.type == "quantile":
+            self._add_bins(batch, memberships, flags[0])
         for j, product in enumerate(self.family.products.values()):
             column = numbers[product[0]]
             for letter in product[1:]:
@@ -163,7 +169,8 @@ class MetricSums:
         lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(self.limbs.T).ravel()))
         keys = [pa.array([self.index] * len(arm), pa.int32()), pa.array(arm), pa.array(segment)]
         keys += [pa.array(day, pa.int32()).cast(pa.date32()), pa.array(bucket, pa.int32())]
-        return pa.RecordBatch.from_arrays([*keys, *(pa.array(c) for c in self.counts), lists], schema=SUMS_SCHEMA)
+        counts = (pa.array(c) for c in self.counts)
+        return pa.RecordBatch.from_arrays([*keys, *counts, lists, *self.bins.lists(len(arm))], schema=SUMS_SCHEMA)
 
     def _grow(self, groups: int) -> None:
         more = groups - self.counts.shape[1]
@@ -190,11 +197,22 @@ class MetricSums:
             numbers[letter] = np.where(counts & ~np.isnan(number), self._scaled(number, name), 0.0)
         return [has, ~has, mature, has_x, in_did], numbers
 
+    def _add_bins(
+        self, batch: pa.RecordBatch, memberships: Sequence[tuple[Codes | None, Codes]], has: NDArray[np.bool_]
+    ) -> None:
+        name = f"y{self.index}"
+        values = self._capped(_column(batch, name), name)
+        for rows, codes in memberships:
+            chosen = has if rows is None else has[rows]
+            self.bins.add(codes[chosen], (values if rows is None else values[rows])[chosen])
+
+    def _capped(self, number: Numbers, name: str) -> Numbers:
+        cap = self.scales.cap(name)
+        return number if cap is None else np.where(number > cap, cap, number)
+
     def _scaled(self, number: Numbers, name: str) -> Numbers:
         """After its cap, divided by its power of two."""
-        scale = self.scales.by_column[name]
-        held = number if scale.cap is None else np.where(number > scale.cap, scale.cap, number)
-        return held * power_of_two(-scale.exponent)
+        return self._capped(number, name) * power_of_two(-self.scales.exponent(name))
 
 
 def _column(batch: pa.RecordBatch, name: str) -> Numbers:

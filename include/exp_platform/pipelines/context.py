@@ -21,6 +21,7 @@ from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake import claim, manifest
 from exp_platform.lake.audit import Audit, AuditRefused, Finding, Scope, audit_spark, refuse
+from exp_platform.lake.batches import Batches, FrameBatches, rows_of_files
 from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
 from exp_platform.lake.contract_results import ContractResults
 from exp_platform.lake.ops import read_rows, replace_rows
@@ -186,6 +187,13 @@ class StageContext:
         """The same as an Arrow table, without a session."""
         snapshot_id = self._pin(table, all_dts)
         return read_arrow(self.handles[table], TABLES[table], snapshot_id, self._key(table, all_dts), columns)
+
+    def read_batches(self, table: str, columns: Sequence[str]) -> Batches:
+        """Some columns of the same rows, in Arrow batches where the work is done."""
+        session, snapshot_id = self.spark, self._pin(table, all_dts=False)
+        key = self._key(table, all_dts=False)
+        files = rows_of_files(session, self.handles[table], TABLES[table], snapshot_id, key, columns)
+        return files or FrameBatches(read_spark(session, TABLES[table], snapshot_id, key).select(*columns))
 
     def rows_read(self, table: str) -> int:
         """How many rows of this experiment `read` has found in a table."""

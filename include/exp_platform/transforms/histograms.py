@@ -1,4 +1,4 @@
-"""J5: histograms of quantile metrics, of unit values or of events, in the groups of the statistics."""
+"""J5: histograms of event-level quantile metrics, in the groups of the statistics."""
 
 from __future__ import annotations
 
@@ -11,30 +11,22 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.group_sums import GROUP
-from exp_platform.metrics.scales import Scales
+from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.metrics.values import micros, of_events, post_period
 from exp_platform.stats.quantile import BIN_SQL
-from exp_platform.transforms.caps import capped
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
-from exp_platform.transforms.metric_statistics import UNIT, in_groups
 from exp_platform.transforms.unit_outcomes import unit_bucket
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 from exp_platform.transforms.windows import period_end, period_start
 
+UNIT = ("variant_id", "cohort_date", "unit_bucket", "dimensions")
 
-def unit_histograms(values: DataFrame, metrics: Sequence[Metric], scales: Scales) -> DataFrame | None:
-    """One row per group × unit-level quantile metric × bin: units by capped value; None without such a metric."""
-    records = []
-    for i, metric in enumerate(metrics):
-        if metric.type == "quantile" and not of_events(metric):
-            value = capped(f"y{i}", scales.cap(f"y{i}"))
-            value = f"if(mature{i}, {value}, null)" if metric.maturity_in_force == "complete" else value
-            records.append(f"named_struct('metric', {i}, 'value', {value})")
-    if not records:
-        return None
-    long = values.selectExpr(*UNIT, f"inline(array({', '.join(records)}))").where("value is not null")
-    return bin_counts(long)
+# All units by cohort date and by bucket, and each of a unit's segments by cohort date.
+GROUPS = f"""concat(
+    array(named_struct('segment', '{ALL}', 'cohort_date', cohort_date, 'unit_bucket', {NO_BUCKET}),
+          named_struct('segment', '{ALL}', 'cohort_date', cast(null as date), 'unit_bucket', unit_bucket)),
+    transform(map_entries(dimensions), e -> named_struct(
+        'segment', concat(e.key, '=', e.value), 'cohort_date', cohort_date, 'unit_bucket', {NO_BUCKET})))"""
 
 
 def event_histograms(
@@ -63,7 +55,8 @@ def event_histograms(
         )
         if metric.maturity_in_force == "complete":
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
-        value = F.expr(capped("value", metric.cap.value if metric.cap else None))
+        cap = metric.cap.value if metric.cap else None
+        value = F.col("value") if cap is None else F.least("value", F.lit(cap))
         windows.append(here)
         records.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
     inside = joined.where(reduce(or_, windows)).select(*UNIT, F.inline(F.array(*records)))
@@ -73,4 +66,4 @@ def event_histograms(
 def bin_counts(long: DataFrame) -> DataFrame:
     """One row per group × metric × bin of `value`, with its count."""
     binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
-    return in_groups(binned).groupBy(*GROUP, "bin").count()
+    return binned.selectExpr("metric", "variant_id", "bin", f"inline({GROUPS})").groupBy(*GROUP, "bin").count()

@@ -11,6 +11,7 @@ import pytest
 from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
 
+from exp_platform.lake.batches import FrameBatches
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
@@ -40,7 +41,9 @@ def everything(spark: Any, data: Data, partitions: int) -> dict[str, Any]:
     far = has_far_values(outcomes)
     units = unit_outcomes(cohort, outcomes, VALUE_METRICS, end_ts=END, cutoff=CUTOFF, far=far).persist()
     rows = sorted(units.toArrow().to_pylist(maps_as_pydicts="strict"), key=lambda row: row["user_id"])
-    tables = metric_tables(Inputs("exp_spine", units, cohort, outcomes, VALUE_METRICS, VARIANTS, END, CUTOFF, far))
+    tables = metric_tables(
+        Inputs("exp_spine", FrameBatches(units), cohort, outcomes, VALUE_METRICS, VARIANTS, END, CUTOFF, far)
+    )
     units.unpersist()
     return {"units": rows} | {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
 

@@ -12,12 +12,9 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS
 from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
-from exp_platform.metrics.families import families
 from exp_platform.metrics.panels import panels_of
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
-from exp_platform.transforms.metric_statistics import group_sums
-from exp_platform.transforms.metric_values import metric_values, pooled_scales
 from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
@@ -92,13 +89,6 @@ def test_without_buckets_the_daily_values_of_a_unit_still_end_in_one_partition(s
     panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
     daily = daily_values(cohort, outcomes, panels, CUTOFF).selectExpr("unit", "spark_partition_id() as p").distinct()
     assert daily.count() == daily.select("unit").distinct().count() > 0
-
-
-def test_statistics_shuffle_nothing(spark: Any, lake_frames: Any) -> None:
-    cohort, outcomes = lake_frames
-    values = metric_values(unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF), METRICS)
-    plan = plan_of(group_sums(values, families(METRICS), pooled_scales(values, METRICS)))
-    assert exchanges(plan) == 0, plan
 
 
 def test_many_units_are_sorted_instead_of_held_in_memory(spark: Any, lake_frames: Any) -> None:

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from fractions import Fraction
 from random import Random
 from typing import Any
 
 import pyarrow as pa
-from tests.oracle.spine_data import METRICS
+from tests.unit.metrics.unit_batches import CHOSEN, batches, unit_rows
 
 from exp_platform.metrics.families import COLUMN_OF, families
 from exp_platform.metrics.group_sums import GROUP, roll_up
 from exp_platform.metrics.scales import Scale, Scales, power_of_two
+from exp_platform.metrics.statistics_table import histograms_by_group
+from exp_platform.metrics.unit_bins import bin_rows
 from exp_platform.metrics.unit_sums import SUMS_SCHEMA, by_column, unit_sums
+from exp_platform.stats.quantile import bin_of
 
-CHOSEN = tuple(m for m in METRICS if m.name in ("sum_a", "per_b", "back"))
-DIMENSIONS = pa.map_(pa.string(), pa.string())
 PLAIN, RATIO = families(CHOSEN)
-
-
-def unit_rows(random: Random, units: int) -> list[dict[str, Any]]:
-    def number() -> float | None:
-        return None if random.random() < 0.2 else random.random() * 8 - 2
-
-    rows = []
-    for _ in range(units):
-        row: dict[str, Any] = {
-            "variant_id": random.choice(("control", "treatment")),
-            "cohort_date": date(2026, 1, random.randrange(5, 8)),
-            "unit_bucket": random.randrange(4),
-            "dimensions": random.choice(([], [("country", "de")], [("country", "fr"), ("platform", "web")])),
-        }
-        for i, metric in enumerate(CHOSEN):
-            row[f"mature{i}"] = random.random() < 0.7
-            for letter in "yxp":
-                row[f"{letter}{i}"] = number()
-                if metric.type == "ratio":
-                    row[f"{letter}{i}_1"] = None if row[f"{letter}{i}"] is None else random.random()
-        rows.append(row)
-    return rows
-
-
-def batches(rows: list[dict[str, Any]], size: int) -> list[pa.RecordBatch]:
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    columns["dimensions"] = pa.array(columns["dimensions"], DIMENSIONS)
-    columns["unit_bucket"] = pa.array(columns["unit_bucket"], pa.int32())
-    return pa.table(columns).to_batches(size)
 
 
 def scales_of(rows: list[dict[str, Any]], cap: float | None) -> Scales:
@@ -86,9 +59,9 @@ def test_every_sum_of_products_is_the_exact_one_in_any_batches() -> None:
     for cap in (None, 3.5):
         scales = scales_of(rows, cap)
         shuffled = Random(6).sample(rows, len(rows))
-        once = pa.Table.from_batches(list(unit_sums(batches(rows, 300), (PLAIN, RATIO), scales)), SUMS_SCHEMA)
+        once = pa.Table.from_batches(list(unit_sums(batches(rows, 300), CHOSEN, scales)), SUMS_SCHEMA)
         again = pa.Table.from_batches(
-            [b for part in (shuffled[:90], shuffled[90:]) for b in unit_sums(batches(part, 7), (PLAIN, RATIO), scales)]
+            [b for part in (shuffled[:90], shuffled[90:]) for b in unit_sums(batches(part, 7), CHOSEN, scales)]
         )
         for family in (PLAIN, RATIO):
             sums = roll_up(by_column(once, family, scales), GROUP)
@@ -112,6 +85,7 @@ def test_counts_tell_units_with_a_value_a_covariate_and_a_closed_window() -> Non
         "variant_id": "control", "cohort_date": date(2026, 1, 5), "unit_bucket": 0, "dimensions": [],
         "y0": 1.0, "x0": 1.0, "p0": 1.0, "mature0": True, "y1": None, "x1": None, "p1": None, "mature1": True,
         "y2": None, "x2": 1.0, "p2": 1.0, "y2_1": None, "x2_1": 1.0, "p2_1": 1.0, "mature2": False,
+        "y3": None, "x3": None, "p3": None, "mature3": True,
     }  # fmt: skip
     rows = [
         row,
@@ -120,8 +94,25 @@ def test_counts_tell_units_with_a_value_a_covariate_and_a_closed_window() -> Non
         {**row, "y0": None},
     ]
     scales = scales_of(rows, None)
-    sums = pa.Table.from_batches(list(unit_sums(batches(rows, 4), (PLAIN, RATIO), scales)))
+    sums = pa.Table.from_batches(list(unit_sums(batches(rows, 4), CHOSEN, scales)))
     counted = next(r for r in sums.to_pylist() if r["metric"] == 0 and r["unit_bucket"] == -1)
     assert {k: counted[k] for k in ("n", "n_null", "n_mature", "n_x", "did_n")} == {
         "n": 3, "n_null": 1, "n_mature": 3, "n_x": 2, "did_n": 2,
     }  # fmt: skip
+
+
+def test_histograms_count_capped_values_of_each_group_in_any_batches() -> None:
+    rows = unit_rows(Random(3), 200)
+    median = next(i for i, m in enumerate(CHOSEN) if m.name == "median_a")
+    scales = scales_of(rows, None)
+    scales.by_column[f"y{median}"] = Scale(4.0, 3)
+    parts = (rows[:70], rows[70:])
+    sums = pa.Table.from_batches([b for part in parts for b in unit_sums(batches(part, 9), CHOSEN, scales)])
+    got = histograms_by_group(bin_rows(sums))
+    want: dict[tuple[Any, ...], Counter[int]] = {}
+    for row in rows:
+        if (value := row[f"y{median}"]) is not None:
+            for group in groups_of(row):
+                want.setdefault((median, *group), Counter())[int(bin_of(min(value, 4.0)))] += 1
+    assert {key: dict(bins) for key, bins in got.items()} == {key: dict(bins) for key, bins in want.items()}
+    assert all(bins == sorted(bins) for bins in got.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.metrics.numbers import UNIT_COLUMNS
 from exp_platform.transforms.cohort import without_dimensions
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS, Inputs, metric_tables
@@ -20,11 +21,11 @@ UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 def run(ctx: StageContext) -> None:
     """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
     outcomes = ctx.read("exp.outcomes")
-    cohort, units = ctx.read(COHORT), ctx.read(UNIT_OUTCOMES)
+    cohort, units = ctx.read(COHORT), ctx.read_batches(UNIT_OUTCOMES, UNIT_COLUMNS)
     if ctx.already_published(STATISTICS, PANEL, OVERALL, DAILY):
         return
     if not ctx.experiment.dimensions:
-        cohort, units = without_dimensions(cohort), without_dimensions(units)
+        cohort = without_dimensions(cohort)
     inputs = Inputs(
         experiment_id=ctx.experiment_id,
         units=units,

@@ -1,0 +1,60 @@
+"""Caps and scales from batches of unit rows: those of all values at once, however the rows are cut into parts."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.oracle.spine_data import METRICS, metric
+from tests.unit.metrics.unit_batches import CHOSEN, batches, unit_rows
+
+from exp_platform.metrics.numbers import all_numbers, entries
+from exp_platform.metrics.scales import exponent_of
+from exp_platform.metrics.unit_scales import ENDS_SCHEMA, caps_not_applied, pooled_scales, unit_ends
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_pooled_cap_is_the_percentile_of_all_values_in_any_parts(seed: int) -> None:
+    rows = unit_rows(Random(seed), 211)
+    shuffled = Random(seed + 9).sample(rows, len(rows))
+    parts = [batches(shuffled[:40], 7), batches(shuffled[40:41], 1), batches(shuffled[41:], 60)]
+    found = pa.Table.from_batches([b for part in parts for b in unit_ends(part, CHOSEN, len(rows))], ENDS_SCHEMA)
+    scales = pooled_scales(found, CHOSEN, len(rows))
+    for number in all_numbers(CHOSEN):
+        values = [row[number.column] for row in rows if row[number.column] is not None]
+        cap = number.metric.cap
+        if cap is not None and cap.quantile is not None:
+            want = float(np.quantile(values, cap.quantile))
+            assert scales.cap(number.column) == pytest.approx(want, rel=1e-15), number.column
+        held = values if cap is None else [min(value, scales.cap(number.column)) for value in values]
+        assert scales.exponent(number.column) == exponent_of(max(abs(value) for value in held))
+
+
+def test_no_unit_at_all_has_no_cap_and_no_warning() -> None:
+    scales = pooled_scales(ENDS_SCHEMA.empty_table(), METRICS, 0)
+    assert scales.units == 0 and all(scales.cap(n.column) in (None, 3.5, 4.0) for n in all_numbers(METRICS))
+    assert caps_not_applied(scales, METRICS) == []
+
+
+def test_a_cap_of_zero_is_left_off_and_said() -> None:
+    low = (metric("sum_a", "sum", cap={"quantile": 0.5}),)
+    rows = [{**row, "y0": 0.0, "x0": 1.0, "p0": 1.0} for row in unit_rows(Random(1), 9)]
+    found = pa.Table.from_batches(list(unit_ends(batches(rows, 4, low), low, len(rows))), ENDS_SCHEMA)
+    scales = pooled_scales(found, low, len(rows))
+    assert scales.cap("y0") is None and scales.cap("x0") == 1.0
+    assert [line for line in caps_not_applied(scales, low) if "sum_a" in line and "was not applied" in line]
+
+
+def test_maps_are_read_whatever_the_order_of_their_keys() -> None:
+    kind = pa.map_(pa.string(), pa.float64())
+    regular = pa.array([[("a", 1.0), ("b", None)], [("a", 2.0), ("b", 3.0)]], kind)
+    assert {k: v.to_pylist() for k, v in entries(regular).items()} == {"a": [1.0, 2.0], "b": [None, 3.0]}
+    assert {k: v.to_pylist() for k, v in entries(regular.slice(1)).items()} == {"a": [2.0], "b": [3.0]}
+    mixed = pa.array([[("a", 1.0), ("b", 5.0)], [("b", 3.0), ("a", 2.0)], [("a", 4.0)], None], kind)
+    assert {k: v.to_pylist() for k, v in entries(mixed).items()} == {
+        "a": [1.0, 2.0, 4.0, None],
+        "b": [5.0, 3.0, None, None],
+    }
+    assert entries(pa.array([[], None], kind)) == {}
