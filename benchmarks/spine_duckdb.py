@@ -1,16 +1,19 @@
 """DuckDB doing what J4 and J5 do, from the raw Parquet files: the yardstick of the spine's benchmark.
 
-Plain double sums, no audit, no exact order-free arithmetic: what a skilled analyst would write for one machine.
+Plain double sums, no exact order-free arithmetic: what a skilled analyst would write for one machine. With a folder it
+also leaves what J4 leaves, the cohort and the unit rows as Parquet, and checks both; else numbers alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import duckdb
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import families
+from exp_platform.metrics.numbers import MAPS
 from exp_platform.metrics.panels import panels_of
 from exp_platform.metrics.values import DAY_US, UnitValue, hours_us, pre_period_days, unit_values
 from exp_platform.stats.quantile import BIN_SQL
@@ -25,7 +28,13 @@ AGGREGATES = {
 
 
 def same_work(
-    db: duckdb.DuckDBPyConnection, raw: str, metrics: Sequence[Metric], cutoff_us: int, *, distinct: bool
+    db: duckdb.DuckDBPyConnection,
+    raw: str,
+    metrics: Sequence[Metric],
+    cutoff_us: int,
+    *,
+    distinct: bool,
+    folder: Path | None = None,
 ) -> dict[str, int]:
     """Unit rows, statistics in both grouping sets, histograms, calendar and panel; rows of each."""
     only = "distinct" if distinct else ""
@@ -43,6 +52,9 @@ def same_work(
         where epoch_us(outcome_ts) < {cutoff_us}"""
     )
     unit_rows(db, metrics, cutoff_us)
+    if folder is not None:
+        write_tables(db, metrics, folder)
+        check_tables(db, folder)
     for i, metric in enumerate(metrics):
         statistics(db, i, metric)
     events_by_bin(db, metrics)
@@ -80,6 +92,38 @@ def unit_rows(db: duckdb.DuckDBPyConnection, metrics: Sequence[Metric], cutoff_u
                     ][0]
                 if cap:
                     db.execute(f"update unit_rows set {name} = {cap} where {name} > {cap}")
+
+
+def write_tables(db: duckdb.DuckDBPyConnection, metrics: Sequence[Metric], folder: Path) -> None:
+    """The cohort and the unit rows in the shape that users read, as Parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    db.execute(
+        f"""copy (select user_id, variant_id, make_timestamptz(a) as assignment_time_utc,
+        make_timestamptz(a) as anchor_utc, cohort_date, true as included from units order by user_id)
+        to '{folder}/cohort.parquet' (format parquet, compression zstd)"""
+    )
+    keys = [
+        (f"{i}" + (f"_{k}" if k else ""), v.key) for i, m in enumerate(metrics) for k, v in enumerate(unit_values(m))
+    ]
+    maps = {name: ", ".join(f"'{key}': {letter}{n}" for n, key in keys) for name, letter in MAPS.items()}
+    maps["mature"] = ", ".join(f"'{metric.name}': mature{i}" for i, metric in enumerate(metrics))
+    columns = ", ".join(f"map {{{entries}}} as {name}" for name, entries in maps.items())
+    db.execute(
+        f"""copy (select user_id, variant_id, cohort_date, bucket, {columns} from unit_rows order by user_id)
+        to '{folder}/unit_rows.parquet' (format parquet, compression zstd)"""
+    )
+
+
+def check_tables(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """One row per unit, nothing missing, and the units are those of the cohort."""
+    cohort, units = f"'{folder}/cohort.parquet'", f"'{folder}/unit_rows.parquet'"
+    for table in (cohort, units):
+        missing = "count_if(variant_id is null or cohort_date is null)"
+        sql = f"select count(*) - count(distinct user_id) + {missing} from {table}"
+        assert db.execute(sql).fetchall() == [(0,)]
+    sql = f"""select count(*) from {units} u full join {cohort} c using (user_id)
+              where u.user_id is null or c.user_id is null or u.variant_id <> c.variant_id"""
+    assert db.execute(sql).fetchall() == [(0,)]
 
 
 def window(metric: Metric) -> tuple[int, int]:
