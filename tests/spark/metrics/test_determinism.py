@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from tests.conftest import ROOT, make_project
 from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
 
@@ -63,6 +68,30 @@ def test_rows_in_another_order_and_other_partitions_give_the_same_bytes(spark: A
         again = everything(spark, shuffled(data, 4), partitions=7)
     for name, rows in once.items():
         assert repr(rows) == repr(again[name]), name
+
+
+def digest(spark: Any) -> str:
+    """Of every row that J4 and J5 make of the same awkward data, in as many partitions as there are cores."""
+    cores = spark.sparkContext.defaultParallelism
+    found = everything(spark, shuffled(awkward(Random(3), users=80), cores), partitions=cores)
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def test_one_core_or_four_give_the_same_bytes(spark: Any, tmp_path: Path) -> None:
+    """Sessions of their own: the number of cores is settled when the JVM starts."""
+    code = (
+        "import sys; from tests.spark.metrics.test_determinism import digest; "
+        "from exp_platform.spark.session import build_spark_session; "
+        "print(digest(build_spark_session('cores', sys.argv[1])))"
+    )
+    found = {"local[2]": digest(spark)}
+    for master in ("local[1]", "local[4]"):
+        project = make_project(tmp_path / master, spark={"master": master, "driver_memory": "1g"})
+        command = [sys.executable, "-c", code, str(project.path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        found[master] = done.stdout.split()[-1]
+    assert len(set(found.values())) == 1, found
 
 
 def test_a_sum_is_the_exact_sum_rounded_once(spark: Any) -> None:
