@@ -1,0 +1,71 @@
+"""Rows in Arrow batches: files give what Spark reads; what files alone do not tell is left to Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pytest
+from tests.spark.lake.conftest import CANONICAL, ONE, TWO, Lake
+
+from exp_platform.lake.batches import FileBatches, FrameBatches, rows_of_files
+from exp_platform.lake.tables import TABLES
+
+pytestmark = pytest.mark.spark
+
+COLUMNS = ("user_id", "variant_id", "assignment_time_utc", "is_valid")
+
+
+def users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """A kernel that returns the part's users, and how many columns it was given."""
+    for batch in batches:
+        width = pa.array([batch.num_columns] * len(batch), pa.int32())
+        yield pa.RecordBatch.from_arrays([batch.column("user_id"), width], names=["user_id", "width"])
+
+
+def of_files(lake: Lake, experiment_id: str, columns: tuple[str, ...] = COLUMNS) -> FileBatches | None:
+    handle = lake.handle(CANONICAL)
+    snapshot = handle.current_snapshot()
+    assert snapshot is not None
+    key = {"experiment_id": experiment_id}
+    return rows_of_files(lake.spark, handle, TABLES[CANONICAL], snapshot.snapshot_id, key, columns)
+
+
+def test_files_give_the_rows_of_the_experiment_alone(lake: Lake) -> None:
+    lake.publish(CANONICAL, lake.canonical(ONE, 50), ONE)
+    lake.publish(CANONICAL, lake.canonical(TWO, 7), TWO)
+    found = of_files(lake, ONE)
+    assert found is not None and found.rows == 50
+    rows = found.collect(users, "user_id string, width int")
+    assert sorted(rows["user_id"].to_pylist(), key=int) == [str(i) for i in range(50)]
+    frame = lake.spark.table(f"iceberg.{CANONICAL}").where(f"experiment_id = '{ONE}'").select(*COLUMNS)
+    same = FrameBatches(frame)
+    assert same.rows == 50
+    by_user = [("user_id", "ascending")]
+    assert same.collect(users, "user_id string, width int").sort_by(by_user) == rows.sort_by(by_user)
+
+
+def test_an_experiment_without_rows_gives_an_empty_answer(lake: Lake) -> None:
+    found = of_files(lake, "exp_nobody")
+    assert found is not None and found.rows == 0
+    assert found.collect(users, "user_id string, width int").num_rows == 0
+
+
+def test_a_column_that_a_file_does_not_have_is_null(lake: Lake) -> None:
+    lake.publish(CANONICAL, lake.canonical(ONE, 3), ONE, again=True)
+    found = of_files(lake, ONE)
+    assert found is not None
+    younger = FileBatches(found.session, found.paths, found.io, found.schema.append(pa.field("later", pa.int64())), 3)
+
+    def later(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_arrays([batch.column("later")], names=["later"])
+
+    assert younger.collect(later, "later bigint")["later"].to_pylist() == [None] * 3
+
+
+def test_rows_that_were_deleted_beside_the_files_are_left_to_spark(lake: Lake) -> None:
+    lake.publish(CANONICAL, lake.canonical(ONE, 9), ONE, again=True)
+    lake.spark.sql(f"ALTER TABLE iceberg.{CANONICAL} SET TBLPROPERTIES ('write.delete.mode'='merge-on-read')")
+    lake.spark.sql(f"DELETE FROM iceberg.{CANONICAL} WHERE experiment_id = '{ONE}' AND user_id = '4'")
+    assert of_files(lake, ONE) is None
