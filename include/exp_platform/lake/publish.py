@@ -83,6 +83,7 @@ class _Job:
     fence: int
     branch: str
     audit: Audit | None
+    notes: Mapping[str, Any]
     before_commit: Callable[[], None]
 
 
@@ -96,6 +97,7 @@ def publish(
     audit: Audit | None = None,
     branch: str = MAIN,
     again: bool = False,
+    notes: Mapping[str, Any] | None = None,
     before_commit: Callable[[], None] = lambda: None,
 ) -> Published:
     """Audit a result, then replace the scope's rows in one commit.
@@ -108,7 +110,7 @@ def publish(
     if before is not None:
         return before
     fence = fence_of(handle, branch)
-    job = _Job(table, scope, origin, handle, fence, branch, audit, before_commit)
+    job = _Job(table, scope, origin, handle, fence, branch, audit, notes or {}, before_commit)
     if table.engine == "spark" and not isinstance(frame, (pa.Table, list)):
         return _publish_spark(job, frame)
     if table.engine != "pyiceberg":
@@ -215,6 +217,7 @@ def _ready(job: _Job, rows: int, findings: list[Finding]) -> dict[str, str]:
         "rows": str(rows),
         "mode": "overwrite",
         "publish_id": uuid.uuid4().hex,
+        "notes": json.dumps(job.notes),
     }
 
 

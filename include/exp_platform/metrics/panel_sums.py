@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,15 +46,41 @@ def sources_of(panels: Sequence[Panel]) -> list[str]:
     return sorted({panel.source for panel in panels})
 
 
-def panel_exponents(panels: Sequence[Panel], largest: Mapping[str, float]) -> dict[int, int]:
-    """For each panel an exponent with |value of a day| <= 2^exponent, from the largest event of its source.
+@dataclass(frozen=True)
+class PanelCut:
+    """How values are cut before they are added up; two panels have the same bytes only where they were cut alike.
 
+    For each panel there is an exponent with |value of a day| <= 2^exponent, from the largest event of its source.
     Counts are whole numbers, whose sums are exact as they are: 0.
     """
-    return {
-        i: exponent_of(largest.get(panel.source)) + EVENTS_OF_A_DAY if panel.aggregation == "sum" else 0
-        for i, panel in enumerate(panels)
-    }
+
+    exponents: Mapping[int, int]
+    limbs: Limbs
+    largest: Mapping[str, float]  # event by source
+
+    @classmethod
+    def of(
+        cls, panels: Sequence[Panel], largest: Mapping[str, float], units: int, last: Mapping[str, Any] | None = None
+    ) -> PanelCut:
+        """From the largest event of each source; beside `last`, an earlier cut's notes, that of the events since."""
+        before = last["largest"] if last else {}
+        bounds = {name: max(largest.get(name, 0.0), before.get(name, 0.0)) for name in sources_of(panels)}
+        exponents = {
+            i: exponent_of(bounds[panel.source]) + EVENTS_OF_A_DAY if panel.aggregation == "sum" else 0
+            for i, panel in enumerate(panels)
+        }
+        return cls(exponents, Limbs(units, PANEL_REACH), bounds)
+
+    def notes(self) -> dict[str, Any]:
+        """What a later run must know."""
+        return {"largest": dict(self.largest), "cut": self._cut()}
+
+    def same_as(self, last: Mapping[str, Any]) -> bool:
+        """Whether an earlier panel, of which these are the notes, was cut alike."""
+        return bool(last) and last["cut"] == self._cut()
+
+    def _cut(self) -> list[int]:
+        return [self.limbs.bits * self.limbs.count, *(self.exponents[i] for i in sorted(self.exponents))]
 
 
 def panel_sums(

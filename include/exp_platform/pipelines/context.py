@@ -233,8 +233,12 @@ class StageContext:
         frame: DataFrame | pa.Table | list[dict[str, Any]],
         *,
         inputs: Mapping[str, int | str] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> Published:
-        """Audit, then replace this experiment's rows in one fenced commit, and record it."""
+        """Audit, then replace this experiment's rows in one fenced commit, and record it.
+
+        `notes` stay with the snapshot, for a later run that builds on these rows.
+        """
         started = time.monotonic()
         origin = self._origin(inputs or {})
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
@@ -248,6 +252,7 @@ class StageContext:
                 audit=self.audit,
                 branch=self._branch(table),
                 again=bool(self.options.get("full_refresh")),
+                notes=notes,
                 before_commit=lambda: claim.check(self.project, self.experiment_id, self.run_id, self.catalog),
             )
         except AuditRefused as refused:

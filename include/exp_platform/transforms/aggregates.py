@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -20,6 +21,15 @@ from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitV
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum
 from exp_platform.transforms.windows import period_end, period_start
+
+
+@dataclass(frozen=True)
+class KnownSums:
+    """Sums of an earlier run that still hold: by metric × arm × segment × day, of the days before one (None: all)."""
+
+    sums: Mapping[tuple[str, str, str, date], tuple[float, float | None]]
+    until: date | None
+
 
 Calendar = tuple[tuple[Metric, tuple[UnitValue, ...]], ...]
 EPOCH = date(1970, 1, 1)
@@ -43,6 +53,7 @@ def calendar_rows(
     schema: pa.Schema,
     far: bool = False,
     join: JoinHint = HASH,
+    known: KnownSums | None = None,
 ) -> pa.Table:
     """Rows of exp.metric_aggregates_daily, date_kind `calendar`: sums of events by UTC day, uncapped.
 
@@ -55,7 +66,10 @@ def calendar_rows(
     units = unit_windows(cohort, "variant_id", F.expr(SEGMENTS).alias("segments"))
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
     open_units = units_at_risk(units, periods, cutoff)
-    sums = event_sums(units, outcomes, wanted, end_ts, cutoff, far=far, join=join)
+    sums = {} if known is None else _by_part(known, wanted)
+    if known is None or known.until is not None:
+        later = outcomes if known is None else outcomes.where(F.col("outcome_ts") >= F.lit(known.until))
+        sums |= event_sums(units, later, wanted, end_ts, cutoff, far=far, join=join)
     columns: dict[str, list[Any]] = defaultdict(list)
     for metric, parts in wanted:
         for (variant, segment, day), n in sorted(open_units[periods.index(post_period(metric, end_ts))].items()):
@@ -68,6 +82,16 @@ def calendar_rows(
             for name, value in row.items():
                 columns[name].append(value)
     return as_table(columns, schema) if columns else schema.empty_table()
+
+
+def _by_part(known: KnownSums, wanted: Calendar) -> dict[tuple[str, str, str, date], float]:
+    parts = {metric.name: own for metric, own in wanted}
+    return {
+        (part.key, variant, segment, day): value
+        for (name, variant, segment, day), values in known.sums.items()
+        for part, value in zip(parts[name], values, strict=False)
+        if value is not None
+    }
 
 
 def event_sums(

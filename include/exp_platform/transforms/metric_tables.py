@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import Batches
@@ -16,20 +19,24 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.metrics.group_sums import GROUP, roll_up
+from exp_platform.metrics.panel_sums import PanelCut, Products, Sums
 from exp_platform.metrics.panels import panel_rows, panels_of
 from exp_platform.metrics.statistics_table import Statistics, histograms_by_group, in_order
 from exp_platform.metrics.unit_bins import bin_rows
 from exp_platform.metrics.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.metrics.unit_sums import SUMS_SQL, by_column, unit_sums
-from exp_platform.transforms.aggregates import calendar_rows
+from exp_platform.metrics.values import of_events
+from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
+from exp_platform.transforms.last_run import Histograms, LastRun, added, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
 STATISTICS = "gold.fct_experiment_metric_statistics"
 PANEL = "gold.fct_experiment_panel_statistics"
 OVERALL = "exp.metric_aggregates_overall"
 DAILY = "exp.metric_aggregates_daily"
+PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
 
 
 @dataclass(frozen=True)
@@ -46,28 +53,25 @@ class Inputs:
     cutoff: datetime
     far: bool = False  # whether some values are too large for the usual sums
     join: JoinHint = HASH
+    last: LastRun | None = None  # what an earlier run's sums still say
 
 
 @dataclass(frozen=True)
 class MetricTables:
-    """The rows of J5's tables by name, and what to warn of."""
+    """The rows of J5's tables by name, what the next run must know of them, and what to warn of."""
 
     rows: dict[str, pa.Table]
+    notes: dict[str, dict[str, Any]]
     warnings: list[str]
 
 
 def metric_tables(inputs: Inputs) -> MetricTables:
-    """Two passes over unit rows, and three over events, to small tables in Arrow."""
+    """Two passes over unit rows, three over the events that no earlier run has counted, to small tables in Arrow."""
     metrics, units = inputs.metrics, inputs.units.rows
     ends = inputs.units.collect(partial(unit_ends, metrics=metrics, units=units), ENDS_SQL)
     scales = pooled_scales(ends, metrics, units)
     sums = inputs.units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
-    of_events = event_histograms(
-        inputs.cohort, inputs.outcomes, metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
-    )
-    histograms = histograms_by_group(bin_rows(sums))
-    if of_events is not None:
-        histograms |= histograms_by_group(of_events.toArrow())
+    histograms = histograms_by_group(bin_rows(sums)) | _event_histograms(inputs)
     parts = [
         Statistics.of(
             inputs.experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, inputs.variants
@@ -75,32 +79,90 @@ def metric_tables(inputs: Inputs) -> MetricTables:
         for family in families(metrics)
     ]
     schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
-    calendar = calendar_rows(
-        inputs.cohort,
-        inputs.outcomes,
-        metrics,
-        experiment_id=inputs.experiment_id,
-        end_ts=inputs.end_ts,
-        cutoff=inputs.cutoff,
-        schema=schemas[DAILY],
-        far=inputs.far,
-        join=inputs.join,
-    )
+    panel, cut = _panel(inputs, parts[0], schemas[PANEL])
     rows = {
         STATISTICS: in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts]),
         OVERALL: in_order([part.overall(schemas[OVERALL]) for part in parts]),
-        DAILY: in_order([*(part.by_cohort_date(schemas[DAILY]) for part in parts), calendar]),
-        PANEL: _panel(inputs, parts[0], schemas[PANEL]),
+        DAILY: in_order([*(part.by_cohort_date(schemas[DAILY]) for part in parts), _calendar(inputs, schemas[DAILY])]),
+        PANEL: panel,
     }
-    return MetricTables(rows, caps_not_applied(scales, metrics))
+    return MetricTables(rows, {PANEL: cut}, caps_not_applied(scales, metrics))
 
 
-def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema) -> pa.Table:
-    by_metric = panels_of(inputs.metrics)
+def _event_histograms(inputs: Inputs) -> Histograms:
+    """All events of all units; or those of an earlier run, the new events, and all events of units that are new."""
+    last, metrics = inputs.last, inputs.metrics
+    wanted = {metric.name: i for i, metric in enumerate(metrics) if of_events(metric)}
+    # A unit that has become mature brings its old events with it.
+    only_gains = all(m.maturity_in_force == "any" for m in metrics if of_events(m))
+    if last is None or last.changed or not only_gains:
+        return _histograms(inputs, inputs.cohort, inputs.outcomes)
+    found = known_histograms(last.statistics, wanted)
+    known = inputs.cohort.where(~_on(last.appeared))
+    found = added(found, _histograms(inputs, known, last.new_events))
+    if last.appeared:
+        since = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(min(last.appeared)))
+        found = added(found, _histograms(inputs, inputs.cohort.where(_on(last.appeared)), since))
+    return found
+
+
+def _histograms(inputs: Inputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
+    counts = event_histograms(
+        cohort, outcomes, inputs.metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
+    )
+    return {} if counts is None else histograms_by_group(counts.toArrow())
+
+
+def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
+    last = inputs.last
+    return calendar_rows(
+        inputs.cohort,
+        inputs.outcomes,
+        inputs.metrics,
+        experiment_id=inputs.experiment_id,
+        end_ts=inputs.end_ts,
+        cutoff=inputs.cutoff,
+        schema=schema,
+        far=inputs.far,
+        join=inputs.join,
+        known=None if last is None else KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from),
+    )
+
+
+def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+    by_metric, last = panels_of(inputs.metrics), inputs.last
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
-        return schema.empty_table()
-    daily = daily_values(inputs.cohort, inputs.outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join)
-    largest = source_bounds(inputs.outcomes, panels)
-    sums, products = sums_and_products(daily, panels, largest, statistics.scales.units)
-    return panel_rows(inputs.experiment_id, by_metric, panels, statistics.units(), sums, products, schema)
+        return schema.empty_table(), {}
+    bounds = source_bounds(inputs.outcomes if last is None else last.appended, panels)
+    cut = PanelCut.of(panels, bounds, statistics.scales.units, None if last is None else last.panel_notes)
+    units, cohort, outcomes = statistics.units(), inputs.cohort, inputs.outcomes
+    kept = schema.empty_table()
+    if last is not None and cut.same_as(last.panel_notes):
+        known = pc.is_in(last.panel["cohort_date"], pa.array(last.panel_dates, pa.date32()))
+        kept = last.panel.filter(pc.invert(known))
+        units = {arm: n for arm, n in units.items() if arm[1] in last.panel_dates}
+        cohort, outcomes = _of_dates(cohort, outcomes, last.panel_dates, max(panel.days for panel in panels))
+    sums: Sums = {}
+    products: Products = {}
+    if units:
+        daily = daily_values(cohort, outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join)
+        sums, products = sums_and_products(daily, panels, cut)
+    taken = panel_rows(inputs.experiment_id, by_metric, panels, units, sums, products, schema)
+    return pa.concat_tables([kept.cast(schema), taken]).sort_by(
+        [(name, "ascending") for name in PANEL_ORDER]
+    ), cut.notes()
+
+
+def _of_dates(cohort: DataFrame, outcomes: DataFrame, dates: frozenset[date], days: int) -> tuple[DataFrame, DataFrame]:
+    """The units of some cohort dates, and the events from the first that their panels can hold."""
+    mine = cohort.where(_on(dates))
+    first = mine.agg(F.min("assignment_time_utc")).collect()[0][0]
+    if first is None:
+        return mine, outcomes.where(F.lit(False))
+    return mine, outcomes.where(F.col("outcome_ts") >= F.lit(first - timedelta(days=days)))
+
+
+def _on(dates: frozenset[date]) -> Column:
+    """Whether a unit's cohort date is one of these."""
+    return F.coalesce(F.col("cohort_date").isin(*sorted(dates)), F.lit(False)) if dates else F.lit(False)

@@ -9,13 +9,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.exact_sums import Limbs
 from exp_platform.metrics.panel_sums import (
-    PANEL_REACH,
     PANEL_SUMS_SQL,
+    PanelCut,
     Products,
     Sums,
-    panel_exponents,
     panel_sums,
     sources_of,
     totals,
@@ -76,18 +74,15 @@ def source_bounds(outcomes: DataFrame, panels: Sequence[Panel]) -> dict[str, flo
     return {row[0]: row[1] for row in largest.agg(F.max(F.abs("value"))).collect()}
 
 
-def day_sums(daily: DataFrame, panels: Sequence[Panel], exponents: dict[int, int], limbs: Limbs) -> DataFrame:
+def day_sums(daily: DataFrame, panels: Sequence[Panel], cut: PanelCut) -> DataFrame:
     """Per partition, the limbs of the sums of each day's values and of the products of each pair of days."""
 
     def of_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return panel_sums(batches, panels, exponents, limbs)
+        return panel_sums(batches, panels, cut.exponents, cut.limbs)
 
     return daily.mapInArrow(of_partition, PANEL_SUMS_SQL)
 
 
-def sums_and_products(
-    daily: DataFrame, panels: Sequence[Panel], largest: dict[str, float], units: int
-) -> tuple[Sums, Products]:
+def sums_and_products(daily: DataFrame, panels: Sequence[Panel], cut: PanelCut) -> tuple[Sums, Products]:
     """Sums over units by panel × arm × cohort date × day, and of products by pair of days, day_i <= day_j."""
-    exponents = panel_exponents(panels, largest)
-    return totals(day_sums(daily, panels, exponents, Limbs(units, PANEL_REACH)).toArrow(), exponents)
+    return totals(day_sums(daily, panels, cut).toArrow(), cut.exponents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from datetime import date
 from itertools import combinations_with_replacement
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from exp_platform.metrics.exact_sums import Limbs
-from exp_platform.metrics.panel_sums import PANEL_REACH, panel_exponents, panel_sums, sources_of, totals
+from exp_platform.metrics.panel_sums import PANEL_REACH, PanelCut, panel_sums, sources_of, totals
 from exp_platform.metrics.panels import Panel
 
 PANELS = (Panel("revenue", "sum", 3), Panel("visits", "count", 2), Panel("visits", "any", 3))
@@ -29,7 +30,7 @@ def table(rows: list[Row]) -> pa.Table:
 
 
 def answer(partitions: list[list[Row]], largest: float = 100.0) -> tuple[dict, dict]:
-    exponents = panel_exponents(PANELS, {"revenue": largest})
+    exponents = PanelCut.of(PANELS, {"revenue": largest}, 1000).exponents
     limbs = Limbs(1000, PANEL_REACH)
     batches = [
         batch for rows in partitions for batch in panel_sums(table(rows).to_batches(2), PANELS, exponents, limbs)
@@ -97,3 +98,14 @@ def test_a_day_that_is_too_large_for_exact_sums_is_refused() -> None:
 
 def test_no_rows_give_no_sums() -> None:
     assert list(panel_sums([], PANELS, {}, Limbs(10))) == []
+
+
+def test_a_panel_is_kept_only_where_it_would_be_cut_alike_today() -> None:
+    before = PanelCut.of(PANELS, {"revenue": 100.0, "visits": 1.0}, 1000)
+    notes = json.loads(json.dumps(before.notes()))
+    assert PanelCut.of(PANELS, {"revenue": 127.0}, 1023, notes).same_as(notes), "the same power of two"
+    assert not PanelCut.of(PANELS, {"revenue": 129.0}, 1000, notes).same_as(notes), "a larger event"
+    assert PanelCut.of(PANELS, {"revenue": 1.0}, 1000, notes).largest["revenue"] == 100.0, "what was seen before counts"
+    assert PanelCut.of(PANELS, {"visits": 4000.0}, 1000, notes).same_as(notes), "counts are exact whatever the events"
+    assert not PanelCut.of(PANELS, {}, 5_000_000, notes).same_as(notes), "more units, other limbs"
+    assert not before.same_as({})

@@ -1,0 +1,114 @@
+"""J5 from one day to the next: which of an earlier run's sums still hold, so that their events need not be read again.
+
+A panel belongs to a cohort date and ends at the assignment; a calendar day's sum ends with the day; a histogram counts
+events and only gains. They hold as long as a cohort date has the same units, and no event has come that they count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from exp_platform.metrics.group_sums import GROUP
+from exp_platform.metrics.values import DAY_US
+from exp_platform.transforms.joins import JoinHint, events_of_units
+from exp_platform.transforms.unit_partials import seen_events, unit_windows
+
+EPOCH = date(1970, 1, 1)
+Digests = dict[date, tuple[int, int]]
+Histograms = dict[tuple[Any, ...], list[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What an earlier run left, and what has come since."""
+
+    statistics: pa.Table  # rows of its tables
+    daily: pa.Table
+    panel: pa.Table
+    panel_notes: dict[str, Any]  # see `PanelCut`
+    appended: DataFrame  # rows of exp.outcomes in files that have come since
+    new_events: DataFrame  # rows that it had not seen: those of these files, and those beyond its cut-off
+    appeared: frozenset[date]  # cohort dates that had no unit then
+    changed: frozenset[date]  # cohort dates that had other units then
+    before_assignment: frozenset[date]  # cohort dates with a new event within the panel
+    first_day: date | None  # UTC day of the first new event
+
+    @property
+    def panel_dates(self) -> frozenset[date]:
+        """Cohort dates whose panel is to be taken again."""
+        return self.appeared | self.changed | self.before_assignment
+
+    @property
+    def calendar_from(self) -> date | None:
+        """The first day whose calendar sums are to be taken again; None when all of them hold."""
+        days = [*self.appeared, *self.changed, *([self.first_day] if self.first_day else [])]
+        return min(days, default=None)
+
+
+def cohort_digests(cohort: DataFrame) -> Digests:
+    """For each cohort date how many included units it has, and a sum of hashes that only the same units give."""
+    unit = F.xxhash64(
+        "user_id",
+        "variant_id",
+        F.unix_micros("assignment_time_utc"),
+        F.unix_micros("anchor_utc"),
+        F.to_json("dimensions"),
+    )
+    by_date = cohort.where("included").groupBy("cohort_date")
+    rows = by_date.agg(F.count(F.lit(1)).alias("units"), F.sum(unit.cast("decimal(38,0)")).alias("digest")).collect()
+    return {row["cohort_date"]: (row["units"], int(row["digest"])) for row in rows}
+
+
+def other_dates(then: Digests, now: Digests) -> tuple[frozenset[date], frozenset[date]]:
+    """Cohort dates that have appeared, and those whose units have changed."""
+    differing = {day for day in then.keys() | now.keys() if then.get(day) != now.get(day)}
+    return frozenset(differing - then.keys()), frozenset(differing & then.keys())
+
+
+def reach_of_new_events(
+    cohort: DataFrame, new_events: DataFrame, sources: list[str], days: int, cutoff: datetime, join: JoinHint
+) -> tuple[frozenset[date], date | None]:
+    """Cohort dates with a new event within some days before the assignment, and the day of the first new event."""
+    seen = seen_events(new_events, sources, cutoff)
+    first = seen.agg(F.min("event_us")).collect()[0][0]
+    if first is None:
+        return frozenset(), None
+    before = F.col("event_us") - F.col("assignment_us")
+    joined = events_of_units(unit_windows(cohort, "cohort_date"), seen, join)
+    dates = joined.where((before < 0) & (before >= F.lit(-days * DAY_US))).select("cohort_date").distinct().collect()
+    return frozenset(row["cohort_date"] for row in dates), EPOCH + timedelta(microseconds=first)
+
+
+def known_sums(daily: pa.Table, until: date | None) -> dict[tuple[str, str, str, date], tuple[float, float | None]]:
+    """Calendar sums by metric × arm × segment × day, of the days before one."""
+    mine = daily.filter(pc.field("date_kind") == "calendar")
+    if until is not None:
+        mine = mine.filter(pc.field("date") < pa.scalar(until))
+    names = ("metric_name", "variant_id", "segment", "date", "sum", "denominator_sum")
+    return {tuple(row[:4]): tuple(row[4:]) for row in zip(*(mine[name].to_pylist() for name in names), strict=True)}  # type: ignore[misc]
+
+
+def known_histograms(statistics: pa.Table, numbers: dict[str, int]) -> Histograms:
+    """Counts by group and bin of some metrics, whose numbers are given by name."""
+    mine = statistics.filter(pc.is_in(statistics["metric_name"], pa.array(list(numbers), pa.string())))
+    keys = zip(*(mine[name].to_pylist() for name in ("metric_name", *GROUP[1:])), strict=True)
+    pairs = zip(keys, mine["histogram"].to_pylist(), strict=True)
+    return {(numbers[name], *group): list(bins) for (name, *group), bins in pairs if bins}
+
+
+def added(some: Histograms, more: Histograms) -> Histograms:
+    """Both, bin by bin."""
+    total = dict(some)
+    for key, bins in more.items():
+        counts = dict(total.get(key, ()))
+        for bin_, count in bins:
+            counts[bin_] = counts.get(bin_, 0) + count
+        total[key] = sorted(counts.items())
+    return total

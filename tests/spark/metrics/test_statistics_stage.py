@@ -1,0 +1,105 @@
+"""J5 on a lake, one day after the other: what it takes over from the day before is what a full refresh would say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
+from tests.spark.metrics.appending import append_outcomes
+from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT, assignments, everyone_assigned
+
+from exp_platform.lake.claim import claim
+from exp_platform.lake.tables import TABLES
+from exp_platform.pipelines.context import StageContext
+from exp_platform.pipelines.stages import aggregate_metrics, build_unit_outcomes
+from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS
+
+pytestmark = pytest.mark.spark
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:  # noqa: F811
+    """On each day every user has an event of some kind, also before the assignment; `late` says how many days late."""
+    at = int((START + (day - late) * DAY).timestamp())
+    return lake.spark.range(users).selectExpr(
+        f"'{EXPERIMENT}' as experiment_id",
+        "cast(id as string) as user_id",
+        f"element_at(array('sessions', 'revenue', 'latency'), cast((id + {day + 9}) % 3 as int) + 1) as metric_name",
+        f"id / 7D + {day + 2}D as value",
+        f"timestamp_micros({at}L * 1000000L + (id * 1777 % 86400) * 1000000L) as outcome_ts",
+        f"'day {day}' as source_file",
+        "timestamp'2026-01-11' as ingested_at",
+    )
+
+
+def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str, Any], str]:  # noqa: F811
+    """J4 and J5: the answer columns of J5's tables, and its log."""
+    lines: list[str] = []
+    claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
+    for stage in (build_unit_outcomes, aggregate_metrics):
+        name = stage.__name__.rsplit(".", 1)[1]
+        with StageContext.open(
+            lake.project, EXPERIMENT, dt, run_id, name, spark=lake.spark, log=lines.append, options=options
+        ) as ctx:
+            stage.run(ctx)
+    rows = {}
+    for table in (STATISTICS, PANEL, OVERALL, DAILY):
+        found = ctx.read_arrow(table, list(dict.fromkeys((*TABLES[table].grain, *TABLES[table].answer_columns))))
+        rows[table] = sorted(map(repr, found.to_pylist()))
+    return rows, "\n".join(line for line in lines if "sums from" in line)
+
+
+def same_as_full(lake: Lake, dt: date, run_id: str) -> str:  # noqa: F811
+    """Run it as it would run, then over everything; what it said."""
+    added, said = stages(lake, dt, run_id)
+    full, whole = stages(lake, dt, f"{run_id} full", full_refresh=True)
+    assert "sums from all events: full refresh asked for" in whole
+    for table, rows in full.items():
+        assert rows == added[table], f"{run_id}: {table}"
+        assert len(rows) > 10
+    return said
+
+
+def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> None:  # noqa: F811
+    lake = everyone_assigned(lake)
+    known = lake.project.experiment(EXPERIMENT)
+    experiment = known.model_copy(update={"start_ts": START, "end_ts": START + 20 * DAY})
+    lake = Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
+    first = START.date() + DAY
+
+    lake.publish(CANONICAL, assignments(lake, START, users=40), EXPERIMENT, run_id="a0")
+    for day in (-3, -2, -1, 0, 1):
+        append_outcomes(lake, outcomes(lake, day), EXPERIMENT, run_id=f"o{day}")
+    _, said = stages(lake, first, "day 1")
+    assert "sums from all events: nothing published before" in said
+
+    lake.publish(CANONICAL, assignments(lake, START, users=70), EXPERIMENT, run_id="a1")
+    append_outcomes(lake, outcomes(lake, 2), EXPERIMENT, run_id="o2")
+    assert "calendar from 2026-01-06 on" in (said := same_as_full(lake, first + DAY, "more units")), said
+
+    append_outcomes(lake, outcomes(lake, 3), EXPERIMENT, run_id="o3")
+    said = same_as_full(lake, first + 2 * DAY, "events alone")
+    assert "panels of 0 cohort dates anew, calendar from 2026-01-08 on" in said, said
+
+    append_outcomes(lake, outcomes(lake, 3, users=7, late=4), EXPERIMENT, run_id="o4")
+    said = same_as_full(lake, first + 2 * DAY, "late events, the same day again")
+    assert "panels of 1 cohort dates anew, calendar from 2026-01-04 on" in said, said
+
+    large = outcomes(lake, 4).selectExpr("* except (value)", "value * 1000 as value")
+    append_outcomes(lake, large, EXPERIMENT, run_id="o5")
+    said = same_as_full(lake, first + 3 * DAY, "larger events, other limbs")
+
+    moved = assignments(lake, START, users=70).selectExpr(
+        "* except (variant_id)", "if(user_id = '3', 'control', variant_id) as variant_id"
+    )
+    lake.publish(CANONICAL, moved, EXPERIMENT, run_id="a2")
+    said = same_as_full(lake, first + 3 * DAY, "a unit in another arm")
+    assert "panels of 1 cohort dates anew, calendar from 2026-01-05 on" in said, said
+
+    fewer = assignments(lake, START, users=50).where("user_id <> '30'")
+    lake.publish(CANONICAL, fewer, EXPERIMENT, run_id="a3")
+    same_as_full(lake, first + 4 * DAY, "units gone")
