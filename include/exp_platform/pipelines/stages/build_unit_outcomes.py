@@ -49,7 +49,7 @@ def run(ctx: StageContext) -> None:
         attributes=ctx.read("exp.attributes") if experiment.dimensions else None,
         dimensions=experiment.dimensions,
     )
-    ctx.publish(COHORT, cohort)
+    ctx.publish_large(COHORT, cohort)
     outcomes, cohort = ctx.read(OUTCOMES), ctx.read(COHORT)
     if ctx.already_published(UNIT_OUTCOMES):
         return
@@ -70,7 +70,7 @@ def run(ctx: StageContext) -> None:
         )
     else:
         units = updated_units(ctx, cohort, outcomes, previous)
-    ctx.publish(UNIT_OUTCOMES, units)
+    ctx.publish_large(UNIT_OUTCOMES, units)
 
 
 def previous_rows(ctx: StageContext, far: bool) -> tuple[Previous | None, str]:
