@@ -203,3 +203,69 @@ def test_a_spark_writer_that_is_killed_leaves_one_whole_publication(lake_project
     rows = load_handle(lake_project, "exp.assignments").scan().to_arrow()
     assert rows.num_rows in (3000, 4000)
     assert len(set(rows["user_id"].to_pylist())) == rows.num_rows
+
+
+# J4's way to publish: the rows are written to a branch, and the process is stopped before they are moved or after.
+LARGE_WRITER = textwrap.dedent("""
+    import sys, time
+    from datetime import date
+    from exp_platform.config.load import load_project
+    from exp_platform.lake import manifest
+    from exp_platform.pipelines import context
+    from exp_platform.spark.session import build_spark_session
+
+    def stop(*_, **__):
+        print("now", flush=True)
+        time.sleep(600)
+
+    config, rows, moment = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    project = load_project(config)
+    spark = build_spark_session("killed writer", project)
+    if moment == "files_written":
+        context.commit_staged = stop
+    if moment == "committed":
+        manifest.StageManifest.flush = stop
+    experiment = "exp_checkout_button_001"
+    frame = spark.range(rows).selectExpr(
+        f"'{experiment}' AS experiment_id", "cast(id AS string) AS user_id", "'control' AS variant_id",
+        "timestamp'2026-01-05 10:00:00' AS assignment_time_utc", "timestamp'2026-01-05 10:00:00' AS anchor_utc",
+        "date'2026-01-05' AS cohort_date", "true AS included", "cast(null AS string) AS exclusion_reason",
+        "map('country', 'DE') AS dimensions")
+    with context.StageContext.open(
+        project, experiment, date(2026, 2, 1), f"run_{rows}", "build_unit_outcomes", spark=spark, log=lambda _: None
+    ) as ctx:
+        ctx.publish_large("gold.fct_experiment_cohort", frame)
+""")
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "rows_after_the_kill"), [("files_written", 300), ("committed", 500)])
+def test_a_writer_of_a_large_table_that_is_killed_leaves_all_or_nothing(
+    lake_project: Project, moment: str, rows_after_the_kill: int
+) -> None:
+    import os
+
+    def write(rows: int, moment: str = "") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", LARGE_WRITER, str(lake_project.path), str(rows), moment]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        )
+
+    def visible() -> int:
+        return load_handle(lake_project, "gold.fct_experiment_cohort").scan().to_arrow().num_rows
+
+    assert write(300).wait(timeout=180) == 0
+    killed = write(500, moment)
+    assert killed.stdout is not None
+    told = ""
+    while told != "now":
+        told = killed.stdout.readline()
+        assert told, "the writer ended before it was killed"
+        told = told.strip()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(timeout=60)
+    assert visible() == rows_after_the_kill
+
+    assert write(500).wait(timeout=180) == 0
+    assert visible() == 500

@@ -26,7 +26,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from exp_platform.config.load import Project
 from exp_platform.config.models import CatalogSettings
 from exp_platform.errors import ConfigError
-from exp_platform.lake.tables import NAMESPACES, TABLES, Table
+from exp_platform.lake.tables import NAMESPACES, TABLES, Table, bucket_of
 from exp_platform.lake.types import arrow_schema, iceberg_schema, iceberg_type
 
 CATALOG = "iceberg"  # Spark and PyIceberg must use the same name: with two, one of them silently sees nothing
@@ -146,11 +146,10 @@ def partition_spec(table: Table, schema: Schema) -> PartitionSpec:
     """The declared partition fields; names are those that Spark would give."""
     fields = []
     for i, declared in enumerate(table.partition):
-        if declared.startswith("bucket("):
-            count, column = declared.removeprefix("bucket(").rstrip(")").split(",")
-            column = column.strip()
+        if bucket := bucket_of(declared):
+            count, column = bucket
             source = schema.find_field(column).field_id
-            fields.append(PartitionField(source, 1000 + i, BucketTransform(int(count)), f"{column}_bucket"))
+            fields.append(PartitionField(source, 1000 + i, BucketTransform(count), f"{column}_bucket"))
         else:
             source = schema.find_field(declared).field_id
             fields.append(PartitionField(source, 1000 + i, IdentityTransform(), declared))

@@ -62,7 +62,13 @@ def ensure_branch(handle: IcebergTable, snapshot_id: int, branch: str, days: int
     assert start is not None
     # Iceberg counts the age from the snapshot at the branch's head, and the first one may be old already.
     age = max(int(time.time() * 1000) - start.timestamp_ms, 0) + days * _DAY_MS
-    commit_again(handle, lambda h: h.manage_snapshots().create_branch(snapshot_id, branch, max_ref_age_ms=age).commit())
+
+    def create(current: IcebergTable) -> None:
+        if branch in current.metadata.refs:  # another attempt of the same run made it: it is not moved back
+            return
+        current.manage_snapshots().create_branch(snapshot_id, branch, max_ref_age_ms=age).commit()
+
+    commit_again(handle, create)
 
 
 def overwrite_arrow(

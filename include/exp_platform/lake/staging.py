@@ -3,23 +3,26 @@
 `publish` handles one table: it keeps the result while it audits it. Here the files are written first, to a branch
 that nobody reads; a later commit moves them to main without touching a row. A run that is refused leaves nothing.
 Iceberg's own append never conflicts, so that two stale writers would both add the same events; this one is fenced.
+
+For one large table it is the cheaper way too: what is audited is read back from the files, a few flat columns of it,
+where a result that is kept has to be kept whole.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
-from exp_platform.lake.audit import Scope, conform_spark
+from exp_platform.lake.audit import Scope, conform_spark, nested_rules
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
-from exp_platform.lake.publish import Published
-from exp_platform.lake.tables import Table
+from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
+from exp_platform.lake.tables import Table, bucket_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,6 +42,7 @@ class Staged:
     snapshot_id: int
     rows: int
     session: SparkSession
+    broken_inside: Mapping[str, int] = field(default_factory=dict)  # rule of a nested column -> rows that break it
 
     def frame(self) -> DataFrame:
         """The staged rows alone."""
@@ -59,12 +63,21 @@ class StagedBatch:
 def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
     """Write the rows to a branch of their own, which begins at the fence.
 
-    The frame comes laid out as the table's files are: an exchange and a sort of its own would double the work.
+    The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
+    the work. What maps and lists hold is looked at on the way, while it is there: read back, they would cost more than
+    all other columns together.
     """
+    from pyspark.sql import Observation
+    from pyspark.sql import functions as F
+
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
-        writer = conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
+        rows, inside, seen = conform_spark(frame, table), nested_rules(table), Observation()
+        if inside:
+            counts = [F.count_if(rule).alias(f"_rule{i}") for i, rule in enumerate(inside.values())]
+            rows = rows.observe(seen, *counts)
+        writer = rows.writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
         writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", "true").append()
         handle.refresh()
         staged = handle.snapshot_by_name(branch)
@@ -75,16 +88,40 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
     added = 0
     if staged.snapshot_id != fence and staged.summary is not None:
         added = int(staged.summary.additional_properties.get("added-records", 0))
-    return Staged(table, scope, handle, fence, branch, staged.snapshot_id, added, session)
+    broken = {name: seen.get[f"_rule{i}"] or 0 for i, name in enumerate(inside)}
+    return Staged(table, scope, handle, fence, branch, staged.snapshot_id, added, session, broken)
 
 
-def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str]) -> Published:
-    """Move the staged files to main in one fenced commit, replacing or extending the experiment's rows."""
+def is_null_refused(error: Exception) -> bool:
+    """Whether a write ended at a null in a required column."""
+    return "NOT_NULL_ASSERT_VIOLATION" in str(error)
+
+
+def laid_out(frame: DataFrame, table: Table) -> DataFrame:
+    """The frame with each of the table's buckets in one task; else every task would write a file for every bucket.
+
+    What comes out of storage-partitioned scans and joins is so already; only the plan tells. Where the files of one
+    input were written otherwise, or AQE may still change the plan, the rows are shuffled.
+    """
+    from pyspark.sql import functions as F
+
+    buckets = [bucket for bucket in map(bucket_of, table.partition) if bucket is not None]
+    if not buckets or "keygroupedpartitioning(" in _partitioning(frame):
+        return frame
+    ((count, column),) = buckets
+    # By id, not by its hash: two buckets in one task would leave another one idle.
+    return frame.repartitionById(count, F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column)))
+
+
+def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], branch: str = MAIN) -> Published:
+    """Move the staged files to a branch in one fenced commit, replacing or extending the experiment's rows."""
     publish_id = uuid.uuid4().hex
+    if branch != MAIN:
+        ensure_branch(staged.handle, staged.fence, branch, BACKFILL_BRANCH_DAYS)
     java = _java_table(staged)
     expressions = staged.session._jvm.org.apache.iceberg.expressions.Expressions  # type: ignore[union-attr]
     same_experiment = expressions.equal("experiment_id", staged.scope.experiment_id)
-    commit = java.newOverwrite()
+    commit = java.newOverwrite().toBranch(branch)
     if mode == "overwrite":
         commit = commit.overwriteByRowFilter(same_experiment)
     commit = commit.validateFromSnapshot(staged.fence).conflictDetectionFilter(same_experiment)
@@ -120,6 +157,11 @@ def drop_branch(handle: IcebergTable, branch: str) -> None:
     handle.refresh()
     if branch in handle.metadata.refs:
         commit_again(handle, lambda current: current.manage_snapshots().remove_branch(branch).commit())
+
+
+def _partitioning(frame: DataFrame) -> str:
+    plan = frame._jdf.queryExecution().executedPlan()  # type: ignore[operator]
+    return str(plan.outputPartitioning().toString()).lower()
 
 
 def _java_table(staged: Staged) -> Any:

@@ -56,6 +56,15 @@ class Table:
 UNITS = ("experiment_id", "bucket(4, user_id)")
 BY_DT = ("experiment_id", "dt")
 
+
+def bucket_of(partition_field: str) -> tuple[int, str] | None:
+    """Number of buckets and column of a declared `bucket(n, column)`; None for a column as it is."""
+    if not partition_field.startswith("bucket("):
+        return None
+    count, column = partition_field.removeprefix("bucket(").rstrip(")").split(",")
+    return int(count), column.strip()
+
+
 _FLAGS = (
     "pre_assignment_exposure",
     "variant_mismatch",

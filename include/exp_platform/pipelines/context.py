@@ -20,7 +20,16 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake import claim, manifest
-from exp_platform.lake.audit import Audit, AuditRefused, Finding, Scope, audit_spark, refuse
+from exp_platform.lake.audit import (
+    Audit,
+    AuditRefused,
+    Finding,
+    Scope,
+    audit_spark,
+    audit_staged,
+    conform_spark,
+    refuse,
+)
 from exp_platform.lake.batches import Batches, FrameBatches, rows_of_files
 from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
 from exp_platform.lake.contract_results import ContractResults
@@ -28,7 +37,16 @@ from exp_platform.lake.ops import read_rows, replace_rows
 from exp_platform.lake.pins import pin_inputs
 from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, find_published, publish
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
-from exp_platform.lake.staging import Mode, Staged, StagedBatch, commit_staged, discard, stage
+from exp_platform.lake.staging import (
+    Mode,
+    Staged,
+    StagedBatch,
+    commit_staged,
+    discard,
+    is_null_refused,
+    laid_out,
+    stage,
+)
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.version import code_version
 from exp_platform.pipelines.dates import cutoff
@@ -284,29 +302,69 @@ class StageContext:
             self._record_repeated(table, done)
         return True
 
+    def publish_large(self, table: str, frame: DataFrame) -> Published:
+        """`publish` for a result too large to be kept: written once, unseen, audited from its files, then moved."""
+        if self.already_published(table):
+            return self._published[table]
+        started = time.monotonic()
+        self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
+        staged = self.stage_rows(table, laid_out(frame, TABLES[table]))
+        try:
+            self._audit_staged(staged, "overwrite", grain_is_proven=False)
+            claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
+            return self._commit_staged(StagedBatch(staged, "overwrite", {}, {}), started)
+        finally:
+            discard(staged)
+
     def stage_rows(self, table: str, frame: DataFrame) -> Staged:
-        """Write rows, distinct in the table's grain, where nobody reads them; `publish_staged` makes them visible."""
-        fence = self._fences.setdefault(table, fence_of(self.handles[table], MAIN))
-        return stage(frame, TABLES[table], self._scope, self.handles[table], fence)
+        """Write rows where nobody reads them; `publish_staged` makes them visible."""
+        handle = self.handles[table]
+        # Taken once: what is written to a branch moves the handle on.
+        fence = self._fences.setdefault(table, fence_of(handle, self._branch(table)))
+        try:
+            return stage(frame, TABLES[table], self._scope, handle, fence)
+        except AuditRefused as refused:
+            self.report(table, refused.findings)
+            raise
+        except Exception as error:
+            if is_null_refused(error):
+                self._explain_refusal(table, frame)
+            raise
 
     def publish_staged(self, batches: Sequence[StagedBatch]) -> None:
-        """Audit all, then commit one after the other: a table that is refused keeps the others back too."""
+        """Audit all, then commit one after the other: a table that is refused keeps the others back too.
+
+        The rows are distinct in their table's grain.
+        """
         for batch in batches:
-            frame, table = batch.staged.frame(), batch.staged.table
-            _, findings = audit_spark(frame, table, self._scope, grain_is_proven=True)
-            # An append that adds nothing is no table without rows.
-            if self.audit and batch.staged.rows and not any(finding.blocks for finding in findings):
-                findings += self.audit(frame, table)
-            self.report(table.name, findings)
-            refuse(table, findings)
+            self._audit_staged(batch.staged, batch.mode, grain_is_proven=True)
         claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
         for batch in batches:
-            started = time.monotonic()
-            done = commit_staged(
-                batch.staged, batch.mode, self._origin(batch.inputs).summary() | dict(batch.properties)
-            )
+            self._commit_staged(batch, time.monotonic())
             discard(batch.staged)
-            self._record_published(batch.staged.table.name, done, time.monotonic() - started, batch.mode)
+
+    def _audit_staged(self, staged: Staged, mode: Mode, *, grain_is_proven: bool) -> None:
+        frame, table = staged.frame(), staged.table
+        _, findings = audit_staged(frame, table, self._scope, staged.broken_inside, grain_is_proven=grain_is_proven)
+        # An append that adds nothing is no table without rows.
+        has_rows = staged.rows or mode == "overwrite"
+        if self.audit and has_rows and not any(finding.blocks for finding in findings):
+            findings += self.audit(frame, table)
+        self.report(table.name, findings)
+        refuse(table, findings)
+
+    def _commit_staged(self, batch: StagedBatch, started: float) -> Published:
+        table = batch.staged.table.name
+        properties = self._origin(batch.inputs).summary() | dict(batch.properties)
+        done = commit_staged(batch.staged, batch.mode, properties, self._branch(table))
+        self._record_published(table, done, time.monotonic() - started, batch.mode)
+        return done
+
+    def _explain_refusal(self, table: str, frame: DataFrame) -> None:
+        """The writer stops at the first null in a required column; the audit says which rows have one."""
+        _, findings = audit_spark(conform_spark(frame, TABLES[table]), TABLES[table], self._scope)
+        self.report(table, findings)
+        refuse(TABLES[table], findings)
 
     def replace(self, table: str, rows: list[dict[str, Any]], /, **key: Any) -> None:
         """Replace this experiment's rows of an ops table whose columns equal the key's values."""

@@ -10,12 +10,15 @@ import pytest
 from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
 
+from exp_platform.lake.catalog import spark_catalog_conf
 from exp_platform.lake.claim import claim
+from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages.build_unit_outcomes import UNIT_OUTCOMES, run
+from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, UNIT_OUTCOMES, run
 
 pytestmark = pytest.mark.spark
 
+VALIDATION = "silver.int_experiment_exposure_validation"
 EXPERIMENT = "exp_checkout_button_001"
 DAY = timedelta(days=1)
 
@@ -86,3 +89,39 @@ def test_a_day_added_gives_the_rows_of_a_full_refresh(lake: Lake) -> None:  # no
     lake.publish("exp.outcomes", outcomes(lake, start, 2), EXPERIMENT, run_id="o3")
     _, said = stage(lake, first + DAY, "r4")
     assert "units from all events: outcomes were re-stated" in said
+
+
+@pytest.mark.parametrize("broadcast", ["10485760", "-1"])
+def test_exposed_units_with_dimensions_lie_in_one_file_for_each_bucket(
+    lake: Lake,  # noqa: F811
+    broadcast: str,
+) -> None:
+    experiment = lake.project.experiment(EXPERIMENT)
+    changes = {"analysis_mode": "exposed", "dimensions": ("country",)}
+    lake = Lake(
+        replace(lake.project, experiments={EXPERIMENT: experiment.model_copy(update=changes)}), lake.spark.newSession()
+    )
+    for key, value in (*spark_catalog_conf(lake.project).items(), ("spark.sql.autoBroadcastJoinThreshold", broadcast)):
+        lake.spark.conf.set(key, value)
+    start = datetime.combine(experiment.start_ts.date(), datetime.min.time(), UTC)
+    assigned = assignments(lake, start, users=200)
+    lake.publish(CANONICAL, assigned, EXPERIMENT, run_id=f"a{broadcast}")
+    flags = [c for c, kind in TABLES[VALIDATION].types.items() if kind == "boolean"]
+    exposed = assigned.selectExpr(
+        "experiment_id", "user_id", "variant_id", "assignment_time_utc", "1L as n_exposures", "1L as n_valid_exposures",
+        "assignment_time_utc as first_exposure_utc", "assignment_time_utc as first_valid_exposure_utc",
+        *(f"{flag.startswith('is_')} as {flag}" for flag in flags),
+    )  # fmt: skip
+    lake.publish(VALIDATION, lake.filled(VALIDATION, exposed), EXPERIMENT, run_id=f"v{broadcast}")
+    known = assigned.selectExpr(
+        "experiment_id", "user_id", "'country' as dimension", "'DE' as value", "assignment_time_utc as attribute_ts",
+        "'a' as source_file", "timestamp'2026-01-11' as ingested_at",
+    )  # fmt: skip
+    lake.publish("exp.attributes", known, EXPERIMENT, run_id=f"d{broadcast}")
+    append_outcomes(lake, outcomes(lake, start, 0), EXPERIMENT, run_id=f"x{broadcast}")
+
+    rows, _ = stage(lake, (start + 20 * DAY).date(), f"exposed{broadcast}", full_refresh=True)
+    assert len(rows) == 200 and {row["dimensions"]["country"] for row in rows} == {"DE"}
+    for table in (COHORT, UNIT_OUTCOMES):
+        files = lake.spark.table(f"iceberg.{table}.files").where(f"partition.experiment_id = '{EXPERIMENT}'").collect()
+        assert sorted(row["partition"]["user_id_bucket"] for row in files) == [0, 1, 2, 3]
