@@ -55,9 +55,10 @@ def outcomes_from_partials(
     *,
     end_ts: datetime,
     cutoff: datetime,
+    join: JoinHint = HASH,
 ) -> DataFrame:
     """The same from each unit's partial values; a unit without any has seen no event."""
-    units = included_units(cohort).join(partials, USER, "left")
+    units = included_units(cohort).hint(join).join(partials, USER, "left")
     return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import USER, Layout, slot_columns, unit_partials
 
 INSTANTS = ("assignment_us", "anchor_us")
@@ -63,24 +64,31 @@ def unpacked(units: DataFrame, layout: Layout) -> DataFrame:
     return units.select(*USER, *_instants("known_"), *columns)
 
 
-def fresh_units(windows: DataFrame, units: DataFrame, layout: Layout) -> Fresh:
+def fresh_units(windows: DataFrame, units: DataFrame, layout: Layout, *, join: JoinHint = HASH) -> Fresh:
     """The included units that the previous rows do not hold with the same assignment and anchor."""
-    fresh = _beside(windows, units.select(*USER, *_instants("known_"))).where(~_known()).select(windows.columns)
+    fresh = _beside(windows, units.select(*USER, *_instants("known_")), join).where(~_known()).select(windows.columns)
     row = fresh.agg(F.count(F.lit(1)).alias("units"), F.min("assignment_us").alias("first")).collect()[0]
     first = row["first"] or 0
     return Fresh(fresh, row["units"], first - max((_reach(layout, first)), default=0))
 
 
 def updated_partials(
-    windows: DataFrame, units: DataFrame, new_events: DataFrame, history: DataFrame, fresh: Fresh, layout: Layout
+    windows: DataFrame,
+    units: DataFrame,
+    new_events: DataFrame,
+    history: DataFrame,
+    fresh: Fresh,
+    layout: Layout,
+    *,
+    join: JoinHint = HASH,
 ) -> DataFrame:
     """Partial values of every included unit: the previous rows' plus the new events', or for fresh units all events'.
 
     `new_events` and `history` (all events that count for fresh units) come from `seen_events`.
     """
     names = [name for i, slot in enumerate(layout.slots) for name in slot_columns(i, slot)]
-    added = _renamed(unit_partials(new_events, windows, layout), names, "new_")
-    whole = _beside(windows, unpacked(units, layout)).join(added, USER, "left")
+    added = _renamed(unit_partials(new_events, windows, layout, join=join), names, "new_")
+    whole = _beside(windows, unpacked(units, layout), join).join(added.hint(join), USER, "left")
     if fresh.units:
         everything = unit_partials(history, F.broadcast(fresh.windows), layout)
         whole = whole.join(_renamed(everything, names, "all_"), USER, "left")
@@ -106,8 +114,9 @@ def _merge(kind: str, before: Column, new: Column) -> Column:
     return F.greatest(before, new) if kind in ("max", "last") else F.coalesce(before + new, before, new)
 
 
-def _beside(windows: DataFrame, state: DataFrame) -> DataFrame:
-    return windows.join(state, USER, "left")
+def _beside(windows: DataFrame, state: DataFrame, join: JoinHint) -> DataFrame:
+    """The narrow side goes into the hash table."""
+    return windows.hint(join).join(state, USER, "left")
 
 
 def _known() -> Column:

@@ -62,9 +62,10 @@ def updated_units(ctx: StageContext, cohort: DataFrame, outcomes: DataFrame, pre
     layout = Layout.of(ctx.metrics, end_ts)
     sources = layout.sources
     units, windows = ctx.read(UNIT_OUTCOMES), unit_windows(cohort)
-    fresh = fresh_units(windows, units, layout)
+    join = join_for(ctx.rows_read(COHORT))
+    fresh = fresh_units(windows, units, layout, join=join)
     new = seen_events(newly_seen_outcomes(ctx, previous), sources, ctx.cutoff)
     ctx.log(f"units from the rows of {previous.cutoff:%Y-%m-%d} and the new events; {fresh.units:,} units are new")
     history = seen_events(since(outcomes, fresh.first_event_us), sources, ctx.cutoff)
-    partials = updated_partials(windows, units, new, history, fresh, layout)
-    return outcomes_from_partials(cohort, partials, ctx.metrics, layout, end_ts=end_ts, cutoff=ctx.cutoff)
+    partials = updated_partials(windows, units, new, history, fresh, layout, join=join)
+    return outcomes_from_partials(cohort, partials, ctx.metrics, layout, end_ts=end_ts, cutoff=ctx.cutoff, join=join)
