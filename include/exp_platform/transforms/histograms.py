@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
-from operator import or_
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.group_sums import GROUP
+from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.metrics.scales import Scales
 from exp_platform.metrics.values import micros, of_events, post_period
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.caps import capped
+from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.metric_statistics import UNIT, in_groups
 from exp_platform.transforms.unit_outcomes import unit_bucket
@@ -53,9 +52,12 @@ def event_histograms(
     wanted = [(i, metric) for i, metric in enumerate(metrics) if of_events(metric)]
     if not wanted:
         return None
-    units = unit_windows(cohort, "variant_id", "cohort_date", unit_bucket().alias("unit_bucket"), "dimensions")
+    names = dimension_names(cohort)
+    unit = ("variant_id", "cohort_date", "unit_bucket", *dimensions_of(names))
+    bucket = unit_bucket().alias("unit_bucket")
+    units = unit_windows(cohort, "variant_id", "cohort_date", bucket, *dimension_columns(names))
     joined = events_of_units(units, seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff), join)
-    time, records, windows = F.col("event_us"), [], []
+    time, inside, values = F.col("event_us"), [], []
     for i, metric in wanted:
         period = post_period(metric, end_ts)
         here = (
@@ -64,13 +66,37 @@ def event_histograms(
         if metric.maturity_in_force == "complete":
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
         value = F.expr(capped("value", metric.cap.value if metric.cap else None))
-        windows.append(here)
-        records.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
-    inside = joined.where(reduce(or_, windows)).select(*UNIT, F.inline(F.array(*records)))
-    return bin_counts(inside.where("value is not null"))
+        inside.append(F.when(here, F.lit(i)))
+        values.append(F.when(F.col("metric") == i, value))
+    each = F.explode(F.array(*inside)) if len(inside) > 1 else inside[0]
+    long = (
+        joined.where(F.coalesce(*inside).isNotNull())
+        .select(*unit, "value", each.alias("metric"))
+        .where("metric is not null and value is not null")
+    )
+    binned = long.select(*unit, "metric", F.coalesce(*values).alias("value")).withColumn("bin", _bin()).drop("value")
+    return grouped(binned, names).groupBy(*GROUP, "bin").count()
+
+
+def grouped(binned: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Each row once for every group that its unit is in, like `in_groups`, from a column for each dimension."""
+    groups = F.explode(F.array(*(F.lit(i) for i in range(len(names) + 2)))).alias("g")
+    g, others = F.col("g"), ("metric", "variant_id", "bin")
+    known = [F.when(g == i + 2, F.concat(F.lit(f"{name}="), F.col(f"d{i}"))) for i, name in enumerate(names)]
+    rows = binned.select("*", groups).select(
+        *others,
+        F.coalesce(F.when(g < 2, F.lit(ALL)), *known).alias("segment"),
+        F.when(g != 1, F.col("cohort_date")).alias("cohort_date"),
+        F.when(g == 1, F.col("unit_bucket")).otherwise(F.lit(NO_BUCKET)).alias("unit_bucket"),
+    )
+    return rows.where("segment is not null")
+
+
+def _bin() -> Column:
+    return F.expr(BIN_SQL.format(v="value"))
 
 
 def bin_counts(long: DataFrame) -> DataFrame:
     """One row per group × metric × bin of `value`, with its count."""
-    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
+    binned = long.withColumn("bin", _bin()).drop("value")
     return in_groups(binned).groupBy(*GROUP, "bin").count()
