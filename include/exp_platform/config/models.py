@@ -296,6 +296,8 @@ class SparkSettings(Model):
     driver_memory: str = "2g"
     executor_memory: str | None = None
     shuffle_partitions: int = 8
+    native: bool = False  # scans, joins and aggregates in DataFusion Comet instead of the JVM
+    native_memory: str = "1g"  # beside driver_memory, or executor_memory on a cluster; only counts when native
     conf: dict[str, str] = {}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exp_platform.config.load import Project, load_project
-from exp_platform.spark.jars import CORE, OBJECT_STORE, clone_root, jar_folder, require_jars
+from exp_platform.spark.jars import CORE, OBJECT_STORE, clone_root, jar_folder, native_library, require_jars
 from exp_platform.spark.java import find_java_home
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # Small driver-only applications gain most of their time from these: see docs/decisions/0003-fast-start.md.
 CLASS_ARCHIVE = Path(".setup") / "spark.jsa"
+
+# Each thread would else keep a heap of its own of what native execution has freed: half a gigabyte at 18M events.
+NATIVE_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 
 def launch_conf(project: Project) -> dict[str, str]:
@@ -27,6 +30,8 @@ def launch_conf(project: Project) -> dict[str, str]:
     archive = root / CLASS_ARCHIVE
     if archive.exists():
         options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
+    if is_native(project):
+        options += f" {native_options()}"
     conf = {
         "spark.driver.extraClassPath": f"{jar_folder()}/*",
         "spark.driver.memory": project.profile.spark.driver_memory,
@@ -38,7 +43,35 @@ def launch_conf(project: Project) -> dict[str, str]:
         conf["spark.executor.extraClassPath"] = f"{jar_folder()}/*"
         if project.profile.spark.executor_memory:
             conf["spark.executor.memory"] = project.profile.spark.executor_memory
+        if is_native(project):
+            conf["spark.executor.extraJavaOptions"] = native_options()
+            conf |= {f"spark.executorEnv.{key}": value for key, value in NATIVE_ENVIRONMENT.items()}
     return conf
+
+
+def is_native(project: Project) -> bool:
+    """Whether the profile asks for native execution, and there is a library for this machine (Linux only)."""
+    return project.profile.spark.native and native_library().exists()
+
+
+def native_options() -> str:
+    """The JVM's options for it: the library as it was unpacked, and which of its lines are logged."""
+    log = clone_root() / "configs" / "native-log" / "log4rs.yaml"
+    return f"-Djava.library.path={native_library().parent} -Dcomet.log.file.path={log}"
+
+
+def native_conf(memory: str) -> dict[str, str]:
+    """Settings of native execution: see docs/decisions/0014-native-execution.md."""
+    return {
+        "spark.plugins": "org.apache.spark.CometPlugin",
+        "spark.shuffle.manager": "org.apache.spark.sql.comet.execution.shuffle.CometShuffleManager",
+        "spark.memory.offHeap.enabled": "true",
+        "spark.memory.offHeap.size": memory,
+        # Batches go to Python as they are, not by way of rows.
+        "spark.comet.exec.pyarrowUDF.enabled": "true",
+        # Every read names its experiment: there is nothing to prune by, and a scan that is pruned so is not native.
+        "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
+    }
 
 
 def session_conf(project: Project) -> dict[str, str]:
@@ -61,6 +94,8 @@ def session_conf(project: Project) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(clone_root() / "data" / "spark-warehouse"),
         "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     }
+    if is_native(project):
+        conf |= native_conf(profile.spark.native_memory)
     store = profile.object_store
     if store is not None:
         conf |= {
@@ -83,6 +118,8 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
     os.environ["JAVA_HOME"] = find_java_home()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    if is_native(project):
+        os.environ.update(NATIVE_ENVIRONMENT)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1") if project.profile.spark.master.startswith("local") else None
 
     from pyspark import SparkContext

@@ -18,6 +18,7 @@ from exp_platform.config.models import Metric
 from exp_platform.metrics.group_sums import ALL
 from exp_platform.metrics.statistics_table import as_table
 from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitValue, micros, post_period, unit_values
+from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of, segments
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum
 from exp_platform.transforms.windows import period_end, period_start
@@ -32,8 +33,8 @@ class KnownSums:
 
 
 Calendar = tuple[tuple[Metric, tuple[UnitValue, ...]], ...]
+Cell = tuple[str, Period]
 EPOCH = date(1970, 1, 1)
-SEGMENTS = f"concat(array('{ALL}'), transform(map_entries(dimensions), e -> concat(e.key, '=', e.value)))"
 
 
 def calendar_metrics(metrics: Sequence[Metric]) -> Calendar:
@@ -63,13 +64,14 @@ def calendar_rows(
     wanted = calendar_metrics(metrics)
     if not wanted:
         return schema.empty_table()
-    units = unit_windows(cohort, "variant_id", F.expr(SEGMENTS).alias("segments"))
+    names = dimension_names(cohort)
+    units = unit_windows(cohort, "variant_id", *dimension_columns(names))
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
-    open_units = units_at_risk(units, periods, cutoff)
+    open_units = units_at_risk(units, names, periods, cutoff)
     sums = {} if known is None else _by_part(known, wanted)
     if known is None or known.until is not None:
         later = outcomes if known is None else outcomes.where(F.col("outcome_ts") >= F.lit(known.until))
-        sums |= event_sums(units, later, wanted, end_ts, cutoff, far=far, join=join)
+        sums |= event_sums(units, names, later, wanted, end_ts, cutoff, far=far, join=join)
     columns: dict[str, list[Any]] = defaultdict(list)
     for metric, parts in wanted:
         for (variant, segment, day), n in sorted(open_units[periods.index(post_period(metric, end_ts))].items()):
@@ -96,6 +98,7 @@ def _by_part(known: KnownSums, wanted: Calendar) -> dict[tuple[str, str, str, da
 
 def event_sums(
     units: DataFrame,
+    names: Sequence[str],
     outcomes: DataFrame,
     wanted: Calendar,
     end_ts: datetime,
@@ -104,70 +107,83 @@ def event_sums(
     far: bool = False,
     join: JoinHint = HASH,
 ) -> dict[tuple[str, str, str, date], float]:
-    """Sum (or count) of the events in the window by key × arm × segment × day."""
+    """Sum (or count) of the events in the window by key × arm × segment × day.
+
+    `units` comes from `unit_windows`, with the columns of the dimensions `names`.
+    """
     parts = [part for _, own in wanted for part in own]
     cells = tuple(dict.fromkeys((part.source, post_period(part.metric, end_ts)) for part in parts))
-    events = seen_events(outcomes, [part.source for part in parts], cutoff)
+    frame = sums_by_day(units, names, seen_events(outcomes, [part.source for part in parts], cutoff), cells, far, join)
+    by_cell = defaultdict(list)
+    for row in frame.collect():
+        group = row["variant_id"], row["segment"], _date(row["day"])
+        for i, cell in enumerate(cells):
+            if row[f"n{i}"]:
+                by_cell[cell].append((group, float(row[f"n{i}"]), row[f"sum{i}"]))
+    return {
+        (part.key, *group): n if part.aggregation == "count" else total
+        for part in parts
+        for group, n, total in by_cell[part.source, post_period(part.metric, end_ts)]
+    }
+
+
+def sums_by_day(
+    units: DataFrame, names: Sequence[str], events: DataFrame, cells: Sequence[Cell], far: bool, join: JoinHint
+) -> DataFrame:
+    """One row per arm × segment × day: `n<i>` events in cell i, a source and a window, and their `sum<i>`."""
     inside = [_inside(*cell) for cell in cells]
     joined = events_of_units(units, events, join).where(reduce(or_, inside))
     flags = [here.alias(f"in{i}") for i, here in enumerate(inside)]
-    day = _day(F.col("event_us")).alias("day")
-    flagged = joined.select("variant_id", "segments", day, "value", *cut_in_two(far=far), *flags)
-    totals = flagged.groupBy("variant_id", "segments", "day").agg(
+    day, known = _day(F.col("event_us")).alias("day"), dimensions_of(names)
+    flagged = joined.select("variant_id", *known, day, "value", *cut_in_two(far=far), *flags)
+    totals = flagged.groupBy("variant_id", *known, "day").agg(
         *(
             F.sum(F.when(F.col(f"in{i}"), F.col(limb))).alias(f"{limb}{i}")
             for i in range(len(cells))
             for limb in ("hi", "lo")
         ),
-        *(F.count_if(f"in{i}").alias(f"n{i}") for i in range(len(cells))),
+        *(F.count(F.when(F.col(f"in{i}"), F.lit(1))).alias(f"n{i}") for i in range(len(cells))),
         *(far_sum(F.col(f"in{i}")).alias(f"far{i}") for i in range(len(cells)) if far),
     )
-    per_cell = F.array(*(_of_cell(i, far) for i in range(len(cells))))
-    long = totals.select("variant_id", "segments", "day", F.inline(per_cell)).where("n > 0")
-    by_segment = long.withColumn("segment", F.explode("segments")).groupBy("cell", "variant_id", "segment", "day")
-    merged = by_segment.agg(
-        F.sum("hi").alias("hi"),
-        F.sum("lo").alias("lo"),
-        F.sum("n").alias("n"),
-        sum_by_size(F.col("far")).alias("far"),
+    in_segments = totals.withColumn("segment", segments(names)).where("segment is not null")
+    merged = in_segments.groupBy("variant_id", "segment", "day").agg(
+        *(F.sum(f"{name}{i}").alias(f"{name}{i}") for i in range(len(cells)) for name in ("hi", "lo", "n")),
+        *(sum_by_size(F.col(f"far{i}")).alias(f"far{i}") for i in range(len(cells)) if far),
     )
-    total = (whole_sum("hi", "lo") + F.col("far")).alias("sum")
-    rows = merged.select("cell", "variant_id", "segment", "day", total, "n").collect()
-    by_cell = defaultdict(list)
-    for row in rows:
-        by_cell[cells[row["cell"]]].append(row)
-    return {
-        (part.key, row["variant_id"], row["segment"], _date(row["day"])): (
-            float(row["n"]) if part.aggregation == "count" else row["sum"]
-        )
-        for part in parts
-        for row in by_cell[part.source, post_period(part.metric, end_ts)]
-    }
+    sums = [
+        (whole_sum(f"hi{i}", f"lo{i}") + (F.col(f"far{i}") if far else F.lit(0.0))).alias(f"sum{i}")
+        for i in range(len(cells))
+    ]
+    return merged.select("variant_id", "segment", "day", *(f"n{i}" for i in range(len(cells))), *sums)
 
 
 def units_at_risk(
-    units: DataFrame, periods: Sequence[Period], cutoff: datetime
+    units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime
 ) -> list[dict[tuple[str, str, date], int]]:
     """For each window: units by arm × segment × day whose window holds some of that day."""
-    spans = []
-    for i, period in enumerate(periods):
-        last = F.least(period_end(period), F.lit(micros(cutoff))) - 1
-        span = F.struct(F.lit(i).alias("period"), _day(period_start(period)).alias("first"), _day(last).alias("last"))
-        spans.append(F.when(last >= period_start(period), span))
-    opened = units.select("variant_id", "segments", F.inline(F.array_compact(F.array(*spans))))
-    counts = opened.groupBy("variant_id", "segments", "period", "first", "last").count()
     found: list[dict[tuple[str, str, date], int]] = [defaultdict(int) for _ in periods]
-    for row in counts.collect():
+    for row in open_spans(units, names, periods, cutoff).collect():
+        known = [f"{name}={row[f'd{i}']}" for i, name in enumerate(names) if row[f"d{i}"] is not None]
         for day in range(row["first"], row["last"] + 1):
-            for segment in row["segments"]:
+            for segment in (ALL, *known):
                 found[row["period"]][row["variant_id"], segment, _date(day)] += row["count"]
     return found
 
 
-def _of_cell(i: int, far: bool) -> Column:
-    columns = {"hi": F.col(f"hi{i}"), "lo": F.col(f"lo{i}"), "n": F.col(f"n{i}")}
-    columns["far"] = F.col(f"far{i}") if far else F.lit(0.0)
-    return F.struct(F.lit(i).alias("cell"), *(column.alias(name) for name, column in columns.items()))
+def open_spans(units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime) -> DataFrame:
+    """One row per arm × dimensions × window × first and last day on which it is open, with its count of units."""
+    each = F.explode(F.array(*(F.lit(i) for i in range(len(periods))))).alias("period")
+    known = dimensions_of(names)
+    first, last = (
+        F.coalesce(*(F.when(F.col("period") == i, bound) for i, bound in enumerate(bounds)))
+        for bounds in (
+            [period_start(period) for period in periods],
+            [F.least(period_end(period), F.lit(micros(cutoff))) - 1 for period in periods],
+        )
+    )
+    opened = units.select("variant_id", *known, "anchor_us", "assignment_us", each).where(last >= first)
+    days = opened.select("variant_id", *known, "period", _day(first).alias("first"), _day(last).alias("last"))
+    return days.groupBy("variant_id", *known, "period", "first", "last").count()
 
 
 def _inside(source: str, period: Period) -> Column:

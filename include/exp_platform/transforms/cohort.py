@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from exp_platform.metrics.group_sums import ALL
 from exp_platform.transforms.reasons import first_reason
 
 USER = ["experiment_id", "user_id"]
+_NOBODY_HAS_ANY = "nobody_has_any"
 
 
 def experiment_cohort(
@@ -85,14 +87,49 @@ def dimensions_at_assignment(assignments: DataFrame, attributes: DataFrame, dime
 
 def without_dimensions(units: DataFrame) -> DataFrame:
     """The same where nobody is asked for a dimension: a constant instead of a map that each row would be read for."""
-    return units.withColumn("dimensions", F.from_json(F.lit("{}"), "map<string,string>"))
+    return units.withColumn("dimensions", no_dimensions()).withMetadata("dimensions", {_NOBODY_HAS_ANY: True})
+
+
+def no_dimensions() -> Column:
+    """An empty map."""
+    return F.from_json(F.lit("{}"), "map<string,string>")
+
+
+def has_dimensions(units: DataFrame) -> bool:
+    """Whether any unit may have one: false for what came from `without_dimensions`."""
+    return _NOBODY_HAS_ANY not in units.schema["dimensions"].metadata
+
+
+def dimension_names(units: DataFrame) -> tuple[str, ...]:
+    """The dimensions that any included unit has. Maps cannot be grouped by; a column for each of them can."""
+    if not has_dimensions(units):
+        return ()
+    names = units.where("included").select(F.explode(F.map_keys("dimensions")).alias("name")).distinct().collect()
+    return tuple(sorted(row["name"] for row in names))
+
+
+def dimension_columns(names: Sequence[str]) -> list[Column]:
+    """`d0`, `d1`, …: a unit's value of each dimension, null where it is not known."""
+    return [F.col("dimensions")[name].alias(f"d{i}") for i, name in enumerate(names)]
+
+
+def dimensions_of(names: Sequence[str]) -> list[str]:
+    """The names of these columns."""
+    return [f"d{i}" for i in range(len(names))]
+
+
+def segments(names: Sequence[str]) -> Column:
+    """Each segment that a row is in, as rows: all units, and one for each dimension, null where it is not known."""
+    if not names:
+        return F.lit(ALL)
+    known = [F.concat(F.lit(f"{name}="), F.col(f"d{i}")) for i, name in enumerate(names)]
+    return F.explode(F.array(F.lit(ALL), *known))
 
 
 def _with_dimensions(
     units: DataFrame, assignments: DataFrame, attributes: DataFrame | None, dimensions: Sequence[str]
 ) -> DataFrame:
-    empty = F.from_json(F.lit("{}"), "map<string,string>")
     if attributes is None or not dimensions:
         return without_dimensions(units)
     known = dimensions_at_assignment(assignments, attributes, dimensions)
-    return units.join(known, USER, "left").withColumn("dimensions", F.coalesce(F.col("dimensions"), empty))
+    return units.join(known, USER, "left").withColumn("dimensions", F.coalesce(F.col("dimensions"), no_dimensions()))

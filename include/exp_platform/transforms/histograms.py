@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
-from operator import or_
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,19 +12,11 @@ from exp_platform.config.models import Metric
 from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.metrics.values import micros, of_events, post_period
 from exp_platform.stats.quantile import BIN_SQL
+from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_outcomes import unit_bucket
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 from exp_platform.transforms.windows import period_end, period_start
-
-UNIT = ("variant_id", "cohort_date", "unit_bucket", "dimensions")
-
-# All units by cohort date and by bucket, and each of a unit's segments by cohort date.
-GROUPS = f"""concat(
-    array(named_struct('segment', '{ALL}', 'cohort_date', cohort_date, 'unit_bucket', {NO_BUCKET}),
-          named_struct('segment', '{ALL}', 'cohort_date', cast(null as date), 'unit_bucket', unit_bucket)),
-    transform(map_entries(dimensions), e -> named_struct(
-        'segment', concat(e.key, '=', e.value), 'cohort_date', cohort_date, 'unit_bucket', {NO_BUCKET})))"""
 
 
 def event_histograms(
@@ -45,9 +35,12 @@ def event_histograms(
     wanted = [(i, metric) for i, metric in enumerate(metrics) if of_events(metric)]
     if not wanted:
         return None
-    units = unit_windows(cohort, "variant_id", "cohort_date", unit_bucket().alias("unit_bucket"), "dimensions")
+    names = dimension_names(cohort)
+    unit = ("variant_id", "cohort_date", "unit_bucket", *dimensions_of(names))
+    bucket = unit_bucket().alias("unit_bucket")
+    units = unit_windows(cohort, "variant_id", "cohort_date", bucket, *dimension_columns(names))
     joined = events_of_units(units, seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff), join)
-    time, records, windows = F.col("event_us"), [], []
+    time, inside, values = F.col("event_us"), [], []
     for i, metric in wanted:
         period = post_period(metric, end_ts)
         here = (
@@ -57,13 +50,28 @@ def event_histograms(
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
         cap = metric.cap.value if metric.cap else None
         value = F.col("value") if cap is None else F.least("value", F.lit(cap))
-        windows.append(here)
-        records.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
-    inside = joined.where(reduce(or_, windows)).select(*UNIT, F.inline(F.array(*records)))
-    return bin_counts(inside.where("value is not null"))
+        inside.append(F.when(here, F.lit(i)))
+        values.append(F.when(F.col("metric") == i, value))
+    each = F.explode(F.array(*inside)) if len(inside) > 1 else inside[0]
+    long = (
+        joined.where(F.coalesce(*inside).isNotNull())
+        .select(*unit, "value", each.alias("metric"))
+        .where("metric is not null and value is not null")
+    )
+    binned = long.select(*unit, "metric", F.coalesce(*values).alias("value"))
+    binned = binned.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
+    return grouped(binned, names).groupBy(*GROUP, "bin").count()
 
 
-def bin_counts(long: DataFrame) -> DataFrame:
-    """One row per group × metric × bin of `value`, with its count."""
-    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
-    return binned.selectExpr("metric", "variant_id", "bin", f"inline({GROUPS})").groupBy(*GROUP, "bin").count()
+def grouped(binned: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Each row once for every group that its unit is in, from a column for each dimension."""
+    groups = F.explode(F.array(*(F.lit(i) for i in range(len(names) + 2)))).alias("g")
+    g, others = F.col("g"), ("metric", "variant_id", "bin")
+    known = [F.when(g == i + 2, F.concat(F.lit(f"{name}="), F.col(f"d{i}"))) for i, name in enumerate(names)]
+    rows = binned.select("*", groups).select(
+        *others,
+        F.coalesce(F.when(g < 2, F.lit(ALL)), *known).alias("segment"),
+        F.when(g != 1, F.col("cohort_date")).alias("cohort_date"),
+        F.when(g == 1, F.col("unit_bucket")).otherwise(F.lit(NO_BUCKET)).alias("unit_bucket"),
+    )
+    return rows.where("segment is not null")

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.values import UnitValue, all_unit_values, micros, of_events, post_period
+from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (
     USER,
@@ -17,6 +18,7 @@ from exp_platform.transforms.unit_partials import (
     periods_of,
     seen_events,
     unit_partials,
+    unit_windows,
     value_of,
 )
 from exp_platform.transforms.unit_state import packed
@@ -43,7 +45,11 @@ def unit_outcomes(
     """
     layout = Layout.of(metrics, end_ts, far=far)
     events = seen_events(outcomes, layout.sources, cutoff)
-    units = unit_partials(events, included_units(cohort), layout, join=join, everyone=True)
+    units = unit_partials(events, unit_windows(cohort, "variant_id"), layout, join=join, everyone=True)
+    if has_dimensions(cohort):  # beside the units again: a map cannot be part of the key that they are grouped by
+        units = units.join(cohort.where("included").select(*USER, "dimensions").hint(join), USER)
+    else:
+        units = units.withColumn("dimensions", no_dimensions())
     return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
 
 
@@ -58,22 +64,8 @@ def outcomes_from_partials(
     join: JoinHint = HASH,
 ) -> DataFrame:
     """The same from each unit's partial values; a unit without any has seen no event."""
-    units = included_units(cohort).hint(join).join(partials, USER, "left")
+    units = unit_windows(cohort, "variant_id", "dimensions").hint(join).join(partials, USER, "left")
     return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
-
-
-def included_units(cohort: DataFrame) -> DataFrame:
-    """One row per included unit: arm, its two instants in epoch microseconds, its dimensions as entries.
-
-    Spark groups by entries, not by maps.
-    """
-    return cohort.where("included").select(
-        *USER,
-        "variant_id",
-        F.unix_micros("assignment_time_utc").alias("assignment_us"),
-        F.unix_micros("anchor_utc").alias("anchor_us"),
-        F.map_entries("dimensions").alias("entries"),
-    )
 
 
 def _rows(
@@ -92,7 +84,7 @@ def _rows(
         _map((v.key, _value(v, 2, layout, end_ts)) for v in values).alias("did_pre"),
         _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
         _map(((m.name, _events(m, layout, end_ts)) for m in metrics if of_events(m)), "bigint").alias("event_counts"),
-        F.map_from_entries("entries").alias("dimensions"),
+        "dimensions",
         F.timestamp_micros("assignment_us").alias("assignment_time_utc"),
         *packed(layout),
     )

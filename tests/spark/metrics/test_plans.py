@@ -13,10 +13,14 @@ from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
 from exp_platform.metrics.panels import panels_of
+from exp_platform.metrics.values import post_period
+from exp_platform.transforms.aggregates import calendar_metrics, open_spans, sums_by_day
+from exp_platform.transforms.cohort import dimension_columns, dimension_names, without_dimensions
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
 from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 pytestmark = pytest.mark.spark
 
@@ -47,7 +51,14 @@ def plan_of(frame: Any) -> str:
 
 
 def exchanges(plan: str) -> int:
-    return len(re.findall(r"\bExchange\b", plan))
+    """Shuffles of any kind, Spark's and native ones."""
+    return len(re.findall(r"\b(?:Comet\w*)?Exchange\b", plan))
+
+
+def row_based(plan: str) -> list[str]:
+    """Scans, joins and aggregates that are not native."""
+    operators = re.findall(r"\b(?:\w*Aggregate|\w*Join|BatchScan)\b", plan)
+    return [name for name in operators if not name.startswith("Comet")]
 
 
 def test_unit_outcomes_shuffle_neither_events_nor_units(spark: Any, lake_frames: Any) -> None:
@@ -95,4 +106,33 @@ def test_many_units_are_sorted_instead_of_held_in_memory(spark: Any, lake_frames
     cohort, outcomes = lake_frames
     assert (join_for(UNITS_IN_MEMORY), join_for(UNITS_IN_MEMORY + 1)) == (HASH, SORT)
     plan = plan_of(unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF, join=SORT))
-    assert "SortMergeJoin" in plan and "ShuffledHashJoin" not in plan and exchanges(plan) == 0
+    assert "SortMergeJoin" in plan and "HashJoin" not in plan and exchanges(plan) == 0
+
+
+@pytest.mark.parametrize("dimensions", [True, False])
+def test_every_pass_over_events_is_native(spark: Any, lake_frames: Any, dimensions: bool) -> None:
+    if not spark.conf.get("spark.plugins", ""):
+        pytest.skip("native execution is off")
+    cohort, outcomes = lake_frames
+    cohort = cohort if dimensions else without_dimensions(cohort)
+    # `last` is the one exception: the largest pair of time and value has no native aggregate.
+    metrics = [metric for metric in METRICS if metric.aggregation != "last"]
+    names = dimension_names(cohort)
+    assert bool(names) == dimensions
+    units = unit_windows(cohort, "variant_id", *dimension_columns(names))
+    values = [value for _, own in calendar_metrics(metrics) for value in own]
+    cells = tuple(dict.fromkeys((value.source, post_period(value.metric, END)) for value in values))
+    events = seen_events(outcomes, [source for source, _ in cells], CUTOFF)
+    panels = tuple(dict.fromkeys(panels_of(metrics).values()))
+    frames = {
+        "unit rows": unit_outcomes(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF),
+        "sorted unit rows": unit_outcomes(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF, join=SORT),
+        "daily values": daily_values(cohort, outcomes, panels, CUTOFF),
+        "calendar": sums_by_day(units, names, events, cells, False, HASH),
+        "units at risk": open_spans(units, names, [period for _, period in cells], CUTOFF),
+        "histograms": event_histograms(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF),
+    }
+    for name, frame in frames.items():
+        plan = plan_of(frame)
+        assert not row_based(plan), f"{row_based(plan)} in the plan of {name}:\n{plan}"
+        assert "CometIcebergNativeScan" in plan and "CometHashAggregate" in plan
