@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,9 +18,12 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.batches import FrameBatches
+from exp_platform.metrics.panels import panels_of
+from exp_platform.transforms.aggregates import calendar_metrics, event_sums
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_outcomes
-from exp_platform.transforms.unit_partials import has_far_values
+from exp_platform.transforms.unit_partials import has_far_values, unit_windows
 
 pytestmark = pytest.mark.spark
 
@@ -108,6 +112,24 @@ def test_a_sum_is_the_exact_sum_rounded_once(spark: Any) -> None:
     metric = next(m for m in METRICS if m.name == "sum_a")
     row = unit_outcomes(cohort, outcomes, [metric], end_ts=END, cutoff=CUTOFF).collect()[0]
     assert row["metrics"]["sum_a"] == math.fsum(values)
+
+
+@pytest.mark.parametrize("size", [2.0**32, -(2.0**32), 1e300])
+def test_every_pass_over_events_refuses_a_far_value_that_nobody_expected(spark: Any, size: float) -> None:
+    data = Data()
+    at = CUTOFF.replace(day=6)
+    data.unit("u", at)
+    data.event("u", at, size)
+    data.event("u", at - timedelta(hours=5), size)
+    cohort, outcomes = data.frames(spark)
+    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
+    units, calendar = unit_windows(cohort, "variant_id"), calendar_metrics(METRICS)
+    with pytest.raises(Exception, match="none was expected: a"):
+        daily_values(cohort, outcomes, panels, CUTOFF).collect()
+    with pytest.raises(Exception, match="none was expected: a"):
+        event_sums(units, (), outcomes, calendar, END, CUTOFF)
+    with pytest.raises(Exception, match="none was expected: a"):
+        unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF).collect()
 
 
 def test_a_far_value_that_nobody_expected_is_refused_rather_than_lost(spark: Any) -> None:
