@@ -14,6 +14,7 @@ from exp_platform.lake.catalog import spark_catalog_conf
 from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext
+from exp_platform.pipelines.stages import build_unit_outcomes
 from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, UNIT_OUTCOMES, run
 
 pytestmark = pytest.mark.spark
@@ -66,7 +67,11 @@ def everyone_assigned(lake: Lake) -> Lake:  # noqa: F811
     return Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
 
 
-def test_a_day_added_gives_the_rows_of_a_full_refresh(lake: Lake) -> None:  # noqa: F811
+def test_a_day_added_gives_the_rows_of_a_full_refresh(
+    lake: Lake,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build_unit_outcomes, "PAYS_FROM", 0)
     lake = everyone_assigned(lake)
     experiment = lake.project.experiment(EXPERIMENT)
     start = datetime.combine(experiment.start_ts.date(), datetime.min.time(), UTC)
@@ -86,8 +91,14 @@ def test_a_day_added_gives_the_rows_of_a_full_refresh(lake: Lake) -> None:  # no
     assert repr(added) == repr(full) and len(full) == 60
     assert sum(row["metrics"]["revenue"] for row in full) > 0
 
-    lake.publish("exp.outcomes", outcomes(lake, start, 2), EXPERIMENT, run_id="o3")
-    _, said = stage(lake, first + DAY, "r4")
+    monkeypatch.setattr(build_unit_outcomes, "PAYS_FROM", 40)
+    append_outcomes(lake, outcomes(lake, start, 3), EXPERIMENT, run_id="o3")
+    _, said = stage(lake, first + 2 * DAY, "few")
+    assert "units from all events: fewer than 40 of a unit" in said, said
+    monkeypatch.setattr(build_unit_outcomes, "PAYS_FROM", 0)
+
+    lake.publish("exp.outcomes", outcomes(lake, start, 2), EXPERIMENT, run_id="o4")
+    _, said = stage(lake, first + 2 * DAY, "r4")
     assert "units from all events: outcomes were re-stated" in said
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COHORT = "gold.fct_experiment_cohort"
 UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
+# Adding to a row means to read it, join it and write it again: as much as about 25 events cost.
+PAYS_FROM = 40
 
 
 def run(ctx: StageContext) -> None:
@@ -38,6 +40,8 @@ def run(ctx: StageContext) -> None:
         cohort = without_dimensions(cohort)
     far = has_far_values(outcomes)
     previous, reason = previous_publication(ctx, UNIT_OUTCOMES)
+    if previous is not None and ctx.rows_read(OUTCOMES) < PAYS_FROM * ctx.rows_read(COHORT):
+        previous, reason = None, f"fewer than {PAYS_FROM} of a unit, which cost less than its row of the day before"
     if far:  # they are added up in order of size, which is not known before all are there
         previous, reason = None, "some values are too large for mergeable sums"
     if previous is None:
