@@ -16,6 +16,13 @@ from exp_platform.errors import ConfigError, ExpError
 from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt, past_dt
 from exp_platform.pipelines.stages import BY_NAME, STAGES, Stage
 
+# The stages that build on what an earlier run left.
+FULL_REFRESH = {
+    "ingest_events": "read every raw file again",
+    "build_unit_outcomes": "take all events again",
+    "aggregate_metrics": "take all events again",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -132,16 +139,24 @@ def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
     add_run_arguments(parser)
     if stage.name == "generate_events":
         add_synth_arguments(parser)
-    if stage.name == "ingest_events":
-        parser.add_argument("--full-refresh", action="store_true", help="read every raw file again")
+    if stage.name in FULL_REFRESH:
+        parser.add_argument("--full-refresh", action="store_true", help=FULL_REFRESH[stage.name])
     try:
         arguments = parser.parse_args(argv)
         run = resolve_run(arguments, datetime.now(UTC))
+        if stage.needs_spark and (code := _submitted_again(run.project)) is not None:
+            os._exit(code)
         run_stage(stage, run, **_options(arguments))
     except Exception as error:
         _stop_session()
         exit_with(error)
     _stop_session()
+
+
+def _submitted_again(project: Project) -> int | None:
+    from exp_platform.spark.by_hand import submit_again_if_bare
+
+    return submit_again_if_bare(project)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, object]:
