@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Mode = Literal["overwrite", "append"]
+NATIVE = "spark.comet.enabled"
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,15 @@ def drop_branch(handle: IcebergTable, branch: str) -> None:
 
 
 def _partitioning(frame: DataFrame) -> str:
-    plan = frame._jdf.queryExecution().executedPlan()  # type: ignore[operator]
-    return str(plan.outputPartitioning().toString()).lower()
+    """As Spark plans it: a native plan keeps the same partitions, and does not say which they are."""
+    conf = frame.sparkSession.conf
+    native = conf.get(NATIVE, None)
+    conf.set(NATIVE, "false")
+    try:
+        plan = frame.select("*")._jdf.queryExecution().executedPlan()  # type: ignore[operator]
+        return str(plan.outputPartitioning().toString()).lower()
+    finally:
+        conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
 
 
 def _java_table(staged: Staged) -> Any:
