@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ from tests.oracle.test_spine_oracle import awkward
 from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
 from exp_platform.metrics.panels import panels_of
 from exp_platform.metrics.values import post_period
+from exp_platform.spark.jars import native_library
 from exp_platform.transforms.aggregates import calendar_metrics, open_spans, sums_by_day
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, without_dimensions
 from exp_platform.transforms.histograms import event_histograms
@@ -109,10 +111,12 @@ def test_many_units_are_sorted_instead_of_held_in_memory(spark: Any, lake_frames
     assert "SortMergeJoin" in plan and "HashJoin" not in plan and exchanges(plan) == 0
 
 
+@pytest.mark.skipif(
+    os.environ.get("EXP_TEST_NATIVE") == "0" or not native_library().exists(),
+    reason="native execution is off, or there is no library for this machine",
+)
 @pytest.mark.parametrize("dimensions", [True, False])
 def test_every_pass_over_events_is_native(spark: Any, lake_frames: Any, dimensions: bool) -> None:
-    if not spark.conf.get("spark.plugins", ""):
-        pytest.skip("native execution is off")
     cohort, outcomes = lake_frames
     cohort = cohort if dimensions else without_dimensions(cohort)
     # `last` is the one exception: the largest pair of time and value has no native aggregate.
