@@ -1,7 +1,7 @@
 """The audit of a stage: the suite of each table that it publishes, before anyone can see the rows.
 
 lake/audit.py has proven schema, nulls, grain and finite numbers by then, in one aggregate; what is left of the suite
-runs here. Spark frames go through Great Expectations, in the stage's own session on the persisted or staged rows: one Spark
+runs here. Spark frames go through Great Expectations, in the stage's own session on kept or staged rows: one Spark
 aggregate for all column rules, one scan for each query. Arrow tables, small and made by stages without a session, go
 through the same rules without it (see arrow_rules.py). Either way a failed critical rule blocks, a warning is reported.
 """
