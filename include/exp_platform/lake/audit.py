@@ -126,13 +126,14 @@ def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list
 
 
 def audit_staged(
-    frame: DataFrame, table: Table, scope: Scope, broken_inside: Mapping[str, int], *, grain_is_proven: bool
+    frame: DataFrame, table: Table, scope: Scope, broken_inside: Mapping[str, int], *, whole: DataFrame | None
 ) -> tuple[int, list[Finding]]:
     """The same of rows read back from their files, without reading a map or a list: with one, no column is vectorised.
 
     `broken_inside`: rows that break each of `nested_rules`, counted when they were written. A map or list that is
-    required can't be null: the writer refuses that itself (tests/spark/lake/test_staging.py). `grain_is_proven`: the
-    rows come out of a group-by over the grain, which need not be done twice.
+    required can't be null: the writer refuses that itself (tests/spark/lake/test_staging.py). `whole`: the frame with
+    the rows beside which it will stand, where a key may be there twice; None for rows that come out of a group-by over
+    the grain, which need not be done twice.
     """
     from pyspark.sql import functions as F
 
@@ -147,9 +148,9 @@ def audit_staged(
         for name, rule in (flat | nested).items()
     ]
     findings += [_finding(name, 0, rows, tuple) for name in _nested_nulls(table)]
-    if not grain_is_proven:
+    if whole is not None:
         # A query of its own, over the grain alone: what is grouped by it would else carry every other rule along.
-        again = frame.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1)
+        again = whole.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1)
         found = again.agg(F.sum(F.col("_rows") - 1).alias("repeated")).first()
         repeated = (found["repeated"] if found else None) or 0
         findings.append(_finding(_grain_rule(table), repeated, rows, partial(_spark_sample, again, table)))

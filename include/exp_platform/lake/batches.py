@@ -1,11 +1,12 @@
 """Rows in Arrow batches where the work is done: a kernel runs over each part, and only what it yields comes back.
 
-Rows of a published table are read from its Parquet files by Arrow itself, a task for each file: a million unit rows
-with their maps cost about one second of processor time, where Spark's reader alone, row by row, costs seven.
+Rows of a published table are read from its Parquet files by Arrow itself, in Spark's tasks: a million unit rows with
+their maps cost about one second of processor time, where Spark's reader alone, row by row, costs seven.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 ROWS = 50_000  # of a batch: large enough for NumPy, small enough for a worker
+PARTS_OF_A_CORE = 2
 
 
 class Batches(Protocol):
@@ -56,25 +58,25 @@ class FrameBatches:
 
 @dataclass(frozen=True)
 class FileBatches:
-    """The rows of Parquet files, a part for each file."""
+    """The rows of Parquet files; a part is some of the files."""
 
     session: SparkSession
-    paths: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
     io: FileIO
     schema: pa.Schema
     rows: int
 
     def collect(self, kernel: Kernel, schema: str) -> pa.Table:
-        """What the kernel yields for each file."""
-        paths, io, wanted = self.paths, self.io, self.schema  # not self: a session does not travel
+        """What the kernel yields for each part."""
+        parts, io, wanted = self.parts, self.io, self.schema  # not self: a session does not travel
 
         def of_partition(numbers: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for numbered in numbers:
                 for i in numbered.column(0).to_pylist():
-                    yield from kernel(file_batches(io, paths[i], wanted))
+                    yield from kernel(batch for path in parts[i] for batch in file_batches(io, path, wanted))
 
-        files = len(paths)
-        return self.session.range(0, files, 1, max(files, 1)).mapInArrow(of_partition, schema).toArrow()
+        count = len(parts)
+        return self.session.range(0, count, 1, max(count, 1)).mapInArrow(of_partition, schema).toArrow()
 
 
 def file_batches(io: FileIO, path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -105,8 +107,21 @@ def rows_of_files(
     declared = arrow_schema(table)
     return FileBatches(
         session,
-        tuple(sorted(task.file.file_path for task in tasks)),
+        parts_of(
+            {task.file.file_path: task.file.record_count for task in tasks}, session.sparkContext.defaultParallelism
+        ),
         handle.io,
         pa.schema([declared.field(name) for name in columns]),
         sum(task.file.record_count for task in tasks),
     )
+
+
+def parts_of(files: Mapping[str, int], cores: int) -> tuple[tuple[str, ...], ...]:
+    """The files in as many parts as keep all cores busy to the end, alike in their rows."""
+    parts: list[list[str]] = [[] for _ in range(min(len(files), cores * PARTS_OF_A_CORE))]
+    filled = [(0, i) for i in range(len(parts))]
+    for path, rows in sorted(files.items(), key=lambda file: (-file[1], file[0])):
+        known, i = heapq.heappop(filled)
+        parts[i].append(path)
+        heapq.heappush(filled, (known + rows, i))
+    return tuple(map(tuple, parts))

@@ -220,18 +220,35 @@ def _refuse_other_place(handle: IcebergTable, warehouse: str) -> None:
 
 
 def _evolve(handle: IcebergTable, table: Table) -> IcebergTable:
-    """Columns declared after the table was created are added; old rows read as null there."""
-    if set(table.columns) <= set(handle.schema().column_names):
-        return handle
+    """Follow a declaration that has changed since the table was created.
 
-    def add(current: IcebergTable) -> None:
-        with current.update_schema() as update:
-            for column, kind in table.types.items():
-                if column not in current.schema().column_names:
-                    update.add_column(column, iceberg_type(kind), required=False)
-
-    commit_again(handle, add)
+    Columns are added (old rows read as null there) or dropped (old snapshots keep them), partition fields are added
+    (files that are there stay as they are).
+    """
+    if set(table.columns) != {field.name for field in handle.schema().fields}:
+        commit_again(handle, lambda current: _evolve_columns(current, table))
+    if len(table.partition) > len(handle.spec().fields):
+        commit_again(handle, lambda current: _evolve_partition(current, table))
     return handle
+
+
+def _evolve_columns(handle: IcebergTable, table: Table) -> None:
+    present = [field.name for field in handle.schema().fields]
+    with handle.update_schema(allow_incompatible_changes=True) as update:
+        for column, kind in table.types.items():
+            if column not in present:
+                update.add_column(column, iceberg_type(kind), required=False)
+        for column in present:
+            if column not in table.columns:
+                update.delete_column(column)
+
+
+def _evolve_partition(handle: IcebergTable, table: Table) -> None:
+    present = {field.name for field in handle.spec().fields}
+    with handle.update_spec() as update:
+        for field in partition_spec(table, handle.schema()).fields:
+            if field.name not in present:
+                update.add_field(handle.schema().find_column_name(field.source_id), field.transform, field.name)
 
 
 def _again(action: Callable[[], T], attempts: int = 6) -> T:

@@ -64,3 +64,9 @@ def count_rows(handle: IcebergTable, snapshot_id: int, key: Mapping[str, Any]) -
     """Rows of a partition key, from the files' own counts: nothing is read."""
     files = handle.scan(row_filter=matching(dict(key)), snapshot_id=snapshot_id).plan_files()
     return sum(task.file.record_count for task in files)
+
+
+def lies_as_declared(handle: IcebergTable, snapshot_id: int, key: Mapping[str, Any]) -> bool:
+    """Whether all of a key's files are partitioned as the table is now; older ones stay as they were."""
+    files = handle.scan(row_filter=matching(dict(key)), snapshot_id=snapshot_id).plan_files()
+    return all(task.file.spec_id == handle.spec().spec_id for task in files)

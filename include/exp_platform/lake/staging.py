@@ -13,6 +13,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg.table import Table as IcebergTable
@@ -22,13 +23,22 @@ from exp_platform.lake.audit import Scope, conform_spark, nested_rules
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
 from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
-from exp_platform.lake.tables import Table, bucket_of
+from exp_platform.lake.read import count_rows, read_spark
+from exp_platform.lake.tables import Table, bucket_of, dates_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Mode = Literal["overwrite", "append"]
 NATIVE = "spark.comet.enabled"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some values of a column that the table is partitioned by: rows with other values stay in their files."""
+
+    column: str
+    values: frozenset[date]
 
 
 @dataclass(frozen=True)
@@ -40,15 +50,28 @@ class Staged:
     handle: IcebergTable
     fence: int
     branch: str
+    start: int  # the snapshot before the staged one: the fence, or what is left of it without the part
     snapshot_id: int
     rows: int
     session: SparkSession
     broken_inside: Mapping[str, int] = field(default_factory=dict)  # rule of a nested column -> rows that break it
+    part: Part | None = None  # what they replace; None: all of the experiment's rows
 
     def frame(self) -> DataFrame:
         """The staged rows alone."""
-        reader = self.session.read.option("start-snapshot-id", self.fence).option("end-snapshot-id", self.snapshot_id)
+        reader = self.session.read.option("start-snapshot-id", self.start).option("end-snapshot-id", self.snapshot_id)
         return reader.table(f"{CATALOG}.{self.table.name}")
+
+    @property
+    def rows_that_stay(self) -> int:
+        """How many rows of the experiment are not replaced."""
+        return 0 if self.part is None else count_rows(self.handle, self.start, self.scope.keys(self.table))
+
+    def beside_what_stays(self) -> DataFrame:
+        """All of the experiment's rows as they will be: the staged ones, and those that they do not replace."""
+        if self.part is None:
+            return self.frame()
+        return read_spark(self.session, self.table, self.snapshot_id, self.scope.keys(self.table))
 
 
 @dataclass(frozen=True)
@@ -61,8 +84,10 @@ class StagedBatch:
     properties: Mapping[str, str]
 
 
-def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence.
+def stage(
+    frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int, part: Part | None = None
+) -> Staged:
+    """Write the rows to a branch of their own, which begins at the fence; with a part, in place of its rows.
 
     The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
     the work. What maps and lists hold is looked at on the way, while it is there: read back, they would cost more than
@@ -74,12 +99,14 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
+        start = fence if part is None else _without_part(session, table, scope, handle, branch, part)
         rows, inside, seen = conform_spark(frame, table), nested_rules(table), Observation()
         if inside:
             counts = [F.count_if(rule).alias(f"_rule{i}") for i, rule in enumerate(inside.values())]
             rows = rows.observe(seen, *counts)
         writer = rows.writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
-        writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", "true").append()
+        writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", str(not dates_of(table)))
+        writer.append()
         handle.refresh()
         staged = handle.snapshot_by_name(branch)
     except BaseException:
@@ -87,10 +114,10 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
         raise
     assert staged is not None
     added = 0
-    if staged.snapshot_id != fence and staged.summary is not None:
+    if staged.snapshot_id != start and staged.summary is not None:
         added = int(staged.summary.additional_properties.get("added-records", 0))
     broken = {name: seen.get[f"_rule{i}"] or 0 for i, name in enumerate(inside)}
-    return Staged(table, scope, handle, fence, branch, staged.snapshot_id, added, session, broken)
+    return Staged(table, scope, handle, fence, branch, start, staged.snapshot_id, added, session, broken, part)
 
 
 def is_null_refused(error: Exception) -> bool:
@@ -107,33 +134,35 @@ def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     from pyspark.sql import functions as F
 
     buckets = [bucket for bucket in map(bucket_of, table.partition) if bucket is not None]
-    if not buckets or "keygroupedpartitioning(" in _partitioning(frame):
-        return frame
-    ((count, column),) = buckets
-    # By id, not by its hash: two buckets in one task would leave another one idle.
-    return frame.repartitionById(count, F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column)))
+    if buckets and "keygroupedpartitioning(" not in _partitioning(frame):
+        ((count, column),) = buckets
+        # By id, not by its hash: two buckets in one task would leave another one idle.
+        bucket = F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column))
+        frame = frame.repartitionById(count, bucket)
+    # One file after the other: with one open for each date, a task would hold all of its rows.
+    dates = dates_of(table)
+    return frame.sortWithinPartitions(*dates, "experiment_id") if dates else frame
 
 
 def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], branch: str = MAIN) -> Published:
     """Move the staged files to a branch in one fenced commit, replacing or extending the experiment's rows."""
-    publish_id = uuid.uuid4().hex
+    publish_id, rows = uuid.uuid4().hex, staged.rows + staged.rows_that_stay
     if branch != MAIN:
         ensure_branch(staged.handle, staged.fence, branch, BACKFILL_BRANCH_DAYS)
-    java = _java_table(staged)
-    expressions = staged.session._jvm.org.apache.iceberg.expressions.Expressions  # type: ignore[union-attr]
-    same_experiment = expressions.equal("experiment_id", staged.scope.experiment_id)
+    java = _java_table(staged.session, staged.table)
+    same_experiment = _of_experiment(staged.session, staged.scope)
     commit = java.newOverwrite().toBranch(branch)
     if mode == "overwrite":
-        commit = commit.overwriteByRowFilter(same_experiment)
+        commit = commit.overwriteByRowFilter(_replaced(staged.session, staged.scope, staged.part))
     commit = commit.validateFromSnapshot(staged.fence).conflictDetectionFilter(same_experiment)
     commit = commit.validateNoConflictingData().validateNoConflictingDeletes()
-    if staged.snapshot_id != staged.fence:
+    if staged.snapshot_id != staged.start:
         files = java.snapshot(staged.branch).addedDataFiles(java.io()).iterator()
         while files.hasNext():
             commit.addFile(files.next())
     summary = dict(properties) | {
         "experiment_id": staged.scope.experiment_id,
-        "rows": str(staged.rows),
+        "rows": str(rows),
         "mode": mode,
         "publish_id": publish_id,
     }
@@ -144,7 +173,7 @@ def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], bra
     staged.handle.refresh()
     for snapshot in staged.handle.metadata.snapshots:
         if snapshot.summary and snapshot.summary.additional_properties.get("publish_id") == publish_id:
-            return Published(snapshot.snapshot_id, staged.rows)
+            return Published(snapshot.snapshot_id, rows)
     raise FencedConflict(f"{staged.table.name}: the commit is not in the table's history; start the stage once more")
 
 
@@ -172,9 +201,39 @@ def _partitioning(frame: DataFrame) -> str:
         conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
 
 
-def _java_table(staged: Staged) -> Any:
-    jvm = staged.session._jvm
-    assert jvm is not None
-    return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(
-        staged.session._jsparkSession, f"{CATALOG}.{staged.table.name}"
-    )
+def _without_part(
+    session: SparkSession, table: Table, scope: Scope, handle: IcebergTable, branch: str, part: Part
+) -> int:
+    """Take the part's files off the branch: what is written there next stands beside what stays."""
+    emptied = _java_table(session, table).newDelete().deleteFromRowFilter(_replaced(session, scope, part))
+    emptied.toBranch(branch).commit()
+    handle.refresh()
+    left = handle.snapshot_by_name(branch)
+    assert left is not None
+    return left.snapshot_id
+
+
+def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:
+    """The rows that a publication replaces, as Iceberg's filter."""
+    of_experiment = _of_experiment(session, scope)
+    if part is None:
+        return of_experiment
+    expressions = _expressions(session)
+    days = session._jvm.java.util.ArrayList()  # type: ignore[union-attr]
+    for value in sorted(part.values):
+        days.add(value.isoformat())
+    of_part = getattr(expressions, "in")(part.column, days) if part.values else expressions.alwaysFalse()
+    return getattr(expressions, "and")(of_experiment, of_part)
+
+
+def _of_experiment(session: SparkSession, scope: Scope) -> Any:
+    return _expressions(session).equal("experiment_id", scope.experiment_id)
+
+
+def _expressions(session: SparkSession) -> Any:
+    return session._jvm.org.apache.iceberg.expressions.Expressions  # type: ignore[union-attr]
+
+
+def _java_table(session: SparkSession, table: Table) -> Any:
+    loader = session._jvm.org.apache.iceberg.spark.Spark3Util  # type: ignore[union-attr]
+    return loader.loadIcebergTable(session._jsparkSession, f"{CATALOG}.{table.name}")

@@ -65,6 +65,11 @@ def bucket_of(partition_field: str) -> tuple[int, str] | None:
     return int(count), column.strip()
 
 
+def dates_of(table: Table) -> tuple[str, ...]:
+    """The dates by which a table's files lie, besides that of the run."""
+    return tuple(column for column in table.partition if table.types.get(column) == "date" and column != "dt")
+
+
 _FLAGS = (
     "pre_assignment_exposure",
     "variant_mismatch",
@@ -219,10 +224,9 @@ _ALL = (
         _columns("""experiment_id string!, user_id string!, variant_id string!, anchor_utc timestamptz!
         cohort_date date!
         unit_bucket int!, metrics map<string,double>!, covariates map<string,double>!, did_pre map<string,double>!
-        mature map<string,boolean>!, event_counts map<string,long>, dimensions map<string,string>!
-        assignment_time_utc timestamptz, partials list<long>, partials_real list<double>"""),
+        mature map<string,boolean>!, event_counts map<string,long>, dimensions map<string,string>!"""),
         "spark",
-        UNITS,
+        (*UNITS, "cohort_date"),  # a day leaves the files of the dates that it does not touch
         ("user_id",),
     ),
     Table(

@@ -39,6 +39,7 @@ from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, find_pu
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
 from exp_platform.lake.staging import (
     Mode,
+    Part,
     Staged,
     StagedBatch,
     commit_staged,
@@ -302,27 +303,33 @@ class StageContext:
             self._record_repeated(table, done)
         return True
 
-    def publish_large(self, table: str, frame: DataFrame) -> Published:
-        """`publish` for a result too large to be kept: written once, unseen, audited from its files, then moved."""
+    def publish_large(
+        self, table: str, frame: DataFrame, *, part: Part | None = None, notes: Mapping[str, Any] | None = None
+    ) -> Published:
+        """`publish` for a result too large to be kept: written once, unseen, audited from its files, then moved.
+
+        With a part only its rows are replaced, and audited beside those that stay.
+        """
         if self.already_published(table):
             return self._published[table]
         started = time.monotonic()
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
-        staged = self.stage_rows(table, laid_out(frame, TABLES[table]))
+        staged = self.stage_rows(table, laid_out(frame, TABLES[table]), part)
         try:
             self._audit_staged(staged, "overwrite", grain_is_proven=False)
             claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
-            return self._commit_staged(StagedBatch(staged, "overwrite", {}, {}), started)
+            properties = {"notes": json.dumps(notes or {})}
+            return self._commit_staged(StagedBatch(staged, "overwrite", {}, properties), started)
         finally:
             discard(staged)
 
-    def stage_rows(self, table: str, frame: DataFrame) -> Staged:
+    def stage_rows(self, table: str, frame: DataFrame, part: Part | None = None) -> Staged:
         """Write rows where nobody reads them; `publish_staged` makes them visible."""
         handle = self.handles[table]
         # Taken once: what is written to a branch moves the handle on.
         fence = self._fences.setdefault(table, fence_of(handle, self._branch(table)))
         try:
-            return stage(frame, TABLES[table], self._scope, handle, fence)
+            return stage(frame, TABLES[table], self._scope, handle, fence, part)
         except AuditRefused as refused:
             self.report(table, refused.findings)
             raise
@@ -344,12 +351,14 @@ class StageContext:
             discard(batch.staged)
 
     def _audit_staged(self, staged: Staged, mode: Mode, *, grain_is_proven: bool) -> None:
-        frame, table = staged.frame(), staged.table
-        _, findings = audit_staged(frame, table, self._scope, staged.broken_inside, grain_is_proven=grain_is_proven)
+        frame, whole, table = staged.frame(), staged.beside_what_stays(), staged.table
+        _, findings = audit_staged(
+            frame, table, self._scope, staged.broken_inside, whole=None if grain_is_proven else whole
+        )
         # An append that adds nothing is no table without rows.
         has_rows = staged.rows or mode == "overwrite"
         if self.audit and has_rows and not any(finding.blocks for finding in findings):
-            findings += self.audit(frame, table)
+            findings += self.audit(whole, table)
         self.report(table.name, findings)
         refuse(table, findings)
 

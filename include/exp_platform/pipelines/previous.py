@@ -29,8 +29,13 @@ class Previous:
 
     snapshot_id: int
     inputs: Mapping[str, Any]  # table -> snapshot id
-    notes: Mapping[str, str]  # what else it said of its rows
-    cutoff: datetime
+    notes: Mapping[str, Any]  # what else it said of its rows
+    dt: date
+
+    @property
+    def cutoff(self) -> datetime:
+        """Events from this instant on it had not seen."""
+        return cutoff(self.dt)
 
     @property
     def outcomes_snapshot(self) -> int:
@@ -55,7 +60,7 @@ def previous_publication(ctx: StageContext, table: str) -> tuple[Previous | None
         return None, f"the rows there are those of dt {before}"
     if not only_appended(ctx.handles[OUTCOMES], ctx.experiment_id, inputs[OUTCOMES], ctx.snapshot_of(OUTCOMES)):
         return None, "outcomes were re-stated since the last run"
-    return Previous(last.snapshot_id, inputs, json.loads(said.get("notes", "{}")), cutoff(before)), ""
+    return Previous(last.snapshot_id, inputs, json.loads(said.get("notes", "{}")), before), ""
 
 
 def appended_outcomes(ctx: StageContext, previous: Previous) -> DataFrame:

@@ -21,7 +21,6 @@ from exp_platform.transforms.joins import JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 EPOCH = date(1970, 1, 1)
-Digests = dict[date, tuple[int, int]]
 Histograms = dict[tuple[Any, ...], list[tuple[int, int]]]
 
 
@@ -50,26 +49,6 @@ class LastRun:
         """The first day whose calendar sums are to be taken again; None when all of them hold."""
         days = [*self.appeared, *self.changed, *([self.first_day] if self.first_day else [])]
         return min(days, default=None)
-
-
-def cohort_digests(cohort: DataFrame) -> Digests:
-    """For each cohort date how many included units it has, and a sum of hashes that only the same units give."""
-    unit = F.xxhash64(
-        "user_id",
-        "variant_id",
-        F.unix_micros("assignment_time_utc"),
-        F.unix_micros("anchor_utc"),
-        F.to_json("dimensions"),
-    )
-    by_date = cohort.where("included").groupBy("cohort_date")
-    rows = by_date.agg(F.count(F.lit(1)).alias("units"), F.sum(unit.cast("decimal(38,0)")).alias("digest")).collect()
-    return {row["cohort_date"]: (row["units"], int(row["digest"])) for row in rows}
-
-
-def other_dates(then: Digests, now: Digests) -> tuple[frozenset[date], frozenset[date]]:
-    """Cohort dates that have appeared, and those whose units have changed."""
-    differing = {day for day in then.keys() | now.keys() if then.get(day) != now.get(day)}
-    return frozenset(differing - then.keys()), frozenset(differing & then.keys())
 
 
 def reach_of_new_events(

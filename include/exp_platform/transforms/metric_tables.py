@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
@@ -27,6 +27,7 @@ from exp_platform.metrics.unit_scales import ENDS_SQL, caps_not_applied, pooled_
 from exp_platform.metrics.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.metrics.values import of_events
 from exp_platform.transforms.aggregates import KnownSums, calendar_rows
+from exp_platform.transforms.cohort_dates import on_dates
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.last_run import Histograms, LastRun, added, known_histograms, known_sums
@@ -98,11 +99,11 @@ def _event_histograms(inputs: Inputs) -> Histograms:
     if last is None or last.changed or not only_gains:
         return _histograms(inputs, inputs.cohort, inputs.outcomes)
     found = known_histograms(last.statistics, wanted)
-    known = inputs.cohort.where(~_on(last.appeared))
+    known = inputs.cohort.where(~on_dates(last.appeared))
     found = added(found, _histograms(inputs, known, last.new_events))
     if last.appeared:
         since = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(min(last.appeared)))
-        found = added(found, _histograms(inputs, inputs.cohort.where(_on(last.appeared)), since))
+        found = added(found, _histograms(inputs, inputs.cohort.where(on_dates(last.appeared)), since))
     return found
 
 
@@ -156,13 +157,8 @@ def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema) -> tuple[p
 
 def _of_dates(cohort: DataFrame, outcomes: DataFrame, dates: frozenset[date], days: int) -> tuple[DataFrame, DataFrame]:
     """The units of some cohort dates, and the events from the first that their panels can hold."""
-    mine = cohort.where(_on(dates))
+    mine = cohort.where(on_dates(dates))
     first = mine.agg(F.min("assignment_time_utc")).collect()[0][0]
     if first is None:
         return mine, outcomes.where(F.lit(False))
     return mine, outcomes.where(F.col("outcome_ts") >= F.lit(first - timedelta(days=days)))
-
-
-def _on(dates: frozenset[date]) -> Column:
-    """Whether a unit's cohort date is one of these."""
-    return F.coalesce(F.col("cohort_date").isin(*sorted(dates)), F.lit(False)) if dates else F.lit(False)

@@ -21,7 +21,6 @@ from exp_platform.transforms.unit_partials import (
     unit_windows,
     value_of,
 )
-from exp_platform.transforms.unit_state import packed
 from exp_platform.transforms.windows import period_end, period_start
 
 BUCKETS = 256
@@ -53,21 +52,6 @@ def unit_outcomes(
     return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
 
 
-def outcomes_from_partials(
-    cohort: DataFrame,
-    partials: DataFrame,
-    metrics: Sequence[Metric],
-    layout: Layout,
-    *,
-    end_ts: datetime,
-    cutoff: datetime,
-    join: JoinHint = HASH,
-) -> DataFrame:
-    """The same from each unit's partial values; a unit without any has seen no event."""
-    units = unit_windows(cohort, "variant_id", "dimensions").hint(join).join(partials, USER, "left")
-    return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
-
-
 def _rows(
     units: DataFrame, metrics: Sequence[Metric], layout: Layout, *, end_ts: datetime, cutoff: datetime
 ) -> DataFrame:
@@ -85,8 +69,6 @@ def _rows(
         _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
         _map(((m.name, _events(m, layout, end_ts)) for m in metrics if of_events(m)), "bigint").alias("event_counts"),
         "dimensions",
-        F.timestamp_micros("assignment_us").alias("assignment_time_utc"),
-        *packed(layout),
     )
 
 

@@ -125,7 +125,7 @@ def unit_partials(
     """
     keys = windows.columns
     cell = {key: f"w{i}" for i, key in enumerate(layout.cells)}
-    flags = [_in_cell(source, period).alias(cell[source, period]) for source, period in layout.cells]
+    flags = [in_cell(source, period).alias(cell[source, period]) for source, period in layout.cells]
     joined = events_of_units(windows, events, join, "left" if everyone else "inner").select(
         *keys,
         "event_us",
@@ -201,14 +201,15 @@ def whole_sum(high: str, low: str) -> Column:
     return (F.col(high) + carry) / F.lit(HI) + (F.col(low) - carry * F.lit(CARRY)) / F.lit(LO)
 
 
+def in_cell(source: str, period: Period) -> Column:
+    """Whether an event counts for its unit in a period."""
+    time = F.col("event_us")
+    return (F.col("metric_name") == F.lit(source)) & (time >= period_start(period)) & (time < period_end(period))
+
+
 def _total(column: str, layout: Layout) -> Column:
     near = whole_sum(column, f"{column}_lo")
     return near + F.col(f"{column}_far") if layout.far else near
-
-
-def _in_cell(source: str, period: Period) -> Column:
-    time = F.col("event_us")
-    return (F.col("metric_name") == F.lit(source)) & (time >= period_start(period)) & (time < period_end(period))
 
 
 def _aggregate(i: int, slot: Slot, here: Column, far: bool) -> list[Column]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from tests.spark.lake.conftest import CANONICAL, ONE, TWO, Lake
 
-from exp_platform.lake.batches import FileBatches, FrameBatches, rows_of_files
+from exp_platform.lake.batches import FileBatches, FrameBatches, parts_of, rows_of_files
 from exp_platform.lake.tables import TABLES
 
 pytestmark = pytest.mark.spark
@@ -55,7 +55,7 @@ def test_a_column_that_a_file_does_not_have_is_null(lake: Lake) -> None:
     lake.publish(CANONICAL, lake.canonical(ONE, 3), ONE, again=True)
     found = of_files(lake, ONE)
     assert found is not None
-    younger = FileBatches(found.session, found.paths, found.io, found.schema.append(pa.field("later", pa.int64())), 3)
+    younger = FileBatches(found.session, found.parts, found.io, found.schema.append(pa.field("later", pa.int64())), 3)
 
     def later(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -69,3 +69,12 @@ def test_rows_that_were_deleted_beside_the_files_are_left_to_spark(lake: Lake) -
     lake.spark.sql(f"ALTER TABLE iceberg.{CANONICAL} SET TBLPROPERTIES ('write.delete.mode'='merge-on-read')")
     lake.spark.sql(f"DELETE FROM iceberg.{CANONICAL} WHERE experiment_id = '{ONE}' AND user_id = '4'")
     assert of_files(lake, ONE) is None
+
+
+def test_files_are_shared_out_alike_and_none_is_lost() -> None:
+    files = {f"f{i}": rows for i, rows in enumerate((900, 10, 400, 300, 200, 10, 0))}
+    parts = parts_of(files, cores=1)
+    assert sorted(path for part in parts for path in part) == sorted(files)
+    assert sorted(sum(files[path] for path in part) for part in parts) == [910, 910]
+    assert parts_of({"only": 5}, cores=8) == (("only",),)
+    assert parts_of({}, cores=8) == ()

@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake.audit import AuditRefused, Finding, Scope
 from exp_platform.lake.claim import claim
 from exp_platform.lake.publish import Origin, fence_of
-from exp_platform.lake.staging import commit_staged, discard, laid_out, stage
+from exp_platform.lake.staging import Part, commit_staged, discard, laid_out, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
@@ -142,7 +142,7 @@ def test_the_writer_refuses_null_in_a_required_column_flat_or_nested(lake: Lake,
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize(
     ("column", "sql"),
-    [("metrics", "map('revenue', 1d, 'x', {})"), ("did_pre", "map('revenue', {})"), ("partials_real", "array(1d, {})")],
+    [("metrics", "map('revenue', 1d, 'x', {})"), ("did_pre", "map('revenue', {})")],
 )
 def test_a_number_that_is_none_is_found_inside_maps_and_lists(lake: Lake, column: str, sql: str, value: str) -> None:
     number = f"if(user_id = '3', double('{value}'), cast(null as double))"
@@ -240,6 +240,102 @@ def test_each_bucket_is_one_file_wherever_the_rows_come_from(lake: Lake) -> None
         ctx.publish_large(UNITS, units(lake, 400).repartition(16))
     files = lake.spark.table(f"iceberg.{UNITS}.files").where(f"partition.experiment_id = '{ONE}'").collect()
     assert sorted(row["partition"]["user_id_bucket"] for row in files) == [0, 1, 2, 3]
+
+
+FIFTH, SIXTH, SEVENTH = (date(2026, 1, day) for day in (5, 6, 7))
+
+
+def on_date(lake: Lake, users: int, day: date, prefix: str = "u") -> DataFrame:
+    rows = units(lake, users, cohort_date=f"date'{day}'", anchor_utc=f"timestamp'{day} 10:00:00'")
+    return rows.withColumn("user_id", F.concat(F.lit(f"{prefix}{day.day}_"), "user_id"))
+
+
+def part(*days: date) -> Part:
+    return Part("cohort_date", frozenset(days))
+
+
+def of_dates(lake: Lake, ref: str | None = None) -> dict[date, int]:
+    reader = lake.spark.read.option("branch", ref) if ref else lake.spark.read
+    rows = reader.table(f"iceberg.{UNITS}").where(f"experiment_id = '{ONE}'").groupBy("cohort_date").count().collect()
+    return {row["cohort_date"]: row["count"] for row in rows}
+
+
+def files_of(lake: Lake, day: date) -> set[str]:
+    files = lake.spark.table(f"iceberg.{UNITS}.files").where(f"partition.experiment_id = '{ONE}'")
+    return {row["file_path"] for row in files.where(f"partition.cohort_date = date'{day}'").collect()}
+
+
+def three_dates(lake: Lake) -> None:
+    with context(lake, "all dates", dt=LATER) as ctx:
+        rows = on_date(lake, 20, FIFTH).unionByName(on_date(lake, 20, SIXTH)).unionByName(on_date(lake, 20, SEVENTH))
+        ctx.publish_large(UNITS, rows)
+
+
+def test_a_part_is_replaced_and_the_files_of_other_dates_stay(lake: Lake) -> None:
+    three_dates(lake)
+    kept, replaced = files_of(lake, SIXTH), files_of(lake, FIFTH)
+    seen: list[int] = []
+
+    def look(frame: Any, _: Any) -> list[Finding]:
+        seen.append(frame.count())
+        return []
+
+    with context(lake, "part", dt=LATER, audit=look) as ctx:
+        done = ctx.publish_large(UNITS, on_date(lake, 9, FIFTH, "other"), part=part(FIFTH, SEVENTH))
+    assert of_dates(lake) == {FIFTH: 9, SIXTH: 20}, "a date without new rows is empty"
+    assert files_of(lake, SIXTH) == kept
+    assert files_of(lake, FIFTH).isdisjoint(replaced)
+    assert seen == [29], "the suite sees what stays beside what is new"
+    assert (done.rows, branches(lake)) == (29, [])
+    snapshot = lake.handle(UNITS).snapshot_by_id(done.snapshot_id)
+    assert snapshot is not None and snapshot.summary is not None
+    assert snapshot.summary.additional_properties["rows"] == "29"
+
+
+def test_no_date_at_all_is_a_publication_that_changes_no_row(lake: Lake) -> None:
+    three_dates(lake)
+    with context(lake, "nothing", dt=LATER) as ctx:
+        done = ctx.publish_large(UNITS, units(lake, 0), part=part())
+    assert (done.rows, of_dates(lake)) == (60, {FIFTH: 20, SIXTH: 20, SEVENTH: 20})
+    assert lake.handle(UNITS).current_snapshot().snapshot_id == done.snapshot_id  # type: ignore[union-attr]
+
+
+def test_a_unit_that_would_stand_on_two_dates_is_found_beside_what_stays(lake: Lake) -> None:
+    three_dates(lake)
+    twice = on_date(lake, 3, FIFTH).withColumn("user_id", F.concat(F.lit("u6_"), F.col("user_id").substr(4, 9)))
+    with (
+        pytest.raises(ContractViolation, match="one row per experiment_id × user_id"),
+        context(lake, "twice", dt=LATER) as ctx,
+    ):
+        ctx.publish_large(UNITS, twice, part=part(FIFTH))
+    assert of_dates(lake) == {FIFTH: 20, SIXTH: 20, SEVENTH: 20}
+    assert branches(lake) == []
+
+
+def test_a_writer_of_any_other_date_in_between_is_noticed(lake: Lake) -> None:
+    """What stays was audited beside what is new: it must still be there."""
+    three_dates(lake)
+    early, summary = lake.handle(UNITS), Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
+
+    def written(handle: Any, day: date) -> Any:
+        fence = fence_of(handle, "main")
+        return stage(on_date(lake, 4, day), TABLES[UNITS], Scope(ONE, DT), handle, fence, part(day))
+
+    slow, quick = written(early, FIFTH), written(lake.handle(UNITS), SIXTH)
+    commit_staged(quick, "overwrite", summary)
+    with pytest.raises(FencedConflict, match=f"{UNITS}: rows of {ONE} were changed by another writer"):
+        commit_staged(slow, "overwrite", summary)
+    for staged in (slow, quick):
+        discard(staged)
+    assert of_dates(lake) == {FIFTH: 20, SIXTH: 4, SEVENTH: 20}
+
+
+def test_another_experiment_on_the_same_date_stays(lake: Lake) -> None:
+    three_dates(lake)
+    lake.publish(UNITS, on_date(lake, 5, FIFTH).withColumn("experiment_id", F.lit(TWO)), TWO, run_id="two")
+    with context(lake, "part again", dt=LATER) as ctx:
+        ctx.publish_large(UNITS, on_date(lake, 2, FIFTH), part=part(FIFTH))
+    assert (lake.count(UNITS, ONE), lake.count(UNITS, TWO)) == (42, 5)
 
 
 def test_a_run_that_has_lost_its_claim_moves_nothing(lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from exp_platform.lake.catalog import spark_catalog_conf
 from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import build_unit_outcomes
 from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, UNIT_OUTCOMES, run
+from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_partials import has_far_values
 
 pytestmark = pytest.mark.spark
 
@@ -67,43 +69,89 @@ def everyone_assigned(lake: Lake) -> Lake:  # noqa: F811
     return Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
 
 
-def test_a_day_added_gives_the_rows_of_a_full_refresh(
+def files_of(lake: Lake) -> dict[str, date]:  # noqa: F811
+    """The files that hold the experiment's rows, and their cohort dates."""
+    rows = lake.spark.table(f"iceberg.{UNIT_OUTCOMES}.files").where(f"partition.experiment_id = '{EXPERIMENT}'")
+    return {row["file_path"]: row["partition"]["cohort_date"] for row in rows.collect()}
+
+
+def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_everything(
     lake: Lake,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(build_unit_outcomes, "PAYS_FROM", 0)
     lake = everyone_assigned(lake)
-    experiment = lake.project.experiment(EXPERIMENT)
+    known = lake.project.experiment(EXPERIMENT)
+    experiment = known.model_copy(update={"end_ts": known.start_ts + 40 * DAY})
+    lake = Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
     start = datetime.combine(experiment.start_ts.date(), datetime.min.time(), UTC)
-    first = (start + DAY).date()
-    lake.publish(CANONICAL, assignments(lake, start, users=40), EXPERIMENT, run_id="a0")
-    for day in (-2, 0, 1):
-        append_outcomes(lake, outcomes(lake, start, day), EXPERIMENT, run_id=f"o{day}")
-    _, said = stage(lake, first, "r1")
-    assert "units from all events: nothing published before" in said
+    late = start + 20 * DAY  # by then the windows of the first units have closed: two weeks at most
+    assigned = assignments(lake, start, users=60)
+    newer = assigned.where("user_id < '20'").selectExpr(
+        "* except (user_id, assignment_time_utc)", "concat('new ', user_id) as user_id",
+        f"timestamp_micros({int(late.timestamp()) * 1_000_000}L) as assignment_time_utc",
+    )  # fmt: skip
 
-    lake.publish(CANONICAL, assignments(lake, start, users=60), EXPERIMENT, run_id="a1")
-    append_outcomes(lake, outcomes(lake, start, 2), EXPERIMENT, run_id="o2")
-    added, said = stage(lake, first + DAY, "r2")
-    assert "20 units are new" in said, said
-    full, said = stage(lake, first + DAY, "r3", full_refresh=True)
+    def day(n: int, run_id: str, expected: str) -> list[dict[str, Any]]:
+        """A run that adds; its rows are those of all events at once, and files of other dates are not touched."""
+        before = files_of(lake)
+        added, said = stage(lake, (late + n * DAY).date(), run_id)
+        assert expected in said, said
+        at_once = everything(lake, late + (n + 1) * DAY)
+        assert repr(added) == repr(at_once)
+        kept = files_of(lake).items() & before.items()
+        untouched = {when for _, when in kept}
+        assert untouched.isdisjoint(when for path, when in files_of(lake).items() if path not in before)
+        if "anew" in expected:
+            anew, of = (int(word) for word in re.findall(r"\d+", expected)[:2])
+            assert len(untouched) == of - anew
+        return added
+
+    lake.publish(CANONICAL, assigned, EXPERIMENT, run_id="a0")
+    for n in (-2, 0, 1):
+        append_outcomes(lake, outcomes(lake, start, n), EXPERIMENT, run_id=f"o{n}")
+    day(0, "first", "units from all events: nothing published before")
+    day(1, "nothing is new", "units of 0 of 3 cohort dates anew")
+
+    lake.publish(CANONICAL, assigned.unionByName(newer), EXPERIMENT, run_id="a1")
+    append_outcomes(lake, outcomes(lake, start, 21), EXPERIMENT, run_id="o21")  # beyond the windows of the old units
+    added = day(2, "new units", "units of 1 of 4 cohort dates anew")
+    assert len(added) == 60 + newer.count()
+
+    old = outcomes(lake, start, 1).where("user_id = '31'").selectExpr("* except (value)", "1e10 as value")
+    append_outcomes(lake, old, EXPERIMENT, run_id="late")
+    added = day(2, "a late event of an old unit, too large for the usual sums", "units of 1 of 4 cohort dates anew")
+    assert max(row["metrics"]["revenue"] for row in added) > 1e10
+
+    moved = assigned.selectExpr(
+        "* except (assignment_time_utc)",
+        "if(user_id = '3', assignment_time_utc + interval 1 day, assignment_time_utc) as assignment_time_utc",
+    )
+    lake.publish(CANONICAL, moved.unionByName(newer), EXPERIMENT, run_id="a2")
+    day(3, "a unit on another date", "units of 2 of 4 cohort dates anew")
+
+    lake.publish(CANONICAL, moved.where("cast(user_id as int) < 48"), EXPERIMENT, run_id="a3")
+    added = day(3, "units gone, and two whole dates", "units of 0 of 2 cohort dates anew, 2 dates are gone")
+    assert {row["cohort_date"] for row in added} == {start.date(), (start + DAY).date()}
+
+    full, said = stage(lake, (late + 3 * DAY).date(), "full", full_refresh=True)
     assert "units from all events: full refresh asked for" in said
-    assert repr(added) == repr(full) and len(full) == 60
-    assert sum(row["metrics"]["revenue"] for row in full) > 0
+    assert repr(full) == repr(added)
 
-    monkeypatch.setattr(build_unit_outcomes, "PAYS_FROM", 40)
-    append_outcomes(lake, outcomes(lake, start, 3), EXPERIMENT, run_id="o3")
-    _, said = stage(lake, first + 2 * DAY, "few")
-    assert "units from all events: fewer than 40 of a unit" in said, said
-    monkeypatch.setattr(build_unit_outcomes, "PAYS_FROM", 0)
+    lake.publish("exp.outcomes", outcomes(lake, start, 1), EXPERIMENT, run_id="restated")
+    day(4, "restated", "units from all events: outcomes were re-stated")
 
-    lake.publish("exp.outcomes", outcomes(lake, start, 2), EXPERIMENT, run_id="o4")
-    _, said = stage(lake, first + 2 * DAY, "r4")
-    assert "units from all events: outcomes were re-stated" in said
+
+def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:  # noqa: F811
+    """The rows that J4's definition gives for what the tables hold."""
+    names = (COHORT, "exp.outcomes")
+    cohort, events = (lake.spark.table(f"iceberg.{n}").where(f"experiment_id = '{EXPERIMENT}'") for n in names)
+    experiment = lake.project.experiment(EXPERIMENT)
+    metrics = lake.project.metrics_of(experiment)
+    units = unit_outcomes(cohort, events, metrics, end_ts=experiment.end_ts, cutoff=cutoff, far=has_far_values(events))
+    return sorted(units.toArrow().to_pylist(maps_as_pydicts="strict"), key=lambda row: row["user_id"])
 
 
 @pytest.mark.parametrize("broadcast", ["10485760", "-1"])
-def test_exposed_units_with_dimensions_lie_in_one_file_for_each_bucket(
+def test_exposed_units_with_dimensions_lie_in_one_file_for_each_bucket_and_date(
     lake: Lake,  # noqa: F811
     broadcast: str,
 ) -> None:
@@ -135,4 +183,5 @@ def test_exposed_units_with_dimensions_lie_in_one_file_for_each_bucket(
     assert len(rows) == 200 and {row["dimensions"]["country"] for row in rows} == {"DE"}
     for table in (COHORT, UNIT_OUTCOMES):
         files = lake.spark.table(f"iceberg.{table}.files").where(f"partition.experiment_id = '{EXPERIMENT}'").collect()
-        assert sorted(row["partition"]["user_id_bucket"] for row in files) == [0, 1, 2, 3]
+        assert {row["partition"]["user_id_bucket"] for row in files} == {0, 1, 2, 3}
+        assert len(files) == len({row["partition"] for row in files})

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
 from exp_platform.lake import catalog as lake_catalog
 from exp_platform.lake.catalog import ensure_tables, load_catalog, spark_catalog_conf
+from exp_platform.lake.read import lies_as_declared
 from exp_platform.lake.tables import TABLES, Table
-from exp_platform.lake.types import arrow_schema, iceberg_schema, spark_schema, spark_type
+from exp_platform.lake.types import arrow_schema, iceberg_schema, spark_schema, spark_type, to_arrow
 
 DIM = "silver.dim_experiment_variant"
 
@@ -70,6 +72,33 @@ def test_a_column_declared_later_is_added_and_old_rows_are_null_there(
 
     assert [field.name for field in handle.schema().fields] == [*wider.columns]
     assert not handle.schema().find_field("weight").required
+    assert ensure_tables(project, names=(DIM,))[DIM].metadata_location == handle.metadata_location
+
+
+def test_a_column_no_longer_declared_goes_and_a_partition_field_declared_later_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, now = make_project(tmp_path), replace(TABLES[DIM], partition=("experiment_id", "variant_id"))
+    earlier = replace(TABLES[DIM], columns=TABLES[DIM].columns | {"partials": "list<long>"})
+    monkeypatch.setitem(lake_catalog.TABLES, DIM, earlier)
+    row = {"experiment_id": "exp_one", "variant_id": "a", "is_control": True, "expected_allocation": 1.0}
+    row |= {"updated_at": datetime(2026, 1, 1, tzinfo=UTC), "partials": [1]}
+    handle = ensure_tables(project, names=(DIM,))[DIM]
+    handle.append(to_arrow(earlier, [row]).cast(arrow_schema(earlier)))
+    old = handle.current_snapshot()
+    assert old is not None
+    monkeypatch.setitem(lake_catalog.TABLES, DIM, now)
+
+    handle = ensure_tables(project, names=(DIM,))[DIM]
+
+    assert [field.name for field in handle.schema().fields] == [*now.columns]
+    assert [field.name for field in handle.spec().fields] == ["experiment_id", "variant_id"]
+    assert [found["variant_id"] for found in handle.scan().to_arrow().to_pylist()] == ["a"]
+    assert not lies_as_declared(handle, old.snapshot_id, {"experiment_id": "exp_one"})
+    row.pop("partials")
+    handle.overwrite(to_arrow(now, [row]).cast(arrow_schema(now)), overwrite_filter="experiment_id = 'exp_one'")
+    new = handle.current_snapshot()
+    assert new is not None and lies_as_declared(handle, new.snapshot_id, {"experiment_id": "exp_one"})
     assert ensure_tables(project, names=(DIM,))[DIM].metadata_location == handle.metadata_location
 
 

@@ -16,8 +16,9 @@ from exp_platform.pipelines.previous import (
     previous_publication,
 )
 from exp_platform.transforms.cohort import without_dimensions
+from exp_platform.transforms.cohort_dates import cohort_digests, other_dates
 from exp_platform.transforms.joins import join_for
-from exp_platform.transforms.last_run import LastRun, cohort_digests, other_dates, reach_of_new_events
+from exp_platform.transforms.last_run import LastRun, reach_of_new_events
 from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS, Inputs, metric_tables
 from exp_platform.transforms.unit_partials import has_far_values
 
@@ -86,7 +87,7 @@ def last_run(ctx: StageContext, inputs: Inputs) -> LastRun | None:
         first_day=first,
     )
     ctx.log(
-        f"sums from those of {last.cutoff:%Y-%m-%d} and the events since; panels of {len(known.panel_dates)} cohort "
+        f"sums from those of {last.dt} and the events since; panels of {len(known.panel_dates)} cohort "
         f"dates anew, calendar from {known.calendar_from or 'nowhere'} on"
     )
     return known

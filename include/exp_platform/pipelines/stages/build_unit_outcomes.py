@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
+from exp_platform.lake.read import lies_as_declared, read_spark
+from exp_platform.lake.staging import Part
+from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.previous import OUTCOMES, Previous, newly_seen_outcomes, previous_publication
 from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
+from exp_platform.transforms.cohort_dates import (
+    cohort_digests,
+    dates_that_turn,
+    dates_with_events,
+    events_since_first_window,
+    on_dates,
+    other_dates,
+)
 from exp_platform.transforms.joins import join_for
-from exp_platform.transforms.unit_outcomes import outcomes_from_partials, unit_outcomes
-from exp_platform.transforms.unit_partials import Layout, has_far_values, seen_events, unit_windows
-from exp_platform.transforms.unit_state import fresh_units, since, updated_partials
+from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_partials import Layout, has_far_values, seen_events
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -18,8 +29,6 @@ if TYPE_CHECKING:
 
 COHORT = "gold.fct_experiment_cohort"
 UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
-# Adding to a row means to read it, join it and write it again: at 18 events a unit that cost more than all events.
-PAYS_FROM = 40
 
 
 def run(ctx: StageContext) -> None:
@@ -38,38 +47,56 @@ def run(ctx: StageContext) -> None:
         return
     if not experiment.dimensions:
         cohort = without_dimensions(cohort)
-    far = has_far_values(outcomes)
-    previous, reason = previous_publication(ctx, UNIT_OUTCOMES)
-    if previous is not None and ctx.rows_read(OUTCOMES) < PAYS_FROM * ctx.rows_read(COHORT):
-        previous, reason = None, f"fewer than {PAYS_FROM} of a unit, which cost less than its row of the day before"
-    if far:  # they are added up in order of size, which is not known before all are there
-        previous, reason = None, "some values are too large for mergeable sums"
+    far, layout = has_far_values(outcomes), Layout.of(ctx.metrics, experiment.end_ts)
+    dates = changed_dates(ctx, cohort, layout)
+    if dates is not None:
+        cohort = cohort.where(on_dates(dates))
+        outcomes = events_since_first_window(cohort, outcomes, layout)
+    units = unit_outcomes(
+        cohort,
+        outcomes,
+        ctx.metrics,
+        end_ts=experiment.end_ts,
+        cutoff=ctx.cutoff,
+        far=far,
+        join=join_for(ctx.rows_read(COHORT)),
+    )
+    ctx.publish_large(
+        UNIT_OUTCOMES,
+        units,
+        part=None if dates is None else Part("cohort_date", dates),
+        notes={COHORT: ctx.snapshot_of(COHORT)},
+    )
+
+
+def changed_dates(ctx: StageContext, cohort: DataFrame, layout: Layout) -> frozenset[date] | None:
+    """The cohort dates whose rows are no longer what an earlier run left; None where all are to be computed."""
+    previous, reason = _previous(ctx)
     if previous is None:
         ctx.log(f"units from all events: {reason}")
-        units = unit_outcomes(
-            cohort,
-            outcomes,
-            ctx.metrics,
-            end_ts=experiment.end_ts,
-            cutoff=ctx.cutoff,
-            far=far,
-            join=join_for(ctx.rows_read(COHORT)),
-        )
-    else:
-        units = updated_units(ctx, cohort, outcomes, previous)
-    ctx.publish_large(UNIT_OUTCOMES, units)
+        return None
+    before = read_spark(ctx.spark, TABLES[COHORT], int(previous.notes[COHORT]), {"experiment_id": ctx.experiment_id})
+    if not ctx.experiment.dimensions:
+        before = without_dimensions(before)
+    now = cohort_digests(cohort)
+    appeared, changed = other_dates(cohort_digests(before), now)
+    events = seen_events(newly_seen_outcomes(ctx, previous), layout.sources, ctx.cutoff)
+    dates = appeared | changed | dates_with_events(cohort, events, layout, join=join_for(ctx.rows_read(COHORT)))
+    dates |= dates_that_turn(now, ctx.metrics, end_ts=ctx.experiment.end_ts, before=previous.cutoff, now=ctx.cutoff)
+    anew, gone = len(dates & now.keys()), len(dates - now.keys())
+    ctx.log(
+        f"units of {anew} of {len(now)} cohort dates anew, {gone} dates are gone; the others stay as of {previous.dt}"
+    )
+    return dates
 
 
-def updated_units(ctx: StageContext, cohort: DataFrame, outcomes: DataFrame, previous: Previous) -> DataFrame:
-    """The unit rows from the previous ones and from what has come since: by file, and by the later cut-off."""
-    end_ts = ctx.experiment.end_ts
-    layout = Layout.of(ctx.metrics, end_ts)
-    sources = layout.sources
-    units, windows = ctx.read(UNIT_OUTCOMES), unit_windows(cohort)
-    join = join_for(ctx.rows_read(COHORT))
-    fresh = fresh_units(windows, units, layout, join=join)
-    new = seen_events(newly_seen_outcomes(ctx, previous), sources, ctx.cutoff)
-    ctx.log(f"units from the rows of {previous.cutoff:%Y-%m-%d} and the new events; {fresh.units:,} units are new")
-    history = seen_events(since(outcomes, fresh.first_event_us), sources, ctx.cutoff)
-    partials = updated_partials(windows, units, new, history, fresh, layout, join=join)
-    return outcomes_from_partials(cohort, partials, ctx.metrics, layout, end_ts=end_ts, cutoff=ctx.cutoff, join=join)
+def _previous(ctx: StageContext) -> tuple[Previous | None, str]:
+    previous, reason = previous_publication(ctx, UNIT_OUTCOMES)
+    if previous is None:
+        return None, reason
+    known = previous.notes.get(COHORT)
+    if known is None or ctx.handles[COHORT].snapshot_by_id(int(known)) is None:
+        return None, "the cohort of the last run has been expired by maintenance"
+    if not lies_as_declared(ctx.handles[UNIT_OUTCOMES], previous.snapshot_id, {"experiment_id": ctx.experiment_id}):
+        return None, "the rows there lie in files of an earlier layout"
+    return previous, ""

@@ -1,0 +1,100 @@
+"""Which cohort dates a day changes: those whose units are others now, have new events in a window, or pass an instant.
+
+The unit rows of every other date are what they were, so they stay in their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time
+from functools import reduce
+from operator import or_
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from exp_platform.config.models import Metric
+from exp_platform.metrics.values import DAY_US, Period, micros, post_period
+from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
+from exp_platform.transforms.unit_partials import Layout, in_cell, unit_windows
+
+Digests = dict[date, tuple[int, int]]
+
+
+def cohort_digests(cohort: DataFrame) -> Digests:
+    """For each cohort date how many included units it has, and a sum of hashes that only the same units give."""
+    unit = F.xxhash64(
+        "user_id",
+        "variant_id",
+        F.unix_micros("assignment_time_utc"),
+        F.unix_micros("anchor_utc"),
+        F.to_json("dimensions"),
+    )
+    by_date = cohort.where("included").groupBy("cohort_date")
+    rows = by_date.agg(F.count(F.lit(1)).alias("units"), F.sum(unit.cast("decimal(38,0)")).alias("digest")).collect()
+    return {row["cohort_date"]: (row["units"], int(row["digest"])) for row in rows}
+
+
+def other_dates(then: Digests, now: Digests) -> tuple[frozenset[date], frozenset[date]]:
+    """Cohort dates that have appeared, and those whose units have changed (or are gone)."""
+    differing = {day for day in then.keys() | now.keys() if then.get(day) != now.get(day)}
+    return frozenset(differing - then.keys()), frozenset(differing & then.keys())
+
+
+def dates_with_events(
+    cohort: DataFrame, events: DataFrame, layout: Layout, *, join: JoinHint = HASH
+) -> frozenset[date]:
+    """Cohort dates of the units that have one of these events in any window; `events` come from `seen_events`."""
+    joined = events_of_units(unit_windows(cohort, "cohort_date"), events, join)
+    counts = reduce(or_, (in_cell(source, period) for source, period in layout.cells), F.lit(False))
+    return frozenset(row["cohort_date"] for row in joined.where(counts).select("cohort_date").distinct().collect())
+
+
+def dates_that_turn(
+    dates: Iterable[date], metrics: Sequence[Metric], *, end_ts: datetime, before: datetime, now: datetime
+) -> frozenset[date]:
+    """Cohort dates some of whose units may have opened or matured for a metric between two cut-offs."""
+    periods = {post_period(metric, end_ts) for metric in metrics}
+    return frozenset(
+        day for day in dates if any(_turns(period, day, micros(before), micros(now)) for period in periods)
+    )
+
+
+def on_dates(dates: Iterable[date]) -> Column:
+    """Whether a unit's cohort date is one of these."""
+    wanted = sorted(dates)
+    return F.coalesce(F.col("cohort_date").isin(*wanted), F.lit(False)) if wanted else F.lit(False)
+
+
+def events_since_first_window(cohort: DataFrame, outcomes: DataFrame, layout: Layout) -> DataFrame:
+    """The outcome events from the first instant that any window of these units holds; older files are not read."""
+    first = unit_windows(cohort).agg(F.min("assignment_us").alias("first")).collect()[0]["first"]
+    if first is None:
+        return outcomes.where(F.lit(False))
+    start = first - max((_reach(layout, first)), default=0)
+    return outcomes.where(F.col("outcome_ts") >= F.timestamp_micros(F.lit(start)))
+
+
+def _turns(period: Period, day: date, before: int, now: int) -> bool:
+    first = micros(datetime.combine(day, time(), UTC))
+    last = first + DAY_US - 1
+    # A unit sees a window that has begun before the cut-off, and is mature when the window has ended by then.
+    opens = max(first + period.start_us, before) < min(last + period.start_us + 1, now)
+    return opens or max(_end(period, first) - 1, before) < min(_end(period, last), now)
+
+
+def _end(period: Period, anchor: int) -> int:
+    ends = [period.not_after_us] if period.end_us is None else [anchor + period.end_us, period.not_after_us]
+    return min(end for end in ends if end is not None)
+
+
+def _reach(layout: Layout, first_us: int) -> list[int]:
+    """How long before assignment each period begins, at most."""
+    reach = []
+    for period in {slot.period for slot in layout.slots}:
+        if period.kind == "covariate":
+            reach.append(period.start_us)
+        elif period.kind == "did_pre":
+            end = period.end_us if period.end_us is not None else (period.not_after_us or 0) - first_us
+            reach.append(max(end - period.start_us, 0))
+    return reach
