@@ -8,6 +8,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -142,7 +143,8 @@ def audit_staged(
     totals = frame.agg(F.count(F.lit(1)).alias("rows"), *counts).first()
     assert totals is not None
     rows = totals["rows"]
-    broken = {name: totals[f"_rule{i}"] for i, name in enumerate(flat)} | dict(broken_inside)
+    broken = {name: totals[f"_rule{i}"] for i, name in enumerate(flat)}
+    broken |= {name: broken_inside.get(name, 0) for name in nested}  # without a row nobody has counted
     findings = [
         _finding(name, broken[name], rows, partial(_spark_sample, frame.where(rule), table))
         for name, rule in (flat | nested).items()
@@ -158,16 +160,26 @@ def audit_staged(
 
 
 def nested_rules(table: Table) -> dict[str, Column]:
-    """The rules about numbers inside maps and lists."""
+    """The rules about numbers inside maps."""
     from pyspark.sql import functions as F
 
-    rules = {}
-    for column, kind in table.types.items():
-        if kind == "list<double>":
-            rules[f"{column} is finite"] = _any_not_finite(F.col(column))
-        elif kind.startswith("map<") and kind.endswith(",double>"):
-            rules[f"{column} is finite"] = _any_not_finite(F.map_values(column))
-    return rules
+    return {f"{name} is finite": _any_not_finite(F.map_values(name)) for name in _maps_of_numbers(table)}
+
+
+def broken_inside(batch: pa.RecordBatch, table: Table) -> dict[str, int]:
+    """How many rows of a batch break each of these rules."""
+    broken = {}
+    for name in _maps_of_numbers(table):
+        offsets, numbers = batch.column(name).offsets.to_numpy(), batch.column(name).items
+        finite = pc.fill_null(pc.is_finite(numbers), True).to_numpy(zero_copy_only=False)
+        places = np.flatnonzero(~finite)
+        mine = places[(places >= offsets[0]) & (places < offsets[-1])]
+        broken[f"{name} is finite"] = len(np.unique(np.searchsorted(offsets, mine, side="right")))
+    return broken
+
+
+def _maps_of_numbers(table: Table) -> list[str]:
+    return [name for name, kind in table.types.items() if kind.startswith("map<") and kind.endswith(",double>")]
 
 
 def _any_not_finite(values: Column) -> Column:

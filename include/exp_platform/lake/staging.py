@@ -11,15 +11,17 @@ where a result that is kept has to be kept whole.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
-from exp_platform.lake.audit import Scope, conform_spark, nested_rules
+from exp_platform.lake.arrow_files import Finish, write_files
+from exp_platform.lake.audit import Scope, conform_spark
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
 from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
@@ -84,45 +86,60 @@ class StagedBatch:
     properties: Mapping[str, str]
 
 
-def stage(
-    frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int, part: Part | None = None
-) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence; with a part, in place of its rows.
+def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
+    """Write the rows to a branch of their own, which begins at the fence.
 
     The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
-    the work. What maps and lists hold is looked at on the way, while it is there: read back, they would cost more than
-    all other columns together.
+    the work.
     """
-    from pyspark.sql import Observation
-    from pyspark.sql import functions as F
-
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
-        start = fence if part is None else _without_part(session, table, scope, handle, branch, part)
-        rows, inside, seen = conform_spark(frame, table), nested_rules(table), Observation()
-        if inside:
-            counts = [F.count_if(rule).alias(f"_rule{i}") for i, rule in enumerate(inside.values())]
-            rows = rows.observe(seen, *counts)
-        writer = rows.writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
-        writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", str(not dates_of(table)))
-        writer.append()
-        handle.refresh()
-        staged = handle.snapshot_by_name(branch)
+        writer = conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
+        writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", "true").append()
+        return _staged(session, table, scope, handle, fence, branch, fence)
     except BaseException:
         drop_branch(handle, branch)
         raise
-    assert staged is not None
-    added = 0
-    if staged.snapshot_id != start and staged.summary is not None:
-        added = int(staged.summary.additional_properties.get("added-records", 0))
-    broken = {name: seen.get[f"_rule{i}"] or 0 for i, name in enumerate(inside)}
-    return Staged(table, scope, handle, fence, branch, start, staged.snapshot_id, added, session, broken, part)
+
+
+def stage_large(
+    frame: DataFrame,
+    table: Table,
+    scope: Scope,
+    handle: IcebergTable,
+    fence: int,
+    *,
+    finish: Finish | None = None,
+    part: Part | None = None,
+) -> Staged:
+    """The same, written by Arrow: for rows with maps. With a part the rows stand in place of its rows.
+
+    `finish` makes the table's rows from the frame's where they are written. What maps hold is looked at on the way:
+    read back, they would cost more than all other columns together.
+    """
+    session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
+    rows = conform_spark(frame, table) if finish is None else frame
+    written = write_files(rows, table, handle, finish)
+    if written.nulls:
+        raise NullRefused(f"{table.name}: null in {', '.join(sorted(written.nulls))}")
+    ensure_branch(handle, fence, branch, days=1)
+    try:
+        start = fence if part is None else _without_part(session, table, scope, handle, branch, part)
+        commit_again(handle, lambda current: _append_files(current, written.files, branch))
+        return _staged(session, table, scope, handle, fence, branch, start, written.broken_inside, part)
+    except BaseException:
+        drop_branch(handle, branch)
+        raise
+
+
+class NullRefused(Exception):
+    """A required column has a null; which rows, the audit of the frame tells."""
 
 
 def is_null_refused(error: Exception) -> bool:
     """Whether a write ended at a null in a required column."""
-    return "NOT_NULL_ASSERT_VIOLATION" in str(error)
+    return isinstance(error, NullRefused) or "NOT_NULL_ASSERT_VIOLATION" in str(error)
 
 
 def laid_out(frame: DataFrame, table: Table) -> DataFrame:
@@ -199,6 +216,31 @@ def _partitioning(frame: DataFrame) -> str:
         return str(plan.outputPartitioning().toString()).lower()
     finally:
         conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
+
+
+def _staged(
+    session: SparkSession,
+    table: Table,
+    scope: Scope,
+    handle: IcebergTable,
+    fence: int,
+    branch: str,
+    start: int,
+    inside: Mapping[str, int] | None = None,
+    part: Part | None = None,
+) -> Staged:
+    handle.refresh()
+    staged, added = handle.snapshot_by_name(branch), 0
+    assert staged is not None
+    if staged.snapshot_id != start and staged.summary is not None:
+        added = int(staged.summary.additional_properties.get("added-records", 0))
+    return Staged(table, scope, handle, fence, branch, start, staged.snapshot_id, added, session, inside or {}, part)
+
+
+def _append_files(handle: IcebergTable, files: Sequence[DataFile], branch: str) -> None:
+    with handle.transaction() as transaction, transaction.update_snapshot(branch=branch).fast_append() as append:
+        for file in files:
+            append.append_data_file(file)
 
 
 def _without_part(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from exp_platform.metrics.values import unit_values
 
 # The maps that hold a unit's numbers, and the letter that their columns begin with here; p is the pre-period.
 MAPS = {"metrics": "y", "covariates": "x", "did_pre": "p"}
+# The columns of a unit row that are no maps of numbers or flags.
+UNIT_KEYS = ("experiment_id", "user_id", "variant_id", "anchor_utc", "cohort_date", "unit_bucket", "dimensions")
 # What J5 reads of gold.fct_experiment_unit_outcomes.
 UNIT_COLUMNS = ("variant_id", "cohort_date", "unit_bucket", "dimensions", *MAPS, "mature", "event_counts")
 
@@ -57,6 +59,31 @@ def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBat
         if not has_unit_values(metric):
             columns[f"y{i}"] = maps["event_counts"].get(metric.name, nothing).cast(pa.float64())
     return pa.RecordBatch.from_pydict(columns)
+
+
+def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
+    """The opposite: unit rows with their maps, the same keys in the same order in every row."""
+    maps = {}
+    for source in MAPS:
+        mine = [number for number in all_numbers(metrics) if number.source == source]
+        maps[source] = together({n.key: batch.column(n.column) for n in mine}, pa.float64(), len(batch))
+    flags = {metric.name: batch.column(f"mature{i}") for i, metric in enumerate(metrics)}
+    counts = {m.name: batch.column(f"y{i}") for i, m in enumerate(metrics) if not has_unit_values(m)}
+    maps["mature"] = together(flags, pa.bool_(), len(batch))
+    maps["event_counts"] = together(counts, pa.int64(), len(batch))
+    flat = {name: batch.column(name) for name in batch.schema.names if name in UNIT_KEYS}
+    return pa.RecordBatch.from_pydict(flat | maps)
+
+
+def together(columns: Mapping[str, pa.Array], kind: pa.DataType, rows: int) -> pa.MapArray:
+    """A map for each row with the value of each column."""
+    width = len(columns)
+    places = np.arange(rows * width)
+    values = pa.concat_arrays([column.cast(kind) for column in columns.values()] or [pa.nulls(0, kind)])
+    keys = pa.array(list(columns), pa.string()).take(pa.array(places % max(width, 1)))
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
+    by_row = pa.array(places % max(width, 1) * rows + places // max(width, 1))
+    return pa.MapArray.from_arrays(offsets, keys, values.take(by_row))
 
 
 def entries(maps: pa.MapArray) -> dict[str, pa.Array]:

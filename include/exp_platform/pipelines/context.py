@@ -20,6 +20,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake import claim, manifest
+from exp_platform.lake.arrow_files import Finish, finished
 from exp_platform.lake.audit import (
     Audit,
     AuditRefused,
@@ -47,6 +48,7 @@ from exp_platform.lake.staging import (
     is_null_refused,
     laid_out,
     stage,
+    stage_large,
 )
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.version import code_version
@@ -304,17 +306,26 @@ class StageContext:
         return True
 
     def publish_large(
-        self, table: str, frame: DataFrame, *, part: Part | None = None, notes: Mapping[str, Any] | None = None
+        self,
+        table: str,
+        frame: DataFrame,
+        *,
+        finish: Finish | None = None,
+        part: Part | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> Published:
         """`publish` for a result too large to be kept: written once, unseen, audited from its files, then moved.
 
-        With a part only its rows are replaced, and audited beside those that stay.
+        `finish` makes the table's rows from the frame's where they are written. With a part only its rows are replaced,
+        and audited beside those that stay.
         """
         if self.already_published(table):
             return self._published[table]
-        started = time.monotonic()
+        started, declared = time.monotonic(), TABLES[table]
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
-        staged = self.stage_rows(table, laid_out(frame, TABLES[table]), part)
+        rows, fence = laid_out(frame, declared), self._fence(table)
+        with self._explained(table, finished(frame, declared, finish) if finish else frame):
+            staged = stage_large(rows, declared, self._scope, self.handles[table], fence, finish=finish, part=part)
         try:
             self._audit_staged(staged, "overwrite", grain_is_proven=False)
             claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
@@ -323,20 +334,10 @@ class StageContext:
         finally:
             discard(staged)
 
-    def stage_rows(self, table: str, frame: DataFrame, part: Part | None = None) -> Staged:
+    def stage_rows(self, table: str, frame: DataFrame) -> Staged:
         """Write rows where nobody reads them; `publish_staged` makes them visible."""
-        handle = self.handles[table]
-        # Taken once: what is written to a branch moves the handle on.
-        fence = self._fences.setdefault(table, fence_of(handle, self._branch(table)))
-        try:
-            return stage(frame, TABLES[table], self._scope, handle, fence, part)
-        except AuditRefused as refused:
-            self.report(table, refused.findings)
-            raise
-        except Exception as error:
-            if is_null_refused(error):
-                self._explain_refusal(table, frame)
-            raise
+        with self._explained(table, frame):
+            return stage(frame, TABLES[table], self._scope, self.handles[table], self._fence(table))
 
     def publish_staged(self, batches: Sequence[StagedBatch]) -> None:
         """Audit all, then commit one after the other: a table that is refused keeps the others back too.
@@ -369,11 +370,24 @@ class StageContext:
         self._record_published(table, done, time.monotonic() - started, batch.mode)
         return done
 
-    def _explain_refusal(self, table: str, frame: DataFrame) -> None:
-        """The writer stops at the first null in a required column; the audit says which rows have one."""
-        _, findings = audit_spark(conform_spark(frame, TABLES[table]), TABLES[table], self._scope)
-        self.report(table, findings)
-        refuse(TABLES[table], findings)
+    def _fence(self, table: str) -> int:
+        """Taken once: what is written to a branch moves the handle on."""
+        return self._fences.setdefault(table, fence_of(self.handles[table], self._branch(table)))
+
+    @contextmanager
+    def _explained(self, table: str, frame: DataFrame) -> Iterator[None]:
+        """A writer stops at the first null in a required column; the audit says which rows have one."""
+        try:
+            yield
+        except AuditRefused as refused:
+            self.report(table, refused.findings)
+            raise
+        except Exception as error:
+            if is_null_refused(error):
+                _, findings = audit_spark(conform_spark(frame, TABLES[table]), TABLES[table], self._scope)
+                self.report(table, findings)
+                refuse(TABLES[table], findings)
+            raise
 
     def replace(self, table: str, rows: list[dict[str, Any]], /, **key: Any) -> None:
         """Replace this experiment's rows of an ops table whose columns equal the key's values."""

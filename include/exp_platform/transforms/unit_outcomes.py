@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import UnitValue, all_unit_values, micros, of_events, post_period
+from exp_platform.lake.arrow_files import finished
+from exp_platform.lake.tables import TABLES
+from exp_platform.metrics.numbers import MAPS, Number, all_numbers, in_maps
+from exp_platform.metrics.values import micros, of_events, post_period, unit_values
 from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (
@@ -24,6 +28,7 @@ from exp_platform.transforms.unit_partials import (
 from exp_platform.transforms.windows import period_end, period_start
 
 BUCKETS = 256
+UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 
 
 def unit_outcomes(
@@ -36,7 +41,22 @@ def unit_outcomes(
     far: bool = False,
     join: JoinHint = HASH,
 ) -> DataFrame:
-    """One row per experiment × included user: value, covariate, pre-period and maturity of every metric.
+    """One row per experiment × included user: value, covariate, pre-period and maturity of every metric, in maps."""
+    columns = unit_columns(cohort, outcomes, metrics, end_ts=end_ts, cutoff=cutoff, far=far, join=join)
+    return finished(columns, TABLES[UNIT_OUTCOMES], partial(in_maps, metrics=metrics))
+
+
+def unit_columns(
+    cohort: DataFrame,
+    outcomes: DataFrame,
+    metrics: Sequence[Metric],
+    *,
+    end_ts: datetime,
+    cutoff: datetime,
+    far: bool = False,
+    join: JoinHint = HASH,
+) -> DataFrame:
+    """The same with a column for each number, named as in `metrics.numbers`; `in_maps` makes the maps of them.
 
     `cohort` is gold.fct_experiment_cohort, `outcomes` exp.outcomes; events before `cutoff` are seen. A value is null
     where the window has not opened by then, and, for max, mean and last, where the unit has no event. `far` says that
@@ -49,13 +69,6 @@ def unit_outcomes(
         units = units.join(cohort.where("included").select(*USER, "dimensions").hint(join), USER)
     else:
         units = units.withColumn("dimensions", no_dimensions())
-    return _rows(units, metrics, layout, end_ts=end_ts, cutoff=cutoff)
-
-
-def _rows(
-    units: DataFrame, metrics: Sequence[Metric], layout: Layout, *, end_ts: datetime, cutoff: datetime
-) -> DataFrame:
-    values = all_unit_values(metrics)
     now, anchor = F.lit(micros(cutoff)), F.timestamp_micros("anchor_us")
     return units.select(
         *USER,
@@ -63,11 +76,9 @@ def _rows(
         anchor.alias("anchor_utc"),
         anchor.cast("date").alias("cohort_date"),
         unit_bucket().alias("unit_bucket"),
-        _map((v.key, F.when(_opened(v, end_ts, now), _value(v, 0, layout, end_ts))) for v in values).alias("metrics"),
-        _map((v.key, _value(v, 1, layout, end_ts)) for v in values).alias("covariates"),
-        _map((v.key, _value(v, 2, layout, end_ts)) for v in values).alias("did_pre"),
-        _map(((m.name, period_end(post_period(m, end_ts)) <= now) for m in metrics), "boolean").alias("mature"),
-        _map(((m.name, _events(m, layout, end_ts)) for m in metrics if of_events(m)), "bigint").alias("event_counts"),
+        *(_number(number, layout, end_ts, now).alias(number.column) for number in all_numbers(metrics)),
+        *((period_end(post_period(m, end_ts)) <= now).alias(f"mature{i}") for i, m in enumerate(metrics)),
+        *(_events(m, layout, end_ts).alias(f"y{i}") for i, m in enumerate(metrics) if of_events(m)),
         "dimensions",
     )
 
@@ -77,21 +88,13 @@ def unit_bucket() -> Column:
     return F.pmod(F.xxhash64(F.lit("bucket"), F.col("experiment_id"), F.col("user_id")), F.lit(BUCKETS)).cast("int")
 
 
-def _value(value: UnitValue, period: int, layout: Layout, end_ts: datetime) -> Column:
-    return value_of(value, periods_of(value, end_ts)[period], layout)
+def _number(number: Number, layout: Layout, end_ts: datetime, now: Column) -> Column:
+    value = next(value for value in unit_values(number.metric) if value.key == number.key)
+    period = dict(zip(MAPS, periods_of(value, end_ts), strict=True))[number.source]
+    known = value_of(value, period, layout)
+    return F.when(period_start(period) < now, known) if period.kind == "post" else known
 
 
 def _events(metric: Metric, layout: Layout, end_ts: datetime) -> Column:
     """A unit's events of an event-level quantile; null without any, so that the unit is counted as left out."""
     return F.col(layout.column(metric.sources[0], post_period(metric, end_ts), "count"))
-
-
-def _opened(value: UnitValue, end_ts: datetime, now: Column) -> Column:
-    return period_start(post_period(value.metric, end_ts)) < now
-
-
-def _map(entries: Iterable[tuple[str, Column]], kind: str = "double") -> Column:
-    pairs = [item for key, column in entries for item in (F.lit(key), column)]
-    if not pairs:
-        return F.from_json(F.lit("{}"), f"map<string,{kind}>")
-    return F.create_map(*pairs).cast(f"map<string,{kind}>")

@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake.audit import AuditRefused, Finding, Scope
 from exp_platform.lake.claim import claim
 from exp_platform.lake.publish import Origin, fence_of
-from exp_platform.lake.staging import Part, commit_staged, discard, laid_out, stage
+from exp_platform.lake.staging import Part, commit_staged, discard, laid_out, stage, stage_large
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
@@ -319,7 +319,8 @@ def test_a_writer_of_any_other_date_in_between_is_noticed(lake: Lake) -> None:
 
     def written(handle: Any, day: date) -> Any:
         fence = fence_of(handle, "main")
-        return stage(on_date(lake, 4, day), TABLES[UNITS], Scope(ONE, DT), handle, fence, part(day))
+        rows = laid_out(on_date(lake, 4, day), TABLES[UNITS])
+        return stage_large(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence, part=part(day))
 
     slow, quick = written(early, FIFTH), written(lake.handle(UNITS), SIXTH)
     commit_staged(quick, "overwrite", summary)

@@ -21,7 +21,7 @@ from exp_platform.transforms.cohort import dimension_columns, dimension_names, w
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
 from exp_platform.transforms.panel import daily_values
-from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_outcomes import unit_columns
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 pytestmark = pytest.mark.spark
@@ -65,7 +65,7 @@ def row_based(plan: str) -> list[str]:
 
 def test_unit_outcomes_shuffle_neither_events_nor_units(spark: Any, lake_frames: Any) -> None:
     cohort, outcomes = lake_frames
-    plan = plan_of(unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF))
+    plan = plan_of(unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF))
     assert exchanges(plan) == 0, plan
     assert "BroadcastExchange" not in plan
 
@@ -74,7 +74,7 @@ def test_no_plan_over_events_has_a_cartesian_product_or_leaves_the_engine(spark:
     cohort, outcomes = lake_frames
     panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
     frames = {
-        "unit rows": unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
+        "unit rows": unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
         "daily values": daily_values(cohort, outcomes, panels, CUTOFF),
         "histograms": event_histograms(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
     }
@@ -107,7 +107,7 @@ def test_without_buckets_the_daily_values_of_a_unit_still_end_in_one_partition(s
 def test_many_units_are_sorted_instead_of_held_in_memory(spark: Any, lake_frames: Any) -> None:
     cohort, outcomes = lake_frames
     assert (join_for(UNITS_IN_MEMORY), join_for(UNITS_IN_MEMORY + 1)) == (HASH, SORT)
-    plan = plan_of(unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF, join=SORT))
+    plan = plan_of(unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF, join=SORT))
     assert "SortMergeJoin" in plan and "HashJoin" not in plan and exchanges(plan) == 0
 
 
@@ -129,8 +129,8 @@ def test_every_pass_over_events_is_native(spark: Any, lake_frames: Any, dimensio
     events = seen_events(outcomes, [source for source, _ in cells], CUTOFF)
     panels = tuple(dict.fromkeys(panels_of(metrics).values()))
     frames = {
-        "unit rows": unit_outcomes(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF),
-        "sorted unit rows": unit_outcomes(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF, join=SORT),
+        "unit rows": unit_columns(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF),
+        "sorted unit rows": unit_columns(cohort, outcomes, metrics, end_ts=END, cutoff=CUTOFF, join=SORT),
         "daily values": daily_values(cohort, outcomes, panels, CUTOFF),
         "calendar": sums_by_day(units, names, events, cells, False, HASH),
         "units at risk": open_spans(units, names, [period for _, period in cells], CUTOFF),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exp_platform.lake.read import lies_as_declared, read_spark
 from exp_platform.lake.staging import Part
 from exp_platform.lake.tables import TABLES
+from exp_platform.metrics.numbers import in_maps
 from exp_platform.pipelines.previous import OUTCOMES, Previous, newly_seen_outcomes, previous_publication
 from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
 from exp_platform.transforms.cohort_dates import (
@@ -19,7 +21,7 @@ from exp_platform.transforms.cohort_dates import (
     other_dates,
 )
 from exp_platform.transforms.joins import join_for
-from exp_platform.transforms.unit_outcomes import unit_outcomes
+from exp_platform.transforms.unit_outcomes import UNIT_OUTCOMES, unit_columns
 from exp_platform.transforms.unit_partials import Layout, has_far_values, seen_events
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
 COHORT = "gold.fct_experiment_cohort"
-UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 
 
 def run(ctx: StageContext) -> None:
@@ -52,7 +53,7 @@ def run(ctx: StageContext) -> None:
     if dates is not None:
         cohort = cohort.where(on_dates(dates))
         outcomes = events_since_first_window(cohort, outcomes, layout)
-    units = unit_outcomes(
+    units = unit_columns(
         cohort,
         outcomes,
         ctx.metrics,
@@ -64,6 +65,7 @@ def run(ctx: StageContext) -> None:
     ctx.publish_large(
         UNIT_OUTCOMES,
         units,
+        finish=partial(in_maps, metrics=ctx.metrics),
         part=None if dates is None else Part("cohort_date", dates),
         notes={COHORT: ctx.snapshot_of(COHORT)},
     )
