@@ -31,7 +31,8 @@ from exp_platform.pipelines.run_end_to_end import run_end_to_end
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = "exp_bench"
 EVENTS_PER_USER = 20
-DAY_30, DAY_31 = date(2026, 1, 30), date(2026, 1, 31)
+DAY_29, DAY_30, DAY_31 = (date(2026, 1, day) for day in (29, 30, 31))
+CLOSED, QUIET = date(2026, 2, 14), date(2026, 2, 15)  # the last windows close, and the day after
 SPINE = ("build_unit_outcomes", "aggregate_metrics")
 TO_STATISTICS = ("ingest_events", "build_assignments", "validate_exposures", *SPINE)
 
@@ -124,29 +125,38 @@ def against_duckdb(project: Project, dt: date, *, distinct: bool, folder: Path |
 
 
 def measure(folder: Path, users: int) -> dict[str, Any]:
-    """One size: cold, warm and incremental runs of the pipeline beside DuckDB."""
+    """One size: first, warm and incremental runs of the pipeline beside DuckDB."""
     from exp_platform.spark.session import build_spark_session
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     project = make_project(folder)
     write_raw(folder / "raw", users)
-    last = folder / "raw" / "exp_platform" / EXPERIMENT / "outcomes" / f"dt={DAY_31}"
-    shutil.move(last, folder / "later")
+    outcomes = folder / "raw" / "exp_platform" / EXPERIMENT / "outcomes"
+    for day in (DAY_30, DAY_31):
+        shutil.move(outcomes / f"dt={day}", folder / f"dt={day}")
     spark = build_spark_session("bench", project)
-    cold = pipeline(project, DAY_30, "r1", spark)
+
+    def landed(day: date) -> None:
+        shutil.move(folder / f"dt={day}", outcomes / f"dt={day}")
+
+    runs = {"first run": pipeline(project, DAY_29, "r1", spark)}
+    landed(DAY_30)
+    runs["day 30 incremental, the first of its kind"] = pipeline(project, DAY_30, "r2", spark)
+    runs["warm"] = pipeline(project, DAY_30, "r3", spark, full_refresh=True)
     written = folder / "duckdb"
     numbers = against_duckdb(project, DAY_30, distinct=False)
     duck_distinct, duck = (against_duckdb(project, DAY_30, distinct=d, folder=written) for d in (True, False))
-    warm = pipeline(project, DAY_30, "r2", spark, full_refresh=True)
-    shutil.move(folder / "later", last)
-    day = pipeline(project, DAY_31, "r3", spark)
-    full = pipeline(project, DAY_31, "r4", spark, full_refresh=True)
+    landed(DAY_31)
+    runs["day 31 incremental"] = pipeline(project, DAY_31, "r4", spark)
+    runs["day 31 full"] = pipeline(project, DAY_31, "r5", spark, full_refresh=True)
+    pipeline(project, CLOSED, "r6", spark)
+    runs["a day without an open window"] = pipeline(project, QUIET, "r7", spark)
     peak = _peak_gb(spark)
     spark.stop()
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    runs = {"cold": cold, "warm": warm, "day 31 incremental": day, "day 31 full": full}
     spine = {name: _total(run, SPINE) for name, run in runs.items()}
+    day, full = runs["day 31 incremental"], runs["day 31 full"]
     return {
         "users": users,
         "stages": {name: {stage: asdict(took) for stage, took in run.items()} for name, run in runs.items()},
@@ -158,11 +168,19 @@ def measure(folder: Path, users: int) -> dict[str, Any]:
         },
         "spine over duckdb": spine["warm"].over(duck),
         "spine over duckdb with numbers alone": spine["warm"].over(numbers),
-        "with ingest over duckdb": _total(cold, TO_STATISTICS).over(duck_distinct),
+        "with ingest over duckdb": _total(runs["first run"], TO_STATISTICS).over(duck_distinct),
+        "units with an event on day 31": round(units_with_events(outcomes / f"dt={DAY_31}") / users, 3),
         "incremental over full": spine["day 31 incremental"].over(spine["day 31 full"]),
-        "unit rows, incremental over full": day[SPINE[0]].over(full[SPINE[0]]),
+        "incremental over full, by stage": {stage: day[stage].over(full[stage]) for stage in SPINE},
+        "a day without an open window over full": spine["a day without an open window"].over(spine["day 31 full"]),
         "peak GB": {"jvm": peak, "python and duckdb": round(here, 2)},
     }
+
+
+def units_with_events(folder: Path) -> int:
+    """How many users the events of a folder belong to."""
+    found = duckdb.sql(f"select count(distinct user_id) from read_parquet('{folder}/*.parquet')").fetchone()
+    return int(found[0]) if found else 0
 
 
 def _total(run: dict[str, Took], stages: tuple[str, ...]) -> Took:
