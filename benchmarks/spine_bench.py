@@ -179,8 +179,8 @@ def measure(folder: Path, users: int) -> dict[str, Any]:
 
 def units_with_events(folder: Path) -> int:
     """How many users the events of a folder belong to."""
-    found = duckdb.sql(f"select count(distinct user_id) from read_parquet('{folder}/*.parquet')").fetchone()
-    return int(found[0]) if found else 0
+    ((users,),) = duckdb.sql(f"select count(distinct user_id) from read_parquet('{folder}/*.parquet')").fetchall()
+    return int(users)
 
 
 def _total(run: dict[str, Took], stages: tuple[str, ...]) -> Took:
