@@ -1,7 +1,7 @@
 """Rows of a Spark frame to the data files of an Iceberg table, written by Arrow where the rows are.
 
 A million unit rows with their maps cost Spark's writer twelve seconds of processor time, row by row, and Arrow five.
-The files belong to no snapshot yet; `staging.stage` commits them.
+The files belong to no snapshot until `append_files`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import BucketTransform, Transform
 from pyiceberg.types import IcebergType, StringType
 
+from exp_platform.errors import FencedConflict
 from exp_platform.lake.audit import broken_inside
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema, spark_type
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 Finish = Callable[[pa.RecordBatch], pa.RecordBatch]  # the last step from a frame's rows to those of the table
 Key = tuple[Any, ...]  # of a partition: a value for each of its fields
-ROWS = 500_000  # of a file, or little more: so many are held until it is written
+BYTES = 128 * 2**20  # of a file's rows in memory, or little more: so much a task holds until it is written
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,9 @@ class Written:
     """Files that belong to no snapshot yet, and what was counted on the way."""
 
     files: tuple[DataFile, ...]
+    spec_id: int  # of the partitioning that they were written for
     nulls: dict[str, int]  # required column -> rows without it; a batch with any is not written
     broken_inside: dict[str, int]  # rule of a nested column -> rows that break it
-
-    @property
-    def rows(self) -> int:
-        """How many were written."""
-        return sum(file.record_count for file in self.files)
 
 
 def write_files(frame: DataFrame, table: Table, handle: IcebergTable, finish: Finish | None = None) -> Written:
@@ -65,7 +62,19 @@ def write_files(frame: DataFrame, table: Table, handle: IcebergTable, finish: Fi
         if row["file"] is None:
             counts[row["kind"]][row["name"]] += row["rows"]
     files = tuple(pickle.loads(row["file"]) for row in found if row["file"] is not None)
-    return Written(files, dict(counts["null"]), dict(counts["inside"]))
+    return Written(files, known.default_spec_id, dict(counts["null"]), dict(counts["inside"]))
+
+
+def append_files(handle: IcebergTable, written: Written, branch: str) -> None:
+    """Make the rows the latest of a branch."""
+    if handle.spec().spec_id != written.spec_id:
+        raise FencedConflict(
+            f"{'.'.join(handle.name())}: its partitioning was changed while the rows were written. "
+            "Nothing was published; start the stage once more"
+        )
+    with handle.transaction() as transaction, transaction.update_snapshot(branch=branch).fast_append() as append:
+        for file in written.files:
+            append.append_data_file(file)
 
 
 def finished(frame: DataFrame, table: Table, finish: Finish) -> DataFrame:
@@ -115,7 +124,7 @@ class _Writer:
             self.inside[rule] += broken
         rows = _in_schema(batch, arrow_schema(self.table))
         for first, end, key in self._runs(rows):
-            if self._key != key or sum(map(len, self._rows)) >= ROWS:
+            if self._key != key or sum(held.nbytes for held in self._rows) >= BYTES:
                 yield from self.flush()
             self._key = key
             self._rows.append(rows.slice(first, end - first))
@@ -128,7 +137,8 @@ class _Writer:
             values = [PartitionFieldValue(f, value) for f, value in zip(fields, self._key, strict=True)]
             schema = self.metadata.schema()
             key = PartitionKey(values, self.metadata.spec(), schema)
-            task = WriteTask(uuid.uuid4(), 0, schema, self._rows, partition_key=key)
+            mine = schema.select(*self.table.columns)  # a column of another version is null
+            task = WriteTask(uuid.uuid4(), 0, mine, self._rows, partition_key=key)
             yield _answer(
                 [(pickle.dumps(file), None, None, None) for file in write_file(self.io, self.metadata, iter([task]))]
             )

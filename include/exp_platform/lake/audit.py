@@ -132,9 +132,9 @@ def audit_staged(
     """The same of rows read back from their files, without reading a map or a list: with one, no column is vectorised.
 
     `broken_inside`: rows that break each of `nested_rules`, counted when they were written. A map or list that is
-    required can't be null: the writer refuses that itself (tests/spark/lake/test_staging.py). `whole`: the frame with
-    the rows beside which it will stand, where a key may be there twice; None for rows that come out of a group-by over
-    the grain, which need not be done twice.
+    required can't be null: both writers refuse that themselves (tests/spark/lake/test_staging.py). `whole`: the frame
+    with the rows beside which it will stand, where a key may be there twice; None for rows that come out of a group-by
+    over the grain, which need not be done twice.
     """
     from pyspark.sql import functions as F
 
@@ -152,10 +152,11 @@ def audit_staged(
     findings += [_finding(name, 0, rows, tuple) for name in _nested_nulls(table)]
     if whole is not None:
         # A query of its own, over the grain alone: what is grouped by it would else carry every other rule along.
-        again = whole.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1)
-        found = again.agg(F.sum(F.col("_rows") - 1).alias("repeated")).first()
-        repeated = (found["repeated"] if found else None) or 0
-        findings.append(_finding(_grain_rule(table), repeated, rows, partial(_spark_sample, again, table)))
+        per_key = whole.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows"))
+        found = per_key.agg(F.sum("_rows").alias("rows"), F.sum(F.col("_rows") - 1).alias("repeated")).first()
+        assert found is not None
+        sample = partial(_spark_sample, per_key.where(F.col("_rows") > 1), table)
+        findings.append(_finding(_grain_rule(table), found["repeated"] or 0, found["rows"] or 0, sample))
     return rows, findings
 
 
@@ -163,13 +164,13 @@ def nested_rules(table: Table) -> dict[str, Column]:
     """The rules about numbers inside maps."""
     from pyspark.sql import functions as F
 
-    return {f"{name} is finite": _any_not_finite(F.map_values(name)) for name in _maps_of_numbers(table)}
+    return {f"{name} is finite": _any_not_finite(F.map_values(name)) for name in maps_of_numbers(table)}
 
 
 def broken_inside(batch: pa.RecordBatch, table: Table) -> dict[str, int]:
     """How many rows of a batch break each of these rules."""
     broken = {}
-    for name in _maps_of_numbers(table):
+    for name in maps_of_numbers(table):
         offsets, numbers = batch.column(name).offsets.to_numpy(), batch.column(name).items
         finite = pc.fill_null(pc.is_finite(numbers), True).to_numpy(zero_copy_only=False)
         places = np.flatnonzero(~finite)
@@ -178,7 +179,8 @@ def broken_inside(batch: pa.RecordBatch, table: Table) -> dict[str, int]:
     return broken
 
 
-def _maps_of_numbers(table: Table) -> list[str]:
+def maps_of_numbers(table: Table) -> list[str]:
+    """Columns that are maps with a number for each key."""
     return [name for name, kind in table.types.items() if kind.startswith("map<") and kind.endswith(",double>")]
 
 

@@ -220,30 +220,27 @@ def _refuse_other_place(handle: IcebergTable, warehouse: str) -> None:
 
 
 def _evolve(handle: IcebergTable, table: Table) -> IcebergTable:
-    """Follow a declaration that has changed since the table was created.
+    """Follow a declaration that has grown since the table was created.
 
-    Columns are added (old rows read as null there) or dropped (old snapshots keep them), partition fields are added
-    (files that are there stay as they are).
+    Columns are added (old rows read as null there), and partition fields (files that are there stay as they are).
+    A column that is not declared stays: it may belong to a newer version than this one.
     """
-    if set(table.columns) != {field.name for field in handle.schema().fields}:
-        commit_again(handle, lambda current: _evolve_columns(current, table))
+    if not set(table.columns) <= {field.name for field in handle.schema().fields}:
+        commit_again(handle, lambda current: _add_columns(current, table))
     if len(table.partition) > len(handle.spec().fields):
-        commit_again(handle, lambda current: _evolve_partition(current, table))
+        commit_again(handle, lambda current: _add_partition_fields(current, table))
     return handle
 
 
-def _evolve_columns(handle: IcebergTable, table: Table) -> None:
-    present = [field.name for field in handle.schema().fields]
-    with handle.update_schema(allow_incompatible_changes=True) as update:
+def _add_columns(handle: IcebergTable, table: Table) -> None:
+    present = {field.name for field in handle.schema().fields}
+    with handle.update_schema() as update:
         for column, kind in table.types.items():
             if column not in present:
                 update.add_column(column, iceberg_type(kind), required=False)
-        for column in present:
-            if column not in table.columns:
-                update.delete_column(column)
 
 
-def _evolve_partition(handle: IcebergTable, table: Table) -> None:
+def _add_partition_fields(handle: IcebergTable, table: Table) -> None:
     present = {field.name for field in handle.spec().fields}
     with handle.update_spec() as update:
         for field in partition_spec(table, handle.schema()).fields:

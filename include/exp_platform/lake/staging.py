@@ -10,18 +10,18 @@ where a result that is kept has to be kept whole.
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
-from exp_platform.lake.arrow_files import Finish, write_files
-from exp_platform.lake.audit import Scope, conform_spark
+from exp_platform.lake.arrow_files import Finish, append_files, write_files
+from exp_platform.lake.audit import Scope, conform_spark, maps_of_numbers
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
 from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["overwrite", "append"]
 NATIVE = "spark.comet.enabled"
+# Nobody's: a filter that can hold for no row would switch Iceberg's check for conflicts off.
+NO_DATE = date.min
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
     The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
     the work.
     """
+    if maps_of_numbers(table):
+        raise TypeError(f"{table.name} has maps of numbers, which only stage_large looks into")
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
@@ -126,7 +130,7 @@ def stage_large(
     ensure_branch(handle, fence, branch, days=1)
     try:
         start = fence if part is None else _without_part(session, table, scope, handle, branch, part)
-        commit_again(handle, lambda current: _append_files(current, written.files, branch))
+        commit_again(handle, lambda current: append_files(current, written, branch))
         return _staged(session, table, scope, handle, fence, branch, start, written.broken_inside, part)
     except BaseException:
         drop_branch(handle, branch)
@@ -151,7 +155,7 @@ def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     from pyspark.sql import functions as F
 
     buckets = [bucket for bucket in map(bucket_of, table.partition) if bucket is not None]
-    if buckets and "keygroupedpartitioning(" not in _partitioning(frame):
+    if buckets and not re.match(r"keygroupedpartitioning\(.*bucket", _partitioning(frame)):
         ((count, column),) = buckets
         # By id, not by its hash: two buckets in one task would leave another one idle.
         bucket = F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column))
@@ -237,12 +241,6 @@ def _staged(
     return Staged(table, scope, handle, fence, branch, start, staged.snapshot_id, added, session, inside or {}, part)
 
 
-def _append_files(handle: IcebergTable, files: Sequence[DataFile], branch: str) -> None:
-    with handle.transaction() as transaction, transaction.update_snapshot(branch=branch).fast_append() as append:
-        for file in files:
-            append.append_data_file(file)
-
-
 def _without_part(
     session: SparkSession, table: Table, scope: Scope, handle: IcebergTable, branch: str, part: Part
 ) -> int:
@@ -262,10 +260,9 @@ def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:
         return of_experiment
     expressions = _expressions(session)
     days = session._jvm.java.util.ArrayList()  # type: ignore[union-attr]
-    for value in sorted(part.values):
+    for value in sorted(part.values) or [NO_DATE]:
         days.add(value.isoformat())
-    of_part = getattr(expressions, "in")(part.column, days) if part.values else expressions.alwaysFalse()
-    return getattr(expressions, "and")(of_experiment, of_part)
+    return getattr(expressions, "and")(of_experiment, getattr(expressions, "in")(part.column, days))
 
 
 def _of_experiment(session: SparkSession, scope: Scope) -> Any:

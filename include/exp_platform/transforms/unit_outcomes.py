@@ -64,7 +64,7 @@ def unit_columns(
     """
     layout = Layout.of(metrics, end_ts, far=far)
     events = seen_events(outcomes, layout.sources, cutoff)
-    units = unit_partials(events, unit_windows(cohort, "variant_id"), layout, join=join, everyone=True)
+    units = unit_partials(events, unit_windows(cohort, "variant_id"), layout, join=join)
     if has_dimensions(cohort):  # beside the units again: a map cannot be part of the key that they are grouped by
         units = units.join(cohort.where("included").select(*USER, "dimensions").hint(join), USER)
     else:

@@ -116,17 +116,15 @@ def unit_windows(cohort: DataFrame, *others: Column | str) -> DataFrame:
     )
 
 
-def unit_partials(
-    events: DataFrame, windows: DataFrame, layout: Layout, *, join: JoinHint = HASH, everyone: bool = False
-) -> DataFrame:
-    """One row per unit with an event (or per unit, with `everyone`): the columns of `windows`, and its partial values.
+def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout, *, join: JoinHint = HASH) -> DataFrame:
+    """One row per unit: the columns of `windows`, and its partial values.
 
     `p<i>` is null where a slot saw no event. The windows' columns are part of the key: that spares a second join.
     """
     keys = windows.columns
     cell = {key: f"w{i}" for i, key in enumerate(layout.cells)}
     flags = [in_cell(source, period).alias(cell[source, period]) for source, period in layout.cells]
-    joined = events_of_units(windows, events, join, "left" if everyone else "inner").select(
+    joined = events_of_units(windows, events, join, "left").select(
         *keys,
         "event_us",
         "value",

@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake.audit import AuditRefused, Finding, Scope
 from exp_platform.lake.claim import claim
 from exp_platform.lake.publish import Origin, fence_of
-from exp_platform.lake.staging import Part, commit_staged, discard, laid_out, stage, stage_large
+from exp_platform.lake.staging import NullRefused, Part, commit_staged, discard, laid_out, stage, stage_large
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
@@ -133,8 +133,8 @@ def test_the_writer_refuses_null_in_a_required_column_flat_or_nested(lake: Lake,
     }
     broken = units(lake, 5, **{column: f"if(user_id = '3', null, {sound[column]})"})
     handle = lake.handle(UNITS)
-    with pytest.raises(Exception, match="NOT_NULL_ASSERT_VIOLATION"):
-        stage(broken, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
+    with pytest.raises(NullRefused, match=f"{UNITS}: null in {column}"):
+        stage_large(laid_out(broken, TABLES[UNITS]), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
     assert branches(lake) == []
     refused(lake, broken, rf"{column} is never null \(1 rows\), for example user_id=3")
 
@@ -144,7 +144,7 @@ def test_the_writer_refuses_null_in_a_required_column_flat_or_nested(lake: Lake,
     ("column", "sql"),
     [("metrics", "map('revenue', 1d, 'x', {})"), ("did_pre", "map('revenue', {})")],
 )
-def test_a_number_that_is_none_is_found_inside_maps_and_lists(lake: Lake, column: str, sql: str, value: str) -> None:
+def test_a_number_that_is_none_is_found_inside_maps(lake: Lake, column: str, sql: str, value: str) -> None:
     number = f"if(user_id = '3', double('{value}'), cast(null as double))"
     rows = units(lake, 5).withColumn(column, F.expr(sql.format(number)))
     refused(lake, rows, rf"{column} is finite \(1 rows\), for example user_id=3")
@@ -218,7 +218,8 @@ def test_of_two_writers_of_an_experiment_the_second_to_commit_is_refused_on_eith
     summary = Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
 
     def written(users: int, handle: Any) -> Any:
-        return stage(units(lake, users), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, branch))
+        rows = laid_out(units(lake, users), TABLES[UNITS])
+        return stage_large(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, branch))
 
     slow = written(6, early)
     quick = written(5, lake.handle(UNITS))
@@ -329,6 +330,35 @@ def test_a_writer_of_any_other_date_in_between_is_noticed(lake: Lake) -> None:
     for staged in (slow, quick):
         discard(staged)
     assert of_dates(lake) == {FIFTH: 20, SIXTH: 4, SEVENTH: 20}
+
+
+def test_a_writer_that_only_deletes_is_noticed_by_one_that_changes_no_date(lake: Lake) -> None:
+    three_dates(lake)
+    early, summary = lake.handle(UNITS), Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
+    nothing = laid_out(units(lake, 0), TABLES[UNITS])
+    slow = stage_large(nothing, TABLES[UNITS], Scope(ONE, DT), early, fence_of(early, "main"), part=part())
+    handle = lake.handle(UNITS)
+    quick = stage_large(nothing, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"), part=part(FIFTH))
+    commit_staged(quick, "overwrite", summary)
+    with pytest.raises(FencedConflict, match=f"{UNITS}: rows of {ONE} were changed by another writer"):
+        commit_staged(slow, "overwrite", summary)
+    for staged in (slow, quick):
+        discard(staged)
+    assert of_dates(lake) == {SIXTH: 20, SEVENTH: 20}
+
+
+def test_the_row_writer_refuses_a_table_whose_maps_it_would_not_look_into(lake: Lake) -> None:
+    handle = lake.handle(UNITS)
+    with pytest.raises(TypeError, match="only stage_large looks into"):
+        stage(units(lake, 1), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
+    assert branches(lake) == []
+
+
+def test_the_row_writer_refuses_null_in_a_required_column_too(lake: Lake) -> None:
+    handle, broken = lake.handle(COHORT), cohort(lake, 5).withColumn("variant_id", F.lit(None).cast("string"))
+    with pytest.raises(Exception, match="NOT_NULL_ASSERT_VIOLATION"):
+        stage(broken, TABLES[COHORT], Scope(ONE, DT), handle, fence_of(handle, "main"))
+    assert branches(lake, COHORT) == []
 
 
 def test_another_experiment_on_the_same_date_stays(lake: Lake) -> None:

@@ -13,6 +13,8 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS
 from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
+from exp_platform.lake.staging import laid_out
+from exp_platform.lake.tables import TABLES
 from exp_platform.metrics.panels import panels_of
 from exp_platform.metrics.values import post_period
 from exp_platform.spark.jars import native_library
@@ -21,7 +23,7 @@ from exp_platform.transforms.cohort import dimension_columns, dimension_names, w
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
 from exp_platform.transforms.panel import daily_values
-from exp_platform.transforms.unit_outcomes import unit_columns
+from exp_platform.transforms.unit_outcomes import UNIT_OUTCOMES, unit_columns
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 pytestmark = pytest.mark.spark
@@ -68,6 +70,9 @@ def test_unit_outcomes_shuffle_neither_events_nor_units(spark: Any, lake_frames:
     plan = plan_of(unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF))
     assert exchanges(plan) == 0, plan
     assert "BroadcastExchange" not in plan
+    # Nor are they on the way to their files: each task has one bucket, in the order of its dates.
+    units = laid_out(unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF), TABLES[UNIT_OUTCOMES])
+    assert exchanges(plan_of(units)) == 0 and "Sort [cohort_date" in plan_of(units).replace("CometSort", "Sort")
 
 
 def test_no_plan_over_events_has_a_cartesian_product_or_leaves_the_engine(spark: Any, lake_frames: Any) -> None:

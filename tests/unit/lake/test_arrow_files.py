@@ -15,13 +15,13 @@ from pyiceberg.transforms import BucketTransform, IdentityTransform
 from pyiceberg.types import DateType, StringType
 from tests.conftest import make_project
 
+from exp_platform.errors import FencedConflict
 from exp_platform.lake import arrow_files
-from exp_platform.lake.arrow_files import _write, transformed
+from exp_platform.lake.arrow_files import Written, _write, append_files, transformed
 from exp_platform.lake.audit import broken_inside
 from exp_platform.lake.catalog import ensure_tables
-from exp_platform.lake.staging import _append_files
 from exp_platform.lake.tables import TABLES
-from exp_platform.lake.types import arrow_schema
+from exp_platform.lake.types import arrow_schema, iceberg_type
 
 UNITS = TABLES["gold.fct_experiment_unit_outcomes"]
 FIFTH, SIXTH = date(2026, 1, 5), date(2026, 1, 6)
@@ -78,7 +78,7 @@ def test_each_partition_gets_one_file_across_batches_and_all_rows_come_back(hand
     ]
     assert not any(counts.values())
 
-    _append_files(handle, files, "main")
+    append_files(handle, Written(tuple(files), handle.spec().spec_id, {}, {}), "main")
     handle.refresh()
     found = handle.scan().to_arrow()
     assert found.num_rows == len(zero) + 3 + len(one)
@@ -90,7 +90,7 @@ def test_each_partition_gets_one_file_across_batches_and_all_rows_come_back(hand
 
 
 def test_a_large_partition_is_cut_into_files(handle: IcebergTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow_files, "ROWS", 10)
+    monkeypatch.setattr(arrow_files, "BYTES", 2 * rows(*["same"] * 6).nbytes)
     files, _ = written(handle, *(rows(*["same"] * 6) for _ in range(5)))
     assert [file.record_count for file in files] == [12, 12, 6]
 
@@ -114,3 +114,22 @@ def test_rows_with_a_number_that_is_none_are_counted_in_slices_too(value: float)
 def test_files_of_a_task_that_is_tried_again_have_other_names(handle: IcebergTable) -> None:
     first, again = (written(handle, rows("a"))[0][0].file_path for _ in range(2))
     assert first != again and Path(first.removeprefix("file://")).exists()
+
+
+def test_files_of_another_partitioning_are_not_appended(handle: IcebergTable) -> None:
+    files, _ = written(handle, rows("a"))
+    before = handle.metadata.current_snapshot_id
+    with pytest.raises(FencedConflict, match="its partitioning was changed while the rows were written"):
+        append_files(handle, Written(tuple(files), handle.spec().spec_id + 1, {}, {}), "main")
+    handle.refresh()
+    assert handle.metadata.current_snapshot_id == before
+
+
+def test_a_column_of_another_version_of_the_table_is_null_in_new_rows(tmp_path: Path) -> None:
+    handle = ensure_tables(make_project(tmp_path), names=(UNITS.name,))[UNITS.name]
+    with handle.update_schema() as update:
+        update.add_column("partials", iceberg_type("list<long>"), required=False)
+    files, _ = written(handle, rows("a"))
+    append_files(handle, Written(tuple(files), handle.spec().spec_id, {}, {}), "main")
+    found = handle.scan().to_arrow()
+    assert (found["user_id"].to_pylist(), found["partials"].to_pylist()) == (["a"], [None])

@@ -97,7 +97,9 @@ def _previous(ctx: StageContext) -> tuple[Previous | None, str]:
     if previous is None:
         return None, reason
     known = previous.notes.get(COHORT)
-    if known is None or ctx.handles[COHORT].snapshot_by_id(int(known)) is None:
+    if known is None:
+        return None, "the last run did not say which cohort it had"
+    if ctx.handles[COHORT].snapshot_by_id(int(known)) is None:
         return None, "the cohort of the last run has been expired by maintenance"
     if not lies_as_declared(ctx.handles[UNIT_OUTCOMES], previous.snapshot_id, {"experiment_id": ctx.experiment_id}):
         return None, "the rows there lie in files of an earlier layout"
