@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import mmh3
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import write_file
 from pyiceberg.manifest import DataFile
@@ -147,7 +148,7 @@ class _Writer:
     def _runs(self, rows: pa.RecordBatch) -> Iterator[tuple[int, int, Key]]:
         """First and last row (exclusive) of each run of rows in one partition, as Iceberg's transforms give it."""
         schema = self.metadata.schema()
-        values: list[list[Any]] = []
+        values: list[tuple[list[Any], NDArray[np.int64]]] = []
         changes = np.zeros(len(rows), dtype=bool)
         changes[0] = True
         for part in self.metadata.spec().fields:
@@ -157,7 +158,7 @@ class _Writer:
             distinct = {value: i for i, value in enumerate(dict.fromkeys(of_code))}
             codes = np.array([distinct[value] for value in of_code])[encoded.indices.to_numpy()]
             changes[1:] |= np.diff(codes) != 0
-            values.append([list(distinct), codes])
+            values.append((list(distinct), codes))
         starts = np.flatnonzero(changes)
         for first, end in zip(starts, [*starts[1:], len(rows)], strict=True):
             yield int(first), int(end), tuple(names[codes[first]] for names, codes in values)

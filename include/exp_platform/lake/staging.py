@@ -101,7 +101,8 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
     try:
         writer = conform_spark(frame, table).writeTo(f"{CATALOG}.{table.name}.branch_{branch}")
         writer.option("use-table-distribution-and-ordering", "false").option("fanout-enabled", "true").append()
-        return _staged(session, table, scope, handle, fence, branch, fence)
+        snapshot_id, rows = _head(handle, branch, fence)
+        return Staged(table, scope, handle, fence, branch, fence, snapshot_id, rows, session)
     except BaseException:
         drop_branch(handle, branch)
         raise
@@ -131,7 +132,9 @@ def stage_large(
     try:
         start = fence if part is None else _without_part(session, table, scope, handle, branch, part)
         commit_again(handle, lambda current: append_files(current, written, branch))
-        return _staged(session, table, scope, handle, fence, branch, start, written.broken_inside, part)
+        snapshot_id, added = _head(handle, branch, start)
+        broken = written.broken_inside
+        return Staged(table, scope, handle, fence, branch, start, snapshot_id, added, session, broken, part)
     except BaseException:
         drop_branch(handle, branch)
         raise
@@ -222,23 +225,14 @@ def _partitioning(frame: DataFrame) -> str:
         conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
 
 
-def _staged(
-    session: SparkSession,
-    table: Table,
-    scope: Scope,
-    handle: IcebergTable,
-    fence: int,
-    branch: str,
-    start: int,
-    inside: Mapping[str, int] | None = None,
-    part: Part | None = None,
-) -> Staged:
+def _head(handle: IcebergTable, branch: str, start: int) -> tuple[int, int]:
+    """The latest snapshot of a branch, and the rows that it has added."""
     handle.refresh()
-    staged, added = handle.snapshot_by_name(branch), 0
-    assert staged is not None
-    if staged.snapshot_id != start and staged.summary is not None:
-        added = int(staged.summary.additional_properties.get("added-records", 0))
-    return Staged(table, scope, handle, fence, branch, start, staged.snapshot_id, added, session, inside or {}, part)
+    snapshot = handle.snapshot_by_name(branch)
+    assert snapshot is not None
+    if snapshot.snapshot_id == start or snapshot.summary is None:
+        return snapshot.snapshot_id, 0
+    return snapshot.snapshot_id, int(snapshot.summary.additional_properties.get("added-records", 0))
 
 
 def _without_part(
