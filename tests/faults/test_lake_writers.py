@@ -211,7 +211,7 @@ LARGE_WRITER = textwrap.dedent("""
     from datetime import date
     from exp_platform.config.load import load_project
     from exp_platform.lake import manifest
-    from exp_platform.pipelines import context
+    from exp_platform.pipelines import context, publishing
     from exp_platform.spark.session import build_spark_session
 
     def stop(*_, **__):
@@ -222,7 +222,7 @@ LARGE_WRITER = textwrap.dedent("""
     project = load_project(config)
     spark = build_spark_session("killed writer", project)
     if moment == "files_written":
-        context.commit_staged = stop
+        publishing.commit_staged = stop
     if moment == "committed":
         manifest.StageManifest.flush = stop
     experiment = "exp_checkout_button_001"
