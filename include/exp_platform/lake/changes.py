@@ -20,14 +20,22 @@ def only_appended(handle: IcebergTable, experiment_id: str, since: int, until: i
     Other experiments' commits do not count, nor do compactions. False also when `since` is not in the history: then
     nobody can tell.
     """
+    return _only((Operation.APPEND, Operation.REPLACE), handle, experiment_id, since, until)
+
+
+def untouched(handle: IcebergTable, experiment_id: str, since: int, until: int) -> bool:
+    """The same, and that none has added any: both snapshots have the same rows of this experiment."""
+    return _only((Operation.REPLACE,), handle, experiment_id, since, until)
+
+
+def _only(harmless: tuple[Operation, ...], handle: IcebergTable, experiment_id: str, since: int, until: int) -> bool:
     snapshot = handle.snapshot_by_id(until)
     while snapshot is not None and snapshot.snapshot_id != since:
         summary = snapshot.summary
-        harmless = summary is not None and (
-            summary.operation in (Operation.APPEND, Operation.REPLACE)
-            or summary.additional_properties.get("experiment_id", experiment_id) != experiment_id
-        )
-        if not harmless:
+        if summary is None or (
+            summary.operation not in harmless
+            and summary.additional_properties.get("experiment_id", experiment_id) == experiment_id
+        ):
             return False
         parent = snapshot.parent_snapshot_id
         snapshot = None if parent is None else handle.snapshot_by_id(parent)

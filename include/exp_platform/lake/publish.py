@@ -146,7 +146,12 @@ def find_published(
 
 def last_publication(handle: IcebergTable, table: Table, scope: Scope, branch: str = MAIN) -> Snapshot | None:
     """The latest snapshot of a branch that changed the scope's rows; None below a write that says not whose it is."""
-    for snapshot in _history(handle, branch):
+    return publication_seen_at(handle, table, scope, fence_of(handle, branch))
+
+
+def publication_seen_at(handle: IcebergTable, table: Table, scope: Scope, snapshot_id: int) -> Snapshot | None:
+    """The same of what a reader of some snapshot sees."""
+    for snapshot in _history(handle, snapshot_id):
         properties = snapshot.summary.additional_properties if snapshot.summary else {}
         compacted = snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE
         if "experiment_id" not in properties and not compacted:
@@ -159,8 +164,15 @@ def last_publication(handle: IcebergTable, table: Table, scope: Scope, branch: s
     return None
 
 
-def _history(handle: IcebergTable, branch: str) -> Iterator[Snapshot]:
-    snapshot = handle.snapshot_by_name(branch) or handle.current_snapshot()
+def notes_of(snapshot: Snapshot | None) -> dict[str, Any]:
+    """What a publication said of its rows for later runs."""
+    said = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary is not None else {}
+    notes: dict[str, Any] = json.loads(said.get("notes", "{}"))
+    return notes
+
+
+def _history(handle: IcebergTable, snapshot_id: int) -> Iterator[Snapshot]:
+    snapshot = handle.snapshot_by_id(snapshot_id)
     while snapshot is not None:
         yield snapshot
         parent = snapshot.parent_snapshot_id

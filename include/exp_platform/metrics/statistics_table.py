@@ -71,13 +71,6 @@ class Statistics:
         more = {"date_kind": ["cohort"] * dated.num_rows, "date": dated["cohort_date"]}
         return self._aggregates(dated, more, schema)
 
-    def units(self) -> dict[tuple[str, date], int]:
-        """Included units by arm and cohort date: every unit has a row in every metric."""
-        first = self.family.members[0][0]
-        mine = self._by_cohort_date().filter((pc.field("metric") == first) & (pc.field("segment") == ALL))
-        rows = mine.select(["variant_id", "cohort_date", "n", "n_null"]).to_pylist()
-        return {(r["variant_id"], r["cohort_date"]): r["n"] + r["n_null"] for r in rows if r["cohort_date"]}
-
     def _by_cohort_date(self) -> pa.Table:
         return self.sums.filter(pc.field("unit_bucket") == NO_BUCKET)
 
@@ -118,6 +111,14 @@ def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
     for *key, bin_, count in zip(*(ordered[name].to_pylist() for name in (*GROUP, "bin", "count")), strict=True):
         found.setdefault(tuple(key), []).append((bin_, count))  # type: ignore[arg-type]
     return found
+
+
+def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
+    """Included units by arm and cohort date, from rows of the statistics: every unit is in those of every metric."""
+    of_one_metric = pc.field("metric_name") == statistics["metric_name"][0]
+    mine = statistics.filter(of_one_metric & (pc.field("segment") == ALL) & pc.field("cohort_date").is_valid())
+    rows = mine.select(["variant_id", "cohort_date", "n", "n_null"]).to_pylist()
+    return {(row["variant_id"], row["cohort_date"]): row["n"] + row["n_null"] for row in rows}
 
 
 def as_table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

@@ -30,6 +30,7 @@ from exp_platform.lake.staging import (
     stage_large,
 )
 from exp_platform.lake.tables import TABLES
+from exp_platform.pipelines.previous import Previous, without_new_events
 from exp_platform.pipelines.view import StageView
 
 if TYPE_CHECKING:
@@ -98,6 +99,27 @@ class PublishingStage(StageView):
             assert done is not None
             self._record_repeated(table, done)
         return True
+
+    def still_holds(self, table: str) -> bool:
+        """Whether an earlier day's rows are this day's, no event having come since; then that is recorded.
+
+        Only for a table that depends on the day through nothing but the events that it sees.
+        """
+        previous = without_new_events(self, table)
+        if previous is not None:
+            self.take_over(table, previous)
+        return previous is not None
+
+    def take_over(self, table: str, previous: Previous) -> None:
+        """Record that an earlier day's rows are those of this one."""
+        claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
+        # As they are seen now: the snapshot that they came with may be expired before this run's later stages read it.
+        kept = Published(self._fence(table), previous.rows, repeated=True, run_id=previous.run_id)
+        self.report(table, [Finding(f"audited when run {kept.run_id} published it for {previous.dt}", True)])
+        self._published[table] = kept
+        self.manifest.add(table, "published", kept.snapshot_id, kept.rows, 0.0)
+        whose = f"as of {previous.dt} (run {kept.run_id})"
+        self.log(f"kept {kept.rows:,} rows of {table} {whose}: they would come out the same")
 
     def publish_large(
         self,

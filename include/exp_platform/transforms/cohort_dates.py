@@ -5,7 +5,7 @@ The unit rows of every other date are what they were, so they stay in their file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from functools import reduce
 from operator import or_
@@ -18,27 +18,34 @@ from exp_platform.metrics.values import DAY_US, Period, micros, post_period
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import Layout, in_cell, unit_windows
 
-Digests = dict[date, tuple[int, int]]
+EXCLUDED = "excluded"  # in place of the date that a user without an anchor does not have
+Digests = dict[str, str]
 
 
 def cohort_digests(cohort: DataFrame) -> Digests:
-    """For each cohort date how many included units it has, and a sum of hashes that only the same units give."""
-    unit = F.xxhash64(
+    """For each cohort date how many users it has, and a sum of hashes that only the same rows give."""
+    user = F.xxhash64(
         "user_id",
         "variant_id",
         F.unix_micros("assignment_time_utc"),
         F.unix_micros("anchor_utc"),
+        "exclusion_reason",
         F.to_json("dimensions"),
     )
-    by_date = cohort.where("included").groupBy("cohort_date")
-    rows = by_date.agg(F.count(F.lit(1)).alias("units"), F.sum(unit.cast("decimal(38,0)")).alias("digest")).collect()
-    return {row["cohort_date"]: (row["units"], int(row["digest"])) for row in rows}
+    by_date = cohort.groupBy(F.coalesce(F.col("cohort_date").cast("string"), F.lit(EXCLUDED)).alias("date"))
+    rows = by_date.agg(F.count(F.lit(1)).alias("users"), F.sum(user.cast("decimal(38,0)")).alias("digest")).collect()
+    return {row["date"]: f"{row['users']}:{row['digest']}" for row in rows}
 
 
-def other_dates(then: Digests, now: Digests) -> tuple[frozenset[date], frozenset[date]]:
+def dates_of_units(digests: Iterable[str]) -> frozenset[date]:
+    """The cohort dates among them: those of included users."""
+    return frozenset(date.fromisoformat(day) for day in digests if day != EXCLUDED)
+
+
+def other_dates(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[frozenset[date], frozenset[date]]:
     """Cohort dates that have appeared, and those whose units have changed (or are gone)."""
     differing = {day for day in then.keys() | now.keys() if then.get(day) != now.get(day)}
-    return frozenset(differing - then.keys()), frozenset(differing & then.keys())
+    return dates_of_units(differing - then.keys()), dates_of_units(differing & then.keys())
 
 
 def dates_with_events(

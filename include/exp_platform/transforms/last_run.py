@@ -1,4 +1,4 @@
-"""J5 from one day to the next: which of an earlier run's sums still hold, so that their events need not be read again.
+"""J5 from one day to the next: which of an earlier run's sums still hold, so that nothing of theirs need be read again.
 
 A panel belongs to a cohort date and ends at the assignment; a calendar day's sum ends with the day; a histogram counts
 events and only gains. They hold as long as a cohort date has the same units, and no event has come that they count.
@@ -29,9 +29,12 @@ class LastRun:
     """What an earlier run left, and what has come since."""
 
     statistics: pa.Table  # rows of its tables
+    overall: pa.Table
     daily: pa.Table
     panel: pa.Table
+    statistics_notes: dict[str, Any]
     panel_notes: dict[str, Any]  # see `PanelCut`
+    same_units: bool  # whether it had the same unit rows, to the last number
     appended: DataFrame  # rows of exp.outcomes in files that have come since
     new_events: DataFrame  # rows that it had not seen: those of these files, and those beyond its cut-off
     appeared: frozenset[date]  # cohort dates that had no unit then

@@ -21,7 +21,7 @@ from exp_platform.metrics.families import families
 from exp_platform.metrics.group_sums import GROUP, roll_up
 from exp_platform.metrics.panel_sums import PanelCut, Products, Sums
 from exp_platform.metrics.panels import panel_rows, panels_of
-from exp_platform.metrics.statistics_table import Statistics, histograms_by_group, in_order
+from exp_platform.metrics.statistics_table import Statistics, histograms_by_group, in_order, units_of
 from exp_platform.metrics.unit_bins import bin_rows
 from exp_platform.metrics.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.metrics.unit_sums import SUMS_SQL, by_column, unit_sums
@@ -37,6 +37,7 @@ STATISTICS = "gold.fct_experiment_metric_statistics"
 PANEL = "gold.fct_experiment_panel_statistics"
 OVERALL = "exp.metric_aggregates_overall"
 DAILY = "exp.metric_aggregates_daily"
+WARNINGS = "warnings"  # a note of the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
 
 
@@ -66,8 +67,33 @@ class MetricTables:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class UnitSums:
+    """What the unit rows alone say, and the events that an event-level quantile counts in their windows."""
+
+    statistics: pa.Table  # rows of that table
+    overall: pa.Table
+    by_cohort_date: pa.Table  # rows of the daily table
+    units: dict[tuple[str, date], int]  # by arm and cohort date
+    warnings: list[str]
+
+
 def metric_tables(inputs: Inputs) -> MetricTables:
     """Two passes over unit rows, three over the events that no earlier run has counted, to small tables in Arrow."""
+    schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
+    last = inputs.last
+    sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
+    panel, cut = _panel(inputs, sums.units, schemas[PANEL])
+    rows = {
+        STATISTICS: sums.statistics,
+        OVERALL: sums.overall,
+        DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[DAILY])]),
+        PANEL: panel,
+    }
+    return MetricTables(rows, {STATISTICS: {WARNINGS: sums.warnings}, PANEL: cut}, sums.warnings)
+
+
+def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
     metrics, units = inputs.metrics, inputs.units.rows
     ends = inputs.units.collect(partial(unit_ends, metrics=metrics, units=units), ENDS_SQL)
     scales = pooled_scales(ends, metrics, units)
@@ -79,15 +105,25 @@ def metric_tables(inputs: Inputs) -> MetricTables:
         )
         for family in families(metrics)
     ]
-    schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
-    panel, cut = _panel(inputs, parts[0], schemas[PANEL])
-    rows = {
-        STATISTICS: in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts]),
-        OVERALL: in_order([part.overall(schemas[OVERALL]) for part in parts]),
-        DAILY: in_order([*(part.by_cohort_date(schemas[DAILY]) for part in parts), _calendar(inputs, schemas[DAILY])]),
-        PANEL: panel,
-    }
-    return MetricTables(rows, {PANEL: cut}, caps_not_applied(scales, metrics))
+    statistics = in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts])
+    return UnitSums(
+        statistics,
+        in_order([part.overall(schemas[OVERALL]) for part in parts]),
+        in_order([part.by_cohort_date(schemas[DAILY]) for part in parts]),
+        units_of(statistics),
+        caps_not_applied(scales, metrics),
+    )
+
+
+def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
+    """From the same unit rows as the earlier run's; no event in a window has come, or one of them would differ."""
+    return UnitSums(
+        last.statistics.cast(schemas[STATISTICS]),
+        last.overall.cast(schemas[OVERALL]),
+        last.daily.filter(pc.field("date_kind") == "cohort").cast(schemas[DAILY]),
+        units_of(last.statistics),
+        list(last.statistics_notes[WARNINGS]),
+    )
 
 
 def _event_histograms(inputs: Inputs) -> Histograms:
@@ -130,14 +166,14 @@ def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _panel(inputs: Inputs, statistics: Statistics, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+def _panel(inputs: Inputs, units: dict[tuple[str, date], int], schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
     by_metric, last = panels_of(inputs.metrics), inputs.last
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
         return schema.empty_table(), {}
     bounds = source_bounds(inputs.outcomes if last is None else last.appended, panels)
-    cut = PanelCut.of(panels, bounds, statistics.scales.units, None if last is None else last.panel_notes)
-    units, cohort, outcomes = statistics.units(), inputs.cohort, inputs.outcomes
+    cut = PanelCut.of(panels, bounds, inputs.units.rows, None if last is None else last.panel_notes)
+    cohort, outcomes = inputs.cohort, inputs.outcomes
     kept = schema.empty_table()
     if last is not None and cut.same_as(last.panel_notes):
         known = pc.is_in(last.panel["cohort_date"], pa.array(last.panel_dates, pa.date32()))

@@ -17,6 +17,7 @@ from exp_platform.lake.changes import only_appended, read_appended
 from exp_platform.lake.tables import TABLES
 from exp_platform.transforms.cohort_dates import (
     cohort_digests,
+    dates_of_units,
     dates_that_turn,
     dates_with_events,
     events_since_first_window,
@@ -73,9 +74,10 @@ def test_the_changed_cohort_dates_anew_and_the_others_kept_are_the_rows_of_every
     _, appended = Data(outcomes=[e for e in data.outcomes if e not in before.outcomes]).frames(spark)
     held_back = outcomes_before.where(f"outcome_ts >= timestamp'{BEFORE:%Y-%m-%d %H:%M:%S}'")
     new = seen_events(appended.unionByName(held_back), SOURCES, CUTOFF)
-    turned = dates_that_turn(digests, METRICS, end_ts=END, before=BEFORE, now=CUTOFF)
+    known = dates_of_units(digests)
+    turned = dates_that_turn(known, METRICS, end_ts=END, before=BEFORE, now=CUTOFF)
     dates = appeared | changed | dates_with_events(cohort, new, layout) | turned
-    assert set() < dates < digests.keys()
+    assert set() < dates < known
 
     some = cohort.where(on_dates(dates))
     since = events_since_first_window(some, outcomes, layout)

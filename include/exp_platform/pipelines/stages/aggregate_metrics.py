@@ -5,29 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.read import read_arrow, read_spark
+from exp_platform.lake.changes import untouched
+from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.metrics.numbers import UNIT_COLUMNS
 from exp_platform.metrics.panels import panels_of
-from exp_platform.pipelines.previous import (
-    Previous,
-    appended_outcomes,
-    newly_seen_outcomes,
-    previous_publication,
-)
+from exp_platform.pipelines.previous import Previous, appended, newly_seen, notes_at, previous_outcomes
+from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, DIGESTS
 from exp_platform.transforms.cohort import without_dimensions
-from exp_platform.transforms.cohort_dates import cohort_digests, other_dates
+from exp_platform.transforms.cohort_dates import other_dates
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.last_run import LastRun, reach_of_new_events
 from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS, Inputs, metric_tables
+from exp_platform.transforms.unit_outcomes import UNIT_OUTCOMES
 from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
-
-
-COHORT = "gold.fct_experiment_cohort"
-UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 
 
 def run(ctx: StageContext) -> None:
@@ -64,31 +58,39 @@ def last_run(ctx: StageContext, inputs: Inputs) -> LastRun | None:
         ctx.log(f"sums from all events: {reason}")
         return None
     last = previous[STATISTICS]
-    key = {"experiment_id": ctx.experiment_id}
-    before = read_spark(ctx.spark, TABLES[COHORT], last.inputs[COHORT], key)
-    if not ctx.experiment.dimensions:
-        before = without_dimensions(before)
-    appeared, changed = other_dates(cohort_digests(before), cohort_digests(inputs.cohort))
-    new = newly_seen_outcomes(ctx, last)
+    appeared, changed = other_dates(
+        *(notes_at(ctx, COHORT, at)[DIGESTS] for at in (last.inputs[COHORT], ctx.snapshot_of(COHORT)))
+    )
+    new = newly_seen(ctx, last)
     sources = sorted({source for metric in ctx.metrics for source in metric.sources})
     days = max((p.days for p in panels_of(ctx.metrics).values()), default=0)
     dates, first = reach_of_new_events(inputs.cohort, new, sources, days, ctx.cutoff, inputs.join)
+    key = {"experiment_id": ctx.experiment_id}
     left = {name: read_arrow(ctx.handles[name], TABLES[name], previous[name].snapshot_id, key) for name in previous}
     known = LastRun(
         statistics=left[STATISTICS],
+        overall=left[OVERALL],
         daily=left[DAILY],
         panel=left[PANEL],
+        statistics_notes=dict(last.notes),
         panel_notes=dict(previous[PANEL].notes),
-        appended=appended_outcomes(ctx, last),
+        same_units=untouched(
+            ctx.handles[UNIT_OUTCOMES],
+            ctx.experiment_id,
+            last.inputs[UNIT_OUTCOMES],
+            ctx.snapshot_of(UNIT_OUTCOMES),
+        ),
+        appended=appended(ctx, last),
         new_events=new,
         appeared=appeared,
         changed=changed,
         before_assignment=dates,
         first_day=first,
     )
+    units = "the same units" if known.same_units else "all units again"
     ctx.log(
-        f"sums from those of {last.dt} and the events since; panels of {len(known.panel_dates)} cohort "
-        f"dates anew, calendar from {known.calendar_from or 'nowhere'} on"
+        f"sums from those of {last.dt}: {units}, events since then, panels of {len(known.panel_dates)} cohort dates "
+        f"anew, calendar from {known.calendar_from or 'nowhere'} on"
     )
     return known
 
@@ -97,14 +99,14 @@ def _previous(ctx: StageContext, inputs: Inputs) -> tuple[dict[str, Previous] | 
     if inputs.far:
         return None, "some values are too large for mergeable sums"
     found: dict[str, Previous] = {}
-    for name in (STATISTICS, DAILY, PANEL):
-        previous, reason = previous_publication(ctx, name)
+    for name in (STATISTICS, OVERALL, DAILY, PANEL):
+        previous, reason = previous_outcomes(ctx, name)
         if previous is None:
             return None, reason
         found[name] = previous
     inputs_then = [previous.inputs for previous in found.values()]
     if any(then != inputs_then[0] for then in inputs_then) or COHORT not in inputs_then[0]:
         return None, "the last run ended before all of its tables were published"
-    if ctx.handles[COHORT].snapshot_by_id(inputs_then[0][COHORT]) is None:
+    if DIGESTS not in notes_at(ctx, COHORT, inputs_then[0][COHORT]):
         return None, "the cohort of the last run has been expired by maintenance"
     return found, ""

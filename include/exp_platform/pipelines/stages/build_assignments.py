@@ -11,17 +11,21 @@ from exp_platform.transforms.assignments import canonical_assignments
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
+ASSIGNMENTS = "silver.fact_assignment_canonical"
+
 
 def run(ctx: StageContext) -> None:
     """Read the events that assign, publish the canonical assignments; people see the valid ones in a view."""
     experiment = ctx.experiment
     dataset = experiment.assignment_source
+    events = ctx.read(f"exp.{dataset}")
     assignments = canonical_assignments(
-        ctx.read(f"exp.{dataset}"),
+        events,
         start_ts=experiment.start_ts,
         end_ts=experiment.end_ts,
         cutoff=ctx.cutoff,
         time_column=event_time_column(dataset),
     )
-    ctx.publish("silver.fact_assignment_canonical", assignments)
+    if not ctx.still_holds(ASSIGNMENTS):
+        ctx.publish(ASSIGNMENTS, assignments)
     ensure_valid_assignments(ctx.spark)

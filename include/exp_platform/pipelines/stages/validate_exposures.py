@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
 ASSIGNMENTS = "silver.fact_assignment_canonical"
+EVENTS = "silver.fact_exposure"
 USERS = "silver.int_experiment_exposure_validation"
 DAILY = "gold.fct_experiment_quality_metrics_daily"
 
@@ -33,9 +34,12 @@ def run(ctx: StageContext) -> None:
         cutoff=ctx.cutoff,
         exposure_window_hours=experiment.exposure_window_hours,
     )
-    ctx.publish("silver.fact_exposure", exposure_events(judged))
-    ctx.publish(USERS, validate_users(judged, assignments))
-    ctx.publish(DAILY, daily_quality(assignments, ctx.read(USERS)))
+    if not ctx.still_holds(EVENTS):
+        ctx.publish(EVENTS, exposure_events(judged))
+    if not ctx.still_holds(USERS):
+        ctx.publish(USERS, validate_users(judged, assignments))
+    if not ctx.still_holds(DAILY):
+        ctx.publish(DAILY, daily_quality(assignments, ctx.read(USERS)))
     verdicts = judge(ctx, _outcome_volume(ctx))
     rows = [{"experiment_id": ctx.experiment_id} | asdict(verdict) for verdict in verdicts]
     ctx.publish("gold.fct_experiment_exposure_quality_daily", rows)
