@@ -103,3 +103,10 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
     fewer = assignments(lake, START, users=50).where("user_id <> '30'")
     lake.publish(CANONICAL, fewer, EXPERIMENT, run_id="a3")
     same_as_full(lake, first + 4 * DAY, "units gone")
+
+    late = first + 60 * DAY
+    same_as_full(lake, late, "every window has closed")
+    said = same_as_full(lake, late + DAY, "a quiet day")
+    assert "the same units, events since then, panels of 0 cohort dates anew, calendar from nowhere on" in said, said
+    append_outcomes(lake, outcomes(lake, 5, users=45), EXPERIMENT, run_id="o6")
+    assert "all units again" in (said := same_as_full(lake, late + 2 * DAY, "late events in closed windows")), said

@@ -111,6 +111,12 @@ def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_eve
     day(0, "first", "units from all events: nothing published before")
     day(1, "nothing is new", "units of 0 of 3 cohort dates anew")
 
+    assigned_again = assigned.selectExpr("* except (n_assignment_events)", "2L as n_assignment_events")
+    lake.publish(CANONICAL, assigned_again, EXPERIMENT, run_id="a0 again")
+    _, said = stage(lake, (late + DAY).date(), "assigned again, to the same arms")
+    assert f"kept 60 rows of {COHORT} as of {late.date()} (run first)" in said, said
+    assert f"kept 60 rows of {UNIT_OUTCOMES} as of {late.date()} (run first)" in said, said
+
     lake.publish(CANONICAL, assigned.unionByName(newer), EXPERIMENT, run_id="a1")
     append_outcomes(lake, outcomes(lake, start, 21), EXPERIMENT, run_id="o21")  # beyond the windows of the old units
     added = day(2, "new units", "units of 1 of 4 cohort dates anew")
