@@ -42,9 +42,6 @@ class Finding:
         return not self.success and self.severity == "critical"
 
 
-Audit = Callable[[Frame, Table], Sequence[Finding]]
-
-
 class AuditRefused(ContractViolation):
     """Nothing was published; carries every finding for `ops.contract_results`."""
 
@@ -64,6 +61,25 @@ class Scope:
         """Column -> the one value that every published row must have."""
         keys: dict[str, Any] = {"experiment_id": self.experiment_id}
         return keys | ({"dt": self.dt} if table.has_dt else {})
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some values of a column that the table is partitioned by: rows with other values stay in their files."""
+
+    column: str
+    values: frozenset[date]
+
+    def holds(self) -> Column:
+        """Whether a row is in it."""
+        from pyspark.sql import functions as F
+
+        values = sorted(self.values)
+        return F.coalesce(F.col(self.column).isin(*values), F.lit(False)) if values else F.lit(False)
+
+
+# All rows as they will be seen; with a part, only its rows differ from those that an earlier audit has passed.
+Audit = Callable[[Frame, Table, Part | None], Sequence[Finding]]
 
 
 def refuse(table: Table, findings: Sequence[Finding]) -> None:

@@ -215,7 +215,7 @@ def _injected(job: _Job, frame: Frame, findings: list[Finding]) -> list[Finding]
     """The suite runs only on rows that are sound in themselves: its messages would else repeat the same fault."""
     if job.audit is None or any(f.blocks for f in findings):
         return []
-    return list(job.audit(frame, job.table))
+    return list(job.audit(frame, job.table, None))
 
 
 def _ready(job: _Job, rows: int, findings: list[Finding]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.arrow_files import Finish, append_files, write_files
-from exp_platform.lake.audit import Scope, conform_spark, maps_of_numbers
+from exp_platform.lake.audit import Part, Scope, conform_spark, maps_of_numbers
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
 from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
@@ -35,14 +35,6 @@ Mode = Literal["overwrite", "append"]
 NATIVE = "spark.comet.enabled"
 # Nobody's: a filter that can hold for no row would switch Iceberg's check for conflicts off.
 NO_DATE = date.min
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some values of a column that the table is partitioned by: rows with other values stay in their files."""
-
-    column: str
-    values: frozenset[date]
 
 
 @dataclass(frozen=True)

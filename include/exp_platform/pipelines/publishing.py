@@ -13,13 +13,12 @@ import pyarrow as pa
 
 from exp_platform.lake import claim
 from exp_platform.lake.arrow_files import Finish, finished
-from exp_platform.lake.audit import AuditRefused, Finding, audit_spark, audit_staged, conform_spark, refuse
+from exp_platform.lake.audit import AuditRefused, Finding, Part, audit_spark, audit_staged, conform_spark, refuse
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.pins import pin_inputs
 from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, find_published, publish
 from exp_platform.lake.staging import (
     Mode,
-    Part,
     Staged,
     StagedBatch,
     commit_staged,
@@ -175,7 +174,7 @@ class PublishingStage(StageView):
         # An append that adds nothing is no table without rows.
         has_rows = staged.rows or mode == "overwrite"
         if self.audit and has_rows and not any(finding.blocks for finding in findings):
-            findings += self.audit(whole, table)
+            findings += self.audit(whole, table, staged.part)
         self.report(table.name, findings)
         refuse(table, findings)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from exp_platform.config.models import Experiment, Metric
-from exp_platform.lake.audit import Audit, Finding
+from exp_platform.lake.audit import Audit, Finding, Part
 from exp_platform.lake.tables import TABLES, Table
 from exp_platform.quality.arrow_rules import check_arrow
 from exp_platform.quality.rule import Rule, view_name
@@ -43,8 +43,8 @@ def suite_audit(ctx: StageContext) -> Audit:
 
     parameters = suite_parameters(ctx.experiment, ctx.metrics)
 
-    def audit(frame: Any, table: Table) -> list[Finding]:
-        return audit_frame(frame, table.name, parameters, read)
+    def audit(frame: Any, table: Table, part: Part | None) -> list[Finding]:
+        return audit_frame(frame, table.name, parameters, read, part=part)
 
     return audit
 
@@ -66,8 +66,12 @@ def audit_frame(
     read: Callable[[str], DataFrame] | None = None,
     *,
     whole_suite: bool = False,
+    part: Part | None = None,
 ) -> list[Finding]:
-    """The outcome of each rule that the publication does not prove itself (or of the whole suite)."""
+    """The outcome of each rule that the publication does not prove itself (or of the whole suite).
+
+    Of a part alone where that says the same: what stays has passed beside the same rows of the other tables.
+    """
     if not suite_path(suites_root(), table).exists():  # ops tables cross no border
         return []
     rules = [rule for rule in load_rules(suites_root(), table) if whole_suite or not rule.in_publish]
@@ -77,11 +81,18 @@ def audit_frame(
         return []
     from exp_platform.quality import gx
 
-    for other in {name for rule in rules for name in rule.reads}:
+    others = {name for rule in rules for name in rule.reads}
+    if part and not (all(rule.is_about_rows for rule in rules) and all(part.column in TABLES[o].types for o in others)):
+        part = None
+    for other in others:
         if read is None:
             raise TypeError(f"{table}: its suite compares it with {other}, and there is no way to read that")
-        read(other).createOrReplaceTempView(view_name(other))
-    return gx.check_frame(frame, table, rules, parameters, "spark")
+        _within(part, read(other)).createOrReplaceTempView(view_name(other))
+    return gx.check_frame(_within(part, frame), table, rules, parameters, "spark")
+
+
+def _within(part: Part | None, frame: DataFrame) -> DataFrame:
+    return frame if part is None else frame.where(part.holds())
 
 
 def filled_in(rule: Rule, parameters: Mapping[str, Any]) -> Rule:

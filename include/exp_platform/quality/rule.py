@@ -20,6 +20,11 @@ class Rule:
     reads: tuple[str, ...] = ()  # other tables, which a query finds under `view_name`
     in_publish: bool = False  # proven of every table by lake/audit.py: the audit of a stage need not do it twice
 
+    @property
+    def is_about_rows(self) -> bool:
+        """Whether it holds of all rows where it holds of each part of them: it has no share, sum or number of rows."""
+        return "mostly" not in self.arguments and not self.kind.startswith(("expect_table_", "expect_column_sum_"))
+
 
 def view_name(table: str) -> str:
     """The name under which a query finds another table: its rows of this experiment, at the run's snapshot."""

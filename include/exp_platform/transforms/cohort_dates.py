@@ -14,6 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
+from exp_platform.lake.audit import Part
 from exp_platform.metrics.values import DAY_US, Period, micros, post_period
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import Layout, in_cell, unit_windows
@@ -69,8 +70,7 @@ def dates_that_turn(
 
 def on_dates(dates: Iterable[date]) -> Column:
     """Whether a unit's cohort date is one of these."""
-    wanted = sorted(dates)
-    return F.coalesce(F.col("cohort_date").isin(*wanted), F.lit(False)) if wanted else F.lit(False)
+    return Part("cohort_date", frozenset(dates)).holds()
 
 
 def events_since_first_window(cohort: DataFrame, outcomes: DataFrame, layout: Layout) -> DataFrame:

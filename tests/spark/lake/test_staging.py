@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 from tests.spark.lake.conftest import CANONICAL, DT, ONE, TWO, Lake
 
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
-from exp_platform.lake.audit import AuditRefused, Finding, Scope
+from exp_platform.lake.audit import AuditRefused, Finding, Part, Scope
 from exp_platform.lake.claim import claim
 from exp_platform.lake.publish import Origin, fence_of
-from exp_platform.lake.staging import NullRefused, Part, commit_staged, discard, laid_out, stage, stage_large
+from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage, stage_large
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
@@ -93,7 +93,7 @@ def test_rows_land_whole_say_whose_they_are_and_leave_no_branch(lake: Lake) -> N
 def test_an_empty_result_empties_the_experiment_after_its_audit(lake: Lake) -> None:
     seen: list[int] = []
 
-    def look(frame: Any, _: Any) -> list[Finding]:
+    def look(frame: Any, *_: Any) -> list[Finding]:
         seen.append(frame.count())
         return []
 
@@ -277,7 +277,7 @@ def test_a_part_is_replaced_and_the_files_of_other_dates_stay(lake: Lake) -> Non
     kept, replaced = files_of(lake, SIXTH), files_of(lake, FIFTH)
     seen: list[int] = []
 
-    def look(frame: Any, _: Any) -> list[Finding]:
+    def look(frame: Any, *_: Any) -> list[Finding]:
         seen.append(frame.count())
         return []
 

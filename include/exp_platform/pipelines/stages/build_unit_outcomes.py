@@ -6,8 +6,8 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
+from exp_platform.lake.audit import Part
 from exp_platform.lake.read import lies_as_declared
-from exp_platform.lake.staging import Part
 from exp_platform.metrics.numbers import in_maps
 from exp_platform.pipelines.previous import (
     OUTCOMES,
@@ -24,7 +24,6 @@ from exp_platform.transforms.cohort_dates import (
     dates_that_turn,
     dates_with_events,
     events_since_first_window,
-    on_dates,
     other_dates,
 )
 from exp_platform.transforms.joins import join_for
@@ -56,7 +55,8 @@ def run(ctx: StageContext) -> None:
         if not dates:
             ctx.take_over(UNIT_OUTCOMES, previous)
             return
-        part, cohort = Part("cohort_date", dates), cohort.where(on_dates(dates))
+        part = Part("cohort_date", dates)
+        cohort = cohort.where(part.holds())
         outcomes = events_since_first_window(cohort, outcomes, layout)
     units = unit_columns(
         cohort,
