@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import has_unit_values
@@ -45,20 +47,19 @@ def all_numbers(metrics: Sequence[Metric]) -> tuple[Number, ...]:
     return tuple(number for i, metric in enumerate(metrics) for number in numbers_of(i, metric))
 
 
-def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
-    """A batch of unit rows with a column for each number and `mature<i>` for each metric instead of its maps.
+def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> dict[str, NDArray[Any]]:
+    """A column for each number in a batch of unit rows, NaN for null, and `mature<i>` for each metric.
 
-    An event-level quantile has only `y<i>`, its number of events or null.
+    An event-level quantile has only `y<i>`, its number of events or null. No value that passed the contract is NaN.
     """
     maps = {name: entries(batch.column(name)) for name in (*MAPS, "mature", "event_counts")}
-    nothing = pa.nulls(len(batch), pa.float64())
-    columns = {name: batch.column(name) for name in ("variant_id", "cohort_date", "unit_bucket", "dimensions")}
-    columns |= {n.column: maps[n.source].get(n.key, nothing) for n in all_numbers(metrics)}
+    nothing, never = np.full(len(batch), np.nan), np.zeros(len(batch), dtype=bool)
+    columns = {n.column: maps[n.source].get(n.key, nothing) for n in all_numbers(metrics)}
     for i, metric in enumerate(metrics):
-        columns[f"mature{i}"] = pc.fill_null(maps["mature"].get(metric.name, nothing.cast(pa.bool_())), False)
+        columns[f"mature{i}"] = maps["mature"].get(metric.name, never)
         if not has_unit_values(metric):
-            columns[f"y{i}"] = maps["event_counts"].get(metric.name, nothing).cast(pa.float64())
-    return pa.RecordBatch.from_pydict(columns)
+            columns[f"y{i}"] = maps["event_counts"].get(metric.name, nothing)
+    return columns
 
 
 def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
@@ -86,21 +87,37 @@ def together(columns: Mapping[str, pa.Array], kind: pa.DataType, rows: int) -> p
     return pa.MapArray.from_arrays(offsets, keys, values.take(by_row))
 
 
-def entries(maps: pa.MapArray) -> dict[str, pa.Array]:
-    """The values of each key as a column.
+def entries(maps: pa.MapArray) -> dict[str, NDArray[Any]]:
+    """The values of each key as a column: doubles with NaN for null or no such key, flags with False.
 
     J4 writes the same keys in the same order into every row, so that a column is every n-th value; rows that were
     written otherwise are looked up key by key.
     """
     offsets = maps.offsets.to_numpy()
     first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
-    keys, values = maps.keys.slice(first, length), maps.items.slice(first, length)
+    keys, values = maps.keys.slice(first, length).cast(pa.string()), maps.items.slice(first, length)
     if length == 0:
         return {}
     width = int(offsets[1] - offsets[0])
-    regular = maps.null_count == 0 and width > 0 and bool((np.diff(offsets) == width).all())
-    places = np.arange(length) % width if regular else None
-    if places is None or not pc.all(pc.equal(keys, keys.slice(0, width).take(pa.array(places)))).as_py():
-        return {key: pc.map_lookup(maps, key, "first") for key in keys.unique().to_pylist()}
-    rows = pa.array(np.arange(len(maps)) * width)
-    return {key: values.take(pc.add(rows, j)) for j, key in enumerate(keys.slice(0, width).to_pylist())}
+    if maps.null_count or not width or (np.diff(offsets) != width).any() or not _repeated(keys, width):
+        return {key: _dense(pc.map_lookup(maps, key, "first")) for key in keys.unique().to_pylist()}
+    columns = np.ascontiguousarray(_dense(values).reshape(-1, width).T)
+    return dict(zip(keys.slice(0, width).to_pylist(), columns, strict=True))
+
+
+def _repeated(texts: pa.StringArray, width: int) -> bool:
+    """Whether each text is that of `width` places before; their bytes are compared, far cheaper than text by text."""
+    _, ends, letters = texts.buffers()
+    places = np.frombuffer(ends, np.int32, len(texts) + 1, 4 * texts.offset)
+    used = np.frombuffer(letters, np.uint8)[places[0] : places[-1]] if letters else np.zeros(0, np.uint8)
+    period = int(places[width] - places[0])
+    alike = (places[width:] - places[:-width] == period).all()
+    return bool(alike) and np.array_equal(used[period:], used[: len(used) - period])
+
+
+def _dense(values: pa.Array) -> NDArray[Any]:
+    if pa.types.is_boolean(values.type):
+        flags: NDArray[np.bool_] = values.fill_null(False).to_numpy(zero_copy_only=False)
+        return flags
+    numbers: NDArray[np.float64] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers

@@ -7,7 +7,7 @@ each panel × arm × cohort date × pair of days: the limbs of the sum of produc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -15,11 +15,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exp_platform.config.models import Aggregation
 from exp_platform.metrics.exact_sums import REACH, Limbs, Numbers
 from exp_platform.metrics.panels import Panel
 from exp_platform.metrics.scales import exponent_of, power_of_two
 
 Codes = NDArray[np.int64]
+Arm = tuple[str, int]  # and cohort date, in days since 1970
+ROWS = 100_000  # of a block, whose pairs of days are some times as many
+# What the panel's metric makes of a day, in few bytes; a cast that does not fit is refused.
+VALUES: dict[Aggregation, tuple[str, pa.DataType]] = {
+    "sum": ("total", pa.float64()),
+    "count": ("events", pa.int32()),
+    "any": ("positive", pa.int8()),
+}
 # A day's sum is below 2^20 times its largest event, so its exponent is that generous; a product's is twice that, and 70
 # bits are to remain.
 EVENTS_OF_A_DAY = 20
@@ -87,21 +96,31 @@ def panel_sums(
     batches: Iterable[pa.RecordBatch], panels: Sequence[Panel], exponents: Mapping[int, int], limbs: Limbs
 ) -> Iterator[pa.RecordBatch]:
     """The sums of one partition's daily values, those of a `sum` divided by the panel's power of two."""
-    rows = list(batches)
-    table = pa.Table.from_batches(rows).combine_chunks() if rows else None
-    if table is None or table.num_rows == 0:
-        return
-    arms, days = _sorted(table)
-    for i, panel in enumerate(panels):
-        mine = days.of(sources_of(panels).index(panel.source), panel.days)
-        if len(mine.day) == 0:
-            continue
-        values = mine.values(panel.aggregation) * power_of_two(-exponents[i])
-        if panel.aggregation == "sum" and np.abs(values).max() > 1:
-            raise ValueError(f"a unit's day holds over 2^{EVENTS_OF_A_DAY} times the largest event: no exact sums")
-        cut = limbs if panel.aggregation == "sum" else None
-        yield _rows(i, _added(mine.arm * panel.days + mine.day + panel.days, values, cut, limbs), arms, panel.days)
-        yield _rows(i, _pairs(mine, values, panel.days, cut, limbs), arms, panel.days, pairs=True)
+    arms: dict[Arm, int] = {}
+    held = [UnitDays.of(panels, number) for number in range(len(sources_of(panels)))]
+    for batch in batches:
+        arm = _numbered(batch, arms)
+        for source in held:
+            source.add(batch, arm)
+    while held:
+        source = held.pop(0)  # and let go when it is done
+        sums = {i: Added(len(arms) * panel.days, limbs) for i, panel in source.panels.items()}
+        products = {i: Added(len(arms) * panel.days**2, limbs) for i, panel in source.panels.items()}
+        for days in source.blocks(max(ROWS, len(arms) * source.days**2)):
+            for i, panel in source.panels.items():
+                mine = days.within(panel.days)
+                values = mine.values[panel.aggregation] * power_of_two(-exponents[i])
+                if panel.aggregation == "sum" and np.abs(values).max(initial=0) > 1:
+                    raise ValueError(
+                        f"a unit's day holds over 2^{EVENTS_OF_A_DAY} times the largest event: no exact sums"
+                    )
+                cut = limbs if panel.aggregation == "sum" else None
+                sums[i].add(mine.arm * panel.days + mine.day + panel.days, values, cut)
+                products[i].add(*_pairs(mine, values, panel.days), cut)
+        for i, panel in source.panels.items():
+            if sums[i].seen.any():
+                yield _rows(i, sums[i], list(arms), panel.days)
+                yield _rows(i, products[i], list(arms), panel.days, pairs=True)
 
 
 def totals(rows: pa.Table, exponents: Mapping[int, int]) -> tuple[Sums, Products]:
@@ -123,58 +142,112 @@ def totals(rows: pa.Table, exponents: Mapping[int, int]) -> tuple[Sums, Products
 
 @dataclass(frozen=True)
 class Days:
-    """Columns of unit × source × day, sorted by unit and day within a source."""
+    """Some days of whole units, those of a unit together and in their order."""
 
-    source: Codes  # place in `sources_of`
     unit: Codes
     arm: Codes  # arm × cohort date, numbered
     day: Codes  # -1 is the last before assignment
-    total: Numbers
-    events: Numbers
-    positive: Numbers  # 1 where any event is above 0
+    values: dict[Aggregation, NDArray[Any]]
 
-    def of(self, source: int, days: int) -> Days:
-        """The rows of one source within some days of the assignment."""
-        return self._taken(np.flatnonzero((self.source == source) & (self.day >= -days)))
-
-    def values(self, aggregation: str) -> Numbers:
-        """What the panel's metric makes of a day."""
-        if aggregation == "sum":
-            return self.total
-        return self.events if aggregation == "count" else self.positive
-
-    def ordered(self) -> Days:
-        """Sorted by unit, then by day."""
-        low = int(self.day.min())
-        return self._taken(np.argsort(self.unit * (-low) + self.day - low, kind="stable"))
-
-    def _taken(self, rows: Codes) -> Days:
-        return Days(
-            self.source[rows],
-            self.unit[rows],
-            self.arm[rows],
-            self.day[rows],
-            self.total[rows],
-            self.events[rows],
-            self.positive[rows],
-        )
+    def within(self, days: int) -> Days:
+        """Those within some days of the assignment."""
+        rows = np.flatnonzero(self.day >= -days)
+        values = {name: column[rows] for name, column in self.values.items()}
+        return Days(self.unit[rows], self.arm[rows], self.day[rows], values)
 
 
-def _sorted(table: pa.Table) -> tuple[list[tuple[str, int]], Days]:
-    variants = table["variant_id"].combine_chunks().dictionary_encode()
+@dataclass
+class UnitDays:
+    """The rows of one source, in as few bytes as hold them: a task has many millions."""
+
+    number: int  # place in `sources_of`
+    panels: dict[int, Panel]
+    keys: list[Codes] = field(default_factory=list)  # unit and day in one, which sort by both
+    arms: list[NDArray[np.int32]] = field(default_factory=list)
+    values: dict[Aggregation, list[NDArray[Any]]] = field(default_factory=dict)  # only those that a panel asks for
+
+    @classmethod
+    def of(cls, panels: Sequence[Panel], number: int) -> UnitDays:
+        """Of one source, with no rows yet."""
+        name = sources_of(panels)[number]
+        mine = {i: panel for i, panel in enumerate(panels) if panel.source == name}
+        return cls(number, mine, values={panel.aggregation: [] for panel in mine.values()})
+
+    @property
+    def days(self) -> int:
+        """Of the longest panel."""
+        return max(panel.days for panel in self.panels.values())
+
+    @property
+    def bits(self) -> int:
+        """Those of a key that hold the day; Spark numbers units below 2^53, up to a million partitions."""
+        return self.days.bit_length()
+
+    def add(self, batch: pa.RecordBatch, arm: NDArray[np.int32]) -> None:
+        """Take over what is needed of a batch."""
+        day = batch.column("day").to_numpy().astype(np.int64) + self.days
+        rows = np.flatnonzero((batch.column("source").to_numpy() == self.number) & (day >= 0))
+        self.keys.append((batch.column("unit").to_numpy()[rows] << self.bits) + day[rows])
+        self.arms.append(arm[rows])
+        for aggregation, columns in self.values.items():
+            name, kind = VALUES[aggregation]
+            columns.append(batch.column(name).cast(kind).to_numpy()[rows])
+
+    def blocks(self, rows: int) -> Iterator[Days]:
+        """All of them in blocks of about so many rows."""
+        keys, arms = _joined(self.keys), _joined(self.arms)
+        values = {name: _joined(columns) for name, columns in self.values.items()}
+        order = np.argsort(keys)
+        first = 0
+        while first < len(order):
+            last = min(first + rows, len(order))
+            following = keys[order[last : last + self.days]] >> self.bits
+            last += int(np.count_nonzero(following == keys[order[last - 1]] >> self.bits))
+            chosen = order[first:last]
+            unit, day = np.divmod(keys[chosen], 1 << self.bits)
+            mine = {name: column[chosen] for name, column in values.items()}
+            yield Days(unit, arms[chosen].astype(np.int64), day - self.days, mine)
+            first = last
+
+
+class Added:
+    """Sums of limbs by code, and the codes that occur."""
+
+    def __init__(self, codes: int, limbs: Limbs) -> None:
+        self.seen = np.zeros(codes, dtype=bool)
+        self.sums = np.zeros((codes, limbs.count))
+
+    def add(self, codes: Codes, numbers: Numbers, cut: Limbs | None) -> None:
+        """Some numbers, cut into limbs or whole."""
+        present = np.flatnonzero(np.bincount(codes))
+        self.seen[present] = True
+        for k, piece in enumerate([numbers] if cut is None else cut.cut(numbers)):
+            self.sums[present, k] += np.bincount(codes, piece)[present]
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """All parts in one, of which none is kept."""
+    whole = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    parts.clear()
+    return whole
+
+
+def _numbered(batch: pa.RecordBatch, arms: dict[Arm, int]) -> NDArray[np.int32]:
+    """The number of each row's arm and cohort date; new ones are added."""
+    variants = batch.column("variant_id").dictionary_encode()
     names = variants.dictionary.to_pylist()
-    dates = table["cohort_date"].cast(pa.int32()).to_numpy().astype(np.int64)
-    distinct, arm = np.unique(dates * len(names) + variants.indices.to_numpy(), return_inverse=True)
-    arms = [(names[int(code % len(names))], int(code // len(names))) for code in distinct]
-    total, events, positive = (table[name].to_numpy().astype(float) for name in ("total", "events", "positive"))
-    source, day = (table[name].to_numpy().astype(np.int64) for name in ("source", "day"))
-    _, unit = np.unique(table["unit"].to_numpy(), return_inverse=True)
-    return arms, Days(source, unit, arm, day, total, events, positive).ordered()
+    dates = batch.column("cohort_date").cast(pa.int32()).to_numpy().astype(np.int64)
+    first = int(dates.min()) if len(dates) else 0
+    codes = (dates - first) * len(names) + variants.indices.to_numpy()
+    number_of = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int32)
+    for code in np.flatnonzero(np.bincount(codes)).tolist():
+        number_of[code] = arms.setdefault((names[code % len(names)], first + code // len(names)), len(arms))
+    return number_of[codes]
 
 
-def _pairs(days: Days, values: Numbers, width: int, cut: Limbs | None, limbs: Limbs) -> tuple[Codes, Numbers]:
+def _pairs(days: Days, values: Numbers, width: int) -> tuple[Codes, Numbers]:
     """Products of each two days of the same unit, by arm and pair of days."""
-    codes, products = [], []
+    codes, products = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for apart in range(width):
         left, right = slice(0, len(values) - apart), slice(apart, None)
         both = np.flatnonzero(days.unit[left] == days.unit[right])
@@ -183,22 +256,12 @@ def _pairs(days: Days, values: Numbers, width: int, cut: Limbs | None, limbs: Li
         first = days.arm[both] * width + days.day[both] + width
         codes.append(first * width + days.day[both + apart] + width)
         products.append(values[both] * values[both + apart])
-    return _added(np.concatenate(codes), np.concatenate(products), cut, limbs)
+    return np.concatenate(codes), np.concatenate(products)
 
 
-def _added(codes: Codes, numbers: Numbers, cut: Limbs | None, limbs: Limbs) -> tuple[Codes, Numbers]:
-    """The codes that occur, and the sum of each limb of their numbers, a row for each code."""
-    present = np.flatnonzero(np.bincount(codes))
-    pieces = [numbers] if cut is None else list(cut.cut(numbers))
-    sums = [np.bincount(codes, piece)[present] for piece in pieces]
-    nothing = np.zeros(len(present))
-    return present, np.stack([*sums, *(nothing for _ in range(limbs.count - len(sums)))], axis=1)
-
-
-def _rows(
-    panel: int, added: tuple[Codes, Numbers], arms: list[tuple[str, int]], width: int, *, pairs: bool = False
-) -> pa.RecordBatch:
-    codes, sums = added
+def _rows(panel: int, added: Added, arms: list[Arm], width: int, *, pairs: bool = False) -> pa.RecordBatch:
+    codes = np.flatnonzero(added.seen)
+    sums = added.sums[codes]
     second = codes % width - width if pairs else None
     codes = codes // width if pairs else codes
     first, arm = codes % width - width, codes // width

@@ -37,15 +37,17 @@ class Ends:
     high: float | None = None
     largest: Numbers = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, values: Numbers) -> None:
-        """Some more values, none of them null."""
-        if len(values) == 0:
+    def add(self, column: Numbers) -> None:
+        """Some more values; NaN is none."""
+        missing = int(np.count_nonzero(np.isnan(column)))
+        if missing == len(column):
             return
-        low, high = float(values.min()), float(values.max())
-        self.present += len(values)
+        low, high = float(np.fmin.reduce(column)), float(np.fmax.reduce(column))
+        self.present += len(column) - missing
         self.low = low if self.low is None else min(self.low, low)
         self.high = high if self.high is None else max(self.high, high)
         if self.keep:
+            values = column[~np.isnan(column)] if missing else column
             self.largest = _largest(np.concatenate([self.largest, values]), self.keep)
 
     def quantile(self, quantile: float) -> float | None:
@@ -75,14 +77,14 @@ def unit_ends(batches: Iterable[pa.RecordBatch], metrics: Sequence[Metric], unit
         rows += len(batch)
         columns = in_columns(batch, metrics)
         for name, end in ends.items():
-            end.add(columns.column(name).drop_null().to_numpy())
+            end.add(columns[name])
     if rows:
-        columns = {
+        found = {
             "number": list(ends),
             "units": [rows] * len(ends),
             **{name: [getattr(end, name) for end in ends.values()] for name in ENDS_SCHEMA.names[2:]},
         }
-        yield pa.RecordBatch.from_pydict(columns, schema=ENDS_SCHEMA)
+        yield pa.RecordBatch.from_pydict(found, schema=ENDS_SCHEMA)
 
 
 def pooled_scales(found: pa.Table, metrics: Sequence[Metric], units: int) -> Scales:

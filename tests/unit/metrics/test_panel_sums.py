@@ -9,11 +9,15 @@ from itertools import combinations_with_replacement
 from math import fsum
 from random import Random
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from exp_platform.metrics import panel_sums as panel_sums_module
 from exp_platform.metrics.exact_sums import Limbs
-from exp_platform.metrics.panel_sums import PANEL_REACH, PanelCut, panel_sums, sources_of, totals
+from exp_platform.metrics.panel_sums import PANEL_REACH, PanelCut, UnitDays, panel_sums, sources_of, totals
 from exp_platform.metrics.panels import Panel
 
 PANELS = (Panel("revenue", "sum", 3), Panel("visits", "count", 2), Panel("visits", "any", 3))
@@ -67,8 +71,12 @@ def some_rows(random: Random, units: int) -> list[Row]:
     ]
 
 
-def test_a_loop_over_units_gives_the_same_and_so_does_every_order_and_partition() -> None:
-    rows = [(u, "a" if u % 3 else "b", *rest) for u, _, *rest in some_rows(Random(4), 60)]
+@pytest.mark.parametrize("block", [1, panel_sums_module.ROWS], ids="blocks of {} rows or more".format)
+def test_a_loop_over_units_gives_the_same_and_so_does_every_order_and_partition(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_sums_module, "ROWS", block)
+    rows = [(u, "a" if u % 3 else "b", *rest) for u, _, *rest in some_rows(Random(4), 90)]
     by_unit: dict[tuple[int, int], dict[int, tuple[str, date, float]]] = defaultdict(dict)
     for unit, arm, day, source, at, total, events, positive in rows:
         for k, panel in enumerate(PANELS):
@@ -88,6 +96,41 @@ def test_a_loop_over_units_gives_the_same_and_so_does_every_order_and_partition(
         split = [[row for row in rows if row[0] % parts == k] for k in range(parts)]
         again = answer([random.sample(part, len(part)) for part in split])
         assert (sums, products) == again, "the same bytes"
+
+
+@given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 30), st.randoms(use_true_random=False))
+def test_blocks_hold_whole_units_in_the_order_of_their_days(units: int, size: int, block: int, random: Random) -> None:
+    """Units are numbered as Spark does, by partition and row."""
+    rows = [(unit << 33 | unit % 7, *rest) for unit, *rest in some_rows(random, units)]
+    rows = random.sample(rows, len(rows))
+    held = UnitDays.of(PANELS, VISITS)
+    for batch in table(rows).to_batches(size) if rows else []:
+        held.add(batch, np.arange(len(batch), dtype=np.int32))
+    blocks = list(held.blocks(block))
+    got = [
+        (int(unit), int(day), int(n), int(positive))
+        for days in blocks
+        for unit, day, n, positive in zip(days.unit, days.day, days.values["count"], days.values["any"], strict=True)
+    ]
+    want = [(r[0], r[4], r[6], r[7]) for r in rows if r[3] == VISITS]
+    assert got == sorted(want)
+    assert all(len(days.unit) >= block for days in blocks[:-1])
+    of_block = [set(days.unit.tolist()) for days in blocks]
+    assert sum(map(len, of_block)) == len({row[0] for row in want}), "no unit is cut in two"
+
+
+def test_what_no_panel_asks_for_is_not_held() -> None:
+    held = UnitDays.of(PANELS, REVENUE)
+    rows: list[Row] = [(7, "a", MONDAY, REVENUE, -4, 2.5, 1, 1), (7, "a", MONDAY, REVENUE, -3, 4.0, 2, 1)]
+    held.add(table(rows).to_batches()[0], np.zeros(2, dtype=np.int32))
+    (days,) = held.blocks(9)
+    assert days.day.tolist() == [-3] and {k: v.tolist() for k, v in days.values.items()} == {"sum": [4.0]}
+
+
+def test_more_events_of_a_day_than_are_held_are_refused() -> None:
+    rows: list[Row] = [(1, "a", MONDAY, VISITS, -1, 1.0, 2**31, 1)]
+    with pytest.raises(pa.ArrowInvalid):
+        answer([rows])
 
 
 def test_a_day_that_is_too_large_for_exact_sums_is_refused() -> None:

@@ -47,14 +47,35 @@ def test_a_cap_of_zero_is_left_off_and_said() -> None:
     assert [line for line in caps_not_applied(scales, low) if "sum_a" in line and "was not applied" in line]
 
 
+def listed(maps: pa.MapArray) -> dict[str, list[float | None]]:
+    return {key: [None if np.isnan(v) else v for v in column.tolist()] for key, column in entries(maps).items()}
+
+
 def test_maps_are_read_whatever_the_order_of_their_keys() -> None:
     kind = pa.map_(pa.string(), pa.float64())
     regular = pa.array([[("a", 1.0), ("b", None)], [("a", 2.0), ("b", 3.0)]], kind)
-    assert {k: v.to_pylist() for k, v in entries(regular).items()} == {"a": [1.0, 2.0], "b": [None, 3.0]}
-    assert {k: v.to_pylist() for k, v in entries(regular.slice(1)).items()} == {"a": [2.0], "b": [3.0]}
+    assert listed(regular) == {"a": [1.0, 2.0], "b": [None, 3.0]}
+    assert listed(regular.slice(1)) == {"a": [2.0], "b": [3.0]}
     mixed = pa.array([[("a", 1.0), ("b", 5.0)], [("b", 3.0), ("a", 2.0)], [("a", 4.0)], None], kind)
-    assert {k: v.to_pylist() for k, v in entries(mixed).items()} == {
-        "a": [1.0, 2.0, 4.0, None],
-        "b": [5.0, 3.0, None, None],
-    }
+    assert listed(mixed) == {"a": [1.0, 2.0, 4.0, None], "b": [5.0, 3.0, None, None]}
     assert entries(pa.array([[], None], kind)) == {}
+    flat = regular.keys, regular.items
+    under_null = pa.MapArray.from_arrays(regular.offsets, *flat, mask=pa.array([False, True]))
+    assert listed(under_null) == {"a": [1.0, None], "b": [None, None]}
+
+
+@pytest.mark.parametrize("second", [("ab", "d"), ("a", "bc"), ("abc", "")], ids=lambda keys: "+".join(keys))
+def test_keys_of_equal_lengths_or_equal_letters_are_not_taken_for_the_same(second: tuple[str, str]) -> None:
+    maps = pa.array(
+        [[("ab", 1.0), ("c", 2.0)], [(second[0], 3.0), (second[1], 4.0)]], pa.map_(pa.string(), pa.float64())
+    )
+    want: dict[str, list[float | None]] = {"ab": [1.0, None], "c": [2.0, None]}
+    for key, value in zip(second, (3.0, 4.0), strict=True):
+        want.setdefault(key, [None, None])[1] = value
+    assert listed(maps) == want
+
+
+def test_a_flag_that_is_null_or_not_there_is_false() -> None:
+    kind = pa.map_(pa.string(), pa.bool_())
+    assert entries(pa.array([[("a", True)], [("a", None)]], kind))["a"].tolist() == [True, False]
+    assert entries(pa.array([[("a", True)], [("b", True)]], kind))["a"].tolist() == [True, False]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from fractions import Fraction
 from random import Random
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from tests.unit.metrics.unit_batches import CHOSEN, batches, unit_rows
 
+from exp_platform.metrics import unit_bins
+from exp_platform.metrics import unit_sums as unit_sums_module
 from exp_platform.metrics.families import COLUMN_OF, families
 from exp_platform.metrics.group_sums import GROUP, roll_up
 from exp_platform.metrics.scales import Scale, Scales, power_of_two
@@ -54,8 +58,28 @@ def expected(rows: list[dict[str, Any]], i: int, cap: float | None, product: str
     return found
 
 
-def test_every_sum_of_products_is_the_exact_one_in_any_batches() -> None:
-    rows = unit_rows(Random(5), 300)
+def as_they_come(row: dict[str, Any]) -> dict[str, Any]:
+    return row
+
+
+def whole_numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """All that there is of a number is in its first limb, but for those of a ratio's numerator."""
+    return {k: float(int(v)) if isinstance(v, float) and k not in ("y2", "x2", "p2") else v for k, v in row.items()}
+
+
+def all_there(row: dict[str, Any]) -> dict[str, Any]:
+    """Every window is closed and nothing null: all units are in difference-in-differences."""
+    filled = {k: 1.0 / 3.0 if v is None else v for k, v in row.items()}
+    return filled | {f"mature{i}": True for i in range(len(CHOSEN))}
+
+
+@pytest.mark.parametrize("together", [1, 40, unit_sums_module.ENOUGH], ids="batches of {} rows or more".format)
+@pytest.mark.parametrize("kind", [as_they_come, whole_numbers, all_there], ids=lambda kind: kind.__name__)
+def test_every_sum_of_products_is_the_exact_one_in_any_batches(
+    kind: Callable[[dict[str, Any]], dict[str, Any]], together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_sums_module, "ENOUGH", together)
+    rows = [kind(row) for row in unit_rows(Random(5), 300)]
     for cap in (None, 3.5):
         scales = scales_of(rows, cap)
         shuffled = Random(6).sample(rows, len(rows))
@@ -101,7 +125,10 @@ def test_counts_tell_units_with_a_value_a_covariate_and_a_closed_window() -> Non
     }  # fmt: skip
 
 
-def test_histograms_count_capped_values_of_each_group_in_any_batches() -> None:
+@pytest.mark.parametrize("few", [0, 150, unit_bins.FEW], ids="counted when over {}".format)
+def test_histograms_count_capped_values_of_each_group_in_any_batches(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit_bins, "FEW", few)
+    monkeypatch.setattr(unit_sums_module, "ENOUGH", 20)
     rows = unit_rows(Random(3), 200)
     median = next(i for i, m in enumerate(CHOSEN) if m.name == "median_a")
     scales = scales_of(rows, None)
@@ -116,3 +143,13 @@ def test_histograms_count_capped_values_of_each_group_in_any_batches() -> None:
                 want.setdefault((median, *group), Counter())[int(bin_of(min(value, 4.0)))] += 1
     assert {key: dict(bins) for key, bins in got.items()} == {key: dict(bins) for key, bins in want.items()}
     assert all(bins == sorted(bins) for bins in got.values())
+
+
+def test_a_batch_without_rows_adds_nothing() -> None:
+    rows = unit_rows(Random(1), 5)
+    scales = scales_of(rows, None)
+    empty = [batch.slice(0, 0) for batch in batches(rows, 5)]
+    assert list(unit_sums(empty, CHOSEN, scales)) == []
+    assert list(unit_sums([*empty, *batches(rows, 5)], CHOSEN, scales)) == list(
+        unit_sums(batches(rows, 5), CHOSEN, scales)
+    )

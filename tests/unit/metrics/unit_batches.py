@@ -15,6 +15,9 @@ from exp_platform.metrics.numbers import MAPS, all_numbers
 
 CHOSEN = tuple(next(m for m in METRICS if m.name == name) for name in ("sum_a", "back", "per_b", "median_a"))
 DIMENSIONS = pa.map_(pa.string(), pa.string())
+SEGMENTS = (
+    [], [("country", "de")], [("country", "fr"), ("platform", "web")], [("country", "fr"), ("platform", "ios")],
+)  # fmt: skip
 
 
 def unit_rows(random: Random, units: int) -> list[dict[str, Any]]:
@@ -27,7 +30,7 @@ def unit_rows(random: Random, units: int) -> list[dict[str, Any]]:
             "variant_id": random.choice(("control", "treatment")),
             "cohort_date": date(2026, 1, random.randrange(5, 8)),
             "unit_bucket": random.randrange(4),
-            "dimensions": random.choice(([], [("country", "de")], [("country", "fr"), ("platform", "web")])),
+            "dimensions": random.choice(SEGMENTS),
         }
         for i, metric in enumerate(CHOSEN):
             row[f"mature{i}"] = random.random() < 0.7
