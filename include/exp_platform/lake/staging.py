@@ -81,13 +81,13 @@ class StagedBatch:
 
 
 def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence.
+    """Write the rows to a branch of their own, which begins at the fence; by Spark, which needs no Python beside it.
 
     The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
     the work.
     """
     if maps_of_numbers(table):
-        raise TypeError(f"{table.name} has maps of numbers, which only stage_large looks into")
+        raise TypeError(f"{table.name} has maps of numbers, which only stage_by_arrow looks into")
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
@@ -100,7 +100,7 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
         raise
 
 
-def stage_large(
+def stage_by_arrow(
     frame: DataFrame,
     table: Table,
     scope: Scope,
@@ -110,7 +110,7 @@ def stage_large(
     finish: Finish | None = None,
     part: Part | None = None,
 ) -> Staged:
-    """The same, written by Arrow: for rows with maps. With a part the rows stand in place of its rows.
+    """The same for rows with maps of numbers. With a part they stand in place of its rows.
 
     `finish` makes the table's rows from the frame's where they are written. What maps hold is looked at on the way:
     read back, they would cost more than all other columns together.

@@ -13,7 +13,16 @@ import pyarrow as pa
 
 from exp_platform.lake import claim
 from exp_platform.lake.arrow_files import Finish, finished
-from exp_platform.lake.audit import AuditRefused, Finding, Part, audit_spark, audit_staged, conform_spark, refuse
+from exp_platform.lake.audit import (
+    AuditRefused,
+    Finding,
+    Part,
+    audit_spark,
+    audit_staged,
+    conform_spark,
+    maps_of_numbers,
+    refuse,
+)
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.pins import pin_inputs
 from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, find_published, publish
@@ -26,7 +35,7 @@ from exp_platform.lake.staging import (
     is_null_refused,
     laid_out,
     stage,
-    stage_large,
+    stage_by_arrow,
 )
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.previous import Previous, without_new_events
@@ -140,7 +149,12 @@ class PublishingStage(StageView):
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
         rows, fence = laid_out(frame, declared), self._fence(table)
         with self._explained(table, finished(frame, declared, finish) if finish else frame):
-            staged = stage_large(rows, declared, self._scope, self.handles[table], fence, finish=finish, part=part)
+            if finish or part or maps_of_numbers(declared):
+                staged = stage_by_arrow(
+                    rows, declared, self._scope, self.handles[table], fence, finish=finish, part=part
+                )
+            else:
+                staged = stage(rows, declared, self._scope, self.handles[table], fence)
         try:
             self._audit_staged(staged, "overwrite", grain_is_proven=False)
             claim.check(self.project, self.experiment_id, self.run_id, self.catalog)

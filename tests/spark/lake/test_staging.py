@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake.audit import AuditRefused, Finding, Part, Scope
 from exp_platform.lake.claim import claim
 from exp_platform.lake.publish import Origin, fence_of
-from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage, stage_large
+from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage, stage_by_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
@@ -134,7 +134,7 @@ def test_the_writer_refuses_null_in_a_required_column_flat_or_nested(lake: Lake,
     broken = units(lake, 5, **{column: f"if(user_id = '3', null, {sound[column]})"})
     handle = lake.handle(UNITS)
     with pytest.raises(NullRefused, match=f"{UNITS}: null in {column}"):
-        stage_large(laid_out(broken, TABLES[UNITS]), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
+        stage_by_arrow(laid_out(broken, TABLES[UNITS]), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
     assert branches(lake) == []
     refused(lake, broken, rf"{column} is never null \(1 rows\), for example user_id=3")
 
@@ -219,7 +219,7 @@ def test_of_two_writers_of_an_experiment_the_second_to_commit_is_refused_on_eith
 
     def written(users: int, handle: Any) -> Any:
         rows = laid_out(units(lake, users), TABLES[UNITS])
-        return stage_large(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, branch))
+        return stage_by_arrow(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, branch))
 
     slow = written(6, early)
     quick = written(5, lake.handle(UNITS))
@@ -321,7 +321,7 @@ def test_a_writer_of_any_other_date_in_between_is_noticed(lake: Lake) -> None:
     def written(handle: Any, day: date) -> Any:
         fence = fence_of(handle, "main")
         rows = laid_out(on_date(lake, 4, day), TABLES[UNITS])
-        return stage_large(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence, part=part(day))
+        return stage_by_arrow(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence, part=part(day))
 
     slow, quick = written(early, FIFTH), written(lake.handle(UNITS), SIXTH)
     commit_staged(quick, "overwrite", summary)
@@ -336,9 +336,9 @@ def test_a_writer_that_only_deletes_is_noticed_by_one_that_changes_no_date(lake:
     three_dates(lake)
     early, summary = lake.handle(UNITS), Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
     nothing = laid_out(units(lake, 0), TABLES[UNITS])
-    slow = stage_large(nothing, TABLES[UNITS], Scope(ONE, DT), early, fence_of(early, "main"), part=part())
+    slow = stage_by_arrow(nothing, TABLES[UNITS], Scope(ONE, DT), early, fence_of(early, "main"), part=part())
     handle = lake.handle(UNITS)
-    quick = stage_large(nothing, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"), part=part(FIFTH))
+    quick = stage_by_arrow(nothing, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"), part=part(FIFTH))
     commit_staged(quick, "overwrite", summary)
     with pytest.raises(FencedConflict, match=f"{UNITS}: rows of {ONE} were changed by another writer"):
         commit_staged(slow, "overwrite", summary)
@@ -349,7 +349,7 @@ def test_a_writer_that_only_deletes_is_noticed_by_one_that_changes_no_date(lake:
 
 def test_the_row_writer_refuses_a_table_whose_maps_it_would_not_look_into(lake: Lake) -> None:
     handle = lake.handle(UNITS)
-    with pytest.raises(TypeError, match="only stage_large looks into"):
+    with pytest.raises(TypeError, match="only stage_by_arrow looks into"):
         stage(units(lake, 1), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
     assert branches(lake) == []
 

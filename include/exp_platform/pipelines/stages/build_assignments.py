@@ -27,5 +27,5 @@ def run(ctx: StageContext) -> None:
         time_column=event_time_column(dataset),
     )
     if not ctx.still_holds(ASSIGNMENTS):
-        ctx.publish(ASSIGNMENTS, assignments)
+        ctx.publish_large(ASSIGNMENTS, assignments)
     ensure_valid_assignments(ctx.spark)

@@ -35,9 +35,9 @@ def run(ctx: StageContext) -> None:
         exposure_window_hours=experiment.exposure_window_hours,
     )
     if not ctx.still_holds(EVENTS):
-        ctx.publish(EVENTS, exposure_events(judged))
+        ctx.publish_large(EVENTS, exposure_events(judged))
     if not ctx.still_holds(USERS):
-        ctx.publish(USERS, validate_users(judged, assignments))
+        ctx.publish_large(USERS, validate_users(judged, assignments))
     if not ctx.still_holds(DAILY):
         ctx.publish(DAILY, daily_quality(assignments, ctx.read(USERS)))
     verdicts = judge(ctx, _outcome_volume(ctx))
