@@ -12,7 +12,7 @@ JoinHint = Literal["shuffle_hash", "merge"]
 # than sorting both sides. The table must fit into the executor: beyond some millions of units they are sorted.
 HASH: JoinHint = "shuffle_hash"
 SORT: JoinHint = "merge"
-UNITS_IN_MEMORY = 4_000_000
+UNITS_IN_MEMORY = 8_000_000
 
 
 def join_for(units: int) -> JoinHint:
