@@ -152,10 +152,11 @@ def measure(folder: Path, users: int) -> dict[str, Any]:
     runs["day 31 full"] = pipeline(project, DAY_31, "r5", spark, full_refresh=True)
     pipeline(project, CLOSED, "r6", spark)
     runs["a day without an open window"] = pipeline(project, QUIET, "r7", spark)
-    peak = _peak_gb(spark)
+    peak, worker = _peak_gb(spark), _largest_worker_gb(spark)
     spark.stop()
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     spine = {name: _total(run, SPINE) for name, run in runs.items()}
+    whole = {name: _total(run, TO_STATISTICS) for name, run in runs.items()}
     day, full = runs["day 31 incremental"], runs["day 31 full"]
     return {
         "users": users,
@@ -172,8 +173,12 @@ def measure(folder: Path, users: int) -> dict[str, Any]:
         "units with an event on day 31": round(units_with_events(outcomes / f"dt={DAY_31}") / users, 3),
         "incremental over full": spine["day 31 incremental"].over(spine["day 31 full"]),
         "incremental over full, by stage": {stage: day[stage].over(full[stage]) for stage in SPINE},
+        "incremental over full, from raw files": whole["day 31 incremental"].over(whole["day 31 full"]),
         "a day without an open window over full": spine["a day without an open window"].over(spine["day 31 full"]),
-        "peak GB": {"jvm": peak, "python and duckdb": round(here, 2)},
+        "a day without an open window over full, from raw files": whole["a day without an open window"].over(
+            whole["day 31 full"]
+        ),
+        "peak GB": {"jvm": peak, "largest python worker": worker, "python and duckdb": round(here, 2)},
     }
 
 
@@ -187,29 +192,44 @@ def _total(run: dict[str, Took], stages: tuple[str, ...]) -> Took:
     return Took(round(sum(run[s].wall for s in stages), 2), round(sum(run[s].cpu for s in stages), 2))
 
 
-def _jvm(spark: Any, file: str) -> str:
-    pid = spark._jvm.java.lang.ProcessHandle.current().pid()
-    return Path(f"/proc/{pid}/{file}").read_text()
-
-
-def _cpu(spark: Any) -> float:
-    """Processor seconds so far of this process, the JVM and the Python workers that it started."""
+def _family(spark: Any) -> dict[int, list[str]]:
+    """The JVM and the Python workers that it started: process id -> what the kernel counts of it."""
     stats = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             stats[int(path.parent.name)] = path.read_text().rsplit(")", 1)[1].split()
-    family, found = {spark._jvm.java.lang.ProcessHandle.current().pid()}, 0
+    family, found = {_jvm(spark)}, 0
     while len(family) > found:
         found = len(family)
         family |= {pid for pid, fields in stats.items() if int(fields[1]) in family}
-    ticks = sum(int(stats[pid][k]) for pid in family & stats.keys() for k in (11, 12, 13, 14))
+    return {pid: stats[pid] for pid in family & stats.keys()}
+
+
+def _jvm(spark: Any) -> int:
+    return int(spark._jvm.java.lang.ProcessHandle.current().pid())
+
+
+def _cpu(spark: Any) -> float:
+    """Processor seconds so far of this process, the JVM and its workers."""
+    ticks = sum(int(fields[k]) for fields in _family(spark).values() for k in (11, 12, 13, 14))
     return ticks / os.sysconf("SC_CLK_TCK") + time.process_time()
 
 
 def _peak_gb(spark: Any) -> float:
     """Largest resident size of the JVM."""
-    line = next(line for line in _jvm(spark, "status").splitlines() if line.startswith("VmHWM"))
-    return round(int(line.split()[1]) / 2**20, 2)
+    return _largest_gb(_jvm(spark))
+
+
+def _largest_worker_gb(spark: Any) -> float:
+    """Largest resident size of a Python worker that still runs."""
+    return max((_largest_gb(pid) for pid in _family(spark).keys() - {_jvm(spark)}), default=0.0)
+
+
+def _largest_gb(pid: int) -> float:
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return round(next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0) / 2**20, 2)
 
 
 def main() -> None:

@@ -77,14 +77,24 @@ def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
 
 
 def together(columns: Mapping[str, pa.Array], kind: pa.DataType, rows: int) -> pa.MapArray:
-    """A map for each row with the value of each column."""
-    width = len(columns)
-    places = np.arange(rows * width)
-    values = pa.concat_arrays([column.cast(kind) for column in columns.values()] or [pa.nulls(0, kind)])
-    keys = pa.array(list(columns), pa.string()).take(pa.array(places % max(width, 1)))
-    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
-    by_row = pa.array(places % max(width, 1) * rows + places // max(width, 1))
-    return pa.MapArray.from_arrays(offsets, keys, values.take(by_row))
+    """A map for each row with the value of each column; put together in NumPy, far cheaper than taking one by one."""
+    if not columns:
+        return pa.array([[]] * rows, pa.map_(pa.string(), kind))
+    own = [column.cast(kind) for column in columns.values()]
+    empty = pa.scalar(0).cast(kind)
+    values = np.stack([column.fill_null(empty).to_numpy(zero_copy_only=False) for column in own], axis=1).ravel()
+    nulls = np.stack([column.is_null().to_numpy(zero_copy_only=False) for column in own], axis=1).ravel()
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * len(own))
+    return pa.MapArray.from_arrays(offsets, _repeat(list(columns), rows), pa.array(values, kind, mask=nulls))
+
+
+def _repeat(texts: list[str], times: int) -> pa.StringArray:
+    """The same texts over and over."""
+    letters = [text.encode() for text in texts]
+    ends = np.cumsum([len(one) for one in letters])
+    offsets = np.arange(times)[:, None] * ends[-1] + ends
+    places = np.concatenate([[0], offsets.ravel()]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(places) - 1, pa.py_buffer(places), pa.py_buffer(b"".join(letters) * times))
 
 
 def entries(maps: pa.MapArray) -> dict[str, NDArray[Any]]:
