@@ -85,6 +85,8 @@ def _cap_problems(metric: Metric) -> list[str]:
         problems.append(f"cap.value: found {cap.value}, must be a finite number of 0 or more")
     if metric.type in ("binary", "retention"):
         problems.append(f"cap: a metric of type {metric.type} cannot be capped")
+    if cap.quantile is not None and metric.level == "event":
+        problems.append("cap.quantile: a quantile of events has no value of each unit; give cap.value, or leave it out")
     return problems
 
 

@@ -15,6 +15,7 @@ from exp_platform.errors import ConfigError
 METRIC = "configs/metrics/conversion.yaml"
 RATIO = "configs/metrics/revenue_per_session.yaml"
 RETENTION = "configs/metrics/retention_week_2.yaml"
+EVENT_QUANTILE = "configs/metrics/latency_p90.yaml"
 EXPERIMENT = "configs/experiments/exp_checkout_button_001.yaml"
 EXPERIMENT_ID = "exp_checkout_button_001"
 
@@ -53,6 +54,7 @@ METRIC_MISTAKES = [
     (METRIC, put(window={"start_hours": 48, "end_hours": 24}), "window.end_hours: found 24.0, must be more than"),
     (METRIC, put(window={"start_hours": -1, "end_hours": 24}), "window.start_hours: found -1.0"),
     (METRIC, put(cap={"value": 1}), "cap: a metric of type binary cannot be capped"),
+    (EVENT_QUANTILE, put(cap={"quantile": 0.99}), "cap.quantile: a quantile of events has no value of each unit"),
     (METRIC, put(aggregation="sum"), "aggregation: found sum, type binary allows any"),
     (METRIC, put(quantile=0.5), "quantile: only a quantile metric has one"),
     (RATIO, drop("denominator"), "denominator: a ratio needs a denominator"),
