@@ -300,7 +300,18 @@ def _arrow_rules(frame: pa.Table, table: Table, scope: Scope) -> dict[str, Any]:
         for column, kind in table.types.items()
         if kind == "double"
     }
+    rules |= {
+        f"{column} is finite": _any_not_finite_inside(frame[column])
+        for column, kind in table.types.items()
+        if kind == "list<double>"
+    }
     return rules
+
+
+def _any_not_finite_inside(lists: pa.ChunkedArray) -> pa.Array:
+    whole = lists.combine_chunks()
+    broken = pc.list_parent_indices(whole).filter(pc.invert(pc.is_finite(pc.list_flatten(whole))))
+    return pa.array(np.isin(np.arange(len(whole)), broken.to_numpy()))
 
 
 def _arrow_sample(broken: pa.Table, table: Table) -> tuple[str, ...]:
