@@ -107,6 +107,6 @@ def _previous(ctx: StageContext, inputs: Inputs) -> tuple[dict[str, Previous] | 
     inputs_then = [previous.inputs for previous in found.values()]
     if any(then != inputs_then[0] for then in inputs_then) or COHORT not in inputs_then[0]:
         return None, "the last run ended before all of its tables were published"
-    if DIGESTS not in notes_at(ctx, COHORT, inputs_then[0][COHORT]):
-        return None, "the cohort of the last run has been expired by maintenance"
+    if any(DIGESTS not in notes_at(ctx, COHORT, at) for at in (inputs_then[0][COHORT], ctx.snapshot_of(COHORT))):
+        return None, "a cohort does not say what its dates held: it was expired by maintenance, or made by older code"
     return found, ""
