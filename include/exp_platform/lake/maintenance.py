@@ -76,7 +76,8 @@ def expire(
     for name, handle in ensure_tables(project, names=tuple(tables)).items():
         if not _has_old_snapshots(handle, before):
             continue
-        result = _call(spark, "expire_snapshots", f"table => '{CATALOG}.{name}', {_older(before)}, retain_last => 1")
+        older = _older(_begin_of_current(handle, before))
+        result = _call(spark, "expire_snapshots", f"table => '{CATALOG}.{name}', {older}, retain_last => 1")
         dropped = sum(value for column, value in result.items() if column.startswith("deleted_") and value)
         if dropped:
             log(f"expire: {name}: {dropped:,} files dropped")
@@ -180,13 +181,27 @@ def _has_old_snapshots(handle: IcebergTable, before: datetime) -> bool:
     return len(snapshots) > 1 and any(s.timestamp_ms < before.timestamp() * 1000 for s in snapshots)
 
 
+def _begin_of_current(handle: IcebergTable, moment: datetime) -> datetime:
+    """When the snapshot that was current at a moment came: a run that began just after it reads that one.
+
+    However old it is: a table that nobody has written to for weeks, or whose rows a run has kept.
+    """
+    snapshot = handle.current_snapshot()
+    while snapshot is not None:
+        born = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+        if born <= moment:
+            return born
+        snapshot = handle.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
+    return moment
+
+
 def _call(spark: SparkSession, procedure: str, arguments: str) -> dict[str, int]:
     row = spark.sql(f"CALL {CATALOG}.system.{procedure}({arguments})").first()
     return row.asDict() if row is not None else {}
 
 
 def _older(moment: datetime) -> str:
-    return f"older_than => TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}'"
+    return f"older_than => TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
 
 
 def _exists(project: Project, table: str, snapshot_id: int) -> bool:

@@ -123,7 +123,7 @@ class PublishingStage(StageView):
         claim.check(self.project, self.experiment_id, self.run_id, self.catalog)
         # As they are seen now: the snapshot that they came with may be expired before this run's later stages read it.
         kept = Published(self._fence(table), previous.rows, repeated=True, run_id=previous.run_id)
-        self.report(table, [Finding(f"audited when run {kept.run_id} published it for {previous.dt}", True)])
+        self._report_audited(table, kept.run_id, f"for {previous.dt}")
         self._published[table] = kept
         self.manifest.add(table, "published", kept.snapshot_id, kept.rows, 0.0)
         whose = f"as of {previous.dt} (run {kept.run_id})"
@@ -244,10 +244,32 @@ class PublishingStage(StageView):
         return Origin(self.run_id, self.stage, self.dt, self.config_hash, self.code_version, read)
 
     def _record_repeated(self, table: str, done: Published) -> None:
-        """The rows were audited when they were published; what was found then is there under that run."""
-        if done.run_id != self.run_id:
-            self.report(table, [Finding(f"audited when run {done.run_id} published it from the same inputs", True)])
+        """The rows were audited when they were published."""
+        self._report_audited(table, done.run_id, "from the same inputs")
         self._record_published(table, done, 0.0, "overwrite")
+
+    def _report_audited(self, table: str, run_id: str, when: str) -> None:
+        """Say which run has audited the rows; what it warned of holds as long as they do.
+
+        What this very run has found, in an earlier attempt, stays as it is.
+        """
+        if run_id == self.run_id:
+            return
+        found = self.rows("ops.contract_results", run_id=run_id, table=table, success=False)
+        warnings = [
+            Finding(
+                row["expectation"],
+                False,
+                "warning",
+                row["unexpected_count"],
+                row["unexpected_percent"],
+                tuple(row["sample"]),
+                row["detail"],
+            )
+            for row in found
+            if row["severity"] == "warning"
+        ]
+        self.report(table, [Finding(f"audited when run {run_id} published it {when}", True), *warnings])
 
     def _record_published(self, table: str, done: Published, seconds: float, mode: Mode) -> None:
         self._published[table] = done

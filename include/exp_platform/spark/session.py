@@ -71,6 +71,9 @@ def native_conf(memory: str) -> dict[str, str]:
         "spark.comet.exec.pyarrowUDF.enabled": "true",
         # Every read names its experiment: there is nothing to prune by, and a scan that is pruned so is not native.
         "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
+        # Spark plans a union of tables that lie by the same buckets as if it had one partition for each bucket; a
+        # native union has those of its inputs one after the other, and a join with it ends in an error.
+        "spark.sql.unionOutputPartitioning": "false",
     }
 
 

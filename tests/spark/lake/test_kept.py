@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, TWO, Lake
 
-from exp_platform.lake.audit import Scope
+from exp_platform.lake.audit import Finding, Scope
 from exp_platform.lake.claim import claim
 from exp_platform.lake.manifest import run_rows
 from exp_platform.lake.ops import read_rows
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.spark
 DAY = timedelta(days=1)
 
 
-def run(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[str, Any]], str]:
+def run(lake: Lake, dt: date, run_id: str, audit: Any = None, **options: Any) -> tuple[list[dict[str, Any]], str]:
     """J1: the rows that later stages of the run read, and its log."""
     lines: list[str] = []
     project = lake.project
@@ -31,7 +31,7 @@ def run(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[st
     project.experiments[ONE] = itt
     claim(project, ONE, run_id, dt, "test")
     with StageContext.open(
-        project, ONE, dt, run_id, "build_assignments", spark=lake.spark, log=lines.append, options=options
+        project, ONE, dt, run_id, "build_assignments", spark=lake.spark, audit=audit, log=lines.append, options=options
     ) as ctx:
         build_assignments.run(ctx)
         rows = ctx.read_arrow(CANONICAL).to_pylist()
@@ -89,3 +89,26 @@ def test_a_table_is_kept_until_its_day_sees_another_event(lake: Lake) -> None:
     rows, _ = run(lake, first + 13 * DAY, "after all")
     whole, _ = run(lake, first + 13 * DAY, "after all, whole", full_refresh=True)
     assert rows == whole
+
+
+def test_what_the_audit_of_kept_rows_warned_of_is_said_by_every_run_that_shows_them(lake: Lake) -> None:
+    first = DT + 30 * DAY
+    odd = Finding("the rows are odd", False, "warning", 2, 40.0, ("user_id=1",), "two of five")
+    land(lake, range(50, 55), "2026-03-01 10:00:00")
+
+    def found(dt: date, run_id: str) -> tuple[str, list[tuple[Any, ...]]]:
+        _, said = run(lake, dt, run_id, audit=lambda *_: [odd, Finding("the rows are there", True)])
+        rows = read_rows(lake.handle("ops.contract_results"), {"run_id": run_id, "table": CANONICAL})
+        columns = ("expectation", "severity", "unexpected_count", "unexpected_percent", "sample", "detail")
+        return said, sorted(tuple(row[c] for c in columns) for row in rows if not row["success"])
+
+    warned = [(odd.expectation, "warning", 2, 40.0, ["user_id=1"], "two of five")]
+    said, publishing = found(first, "the run that publishes")
+    assert "wrote" in said and publishing == warned
+    said, again = found(first, "the run that publishes")
+    assert "kept" in said and again == warned, "another attempt of the same run"
+    audited = read_rows(lake.handle("ops.contract_results"), {"run_id": "the run that publishes", "success": True})
+    assert "the rows are there" in {row["expectation"] for row in audited}
+    for n in (1, 2):
+        said, later = found(first + n * DAY, f"kept on day {n}")
+        assert "kept" in said and later == warned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_expiry_keeps_what_a_run_pinned_and_what_is_current(lake: Lake) -> None:
     assert _rows_at(lake, EVENTS, pinned.snapshot_id) == at_pin
     assert lake.count(EVENTS, ONE) == rows  # also the files that an append moved from its staging branch
     assert lake.count(CANONICAL, ONE) == 5
+
+
+def test_expiry_keeps_what_a_run_of_these_days_reads_however_long_ago_it_was_written(lake: Lake) -> None:
+    gone = lake.publish(CANONICAL, lake.canonical(ONE, 3), ONE, run_id="long ago").snapshot_id
+    read = lake.publish(CANONICAL, lake.canonical(ONE, 4), ONE, run_id="kept ever since").snapshot_id
+    time.sleep(1.1)  # older by a whole second
+    a_run_begins = _now()
+    lake.publish(CANONICAL, lake.canonical(TWO, 2), TWO, run_id="another experiment, days later")
+
+    days_later = a_run_begins + timedelta(days=maintenance.SNAPSHOT_DAYS)
+    maintenance.expire(lake.project, lake.spark, days_later, tables=[CANONICAL], **QUIET)
+
+    snapshots = {s.snapshot_id for s in load_handle(lake.project, CANONICAL).metadata.snapshots}
+    assert read in snapshots, "a task of that run that is cleared now reads what its run has pinned"
+    assert gone not in snapshots
+    assert _rows_at(lake, CANONICAL, read) == 4
 
 
 def test_a_pin_that_is_over_goes_and_one_on_an_old_snapshot_keeps_its_full_time(lake: Lake) -> None:

@@ -110,3 +110,18 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
     assert "the same units, events since then, panels of 0 cohort dates anew, calendar from nowhere on" in said, said
     append_outcomes(lake, outcomes(lake, 5, users=45), EXPERIMENT, run_id="o6")
     assert "all units again" in (said := same_as_full(lake, late + 2 * DAY, "late events in closed windows")), said
+
+
+def test_events_that_were_there_too_early_and_events_that_came_since_are_seen_together(lake: Lake) -> None:  # noqa: F811
+    lake = everyone_assigned(lake)
+    known = lake.project.experiment(EXPERIMENT)
+    experiment = known.model_copy(update={"start_ts": START, "end_ts": START + 30 * DAY, "alpha": 0.04})
+    lake = Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
+    day = START.date() + 90 * DAY  # after the other test's
+
+    lake.publish(CANONICAL, assignments(lake, START, users=70), EXPERIMENT, run_id="b0")
+    lake.publish("exp.outcomes", outcomes(lake, 0), EXPERIMENT, run_id="p0")
+    append_outcomes(lake, outcomes(lake, 91), EXPERIMENT, run_id="p1")
+    stages(lake, day, "first")
+    append_outcomes(lake, outcomes(lake, 4), EXPERIMENT, run_id="p2")
+    assert "events since then" in (said := same_as_full(lake, day + DAY, "both")), said
