@@ -31,7 +31,7 @@ down: ## stop what `make up` started
 test: setup-test ## every test
 	@$(PY) -m pytest $(ARGS)
 
-test-long: setup-test ## what takes many minutes: a backfill of ten days against direct runs
+test-long: setup-test ## what takes many minutes: a backfill against direct runs, random days against full refreshes
 	@$(PY) -m pytest -m long $(ARGS)
 
 lint: setup-dev ## ruff and mypy
