@@ -14,7 +14,7 @@ from exp_platform.stats.quantile import OFFSET
 
 Codes = NDArray[np.int64]
 SPAN = 4 * OFFSET  # bins lie within ± 2 · OFFSET
-FEW = 100_000
+FEW = 100_000  # pairs that may wait to be counted
 
 
 @dataclass
