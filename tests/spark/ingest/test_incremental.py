@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from tests.ingest_lake import IngestLake, at
 
-from exp_platform.lake.audit import Finding
+from exp_platform.lake.audit import Finding, Part
 from exp_platform.pipelines.stages import ingest_events
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def test_a_new_file_without_news_is_no_table_without_rows(day_one: IngestLake) -
     """The suite warns of an empty table; what an append adds is not the table."""
     audited: list[str] = []
 
-    def audit(frame: DataFrame, table: Table) -> list[Finding]:
+    def audit(frame: DataFrame, table: Table, _: Part | None) -> list[Finding]:
         audited.append(table.name)
         return [Finding("there are rows", frame.count() > 0, "warning", 0)]
 
