@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["critical", "warning"]
+_AGGREGATES = ("count(", "count_if(", "sum(", "avg(", "min(", "max(")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Rule:
     @property
     def is_about_rows(self) -> bool:
         """Whether it holds of all rows where it holds of each part of them: it has no share, sum or number of rows."""
-        return "mostly" not in self.arguments and not self.kind.startswith(("expect_table_", "expect_column_sum_"))
+        query = str(self.arguments.get("unexpected_rows_query", "")).lower()
+        adds_up = self.kind.startswith(("expect_table_", "expect_column_sum_")) or any(f in query for f in _AGGREGATES)
+        return not adds_up and "mostly" not in self.arguments
 
 
 def view_name(table: str) -> str:

@@ -27,8 +27,6 @@ def run(lake: Lake, dt: date, run_id: str, audit: Any = None, **options: Any) ->
     """J1: the rows that later stages of the run read, and its log."""
     lines: list[str] = []
     project = lake.project
-    itt = project.experiment(ONE).model_copy(update={"assignment_source": "assignments"})
-    project.experiments[ONE] = itt
     claim(project, ONE, run_id, dt, "test")
     with StageContext.open(
         project, ONE, dt, run_id, "build_assignments", spark=lake.spark, audit=audit, log=lines.append, options=options
@@ -55,7 +53,7 @@ def test_a_table_is_kept_until_its_day_sees_another_event(lake: Lake) -> None:
     first = DT
 
     def day(n: int, run_id: str, *, kept: bool, users: int, **options: Any) -> str:
-        """The run's log; its rows are those of a full refresh."""
+        """The run's log; whether the table was kept, and how many rows it has."""
         rows, said = run(lake, first + n * DAY, run_id, **options)
         assert ("kept" in said) == kept, said
         assert ("wrote" in said) == (not kept), said

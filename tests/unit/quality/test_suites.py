@@ -78,3 +78,17 @@ def test_promised_rules_are_there():
     for table, text in promised.items():
         content = json.loads(suite_path(suites_root(), table).read_text())
         assert text in {e["description"] for e in content["expectations"]}, table
+
+
+def test_a_rule_that_adds_rows_up_is_not_taken_for_one_about_each_row():
+    def of_rows(table: str) -> set[str]:
+        return {rule.text for rule in TABLE_RULES[table] if rule.is_about_rows}
+
+    units = "gold.fct_experiment_unit_outcomes"
+    assert of_rows(units) == {rule.text for rule in TABLE_RULES[units]}, "else no day could look at its dates alone"
+    assert "users and events count the same exposures" not in of_rows("silver.int_experiment_exposure_validation")
+    assert "days add up to all assignments" not in of_rows("gold.fct_experiment_quality_metrics_daily")
+    assert "expected_allocation sums to 1" not in of_rows("silver.dim_experiment_variant")
+    assert not {"there are rows", "at least 95% of the assignments are valid"} & of_rows(
+        "silver.fact_assignment_canonical"
+    )
