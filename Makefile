@@ -53,7 +53,7 @@ docs: setup ## build the data docs of the latest audits
 	@$(PY) -m exp_platform.quality.docs
 
 detect: setup ## run every fault and print which checks fired
-	@$(PY) -m exp_platform.quality.detection --out docs/detection-matrix.md
+	@$(PY) -m exp_platform.detection --out docs/detection-matrix.md
 
 calibrate: setup ## thousands of simulated experiments through the real inference code
 	@$(PY) -m exp_platform.calibration --out docs/calibration.md

@@ -9,8 +9,8 @@ from airflow.sdk import TaskGroup, TriggerRule
 
 from exp_platform.airflow.memo import MemoOperator
 from exp_platform.airflow.operator import StageOperator
+from exp_platform.paths import clone_root
 from exp_platform.pipelines.stages import BY_NAME, STAGES, Stage
-from exp_platform.spark.jars import clone_root
 
 GROUPS = {
     "sources": "Registry and raw events, behind their contracts",

@@ -17,10 +17,10 @@ def project_of(run: Mapping[str, Any]) -> Project:
 
 def verdict_rows(run: Mapping[str, Any], table: str) -> list[dict[str, Any]]:
     """The rows of a table that this very run has published, even when another run has published since."""
-    from exp_platform.lake import manifest
     from exp_platform.lake.catalog import load_catalog, load_handle
     from exp_platform.lake.read import read_arrow
     from exp_platform.lake.tables import TABLES
+    from exp_platform.ledger import manifest
 
     project, experiment_id, run_id = project_of(run), run["experiment_id"], run["run_id"]
     catalog = load_catalog(project)

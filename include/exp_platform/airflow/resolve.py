@@ -36,7 +36,7 @@ def resolve(
 
 def dt_begun_with(project: Project, experiment_id: str, run_id: str) -> str | None:
     """The dt that the run has already worked for: cleared whole on a later day, it must not mix two dts."""
-    from exp_platform.lake.manifest import run_rows
+    from exp_platform.ledger.manifest import run_rows
 
     rows = run_rows(project, experiment_id, run_id)
     return rows[0]["dt"].isoformat() if rows else None

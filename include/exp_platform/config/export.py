@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from exp_platform.config.models import Experiment, Metric, Profile
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 MODELS: dict[str, type[BaseModel]] = {"experiment": Experiment, "metric": Metric, "profile": Profile}
 

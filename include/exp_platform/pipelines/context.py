@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
-from exp_platform.lake import claim, manifest
 from exp_platform.lake.audit import Audit
 from exp_platform.lake.catalog import ensure_tables, load_catalog
 from exp_platform.lake.publish import MAIN
-from exp_platform.lake.version import code_version
+from exp_platform.ledger import claim, manifest
 from exp_platform.pipelines.publishing import PublishingStage
 from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.version import code_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

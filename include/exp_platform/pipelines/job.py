@@ -101,7 +101,7 @@ def dt_of_run(
 
 def run_stage(stage: Stage, run: Run, **options: object) -> None:
     """Open the stage's context and run it; the first stage of a run claims the experiment."""
-    from exp_platform.lake.claim import claim, release
+    from exp_platform.ledger.claim import claim, release
     from exp_platform.pipelines.context import StageContext
     from exp_platform.quality.audit import suite_audit
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from exp_platform.lake import claim
 from exp_platform.lake.arrow_files import Finish, finished
 from exp_platform.lake.audit import (
     AuditRefused,
@@ -24,7 +23,6 @@ from exp_platform.lake.audit import (
     refuse,
 )
 from exp_platform.lake.ops import replace_rows
-from exp_platform.lake.pins import pin_inputs
 from exp_platform.lake.publish import MAIN, Origin, Published, fence_of, find_published, publish
 from exp_platform.lake.staging import (
     Mode,
@@ -38,6 +36,8 @@ from exp_platform.lake.staging import (
     stage_by_arrow,
 )
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger import claim
+from exp_platform.ledger.pins import pin_inputs
 from exp_platform.pipelines.previous import Previous, without_new_events
 from exp_platform.pipelines.view import StageView
 

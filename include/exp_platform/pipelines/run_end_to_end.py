@@ -52,7 +52,7 @@ def run_end_to_end(
 ) -> Finished:
     """Every stage in order; a broken contract stops the run, and its memo says so above the last numbers."""
     from exp_platform.alerts.deliver import alert_after_run
-    from exp_platform.lake.claim import claim, release
+    from exp_platform.ledger.claim import claim, release
     from exp_platform.memo.blocked import write_blocked_memo
 
     claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="run_end_to_end")

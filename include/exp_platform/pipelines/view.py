@@ -15,15 +15,15 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Metric
-from exp_platform.lake import manifest
 from exp_platform.lake.audit import Audit, Scope
 from exp_platform.lake.batches import Batches, FrameBatches, rows_of_files
 from exp_platform.lake.catalog import load_handle
-from exp_platform.lake.contract_results import ContractResults
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publish import MAIN, Published, fence_of
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger import manifest
+from exp_platform.ledger.contract_results import ContractResults
 from exp_platform.pipelines.dates import cutoff
 
 if TYPE_CHECKING:

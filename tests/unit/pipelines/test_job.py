@@ -12,7 +12,7 @@ import pytest
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
-from exp_platform.lake.claim import claim, current_claim
+from exp_platform.ledger.claim import claim, current_claim
 from exp_platform.pipelines.dates import parse_dt
 from exp_platform.pipelines.job import Run, check_synth, run_stage
 from exp_platform.pipelines.stages import BY_NAME

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from exp_platform.lake.changes import untouched
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.numbers import UNIT_COLUMNS
-from exp_platform.metrics.panels import panels_of
 from exp_platform.pipelines.previous import Previous, appended, newly_seen, notes_at, previous_outcomes
 from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, DIGESTS
+from exp_platform.sums.numbers import UNIT_COLUMNS
+from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.cohort import without_dimensions
 from exp_platform.transforms.cohort_dates import other_dates
 from exp_platform.transforms.joins import join_for

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from exp_platform.lake.audit import Part
 from exp_platform.lake.read import lies_as_declared
-from exp_platform.metrics.numbers import in_maps
 from exp_platform.pipelines.previous import (
     OUTCOMES,
     Previous,
@@ -17,6 +16,7 @@ from exp_platform.pipelines.previous import (
     previous_outcomes,
     previous_publication,
 )
+from exp_platform.sums.numbers import in_maps
 from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
 from exp_platform.transforms.cohort_dates import (
     cohort_digests,

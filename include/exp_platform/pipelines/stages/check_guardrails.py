@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.config.policy import load_policy
 from exp_platform.decision.evidence import evidence, moment
-from exp_platform.decision.policy import load_policy
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
 from exp_platform.pipelines.stages.analyze_results import run_columns

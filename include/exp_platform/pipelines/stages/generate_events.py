@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from exp_platform.generate_synth import sentence
 from exp_platform.pipelines.context import StageContext
 from exp_platform.synth.faults import parse_fault
-from exp_platform.synth.generate import generate, plan_of
+from exp_platform.synth.generate import generate, plan_of, sentence
 
 
 def run(ctx: StageContext) -> None:

@@ -6,11 +6,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.history import past_effects
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.checks import Inputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
+from exp_platform.results.history import past_effects
 from exp_platform.results.plan import Plan, names
 from exp_platform.results.validation import validate
 from exp_platform.status import CheckStatus
