@@ -17,7 +17,8 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import ensure_tables, load_handle
-from exp_platform.lake.publish import Origin, publish
+from exp_platform.lake.publication import Origin
+from exp_platform.lake.publish import publish
 from exp_platform.lake.tables import TABLES
 from exp_platform.spark.catalog import spark_catalog_conf
 
@@ -162,7 +163,8 @@ SPARK_WRITER = textwrap.dedent("""
     from exp_platform.config.load import load_project
     from exp_platform.lake.audit import Scope
     from exp_platform.lake.catalog import load_handle
-    from exp_platform.lake.publish import Origin, publish
+    from exp_platform.lake.publication import Origin
+    from exp_platform.lake.publish import publish
     from exp_platform.lake.tables import TABLES
     from exp_platform.spark.session import build_spark_session
 

@@ -16,9 +16,10 @@ from exp_platform.detection.exposures import last_day
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import RUN_COLUMNS, TABLES
-from exp_platform.ledger.claim import claim
-from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.session import Session
 from exp_platform.status import CheckStatus
 from exp_platform.synth.faults import resolve_faults
 from exp_platform.synth.generate import generate
@@ -101,14 +102,10 @@ class Bench:
 
     def _run(self, stages: Iterable[str]) -> None:
         self.runs += 1
-        experiment_id, dt, run_id = self.plan.experiment_id, last_day(self.plan), f"detect_{self.runs:03d}"
-        claim(self.project, experiment_id, run_id, dt, started_by="detect")
+        run_id = f"detect_{self.runs:03d}"
+        run = Run(self.project, self.plan.experiment_id, last_day(self.plan), run_id, started_by="detection matrix")
         for name in stages:
-            session = self.spark if BY_NAME[name].needs_spark else None
-            with StageContext.open(
-                self.project, experiment_id, dt, run_id, name, spark=session, log=lambda _: None
-            ) as context:
-                BY_NAME[name].run(context)
+            run_stage(run, BY_NAME[name], session=Session.given(self.spark), say=lambda _: None)
 
     def _table(self, name: str) -> pa.Table:
         """The experiment's rows without what tells of the run, sorted."""

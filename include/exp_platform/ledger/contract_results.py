@@ -8,10 +8,11 @@ from datetime import date, datetime
 from typing import Any
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Finding
-from exp_platform.lake.ops import replace_rows
+from exp_platform.lake.ops import read_rows, replace_rows
 
 TABLE = "ops.contract_results"
 
@@ -59,3 +60,19 @@ class ContractResults:
             "detail": finding.detail,
             "at": self.at,
         }
+
+
+def warnings_of(handle: IcebergTable, key: dict[str, Any]) -> list[Finding]:
+    """The warnings among the findings of a key."""
+    return [
+        Finding(
+            row["expectation"],
+            False,
+            "warning",
+            row["unexpected_count"],
+            row["unexpected_percent"],
+            tuple(row["sample"]),
+            row["detail"],
+        )
+        for row in read_rows(handle, key | {"success": False, "severity": "warning"})
+    ]

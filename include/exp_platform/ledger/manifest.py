@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -63,14 +62,15 @@ class StageManifest:
             "at": self.at,
         }
 
-    def inputs(self, outputs: Iterable[str]) -> dict[str, int]:
-        """Table -> snapshot id that this stage has read, but for the tables that it writes itself."""
-        own = set(outputs)
-        return {
-            table: row["snapshot_id"]
-            for (table, role), row in self._rows.items()
-            if role == "read" and table not in own
-        }
+    def snapshot_read(self, table: str) -> int | None:
+        """The snapshot at which this stage has read a table; None before it has."""
+        row = self._rows.get((table, "read"))
+        return row["snapshot_id"] if row else None
+
+    def unfinished(self) -> str | None:
+        """The table that the stage was writing last and has not finished."""
+        left = [table for (table, role), row in self._rows.items() if role == "published" and row["status"] != OK]
+        return left[-1] if left else None
 
     def rows_read(self, table: str) -> int:
         """How many rows this stage has found in a table that it reads."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from pyiceberg.expressions import EqualTo, LessThan
 from pyiceberg.table import Table as IcebergTable
 
-from exp_platform.config.load import Project
+from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError, Superseded
 from exp_platform.lake.catalog import CATALOG, commit_again, ensure_tables, load_catalog, load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger import manifest
 from exp_platform.ledger.claim import borrowed, check
 from exp_platform.ledger.pins import PINNED_TABLES, pin_inputs
+from exp_platform.pipelines.job import Parser, exit_with
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -233,9 +234,6 @@ def maintain(project: Project, step: str, now: datetime, log: Log = print, spark
 
 def main() -> None:
     """The command line, also for spark-submit."""
-    from exp_platform.config.load import load_project
-    from exp_platform.pipelines.job import Parser, exit_with
-
     parser = Parser(prog="maintenance", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", default=None)
     parser.add_argument("--step", required=True, choices=STEPS)

@@ -17,13 +17,18 @@ from pyiceberg.expressions import And, LessThan, NotEqualTo
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
-from exp_platform.lake.publish import fence_of
+from exp_platform.lake.publication import fence_of
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.lake.read import read_spark
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger import manifest
 from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.operations.compare import TableComparison, compare, fingerprint
+from exp_platform.pipelines.context import open_stage
+from exp_platform.pipelines.registry import BY_NAME, STAGES
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.session import Session
 from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.version import code_version
 
@@ -89,9 +94,12 @@ def reproduce(
     with _scratch(configured, run) as scratch:
         there = _session(spark, project)
         here = _session(spark, scratch)
-        _copy_events(there, here, scratch, run, log)
+        again = Run(scratch, run.experiment_id, run.dt, run.run_id, started_by="exp reproduce")
+        _copy_events(there, here, again, run, log)
         _copy_other_results(project, scratch, run)
-        _run_stages(scratch, here, run, log)
+        for stage in STAGES:
+            if stage.name in run.stages - _NOT_RERUN:
+                run_stage(again, stage, session=Session.given(here), now=run.at, say=log)
         tables = tuple(_compare(project, there, scratch, here, name, run) for name in _published_tables(run))
     return Reproduction(run, tables, notes)
 
@@ -172,7 +180,7 @@ def _scratch(project: Project, run: PastRun) -> Iterator[Project]:
 
 
 def _session(spark: SparkSession, project: Project) -> SparkSession:
-    """The same application, with another lake behind the name `iceberg`."""
+    """A session of the same application, with another lake behind the name `iceberg`."""
     session = spark.newSession()
     for key, value in spark_catalog_conf(project).items():
         session.conf.set(key, value)
@@ -180,15 +188,13 @@ def _session(spark: SparkSession, project: Project) -> SparkSession:
     return session
 
 
-def _copy_events(there: SparkSession, here: SparkSession, scratch: Project, run: PastRun, log: Log) -> None:
+def _copy_events(there: SparkSession, here: SparkSession, run: Run, past: PastRun, say: Log) -> None:
     """A frame belongs to one session, so the pinned events cross over as Parquet files."""
-    from exp_platform.pipelines.context import StageContext
-
+    scratch = run.project
     exchange = scratch.resolve(scratch.profile.catalog.warehouse).replace("s3://", "s3a://") + "_exchange"
-    options: dict[str, Any] = {"spark": here, "now": run.at, "log": log}
-    with StageContext.open(scratch, run.experiment_id, run.dt, run.run_id, "ingest_events", **options) as ctx:
+    with open_stage(run, BY_NAME["ingest_events"], session=Session.given(here), now=past.at, say=say) as ctx:
         for table in PINNED_TABLES:
-            pinned = run.pins.of(table)
+            pinned = past.pins.of(table)
             if pinned is None:
                 continue
             events = read_spark(there, TABLES[table], pinned, {"experiment_id": run.experiment_id})
@@ -208,20 +214,6 @@ def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> Non
     if rows.num_rows:
         target = load_handle(scratch, RESULTS)
         target.append(rows.cast(target.schema().as_arrow()))
-
-
-def _run_stages(scratch: Project, here: SparkSession, run: PastRun, log: Log) -> None:
-    from exp_platform.pipelines.context import StageContext
-    from exp_platform.pipelines.stages import STAGES
-
-    for stage in STAGES:
-        if stage.name in _NOT_RERUN or stage.name not in run.stages:
-            continue
-        session = here if stage.needs_spark else None
-        with StageContext.open(
-            scratch, run.experiment_id, run.dt, run.run_id, stage.name, spark=session, now=run.at, log=log
-        ) as ctx:
-            stage.run(ctx)
 
 
 def _published_tables(run: PastRun) -> list[str]:

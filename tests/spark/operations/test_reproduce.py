@@ -18,7 +18,7 @@ from exp_platform.operations import maintenance
 from exp_platform.operations.compare import compare
 from exp_platform.operations.reproduce import reproduce
 from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 
 pytestmark = pytest.mark.spark
 

@@ -17,7 +17,7 @@ from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.quality.audit import suite_audit
 from exp_platform.schemas import contract_columns
 from exp_platform.spark.catalog import spark_catalog_conf

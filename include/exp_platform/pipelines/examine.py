@@ -21,19 +21,19 @@ from exp_platform.ingest.read import FILE, ReadResult, read_source
 from exp_platform.ingest.rules import RULES_VERSION, breaks_any, row_rules
 from exp_platform.ingest.source import DatasetSource, list_source, source_of
 from exp_platform.ingest.verdict import Tally
-from exp_platform.lake.audit import Scope
-from exp_platform.lake.publish import last_publication
+from exp_platform.lake.publication import last_publication
 from exp_platform.lake.read import count_rows
 from exp_platform.lake.staging import discard
 from exp_platform.lake.tables import TABLES
+from exp_platform.pipelines.registry import INGESTED_FILES
 from exp_platform.schemas import event_time_column, load_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from exp_platform.config.models import Experiment
-    from exp_platform.lake.staging import Staged
     from exp_platform.pipelines.context import StageContext
+    from exp_platform.pipelines.publisher import Pending
 
 FILES_PROPERTY = "raw_files"
 _BAD = "_bad"
@@ -42,7 +42,7 @@ _BYTES_PER_ROW = 40
 
 @dataclass
 class Examined:
-    """What one dataset came to; `staged` is None when there is nothing to publish."""
+    """What one dataset came to; `pending` is None when there is nothing to publish."""
 
     source: DatasetSource
     plan: Plan
@@ -51,7 +51,7 @@ class Examined:
     extra_columns: dict[str, list[str]] = field(default_factory=dict)
     read_files: list[IngestedFile] = field(default_factory=list)
     refused: DataFrame | None = None  # entries for ops.quarantine, cached
-    staged: Staged | None = None
+    pending: Pending | None = None
     cached: list[DataFrame] = field(default_factory=list)
     tally: Tally = field(default_factory=lambda: Tally(0, 0, 0, 0))
     late: int = 0  # added events that are older than late_arrival_days
@@ -75,8 +75,8 @@ class Examined:
 
     def release(self) -> None:
         """Forget what was staged and not published, and free the memory."""
-        if self.staged is not None:
-            discard(self.staged)
+        if self.pending is not None:
+            discard(self.pending.staged)
         while self.cached:
             self.cached.pop().unpersist()
 
@@ -86,11 +86,12 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
 
     `quarantined`: the experiment's entries in ops.quarantine, None when there are none.
     """
-    source = source_of(ctx.project, ctx.experiment, dataset)
-    contract = contract_hash(source, ctx.experiment)
+    run = ctx.run
+    source = source_of(run.project, run.experiment, dataset)
+    contract = contract_hash(source, run.experiment)
     recorded, known = files_known(ctx, dataset)
     try:
-        listed = list_source(ctx.project, source, ctx.spark)
+        listed = list_source(run.project, source, ctx.session)
     except PermissionError as error:
         refused = Problem(dataset, "files can be read", source.location, f"may not be listed ({error})")
         return Examined(source, Plan("unchanged", ()), known, [refused])
@@ -123,10 +124,10 @@ def contract_hash(source: DatasetSource, experiment: Experiment) -> str:
 def files_known(ctx: StageContext, dataset: str) -> tuple[dict[str, IngestedFile], dict[str, IngestedFile]]:
     """The files that ops.ingested_files names, and those whose events the table really holds."""
     names = ("path", "size", "fingerprint", "rows", "refused")
-    rows = ctx.rows("ops.ingested_files", dataset=dataset)
+    rows = ctx.read.rows(INGESTED_FILES, dataset=dataset)
     recorded = {row["path"]: IngestedFile(**{name: row[name] for name in names}) for row in rows}
     table = TABLES[f"exp.{dataset}"]
-    last = last_publication(ctx.handles[table.name], table, Scope(ctx.experiment_id, ctx.dt))
+    last = last_publication(ctx.read.handle(table.name), table, ctx.run.scope)
     properties = last.summary.additional_properties if last is not None and last.summary else {}
     if FILES_PROPERTY not in properties:
         return recorded, recorded
@@ -135,7 +136,7 @@ def files_known(ctx: StageContext, dataset: str) -> tuple[dict[str, IngestedFile
 
 def _reason_for_whole(ctx: StageContext, examined: Examined, contract: str) -> str:
     known = examined.known.values()
-    if ctx.options.get("full_refresh"):
+    if ctx.run.options.full_refresh:
         return "a full refresh was asked for"
     if any(not file.fingerprint.endswith(contract) for file in known):
         return "the contract, the variants or the mapping changed"
@@ -146,20 +147,20 @@ def _reason_for_whole(ctx: StageContext, examined: Examined, contract: str) -> s
 
 def _existing_count(ctx: StageContext, examined: Examined) -> int:
     """The experiment's events in the table, from the data files' own counts."""
-    handle = ctx.handles[examined.table]
-    return count_rows(handle, ctx.snapshot_of(examined.table), {"experiment_id": ctx.experiment_id})
+    key = {"experiment_id": ctx.run.experiment_id}
+    return count_rows(ctx.read.handle(examined.table), ctx.read.snapshot_of(examined.table), key)
 
 
 def _read(ctx: StageContext, examined: Examined) -> bool:
     """Read the planned files and stage their events; False when they can't be appended to what is there."""
     source, files = examined.source, examined.plan.read
-    result = read_source(ctx.spark, ctx.project, source, files)
+    result = read_source(ctx.spark, ctx.run.project, source, files)
     examined.extra_columns = result.extra_columns
     examined.problems += result.problems
     if result.frame is None:
         return True
-    live = [variant.id for variant in ctx.experiment.live_variants]
-    rules = row_rules(load_schema(source.dataset), ctx.experiment_id, live, result.frame.columns)
+    live = [variant.id for variant in ctx.run.experiment.live_variants]
+    rules = row_rules(load_schema(source.dataset), ctx.run.experiment_id, live, result.frame.columns)
     seen = Observation()
     judged = result.frame.withColumn(_BAD, breaks_any(rules)).observe(seen, F.count_if(_BAD).alias("refused"))
     paths = [file.path for file in files]
@@ -173,11 +174,11 @@ def _read(ctx: StageContext, examined: Examined) -> bool:
         late = Observation()
         events = added.observe(late, F.count_if(_is_late(ctx, source.dataset)).alias("late"))
     rows = with_run_columns(events, list(source.types), paths, ctx.now)
-    examined.staged = ctx.stage_rows(examined.table, rows)
+    examined.pending = ctx.publish.write_unseen(examined.table, rows)
     examined.late = late.get["late"] if late is not None else 0
     if seen.get["refused"]:
         refused = refused_rows(result.frame, rules, source.types, paths)
-        found = entries(refused, ctx.experiment_id, source.dataset, ctx.run_id, ctx.now)
+        found = entries(refused, ctx.run.experiment_id, source.dataset, ctx.run.run_id, ctx.now)
         examined.refused = examined.keep(found)
     examined.read_files = _files_read(files, _rows_per_file(result, source, paths), _refused_per_file(examined))
     return True
@@ -188,7 +189,7 @@ def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths:
     columns = list(examined.source.types)
     time = event_time_column(examined.source.dataset)
     days = [row["day"] for row in events.select(F.to_date(time).alias("day")).distinct().collect()]
-    existing = ctx.read(examined.table).where(on_days(F.col(time), days))
+    existing = ctx.read.frame(examined.table).where(on_days(F.col(time), days))
     held = examined.keep(already_held(events, existing, columns))
     smaller = path_of(paths) < F.col("held_by")
     found = held.agg(F.count(F.lit(1)).alias("rows"), F.count_if(smaller).alias("smaller")).first()
@@ -200,7 +201,7 @@ def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths:
 
 def _is_late(ctx: StageContext, dataset: str) -> Column:
     """Older than late_arrival_days at the end of dt."""
-    limit = ctx.cutoff - timedelta(days=ctx.project.late_arrival_days_of(ctx.experiment))
+    limit = ctx.run.cutoff - timedelta(days=ctx.run.project.late_arrival_days_of(ctx.run.experiment))
     return F.col(event_time_column(dataset)) < F.lit(limit)
 
 
@@ -235,7 +236,7 @@ def _tally(ctx: StageContext, examined: Examined, quarantined: DataFrame | None)
         rows=sum(file.rows for file in examined.files),
         refused=sum(file.refused for file in examined.files),
         refused_distinct=0,
-        valid_distinct=before + (examined.staged.rows if examined.staged else 0),
+        valid_distinct=before + (examined.pending.staged.rows if examined.pending else 0),
         late=examined.late,
     )
     refused = all_refused(examined, quarantined)
