@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.conftest import make_project
+from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
 from exp_platform.lake.catalog import ensure_tables
-from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.stages import ingest_events
 from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from exp_platform.pipelines.context import StageContext
 
 DT = date(2026, 1, 10)
 MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -106,7 +108,7 @@ class IngestLake:
     @contextmanager
     def context(self, run_id: str, dt: date = DT, **options: Any) -> Iterator[StageContext]:
         """The stage's context."""
-        with StageContext.open(
+        with opened(
             self.project,
             self.experiment_id,
             dt,

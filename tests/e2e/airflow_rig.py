@@ -50,14 +50,14 @@ DIRECT_RUNS = """
 import sys
 from datetime import date
 from exp_platform.config.load import load_project
-from exp_platform.pipelines.job import Run
+from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_end_to_end import run_end_to_end
 from exp_platform.spark.session import build_spark_session
 
 project = load_project(sys.argv[1])
 session = build_spark_session("direct runs", project)
 for word in sys.argv[3:]:
-    run = Run(project, sys.argv[2], date.fromisoformat(word), f"direct_{word}", by_hand=False)
+    run = Run(project, sys.argv[2], date.fromisoformat(word), f"direct_{word}")
     run_end_to_end(run, spark=session, log=lambda line: None)
 """
 

@@ -45,17 +45,17 @@ def edges() -> set[tuple[str, str]]:
     return {(a, b) for a, b in found if a != b}
 
 
-def test_every_room_of_the_package_stands_on_a_floor():
+def test_every_room_of_the_package_stands_on_a_floor() -> None:
     rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert rooms - {"__init__"} == FLOOR.keys()
 
 
-def test_a_module_imports_from_its_own_floor_or_a_lower_one():
+def test_a_module_imports_from_its_own_floor_or_a_lower_one() -> None:
     upward = sorted(f"{a} imports {b}" for a, b in edges() if FLOOR[b] > FLOOR[a])
     assert upward == []
 
 
-def test_no_rooms_of_one_floor_import_each_other_in_a_circle():
+def test_no_rooms_of_one_floor_import_each_other_in_a_circle() -> None:
     below: dict[str, set[str]] = {room: {b for a, b in edges() if a == room} for room in FLOOR}
     left = dict(below)
     while free := [room for room, needs in left.items() if not needs & left.keys()]:
@@ -64,13 +64,14 @@ def test_no_rooms_of_one_floor_import_each_other_in_a_circle():
     assert left == {}, f"these rooms import each other in a circle: {sorted(left)}"
 
 
-def test_spark_jobs_and_dags_start_what_stands_below_and_nobody_imports_them():
+def test_spark_jobs_and_dags_start_what_stands_below_and_nobody_imports_them() -> None:
     for file in PACKAGE.rglob("*.py"):
-        names = [n for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom) for n in [node.module or ""]]
-        assert not [n for n in names if n.split(".")[0] in ("dags", "spark_jobs", "tests", "benchmarks")], file
+        nodes = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom))
+        roots = {(node.module or "").split(".")[0] for node in nodes}
+        assert roots.isdisjoint({"dags", "spark_jobs", "tests", "benchmarks"}), file
 
 
-def test_the_statistics_know_numpy_and_nothing_of_the_platform():
+def test_the_statistics_know_numpy_and_nothing_of_the_platform() -> None:
     known = {"stats", "causal", "status"}
     for room in ("stats", "causal"):
         for file in (PACKAGE / room).rglob("*.py"):

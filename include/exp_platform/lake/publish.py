@@ -33,7 +33,7 @@ from exp_platform.lake.audit import (
 )
 from exp_platform.lake.engines import ensure_branch, overwrite_arrow
 from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Origin, Published, fence_of
-from exp_platform.lake.staging import Mode, StagedBatch, commit_staged, discard, is_null_refused, laid_out, stage
+from exp_platform.lake.staging import Mode, commit_staged, discard, is_null_refused, laid_out, stage
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import to_arrow
 
@@ -112,7 +112,7 @@ def _publish_frame(wanted: Publication, frame: DataFrame, finish: Finish | None,
     try:
         findings = audited(staged, "overwrite", wanted.audit, grain_is_proven=False)
         wanted.before_commit()
-        done = commit_staged(StagedBatch(staged, "overwrite", wanted.summary()), wanted.branch)
+        done = commit_staged(staged, "overwrite", wanted.summary(), wanted.branch)
     finally:
         discard(staged)
     return Published(done.snapshot_id, done.rows, findings=tuple(findings))

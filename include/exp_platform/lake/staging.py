@@ -68,15 +68,6 @@ class Staged:
         return read_spark(self.session, self.table, self.snapshot_id, self.scope.keys(self.table))
 
 
-@dataclass(frozen=True)
-class StagedBatch:
-    """Staged rows and how they are to become visible; `properties` go into the snapshot's summary."""
-
-    staged: Staged
-    mode: Mode
-    properties: Mapping[str, str]
-
-
 def stage(
     frame: DataFrame,
     table: Table,
@@ -164,9 +155,8 @@ def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     return frame.sortWithinPartitions(*dates, "experiment_id") if dates else frame
 
 
-def commit_staged(batch: StagedBatch, branch: str = MAIN) -> Published:
+def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], branch: str = MAIN) -> Published:
     """Move the staged files to a branch in one fenced commit, replacing or extending the experiment's rows."""
-    staged, mode, properties = batch.staged, batch.mode, batch.properties
     publish_id, rows = uuid.uuid4().hex, staged.rows + staged.rows_that_stay
     if branch != MAIN:
         ensure_branch(staged.handle, staged.fence, branch, BACKFILL_BRANCH_DAYS)

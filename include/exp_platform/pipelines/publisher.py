@@ -12,7 +12,7 @@ from exp_platform.lake.audit import Audit, AuditRefused, Finding, Part
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.publication import MAIN, Origin, Published, fence_of
 from exp_platform.lake.publish import Publication, Rows, audited, nulls_explained, publish
-from exp_platform.lake.staging import Mode, Staged, StagedBatch, commit_staged, discard, stage
+from exp_platform.lake.staging import Mode, Staged, commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger import claim
 from exp_platform.ledger.contract_results import warnings_of
@@ -131,7 +131,7 @@ class Publisher:
         for pending, mode, inputs, properties in batches:
             name = pending.staged.table.name
             summary = self._origin(name, inputs).summary() | dict(properties)
-            done = commit_staged(StagedBatch(pending.staged, mode, summary), self.read.branch_of(name))
+            done = commit_staged(pending.staged, mode, summary, self.read.branch_of(name))
             self._landed(name, done, time.monotonic() - pending.began, mode)
             discard(pending.staged)
 

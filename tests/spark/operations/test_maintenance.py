@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, TWO, Lake
+from tests.stages import opened
 
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
@@ -128,11 +129,9 @@ def test_a_pin_that_is_over_goes_and_one_on_an_old_snapshot_keeps_its_full_time(
 def test_a_concluded_experiments_last_run_is_kept_for_good(lake: Lake) -> None:
     last = "the_last_run"
     claim(lake.project, ONE, last, date(2026, 5, 1), "test")
-    with StageContext.open(
-        lake.project, ONE, date(2026, 5, 1), last, "ingest_events", spark=lake.spark, **QUIET
-    ) as ctx:
+    with opened(lake.project, ONE, date(2026, 5, 1), last, "ingest_events", spark=lake.spark, **QUIET) as ctx:
         ctx.publish(EVENTS, lake.events(ONE, 0, 6))
-    with StageContext.open(lake.project, ONE, date(2026, 5, 1), last, "check_guardrails", **QUIET) as ctx:
+    with opened(lake.project, ONE, date(2026, 5, 1), last, "check_guardrails", **QUIET) as ctx:
         ctx.publish("gold.fct_experiment_decision", [_decision(ctx)])
     one = lake.project.experiment(ONE).model_copy(update={"status": "concluded"})
     concluded = replace(lake.project, experiments=lake.project.experiments | {ONE: one})
@@ -148,15 +147,15 @@ def test_a_concluded_experiments_last_run_is_kept_for_good(lake: Lake) -> None:
 
 def _decision(ctx: StageContext) -> dict[str, object]:
     return {
-        "experiment_id": ctx.experiment_id,
-        "dt": ctx.dt,
+        "experiment_id": ctx.run.experiment_id,
+        "dt": ctx.run.dt,
         "variant_id": "all",
         "trust": "trusted",
         "decision": "ship",
         "reasons": [],
         "policy": "default",
         "interval_in_force": "fixed",
-        "run_id": ctx.run_id,
+        "run_id": ctx.run.run_id,
         "input_snapshots": "{}",
         "config_hash": ctx.config_hash,
         "code_version": ctx.code_version,

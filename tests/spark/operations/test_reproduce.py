@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyspark.sql import functions as F
 from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, Lake
+from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
@@ -17,8 +18,8 @@ from exp_platform.ledger.claim import claim
 from exp_platform.operations import maintenance
 from exp_platform.operations.compare import compare
 from exp_platform.operations.reproduce import reproduce
-from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.stages.write_memo import pin_events
 
 pytestmark = pytest.mark.spark
 
@@ -29,12 +30,12 @@ def _run(lake: Lake, run_id: str, users: int, project: Project | None = None, sp
     claim(project, ONE, run_id, DT, "test")
     for name in ("sync_registry", "ingest_events", "build_assignments"):
         session = lake.spark if BY_NAME[name].needs_spark else None
-        with StageContext.open(project, ONE, DT, run_id, name, spark=session, log=lambda _: None) as ctx:
+        with opened(project, ONE, DT, run_id, name, spark=session, log=lambda _: None) as ctx:
             if name == "ingest_events":
                 ctx.publish(EVENTS, lake.events(ONE, 0, users), inputs={"raw": f"{users} users"})
             elif spoil and name == "build_assignments":
                 wrong = F.when(F.col("user_id") == "3", F.lit(9)).otherwise(F.col("n_variants"))
-                ctx.read(EVENTS)
+                ctx.read.frame(EVENTS)
                 ctx.publish(CANONICAL, lake.canonical(ONE, users).withColumn("n_variants", wrong))
             else:
                 BY_NAME[name].run(ctx)
@@ -91,8 +92,8 @@ def test_a_run_whose_events_have_expired_says_so(lake: Lake) -> None:
 
 def test_a_table_whose_past_rows_are_gone_is_named_as_not_compared(lake: Lake) -> None:
     _run(lake, "half_gone", users=4)
-    with StageContext.open(lake.project, ONE, DT, "half_gone", "write_memo", log=lambda _: None) as ctx:
-        ctx.pin_inputs()
+    with opened(lake.project, ONE, DT, "half_gone", "write_memo", log=lambda _: None) as ctx:
+        pin_events(ctx)
     _run(lake, "after", users=9)
     later = datetime.now(UTC) + timedelta(days=30)
     maintenance.expire(lake.project, lake.spark, later, log=lambda _: None, tables=[EVENTS, CANONICAL])

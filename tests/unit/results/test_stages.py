@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests import hand_made as hm
 from tests.conftest import make_project
+from tests.stages import opened
 
 from exp_platform.alerts.deliver import run_alerts
 from exp_platform.config.load import Project, load_project
@@ -20,7 +21,6 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.files import memo_dir
-from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.plan import Plan
 
@@ -59,7 +59,7 @@ def quality_rows(assigned: list[dict[str, Any]]) -> pa.Table:
 def run(project: Project, plan: Plan, run_id: str) -> None:
     claim(project, "exp_test", run_id, plan.dt, started_by="test")
     for name in STAGES:
-        with StageContext.open(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
+        with opened(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
             BY_NAME[name].run(ctx)
 
 
