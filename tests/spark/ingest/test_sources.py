@@ -144,7 +144,7 @@ def test_a_mapping_that_does_not_fit_is_said_in_one_sentence(lake: IngestLake) -
 
     fails(ContractViolation, "a.csv: column 'metric_name' is missing; found: customer, amount, at", constants={})
     fails(ContractViolation, r"'price \* 2' for 'value' cannot be worked out", columns=columns | {"value": "price * 2"})
-    fails(ConfigError, "is no column and no Spark SQL", columns=columns | {"value": "amount *"})
+    fails(ConfigError, "is neither a column nor Spark SQL", columns=columns | {"value": "amount *"})
     fails(ContractViolation, "fails on a value.*use try_cast", columns=columns | {"value": "cast(amount AS double)"})
     fails(ContractViolation, "no rows", location=f"{location}/nowhere")
     fails(ContractViolation, "no rows", format="iceberg", location="exp.no_such_table")
