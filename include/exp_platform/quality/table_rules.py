@@ -1,6 +1,6 @@
-"""What a contract can't say: words that are allowed, orders that must hold, and agreement between tables.
+"""Rules that no contract can state: allowed words, columns in order, and agreement between tables.
 
-The queries are Spark SQL; `{batch}` is the result that is about to be published.
+The queries are Spark SQL; `{batch}` stands for the rows that are about to be published.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _INTERVALS = tuple(
     for name in ("effect_abs_ci", "effect_rel_ci", "anytime_ci", "anytime_rel_ci")
 )
 _MOMENTS = (_METRIC, _VARIANT, _SEGMENT, between("n", low=0), between("n_null", low=0), between("sum_squares", low=0))
-# Of the validly assigned users; unassigned exposures are counted beside them and may be more.
+# Rates among the validly assigned users. Users with unassigned exposures are not among them and may be more.
 _SHARES_OF_ASSIGNED = tuple(f"{flag}_rate" for flag in QUALITY_FLAGS if flag != "unassigned_exposure")
 
 TABLE_RULES: dict[str, tuple[Rule, ...]] = {
