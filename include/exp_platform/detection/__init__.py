@@ -1,1 +1,1 @@
-"""Proof that each failure is seen: every fault at three sizes and healthy seeds, through the platform's own checks."""
+"""The detection matrix: every fault at three sizes, and healthy data, go through the platform's own checks."""

@@ -27,7 +27,7 @@ HEALTHY_BATCH = 60  # experiments in one Spark job
 
 
 def main() -> None:
-    """The command line; exit code 1 when a case is not as expected."""
+    """Run the matrix from the command line; exit code 1 when a case is not as expected."""
     parser = Parser(prog="detection", description=__doc__, allow_abbrev=False)
     parser.add_argument("--out", type=Path, required=True, help="the page, for example docs/detection-matrix.md")
     parser.add_argument("--config", default=None, help="profile; default $EXP_CONFIG, else configs/dev.yaml")
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run_matrix(arguments, folder: Path) -> tuple[list[Outcome], Healthy]:  # type: ignore[no-untyped-def]
-    """Every case and the healthy seeds, in one session with a lake of its own."""
+    """Run every case and the healthy seeds in one session, with a temporary lake."""
     from exp_platform.spark.session import build_spark_session
 
     started = time.monotonic()
@@ -76,7 +76,7 @@ def run_matrix(arguments, folder: Path) -> tuple[list[Outcome], Healthy]:  # typ
 
 
 def run_healthy_seeds(spark, project, seeds: int, users: int = HEALTHY_USERS) -> Healthy:  # type: ignore[no-untyped-def]
-    """False alarms, some experiments at a time, so that memory does not grow with their number."""
+    """Count false alarms on healthy experiments, in batches so that memory does not grow with their number."""
     fired: Counter[str] = Counter()
     any_check, done = 0, 0
     plan = detection_plan(project, users)

@@ -1,4 +1,4 @@
-"""What the detection matrix runs: each fault small, at the size that must be seen, and large."""
+"""The cases of the detection matrix: each fault at three sizes, small, stated and large."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Expectation = Literal["silent", "fires", "blocked", "unchanged"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Shares of users, rows or files; `small` lies below the check's documented threshold where there is one."""
+    """The sizes of a fault as shares of users, rows or files; `small` lies below the check's documented threshold."""
 
     small: float
     stated: float
     large: float
     path: Path
-    threshold: str  # in words, for the page
-    spike: tuple[int, ...] = ()  # days of the small and the stated size; the large one hits every day
-    harmless: bool = True  # the small size; a single damaged file or bot is one too many
+    threshold: str  # the check's threshold in words, for the page
+    spike: tuple[int, ...] = ()  # days that the small and the stated size hit; the large size hits every day
+    harmless: bool = True  # True when the small size must fire nothing; a single damaged file is never harmless
 
 
 TWO_DAYS = (6, 7)
@@ -56,7 +56,7 @@ SIZES: dict[str, Sizes] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One fault at one size, and what must be seen."""
+    """One fault at one size, its own check, and the expected outcome."""
 
     fault: Fault
     label: Literal["small", "stated", "large"]
@@ -65,18 +65,18 @@ class Case:
 
     @property
     def path(self) -> Path:
-        """What the case has to go through."""
+        """The path through the platform that the case takes."""
         return SIZES[self.fault.name].path
 
     @property
     def key(self) -> str:
-        """A name that can be an experiment id."""
+        """A name of the case that is a valid experiment id."""
         return f"{self.fault.name}_{self.label}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which checks fired in how many of the seeds; for ingest: what it said."""
+    """The outcome of a case: check -> number of seeds in which it fired; `detail` is ingest's error text."""
 
     case: Case
     seeds: int
@@ -85,14 +85,14 @@ class Outcome:
 
     @property
     def as_expected(self) -> bool:
-        """Own check in every seed where it must be seen, nothing at all where nothing may be."""
+        """True when the fault's own check fired in every seed, or, where none may fire, when no check did."""
         if self.case.expectation in ("fires", "blocked"):
             return self.fired.get(self.case.own_check, 0) == self.seeds
         return not self.fired
 
 
 def cases(*paths: Path) -> tuple[Case, ...]:
-    """All cases of the paths, in the order of `FAULTS`."""
+    """All cases of the given paths, in the order of `FAULTS`."""
     found = []
     for name, kind in FAULTS.items():
         sizes = SIZES[name]

@@ -1,4 +1,4 @@
-"""Many experiments in one Spark job: J1 and J2 by the platform's own transforms, then its verdicts and its SRM test."""
+"""Judge many experiments in one Spark job, by the platform's transforms of J1 and J2, its verdicts and its SRM test."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from exp_platform.transforms.assignments import canonical_assignments
 from exp_platform.transforms.exposures import judge_exposures, validate_users
 from exp_platform.transforms.quality_daily import daily_outcome_volume, daily_quality
 
-UNTOUCHED = "healthy"  # outcomes that a case leaves alone are measured once
+UNTOUCHED = "healthy"  # stands for the unchanged outcomes, which are measured once for all cases
 Fired = dict[str, set[str]]  # experiment -> checks that failed
 
 
 def draw_seeds(spark: SparkSession, plan: Plan, seeds: int) -> Frames:
-    """Healthy data of `seeds` experiments of the plan's size, their number in `_seed`.
+    """Healthy data of `seeds` experiments of the plan's size; the column `_seed` numbers the experiments.
 
-    A user's random numbers come from a hash of seed and user, so other users are as good as another seed.
+    A user's random numbers come from a hash of seed and user, so another set of users is as random as another seed.
     """
     scenario = plan.scenario.model_copy(update={"n_users": plan.scenario.n_users * seeds})
     many = draw(spark, replace(plan, scenario=scenario, metrics=())).frames
@@ -43,12 +43,12 @@ def draw_seeds(spark: SparkSession, plan: Plan, seeds: int) -> Frames:
 
 
 def with_id(frames: Frames, experiment_id: Column) -> Frames:
-    """The same events under another experiment id."""
+    """The frames with another experiment id in every row."""
     return Frames(**{n: f.withColumn("experiment_id", experiment_id) for n, f in frames.present().items()})
 
 
 def run_cases(spark: SparkSession, plan: Plan, wanted: Iterable[Case], seeds: int) -> list[Outcome]:
-    """Every case on every seed."""
+    """Run every case on every seed."""
     wanted = tuple(wanted)
     healthy = draw_seeds(spark, plan, seeds)
     kept = Frames(**{name: frame.persist() for name, frame in healthy.present().items()})
@@ -74,7 +74,7 @@ def run_cases(spark: SparkSession, plan: Plan, wanted: Iterable[Case], seeds: in
 
 
 def run_healthy(spark: SparkSession, plan: Plan, seeds: int) -> Fired:
-    """Checks that fail in each of as many healthy experiments."""
+    """Experiment -> failed checks, for so many healthy experiments."""
     fired = judge(with_id(draw_seeds(spark, plan, seeds), _name(UNTOUCHED)), plan)
     assert len(fired) == seeds, f"{len(fired)} of {seeds} experiments came back"
     return fired
@@ -98,7 +98,7 @@ def judge(frames: Frames, plan: Plan) -> Fired:
 def measure(
     frames: Frames, plan: Plan
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[tuple[str, date], int]]]:
-    """Daily measures and outcome volumes by experiment, as of the last day."""
+    """Experiment -> daily measures, and experiment -> outcome volumes, as of the last day."""
     experiment, seen = plan.experiment, as_of(plan)
     window: dict[str, Any] = {"start_ts": experiment.start_ts, "end_ts": experiment.end_ts, "cutoff": seen}
     assert frames.assignments is not None
@@ -120,7 +120,7 @@ def measure(
 def failed_checks(
     daily: list[dict[str, Any]], volume: Mapping[tuple[str, date], int], plan: Plan, settings: QualitySettings
 ) -> set[str]:
-    """Names of the checks that fail on at least one day, and `srm`."""
+    """Names of the checks that fail on at least one day, with `srm` when the SRM test fails."""
     experiment, seen = plan.experiment, as_of(plan)
     verdicts = exposure_verdicts(
         daily,
@@ -144,7 +144,7 @@ def failed_checks(
 
 
 def srm_fails(daily: list[dict[str, Any]], plan: Plan) -> bool:
-    """The sequential test on validly assigned users by assignment date."""
+    """True when the sequential SRM test on validly assigned users by assignment date fails."""
     arms = [variant.id for variant in plan.experiment.variants]
     days = sorted({row["date"] for row in daily})
     counts = np.zeros((len(days), len(arms)))
@@ -160,7 +160,7 @@ def last_day(plan: Plan) -> date:
 
 
 def as_of(plan: Plan) -> datetime:
-    """Events before it are seen."""
+    """The cut-off of the last day: events before this instant are seen."""
     return cutoff(last_day(plan))
 
 

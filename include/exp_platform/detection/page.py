@@ -1,4 +1,4 @@
-"""The matrix as a page of the docs."""
+"""Render the detection matrix as a page of the docs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ The false alarms of the tests on metrics (A/A, pre-trends, anytime-valid interva
 
 @dataclass(frozen=True)
 class Healthy:
-    """False alarms: experiments with nothing wrong, and those in which each check failed."""
+    """False alarms: the number of healthy experiments, and of those in which each check failed."""
 
     seeds: int
     users: int
@@ -54,7 +54,7 @@ class Healthy:
 
 
 def upper_bound(alarms: int, n: int, level: float = 0.95) -> float:
-    """One-sided Clopper–Pearson bound of a rate.
+    """The one-sided upper Clopper–Pearson bound of a rate.
 
     >>> round(upper_bound(0, 300), 4)
     0.0099
@@ -63,7 +63,7 @@ def upper_bound(alarms: int, n: int, level: float = 0.95) -> float:
 
 
 def page(outcomes: Iterable[Outcome], healthy: Healthy, users: dict[str, int]) -> str:
-    """Markdown; the same outcomes give the same bytes."""
+    """The page as Markdown; equal outcomes give equal bytes."""
     by_fault: dict[str, dict[str, Outcome]] = {}
     for outcome in outcomes:
         by_fault.setdefault(outcome.case.fault.name, {})[outcome.case.label] = outcome

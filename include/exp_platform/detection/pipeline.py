@@ -1,4 +1,4 @@
-"""One experiment through the real stages in a lake of its own: what is blocked, what fails, what stays as it was."""
+"""Run one experiment through the real stages in a temporary lake, and compare it with its healthy data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SRM_GATES = ("srm_assigned", "srm_analysed")
 
 
 def scratch_project(project: Project, folder: Path) -> Project:
-    """The same configuration with lake and raw zone in a folder of their own."""
+    """The project with a SQLite catalog, a warehouse and a raw zone in `folder`."""
     profile = project.profile.model_copy(update={"synthetic": True, "raw_root": "raw"})
     catalog = profile.catalog.model_copy(update={"type": "sqlite", "uri": "catalog.db", "warehouse": "warehouse"})
     return replace(project, root=folder, profile=profile.model_copy(update={"catalog": catalog, "object_store": None}))
@@ -45,9 +45,9 @@ def scratch_project(project: Project, folder: Path) -> Project:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one run came to."""
+    """The outcome of one run: the block, the checks that fired, and the rows of the tables."""
 
-    blocked: str  # the sentence of a broken contract, or nothing
+    blocked: str  # the error text of a broken contract; empty when ingest passed
     fired: frozenset[str]
     events: dict[str, pa.Table]
     answers: pa.Table
@@ -55,7 +55,7 @@ class Seen:
 
 @dataclass
 class Bench:
-    """A lake in which one experiment's data are generated and broken over and over."""
+    """A lake in which one experiment's data are generated again and again, each time with another fault."""
 
     project: Project
     spark: SparkSession
@@ -64,9 +64,9 @@ class Bench:
     runs: int = 0
 
     def run_cases(self, wanted: Iterable[Case], seeds: Sequence[int]) -> list[Outcome]:
-        """Every case on every seed, each compared with the healthy data of its seed.
+        """Run every case on every seed, and compare it with the healthy data of the seed.
 
-        What ingest must block or absorb stops there: equal events give equal answers.
+        A case for ingest stops after ingest, because equal events give equal answers.
         """
         wanted = tuple(wanted)
         fired: dict[str, Counter[str]] = {case.key: Counter() for case in wanted}
@@ -85,7 +85,7 @@ class Bench:
         return [Outcome(case, len(seeds), fired[case.key], said[case.key]) for case in wanted]
 
     def observe(self, plan: Plan, to_checks: bool) -> Seen:
-        """Generate, run the stages up to ingest or up to the checks, and look at the tables."""
+        """Generate the plan's data, run the stages up to ingest or up to the checks, and read the tables."""
         blocked = ""
         generate(self.project, replace(plan, metrics=()), lambda: self.spark)
         try:
@@ -108,7 +108,7 @@ class Bench:
             run_stage(run, BY_NAME[name], session=Session.given(self.spark), say=lambda _: None)
 
     def _table(self, name: str) -> pa.Table:
-        """The experiment's rows without what tells of the run, sorted."""
+        """The experiment's rows without the columns that describe the run, sorted."""
         from exp_platform.lake.catalog import load_handle
 
         handle = load_handle(self.project, name)
@@ -122,7 +122,7 @@ class Bench:
 
 
 def fired_checks(quality: pa.Table, validation: pa.Table) -> frozenset[str]:
-    """Checks that fail, and outliers where they warn; the SRM gates go by one name."""
+    """Names of the failed checks, and `outliers` when it warns; both SRM gates are named `srm`."""
     fired = {row["check_name"] for row in quality.to_pylist() if row["status"] == CheckStatus.FAIL.value}
     for row in validation.to_pylist():
         name, status = row["check_name"], row["status"]
@@ -132,9 +132,9 @@ def fired_checks(quality: pa.Table, validation: pa.Table) -> frozenset[str]:
 
 
 def judge(case: Case, seen: Seen, before: Seen, healthy: Seen) -> set[str]:
-    """The names of what was seen; `changed` where tables differ that must not.
+    """The names of the checks that the fault fired, and `changed` when tables differ that must not.
 
-    A blocked run must leave what was published before it; a harmless fault must leave the answers of healthy data.
+    A blocked run must leave the tables as they were; a harmless fault must give the answers of healthy data.
     """
     if seen.blocked:
         kept = seen.events == before.events and seen.answers == before.answers

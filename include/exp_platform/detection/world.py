@@ -1,4 +1,4 @@
-"""The experiment that the matrix runs on: fixed here, so that the page changes only when a check or a fault does."""
+"""The experiment of the detection matrix; it is fixed here so that the page changes only with a check or a fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS = ("conversion", "revenue", "sessions")
 
 
 def detection_plan(project: Project, n_users: int) -> Plan:
-    """Two weeks, two arms, 85% exposed, a real effect; the shipped contracts of three metrics."""
+    """The plan: two weeks, two arms, 85% of users exposed, a real effect, and three of the shipped metrics."""
     experiment = Experiment(
         experiment_id="exp_detection",
         name="Detection matrix",
