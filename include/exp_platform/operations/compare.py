@@ -1,4 +1,4 @@
-"""Compare two versions of a table's rows by fingerprint: at any size, whatever the order of rows."""
+"""Compare two versions of a table's rows by fingerprint, at any size and in any order of rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 EXAMPLES = 3
-EXPLAINED_ROWS = 200_000  # above it the driver would have to hold too much to show examples
+EXPLAINED_ROWS = 200_000  # examples are shown up to this many rows, which the driver can hold
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Rows, and for each answer column a sum of hashes of (grain, value)."""
+    """The number of rows, and for each answer column a sum of hashes of grain and value."""
 
     rows: int
     columns: dict[str, int]
@@ -24,7 +24,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class TableComparison:
-    """One table then and now; examples read `key: column: then -> now`."""
+    """The comparison of one table then and now; an example reads `key: column: then -> now`."""
 
     name: str
     rows_then: int = 0
@@ -35,16 +35,16 @@ class TableComparison:
 
     @property
     def compared(self) -> bool:
-        """Whether the rows of the past run could still be read."""
+        """True when the rows of the past run could still be read."""
         return not self.note
 
     @property
     def same(self) -> bool:
-        """Whether every answer column agrees in every row."""
+        """True when every answer column agrees in every row."""
         return self.compared and self.rows_then == self.rows_now and not self.differing
 
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """The comparison as lines for a terminal."""
         if not self.compared:
             return [f"  ?      {self.name}: {self.note}"]
         if self.same:
@@ -57,7 +57,7 @@ class TableComparison:
 
 
 def compare(table: Table, then: DataFrame, now: DataFrame) -> TableComparison:
-    """Fingerprints decide; where they differ, and the table is small, the first rows that differ are shown."""
+    """Compare the rows by fingerprint; for a small table that differs, show the first rows that differ."""
     before, after = fingerprint(then, table), fingerprint(now, table)
     differing = tuple(c for c in before.columns if before.columns[c] != after.columns[c])
     examples: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def compare(table: Table, then: DataFrame, now: DataFrame) -> TableComparison:
 
 
 def fingerprint(frame: DataFrame, table: Table) -> Fingerprint:
-    """One aggregate; equal rows give equal fingerprints in whatever order and partitioning they come."""
+    """The fingerprint of rows, from one aggregate; equal rows give equal fingerprints in any order."""
     from pyspark.sql import functions as F
 
     grain = [F.col(column) for column in table.grain]
@@ -81,7 +81,7 @@ def fingerprint(frame: DataFrame, table: Table) -> Fingerprint:
 
 
 def _hashable(column: str, table: Table) -> Column:
-    """Spark does not hash maps, whose entries have no order: sorted entries have one."""
+    """The column as Spark can hash it: a map becomes its sorted entries."""
     from pyspark.sql import functions as F
 
     value = F.col(column)

@@ -1,4 +1,4 @@
-"""Keep the lake small and fast without taking away what a run reads or what a published result stands on.
+"""Keep the lake small and fast, without deleting a file that a run reads or a published result needs.
 
 python -m exp_platform.operations.maintenance --step compact|expire|orphans|quarantine [--config C]
 """
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 STEPS = ("compact", "expire", "orphans", "quarantine")
-SNAPSHOT_DAYS = 7  # a run and its retries, or a task cleared some days later, still find the snapshots they pinned
+SNAPSHOT_DAYS = 7  # a retry, or a task cleared some days later, must still find the snapshots that its run pinned
 LEAST_SNAPSHOT_DAYS = 1
 ORPHAN_DAYS = 7
 LEAST_ORPHAN_DAYS = 3  # a file of a running write belongs to no snapshot yet: a short age would delete it
-SMALL_FILES = 5  # files in one partition from which rewriting them pays
+SMALL_FILES = 5  # a partition with at least this many files is rewritten
 
 
 def compact(
     project: Project, spark: SparkSession, run_id: str, now: datetime, log: Log = print, started_by: str = "maintenance"
 ) -> dict[str, list[str]]:
-    """Rewrite small files, experiment by experiment under its claim: experiment -> tables that were rewritten.
+    """Rewrite small files, experiment by experiment, and return experiment -> rewritten tables.
 
-    An experiment that a run is at work on is left for the next time, and a run that claims it meanwhile gets it.
+    Each experiment is claimed meanwhile. One that a run is at work on is skipped, and a run may take the claim over.
     """
     handles = ensure_tables(project)
     experiments = sorted({row["experiment_id"] for row in _scan(handles["ops.run_claim"])})
@@ -48,13 +48,13 @@ def compact(
     for experiment_id in experiments:
         with borrowed(project, experiment_id, run_id, started_by, now) as had:
             if not had:
-                log(f"compact: {experiment_id}: a run is at work, left for the next time")
+                log(f"compact: {experiment_id}: skipped until the next maintenance, because a run is at work on it")
                 continue
             done[experiment_id] = _compact_experiment(project, spark, handles, experiment_id, run_id, log)
     rewritten = sorted({name for names in done.values() for name in names})
     for name in rewritten:
         _call(spark, "rewrite_manifests", f"table => '{CATALOG}.{name}', use_caching => false")
-    log(f"compact: {len(done)} of {len(experiments)} experiments looked at, {len(rewritten)} tables rewritten")
+    log(f"compact: checked {len(done)} of {len(experiments)} experiments, rewrote {len(rewritten)} tables")
     return done
 
 
@@ -66,7 +66,7 @@ def expire(
     log: Log = print,
     tables: Iterable[str] = TABLES,
 ) -> None:
-    """Drop snapshots and the files that only they hold, but for tagged ones; old tags and backfill branches go too."""
+    """Drop old snapshots with the files that only they hold, old tags and backfill branches; keep tagged snapshots."""
     if keep_days < LEAST_SNAPSHOT_DAYS:
         raise ConfigError(
             f"snapshots younger than {LEAST_SNAPSHOT_DAYS} day can't be expired (found keep_days={keep_days}): "
@@ -81,9 +81,9 @@ def expire(
         result = _call(spark, "expire_snapshots", f"table => '{CATALOG}.{name}', {older}, retain_last => 1")
         dropped = sum(value for column, value in result.items() if column.startswith("deleted_") and value)
         if dropped:
-            log(f"expire: {name}: {dropped:,} files dropped")
+            log(f"expire: {name}: dropped {dropped:,} files")
         total += dropped
-    log(f"expire: {total:,} files dropped that only snapshots from before {before:%Y-%m-%d %H:%M} UTC held")
+    log(f"expire: dropped {total:,} files that only snapshots before {before:%Y-%m-%d %H:%M} UTC held")
 
 
 def remove_orphans(
@@ -94,7 +94,7 @@ def remove_orphans(
     log: Log = print,
     tables: Iterable[str] = TABLES,
 ) -> dict[str, int]:
-    """Delete files that no snapshot knows and that are old enough to belong to no running write: table -> files."""
+    """Delete files that no snapshot holds and no running write can own; return table -> number of files."""
     if older_than_days < LEAST_ORPHAN_DAYS:
         raise ConfigError(
             f"orphan files must be at least {LEAST_ORPHAN_DAYS} days old (found {older_than_days}): "
@@ -108,8 +108,8 @@ def remove_orphans(
         found = spark.sql(call).count()
         if found:
             removed[name] = found
-            log(f"orphans: {name}: {found:,} files deleted")
-    log(f"orphans: {sum(removed.values()):,} files deleted that no snapshot knew for {older_than_days:g} days")
+            log(f"orphans: {name}: deleted {found:,} files")
+    log(f"orphans: deleted {sum(removed.values()):,} files in no snapshot, older than {older_than_days:g} days")
     return removed
 
 
@@ -121,11 +121,11 @@ def drop_old_quarantine(project: Project, now: datetime, log: Log = print) -> No
     rows = handle.scan(row_filter=old, selected_fields=("experiment_id",)).to_arrow().num_rows
     if rows:
         commit_again(handle, lambda h: h.delete(old))
-    log(f"quarantine: {rows:,} rows older than {days} days deleted")
+    log(f"quarantine: deleted {rows:,} rows that were first seen more than {days} days ago")
 
 
 def keep_concluded(project: Project, now: datetime, log: Log = print) -> None:
-    """The last run of a concluded experiment stays reproducible for good."""
+    """Tag the events of each concluded experiment's last run without limit, so that the run stays reproducible."""
     catalog = load_catalog(project)
     decided = EqualTo("table", "gold.fct_experiment_decision")
     for experiment_id, experiment in project.experiments.items():
@@ -139,7 +139,9 @@ def keep_concluded(project: Project, now: datetime, log: Log = print) -> None:
         pins = manifest.pins_of(manifest.run_rows(project, experiment_id, last, catalog))
         snapshots = {t: s for t in PINNED_TABLES if (s := pins.of(t)) and _exists(project, t, s)}
         kept = pin_inputs(project, experiment_id, last, snapshots, None, now, catalog)
-        log(f"expire: {experiment_id} is concluded; its last run {last} is kept for good ({', '.join(kept) or 'gone'})")
+        log(
+            f"expire: {experiment_id} is concluded; keeps run {last} without limit ({', '.join(kept) or 'no snapshot'})"
+        )
 
 
 # --- inside --------------------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ def _compact_experiment(
         try:
             check(project, experiment_id, run_id)
         except Superseded as newer:
-            log(f"compact: {experiment_id}: {newer}; the rest is left for the next time")
+            log(f"compact: {experiment_id}: {newer}; skipped its other tables until the next maintenance")
             break
         strategy = "sort" if TABLES[name].sort else "binpack"
         _call(
@@ -166,27 +168,24 @@ def _compact_experiment(
             f"options => map('min-input-files', '{SMALL_FILES}')",
         )
         rewritten.append(name)
-        log(f"compact: {experiment_id}: {name}: up to {most} files in a partition became few")
+        log(f"compact: {experiment_id}: {name}: rewrote partitions of up to {most} files")
     return rewritten
 
 
 def _most_files(handle: IcebergTable, experiment_id: str) -> int:
-    """Files in the experiment's fullest partition."""
+    """Number of files in the experiment's partition with the most files."""
     files = handle.scan(row_filter=EqualTo("experiment_id", experiment_id)).plan_files()
     return max(Counter(str(task.file.partition) for task in files).values(), default=0)
 
 
 def _has_old_snapshots(handle: IcebergTable, before: datetime) -> bool:
-    """Whether there is anything to expire, seen without a Spark job."""
+    """True when a snapshot is old enough to expire; found without a Spark job."""
     snapshots = handle.metadata.snapshots
     return len(snapshots) > 1 and any(s.timestamp_ms < before.timestamp() * 1000 for s in snapshots)
 
 
 def _begin_of_current(handle: IcebergTable, moment: datetime) -> datetime:
-    """When the snapshot that was current at a moment came: a run that began just after it reads that one.
-
-    However old it is: a table that nobody has written to for weeks, or whose rows a run has kept.
-    """
+    """The time of the snapshot that was current at a moment, however old: a run that began then may read it."""
     snapshot = handle.current_snapshot()
     while snapshot is not None:
         born = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
@@ -214,7 +213,7 @@ def _scan(handle: IcebergTable) -> Iterable[dict]:
 
 
 def maintain(project: Project, step: str, now: datetime, log: Log = print, spark: SparkSession | None = None) -> None:
-    """One step by name."""
+    """Run one maintenance step, given by name."""
     if step == "quarantine":
         drop_old_quarantine(project, now, log)
         return
@@ -233,7 +232,7 @@ def maintain(project: Project, step: str, now: datetime, log: Log = print, spark
 
 
 def main() -> None:
-    """The command line, also for spark-submit."""
+    """Run one step from the command line or by spark-submit."""
     parser = Parser(prog="maintenance", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", default=None)
     parser.add_argument("--step", required=True, choices=STEPS)

@@ -1,4 +1,4 @@
-"""Compute a past run again in a scratch lake, from the event snapshots that it pinned, and compare every answer."""
+"""Reproduce a past run in a scratch lake, from the event snapshots that it pinned, and compare every answer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NOT_RERUN = frozenset({"generate_events", "ingest_events", "write_memo"})
 
 @dataclass(frozen=True)
 class PastRun:
-    """What the manifest knows of a run."""
+    """A past run as ops.run_manifest records it."""
 
     run_id: str
     experiment_id: str
@@ -51,12 +51,12 @@ class PastRun:
     code_version: str
     at: datetime
     pins: manifest.Pins
-    stages: frozenset[str]  # that the run came to
+    stages: frozenset[str]  # names of the stages that the run started
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Every table of a run, then and now; `notes` say what is different about the circumstances."""
+    """The comparison of every table of a run; `notes` name changes of code and configuration since."""
 
     run: PastRun
     tables: tuple[TableComparison, ...]
@@ -64,12 +64,12 @@ class Reproduction:
 
     @property
     def same(self) -> bool:
-        """Whether every answer that can still be compared agrees, and at least one can."""
+        """True when at least one table can still be compared, and all such tables agree."""
         compared = [table for table in self.tables if table.compared]
         return bool(compared) and all(table.same for table in compared)
 
     def text(self) -> str:
-        """For a terminal: one line for each table, then what differs."""
+        """The reproduction as text for a terminal: a line for each table, then the differences."""
         run = self.run
         lines = [f"run {run.run_id}: {run.experiment_id} as of {run.dt}, computed again from the snapshots it pinned"]
         lines += [f"note: {note}" for note in self.notes]
@@ -83,7 +83,7 @@ class Reproduction:
 def reproduce(
     project: Project, run_id: str, spark: SparkSession | None = None, log: Log = lambda _: None
 ) -> Reproduction:
-    """Run the ordinary stages on the pinned events of a past run; the lake itself is only read."""
+    """Run the ordinary stages on the pinned events of a past run; the real lake is only read."""
     run = find_past_run(project, run_id)
     configured, notes = _configuration_of(project, run)
     _require_events(project, run)
@@ -105,7 +105,7 @@ def reproduce(
 
 
 def find_past_run(project: Project, run_id: str) -> PastRun:
-    """The run as the manifest has it, else one sentence that names the latest runs."""
+    """The run as ops.run_manifest records it; an unknown run is an error that names the latest runs."""
     rows = manifest.find_run(project, run_id)
     if not rows:
         latest = {row["run_id"]: row["at"] for row in _all_rows(project)}
@@ -130,7 +130,7 @@ def _all_rows(project: Project) -> list[dict[str, Any]]:
 
 
 def _configuration_of(project: Project, run: PastRun) -> tuple[Project, tuple[str, ...]]:
-    """The project in the analysis mode that the run had, and what has changed since."""
+    """The project in the run's analysis mode, and notes on changes of code and configuration since."""
     notes = []
     if run.code_version != code_version():
         notes.append(f"the code has changed since: {run.code_version} then, {code_version()} now")
@@ -160,7 +160,7 @@ def _require_events(project: Project, run: PastRun) -> None:
 
 @contextmanager
 def _scratch(project: Project, run: PastRun) -> Iterator[Project]:
-    """A lake of its own: a local folder, or beside the warehouse on the object store, where executors reach it."""
+    """A temporary lake: in a local folder, or on the object store beside the warehouse, where executors reach it."""
     folder = Path(tempfile.mkdtemp(prefix="exp_reproduce_"))
     warehouse = str(folder / "warehouse")
     if project.profile.object_store is not None:
@@ -180,7 +180,7 @@ def _scratch(project: Project, run: PastRun) -> Iterator[Project]:
 
 
 def _session(spark: SparkSession, project: Project) -> SparkSession:
-    """A session of the same application, with another lake behind the name `iceberg`."""
+    """A new session of the same Spark application, with the project's lake behind the catalog name `iceberg`."""
     session = spark.newSession()
     for key, value in spark_catalog_conf(project).items():
         session.conf.set(key, value)
@@ -189,7 +189,7 @@ def _session(spark: SparkSession, project: Project) -> SparkSession:
 
 
 def _copy_events(there: SparkSession, here: SparkSession, run: Run, past: PastRun, say: Log) -> None:
-    """A frame belongs to one session, so the pinned events cross over as Parquet files."""
+    """Copy the pinned events to the scratch lake, as Parquet files, because a frame belongs to one session."""
     scratch = run.project
     exchange = scratch.resolve(scratch.profile.catalog.warehouse).replace("s3://", "s3a://") + "_exchange"
     with open_stage(run, BY_NAME["ingest_events"], session=Session.given(here), now=past.at, say=say) as ctx:
@@ -205,7 +205,7 @@ def _copy_events(there: SparkSession, here: SparkSession, run: Run, past: PastRu
 
 
 def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> None:
-    """One check compares an effect with those of other experiments: they are taken as the run saw them."""
+    """Copy other experiments' results as the run saw them: a check of J7 compares an effect with theirs."""
     handle = load_handle(project, RESULTS)
     seen = run.pins.published.get(RESULTS)
     known = seen is not None and handle.snapshot_by_id(seen) is not None
@@ -217,7 +217,7 @@ def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> Non
 
 
 def _published_tables(run: PastRun) -> list[str]:
-    """Tables of the run whose rows are computed, in the order of the declarations."""
+    """The tables whose rows the run computed, in the order of their declarations."""
     copied = {*PINNED_TABLES, "exp.experiment_registry", "silver.dim_experiment", "silver.dim_experiment_variant"}
     return [
         name for name in TABLES if name in run.pins.published and name not in copied and not name.startswith("ops.")
@@ -243,7 +243,7 @@ def _compare(
 def _still_there(
     project: Project, there: SparkSession, name: str, key: dict[str, Any], run: PastRun
 ) -> DataFrame | None:
-    """The run's rows in the table of today, where each row says which run wrote it."""
+    """The run's rows in today's table, if every row there names this run; else None."""
     table = TABLES[name]
     if "run_id" not in table.columns:
         return None
