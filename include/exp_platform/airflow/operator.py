@@ -1,4 +1,4 @@
-"""One stage of the pipeline as one Spark application, unless an earlier publication answers for all of it."""
+"""Run one stage of the pipeline as one Spark application, unless all of its rows are reused."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class StageOperator(SparkJobOperator):
-    """Submits a stage for the run that the task `resolve_run` has resolved."""
+    """Runs a stage of the run that the task `resolve_run` has decided on."""
 
     operator_extra_links = (MemoLink(), DataDocsLink())
 
     def __init__(self, *, stage: Stage, **kwargs: Any) -> None:
-        # Of several runs that wait for the pool, the one that is furthest goes on: a memo now, not all at the end.
+        # Of several runs that wait for the pool, the one that is furthest continues, so that memos come one by one.
         super().__init__(job=stage.name, needs_spark=stage.needs_spark, weight_rule="upstream", **kwargs)
         self.stage = stage
-        self.experiment_id: str | None = None  # known when the task runs, as is the next; the links need them
+        self.experiment_id: str | None = None  # like memo_dt set when the task runs; the links read both
         self.memo_dt: str | None = None
 
     def execute(self, context: Context) -> None:
-        """Submit the stage, unless all of its rows are those of an earlier publication: that needs no JVM."""
+        """Submit the stage, unless all of its rows can be reused, which needs no JVM."""
         run = self.run_of(context)
         if self.stage.needs_spark and self._reused(run):
             return
@@ -41,7 +41,7 @@ class StageOperator(SparkJobOperator):
         return str(run.project.path), run.arguments(self.stage)
 
     def run_of(self, context: Context) -> Run:
-        """What `resolve_run` has decided; without it, or without what this stage is for, the stage is skipped."""
+        """The run that `resolve_run` has decided on; skips the task without a run, or a stage that is not wanted."""
         from exp_platform.pipelines.run import Run
 
         values = context["ti"].xcom_pull(task_ids="resolve_run")
@@ -53,11 +53,11 @@ class StageOperator(SparkJobOperator):
         return Run.from_xcom(values)
 
     def _reused(self, run: Run) -> bool:
-        """Ask in this process; where the question fails the stage is submitted, and says why in its own words."""
+        """True when the stage could reuse all rows in this process; after an error the stage is submitted anyway."""
         from exp_platform.pipelines.run_stage import reused_whole
 
         try:
             return reused_whole(run, self.stage)
         except Exception as error:
-            self.log.info("the stage is submitted, since it could not be seen whether it is needed: %s", error)
+            self.log.info("the stage is submitted, because the question of reuse failed: %s", error)
             return False

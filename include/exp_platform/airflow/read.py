@@ -1,4 +1,4 @@
-"""What tasks read from the lake, through PyIceberg; imported inside tasks, never when a DAG file is parsed."""
+"""Reads of the lake by PyIceberg for tasks; imported inside tasks, never when a DAG file is parsed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from exp_platform.pipelines.run import Run
 
 
 def project_of(run: Mapping[str, Any]) -> Project:
-    """The configuration as this run sees it; `run` is what `resolve_run` has handed on."""
+    """The configuration of a run; `run` is the XCom of the task `resolve_run`."""
     return Run.from_xcom(run).project
 
 
 def verdict_rows(run: Mapping[str, Any], table: str) -> list[dict[str, Any]]:
-    """The rows of a table that this very run has published, even when another run has published since."""
+    """The rows that this run has published in a table, even when another run has published since."""
     from exp_platform.lake.catalog import load_catalog, load_handle
     from exp_platform.lake.read import read_arrow
     from exp_platform.lake.tables import TABLES
@@ -34,7 +34,7 @@ def verdict_rows(run: Mapping[str, Any], table: str) -> list[dict[str, Any]]:
 
 
 def latest_decision(project: Project, experiment_id: str) -> dict[str, Any] | None:
-    """The summing-up row of the latest dt; None when nothing was decided yet."""
+    """The decision for `all` arms of the latest dt; None without any decision."""
     from exp_platform.lake.catalog import load_catalog, load_handle
     from exp_platform.lake.ops import read_rows
 

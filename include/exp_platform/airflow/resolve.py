@@ -1,4 +1,4 @@
-"""What a run is about, decided once by its first task and read by all others."""
+"""Resolve a run: its first task decides once on experiment, dt and options, and all other tasks read that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exp_platform.pipelines.run import Options, Run
 
 
 def resolve(params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now: datetime | None = None) -> Run:
-    """The run; refuses what the form cannot: unknown keys, unknown experiments, a forbidden profile."""
+    """The run for a conf; refuses errors that the form can't find, such as unknown keys and experiments."""
     unknown = [key for key in conf if key not in params]
     if unknown:
         known = sorted(params)
@@ -39,7 +39,7 @@ def resolve(params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now
 
 
 def dt_begun_with(project: Project, experiment_id: str, run_id: str) -> str | None:
-    """The dt that the run has already worked for: cleared whole on a later day, it must not mix two dts."""
+    """The dt that the run has begun with, if any: a run that is cleared on a later day must not mix two dts."""
     from exp_platform.ledger.manifest import run_rows
 
     rows = run_rows(project, experiment_id, run_id)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from exp_platform.airflow.verdicts import Row
 
 PASSED = AssetAlias("experiment_passed")
-# A verdict is final (AirflowFailException is never retried); a hiccup of the machine is not.
+# A verdict is final, because AirflowFailException is never retried; other errors, such as a lost connection, are.
 HICCUPS: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 
 
 @task(**HICCUPS)
 def resolve_run() -> dict[str, Any]:
-    """Decide once what this run is about; every other task reads it from here."""
+    """Decide once on the run's experiment, dt and options; every other task reads them from XCom."""
     from exp_platform.airflow.resolve import resolve
     from exp_platform.errors import ExpError
 
@@ -41,7 +41,7 @@ def _run() -> dict[str, Any]:
 
 
 def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
-    """Red with the sentence, or green with the number of rows that were looked at."""
+    """Fail the gate with the verdict's sentence, or print the number of checked rows."""
     from exp_platform.airflow.read import verdict_rows
 
     run = _run()
@@ -54,7 +54,7 @@ def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
 
 
 def _say(sentence: str, run: dict[str, Any]) -> None:
-    """In lines that fit the page: below the error Airflow shows how it got there, which helps nobody here."""
+    """Print the sentence in short lines with a link to the memo, above the traceback that Airflow shows."""
     from exp_platform.airflow.alerting import links_of
     from exp_platform.airflow.read import project_of
 
@@ -65,7 +65,7 @@ def _say(sentence: str, run: dict[str, Any]) -> None:
 
 @task(**HICCUPS)
 def quality_gate() -> None:
-    """Fails when a J2 check costs the result its trust."""
+    """Fail when a failed check of J2 costs the result its trust."""
     from exp_platform.airflow.read import project_of
     from exp_platform.airflow.verdicts import quality_verdict
 
@@ -76,7 +76,7 @@ def quality_gate() -> None:
 
 @task(**HICCUPS)
 def srm_gate() -> None:
-    """Fails when the arms do not have the sizes that were promised."""
+    """Fail when the arms do not have the sizes that the registry promises."""
     from exp_platform.airflow.verdicts import srm_verdict
 
     _judge(srm_verdict, "gold.fct_experiment_statistical_validation")
@@ -84,7 +84,7 @@ def srm_gate() -> None:
 
 @task(**HICCUPS)
 def guardrail_gate() -> None:
-    """Fails when a guardrail failed."""
+    """Fail when a guardrail failed."""
     from exp_platform.airflow.verdicts import guardrail_verdict
 
     _judge(guardrail_verdict, "gold.fct_experiment_guardrail_status")
@@ -92,7 +92,7 @@ def guardrail_gate() -> None:
 
 @task(**HICCUPS, outlets=[PASSED])
 def experiment_passed() -> None:
-    """Adds the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
+    """Update the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
     from exp_platform.airflow.read import verdict_rows
     from exp_platform.airflow.verdicts import withheld
 
@@ -110,7 +110,7 @@ def experiment_passed() -> None:
 
 @task(**HICCUPS, trigger_rule=TriggerRule.ALL_DONE)
 def alert() -> None:
-    """Tells Slack once of each failed gate, broken contract or crash; an outage of Slack never fails the run."""
+    """Alert once on each failed gate, broken contract or crash; an outage of Slack never fails the run."""
     from exp_platform.airflow.alerting import alert_run
 
     alert_run(get_current_context())
@@ -118,5 +118,5 @@ def alert() -> None:
 
 @task(**HICCUPS, trigger_rule=TriggerRule.ONE_FAILED)
 def watcher() -> None:
-    """Red when anything before it is red: `alert` always runs and would hide a failure from the run's state."""
+    """Fail when any task before it failed: `alert` always runs and would hide a failure from the run's state."""
     raise AirflowFailException("a task of this run failed: see the red ones")
