@@ -1,4 +1,4 @@
-"""Generate an experiment's raw events.
+"""Generate an experiment's synthetic raw events.
 
 python -m exp_platform.generate_synth --config configs/dev.yaml --experiment-id ID [--seed N]
     [--fault NAME[:SIZE[:DAYS]]] ...
@@ -17,7 +17,7 @@ from exp_platform.synth.generate import generate, plan_of, sentence
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Parse the arguments, generate the events, and print what was written."""
     known = "\n".join(f"  {name:36} {kind.what} Default size {kind.size:g}." for name, kind in FAULTS.items())
     parser = Parser(prog="generate_synth", description=__doc__, epilog=f"faults:\n{known}", allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -1,4 +1,4 @@
-"""Where this clone is: every other fixed place (configs, jars, data, suites) is found from its root."""
+"""The root folder of this clone; configs, jars, data and suites are found from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which code made a number."""
+"""The version of the code, which is stored with every published number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SOURCES = {".py", ".json", ".j2", ".css"}
 
 @cache
 def code_version() -> str:
-    """The package's version and a hash of its source files: the same with and without git, and for a dirty clone."""
+    """The package's version and a hash of its source files, which needs no git and covers uncommitted changes."""
     package = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for file in sorted(p for p in package.rglob("*") if p.suffix in _SOURCES):

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def read_rows(project: Project, table: str, experiment_id: str | None = None) -> list[Row]:
-    """Rows of a published table, all experiments or one."""
+    """Rows of a published table, of one experiment or of all."""
     from pyiceberg.expressions import AlwaysTrue, EqualTo
 
     from exp_platform.lake.catalog import load_handle
@@ -27,7 +27,7 @@ def read_rows(project: Project, table: str, experiment_id: str | None = None) ->
 
 
 def latest_dt_rows(rows: list[Row]) -> list[Row]:
-    """Only the rows of each experiment's latest dt."""
+    """The rows of each experiment's latest dt."""
     latest: dict[str, Any] = {}
     for row in rows:
         latest[row["experiment_id"]] = max(latest.get(row["experiment_id"], row["dt"]), row["dt"])
@@ -37,7 +37,7 @@ def latest_dt_rows(rows: list[Row]) -> list[Row]:
 @app.command("list")
 @for_people
 def list_experiments(config: str | None = CONFIG) -> None:
-    """Experiments with their latest trust and decision."""
+    """List the experiments with their latest trust and decision."""
     project = load_project(config)
     decisions = {
         row["experiment_id"]: row
@@ -63,7 +63,7 @@ def _number(value: float | None, percent: bool = False) -> str:
 @app.command()
 @for_people
 def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, config: str | None = CONFIG) -> None:
-    """The results of one experiment: each metric by its deciding method (or all of them)."""
+    """Show the results of one experiment: each metric by the deciding method, or by all methods."""
     project = load_project(config)
     experiment = project.experiment(experiment_id)
     day = parse_dt(dt) if dt else None
@@ -108,7 +108,7 @@ def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, c
 @app.command()
 @for_people
 def validate(config: str | None = CONFIG) -> None:
-    """Check every configuration file; no Spark."""
+    """Check every configuration file, without Spark."""
     project = load_project(config)
     for sentence in project.broken.values():
         problems.print(sentence, markup=False, soft_wrap=True)
@@ -123,7 +123,7 @@ def validate(config: str | None = CONFIG) -> None:
 @app.command()
 @for_people
 def power(metric: str, experiment_id: str | None = None, config: str | None = CONFIG) -> None:
-    """The smallest effect each experiment would find on a metric at 80% power, and the days to its planned size."""
+    """Show the smallest effect that each experiment's latest results can find on a metric at 80% power."""
     project = load_project(config)
     if metric not in project.metrics:
         from exp_platform.config.rules import suggest

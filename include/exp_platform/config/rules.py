@@ -1,4 +1,4 @@
-"""What a single field cannot say: rules that hold between the keys of a metric or an experiment."""
+"""Rules between several keys of a metric or an experiment, which no single field can check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'revenue'?` or nothing."""
+    """The end of an error text with the closest known word, `; did you mean 'revenue'?`; empty without one."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -91,7 +91,7 @@ def _cap_problems(metric: Metric) -> list[str]:
 
 
 def experiment_problems(experiment: Experiment, file_stem: str, metrics: dict[str, Metric]) -> list[str]:
-    """Every rule that a registry entry breaks, as `key: sentence`."""
+    """Every rule that an experiment's configuration breaks, as `key: sentence`."""
     problems = []
     if experiment.experiment_id != file_stem:
         problems.append(f"experiment_id: '{experiment.experiment_id}' must equal the file's name '{file_stem}'")

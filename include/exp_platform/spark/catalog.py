@@ -1,4 +1,4 @@
-"""Spark's settings for the catalog `iceberg`: they open what `lake/catalog.py` opens for PyIceberg."""
+"""Spark's settings for the catalog `iceberg`, the same lake that `lake/catalog.py` opens for PyIceberg."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from exp_platform.lake.catalog import BUSY_SECONDS, CATALOG, object_store_proper
 
 
 def spark_catalog_conf(project: Project) -> dict[str, str]:
-    """The same catalog for Spark, and what storage-partitioned joins between its tables need."""
+    """Settings that open the project's catalog in Spark and allow storage-partitioned joins between its tables."""
     settings = project.profile.catalog
     own = {"warehouse": warehouse_of(project), "cache-enabled": "false"}  # a cache never sees other processes' commits
     if settings.type == "rest":
@@ -37,6 +37,6 @@ def spark_catalog_conf(project: Project) -> dict[str, str]:
         "spark.sql.sources.v2.bucketing.pushPartValues.enabled": "true",
         "spark.sql.sources.v2.bucketing.allowJoinKeysSubsetOfPartitionKeys.enabled": "true",
         "spark.sql.requireAllClusterKeysForCoPartition": "false",
-        # Partially clustered distribution gives wrong results: never.
+        # Must stay off: partially clustered distribution gives wrong results.
         "spark.sql.sources.v2.bucketing.partiallyClusteredDistribution.enabled": "false",
     }
