@@ -15,7 +15,6 @@ DAY_US = 24 * HOUR_US
 PeriodKind = Literal["post", "covariate", "did_pre"]
 ADDS_UP_OVER_DAYS = ("sum", "count")
 HAS_PANEL = ("sum", "count", "any")
-ZERO_WITHOUT_EVENTS = ("sum", "count", "any")
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,6 @@ class UnitValue:
     metric: Metric
     source: str
     aggregation: Aggregation
-
-    @property
-    def zero_without_events(self) -> bool:
-        """Whether a unit without events has 0 rather than no value."""
-        return self.aggregation in ZERO_WITHOUT_EVENTS
 
 
 def unit_values(metric: Metric) -> tuple[UnitValue, ...]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family
+from exp_platform.metrics.families import COLUMN_OF, Family
 from exp_platform.sums.scales import Scales, power_of_two
 
 GROUP = ("metric", "variant_id", "segment", "cohort_date", "unit_bucket")
@@ -95,11 +95,6 @@ class Totals:
 
     def _count(self, name: str) -> Numbers:
         return self.sums[name].to_numpy().astype(float)
-
-
-def counts_of(sums: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """The counts of each group."""
-    return {name: sums[name] for name in COUNTS}
 
 
 def _lists(columns: Sequence[Numbers], rows: int) -> pa.Array:
