@@ -40,7 +40,7 @@ def test_every_link_to_a_file_leads_to_one(page: object) -> None:
 
 @pytest.mark.parametrize("block", of("yaml"))
 def test_a_configuration_that_a_page_shows_is_valid(block: Block) -> None:
-    content = yaml.safe_load(block.text)
+    content = yaml.safe_load(block.text) or {}
     if "type" in content and "window" in content:
         Metric.model_validate(content)
     for source in content.get("sources", {}).values():
