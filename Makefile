@@ -57,7 +57,7 @@ docs-generated: setup ## write docs/tables.md, docs/schemas/ and the tables of d
 	@$(PY) -m exp_platform.config.export
 
 detect: setup ## run every fault and print which checks fired
-	@$(PY) -m exp_platform.quality.detection --out docs/detection-matrix.md
+	@$(PY) -m exp_platform.detection --out docs/detection-matrix.md
 
 calibrate: setup ## thousands of simulated experiments through the real inference code
 	@$(PY) -m exp_platform.calibration --out docs/calibration.md

@@ -13,10 +13,10 @@ import duckdb
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import families
-from exp_platform.metrics.numbers import MAPS
-from exp_platform.metrics.panels import panels_of
 from exp_platform.metrics.values import DAY_US, UnitValue, hours_us, pre_period_days, unit_values
 from exp_platform.stats.quantile import BIN_SQL
+from exp_platform.sums.numbers import MAPS
+from exp_platform.sums.panels import panels_of
 
 AGGREGATES = {
     "sum": "coalesce(sum(value) filter ({w}), 0.0)",

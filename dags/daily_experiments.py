@@ -29,7 +29,7 @@ from airflow.sdk import DAG
 from exp_platform.airflow import daily
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 with DAG(
     dag_id="daily_experiments",

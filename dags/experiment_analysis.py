@@ -34,7 +34,7 @@ from exp_platform.airflow import tasks
 from exp_platform.airflow.callbacks import alert_crash
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS, stage_groups, stage_tasks
 from exp_platform.airflow.params import analysis_params
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 with DAG(
     dag_id="experiment_analysis",

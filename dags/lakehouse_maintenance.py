@@ -28,7 +28,7 @@ from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
 from exp_platform.airflow.tasks import watcher
 from exp_platform.airflow.upkeep import MaintenanceOperator
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 STEPS = {
     "compact": "compact",

@@ -15,9 +15,10 @@ from tests.conftest import make_project
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
+from exp_platform.lake.catalog import ensure_tables
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.stages import ingest_events
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -17,7 +17,7 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from exp_platform.pipelines.stages import STAGES
+from exp_platform.pipelines.registry import STAGES
 
 pytestmark = pytest.mark.airflow
 

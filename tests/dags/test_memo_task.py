@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.airflow.memo import MemoOperator
 from exp_platform.config.load import Project
-from exp_platform.lake.claim import claim, current_claim
+from exp_platform.ledger.claim import claim, current_claim
 from exp_platform.pipelines.dates import parse_dt
 
 pytestmark = pytest.mark.airflow

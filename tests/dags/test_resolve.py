@@ -11,7 +11,7 @@ from exp_platform.airflow.resolve import resolve
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_catalog
-from exp_platform.lake.manifest import StageManifest
+from exp_platform.ledger.manifest import StageManifest
 
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 

@@ -16,9 +16,11 @@ from tests.conftest import make_project
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, load_handle, spark_catalog_conf
-from exp_platform.lake.publish import Origin, publish
+from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.publication import Origin
+from exp_platform.lake.publish import publish
 from exp_platform.lake.tables import TABLES
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,7 +34,7 @@ WRITER = textwrap.dedent("""
     import sys, time
     from datetime import UTC, date, datetime
     from exp_platform.config.load import load_project
-    from exp_platform.lake import manifest
+    from exp_platform.ledger import manifest
     from exp_platform.lake.catalog import load_handle
     from exp_platform.pipelines.context import StageContext
 
@@ -161,7 +163,8 @@ SPARK_WRITER = textwrap.dedent("""
     from exp_platform.config.load import load_project
     from exp_platform.lake.audit import Scope
     from exp_platform.lake.catalog import load_handle
-    from exp_platform.lake.publish import Origin, publish
+    from exp_platform.lake.publication import Origin
+    from exp_platform.lake.publish import publish
     from exp_platform.lake.tables import TABLES
     from exp_platform.spark.session import build_spark_session
 
@@ -210,7 +213,7 @@ LARGE_WRITER = textwrap.dedent("""
     import sys, time
     from datetime import date
     from exp_platform.config.load import load_project
-    from exp_platform.lake import manifest
+    from exp_platform.ledger import manifest
     from exp_platform.pipelines import context, publishing
     from exp_platform.spark.session import build_spark_session
 

@@ -13,7 +13,7 @@ from exp_platform.airflow.failures import dead_stages, first_failure, task_state
 from exp_platform.airflow.links import memo_path
 from exp_platform.airflow.slack import CONNECTION, slack_sender
 from exp_platform.errors import ConfigError, ContractViolation, Superseded
-from exp_platform.pipelines.stages import STAGES
+from exp_platform.pipelines.registry import STAGES
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

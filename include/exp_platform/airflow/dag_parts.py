@@ -9,8 +9,8 @@ from airflow.sdk import TaskGroup, TriggerRule
 
 from exp_platform.airflow.memo import MemoOperator
 from exp_platform.airflow.operator import StageOperator
-from exp_platform.pipelines.stages import BY_NAME, STAGES, Stage
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
+from exp_platform.pipelines.registry import BY_NAME, STAGES, Stage
 
 GROUPS = {
     "sources": "Registry and raw events, behind their contracts",
@@ -34,15 +34,14 @@ def stage_task(stage: Stage) -> StageOperator:
     common: dict[str, Any] = {
         "task_id": stage.name,
         "doc_md": stage_doc(stage),
-        "stage": stage.name,
+        "stage": stage,
         "job_folder": clone_root() / "spark_jobs",
-        "needs_spark": stage.needs_spark,
     }
     if stage.group == "memo":
         before = [other.name for other in STAGES if other is not stage]
         return MemoOperator(upstream_stages=before, trigger_rule=TriggerRule.ALL_DONE, **common)
     if stage.optional:
-        return StageOperator(only_with="generate_synth", passes=("seed", "fault"), **common)
+        return StageOperator(**common)
     after_optional = any(BY_NAME[name].optional for name in stage.after)
     return StageOperator(trigger_rule=TriggerRule.NONE_FAILED if after_optional else TriggerRule.ALL_SUCCESS, **common)
 

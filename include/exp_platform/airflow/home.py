@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 HOST = "127.0.0.1"
 LOGIN = "admin"

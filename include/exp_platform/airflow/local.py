@@ -20,7 +20,7 @@ from typing import Any
 
 from exp_platform.airflow.home import HOST, LOGIN, Home
 from exp_platform.errors import ExpError
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 DEMO = {"experiment_id": "exp_checkout_button_001", "generate_synth": True}

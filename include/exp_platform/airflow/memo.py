@@ -53,7 +53,7 @@ class MemoOperator(StageOperator):
     def _release(self, run: dict[str, Any] | None) -> None:
         """The last stage gives the experiment back, so that maintenance may work on it."""
         from exp_platform.airflow.read import project_of
-        from exp_platform.lake.claim import release
+        from exp_platform.ledger.claim import release
 
         if run is None:
             return

@@ -59,6 +59,12 @@ def analysis_params(root: Path) -> dict[str, Param]:
             description="Writes the raw events of the profile's scenario. Refused where the profile is not synthetic.",
             type="boolean",
         ),
+        "full_refresh": _advanced(
+            False,
+            "Full refresh",
+            "Computes everything again instead of reusing what earlier days have left.",
+            type="boolean",
+        ),
         "config": config_param(root),
         "analysis_mode": _advanced(
             None,

@@ -17,7 +17,8 @@ from exp_platform.airflow.home import Home
 from exp_platform.airflow.local import _recorded, pool_slots
 from exp_platform.config.load import load_project
 from exp_platform.errors import ConfigError, ExpError
-from exp_platform.spark.jars import CORE, clone_root, require_jars
+from exp_platform.paths import clone_root
+from exp_platform.spark.jars import CORE, require_jars
 from exp_platform.spark.java import find_java_home
 from exp_platform.spark.session import NATIVE_ENVIRONMENT, is_native, launch_conf
 

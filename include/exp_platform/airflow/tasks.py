@@ -26,7 +26,7 @@ def resolve_run() -> dict[str, Any]:
     context = get_current_context()
     dag_run = context["dag_run"]
     try:
-        run = resolve(dict(context["params"]), dict(dag_run.conf or {}), dag_run.run_id)
+        run = resolve(dict(context["params"]), dict(dag_run.conf or {}), dag_run.run_id).to_xcom()
     except ExpError as error:
         raise AirflowFailException(str(error)) from None
     print(", ".join(f"{key}={value}" for key, value in run.items() if value not in (None, "")))

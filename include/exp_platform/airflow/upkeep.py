@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from exp_platform.airflow.jobs import SparkJobOperator
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -13,10 +13,10 @@ from exp_platform.alerts.model import Alert, contract_alert, crash_alert, verdic
 from exp_platform.alerts.webhook import webhook
 from exp_platform.config.load import Project
 from exp_platform.errors import ContractViolation
-from exp_platform.lake import manifest
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger import manifest
 
 GUARDRAILS = "gold.fct_experiment_guardrail_status"
 VALIDATION = "gold.fct_experiment_statistical_validation"

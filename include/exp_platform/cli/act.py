@@ -57,7 +57,7 @@ def synth(
 def reproduce(run_id: str, config: str | None = CONFIG) -> None:
     """Compute a past run again from the snapshots it pinned, and compare every number."""
     from exp_platform.config.load import load_project
-    from exp_platform.lake.reproduce import reproduce as again
+    from exp_platform.operations.reproduce import reproduce as again
 
     report = again(load_project(config), run_id)
     console.print(report.text(), markup=False)
@@ -68,7 +68,7 @@ def reproduce(run_id: str, config: str | None = CONFIG) -> None:
 @for_people
 def calibrate(experiment_id: str, permutations: int = 1000, seed: int = 1, config: str | None = CONFIG) -> None:
     """A/A on the team's own data: shuffle the unit buckets between arms and count the false alarms."""
+    from exp_platform.calibration.own_data import calibrate_experiment
     from exp_platform.config.load import load_project
-    from exp_platform.results.own_data import calibrate_experiment
 
     console.print(calibrate_experiment(load_project(config), experiment_id, permutations, seed), markup=False)

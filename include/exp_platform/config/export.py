@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from exp_platform.config.models import Experiment, Metric, Profile
 from exp_platform.config.page import filled_in
-from exp_platform.decision.policy import Policy
-from exp_platform.spark.jars import clone_root
+from exp_platform.config.policy import Policy
+from exp_platform.paths import clone_root
 
 MODELS: dict[str, type[BaseModel]] = {
     "experiment": Experiment,

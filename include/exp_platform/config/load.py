@@ -26,9 +26,10 @@ from exp_platform.config.models import (
     Scenario,
     Variant,
 )
+from exp_platform.config.policy import load_policy
 from exp_platform.config.rules import experiment_problems, metric_problems, suggest
-from exp_platform.decision.policy import load_policy
 from exp_platform.errors import ConfigError
+from exp_platform.paths import clone_root
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -64,7 +65,7 @@ def default_config_path() -> Path:
     from_environment = os.environ.get("EXP_CONFIG")
     if from_environment:
         return Path(from_environment)
-    return Path(__file__).resolve().parents[3] / "configs" / "dev.yaml"
+    return clone_root() / "configs" / "dev.yaml"
 
 
 @dataclass(frozen=True)

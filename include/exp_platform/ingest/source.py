@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,10 +56,10 @@ def source_of(project: Project, experiment: Experiment, dataset: str) -> Dataset
     )
 
 
-def list_source(project: Project, source: DatasetSource, spark: SparkSession) -> list[RawFile]:
+def list_source(project: Project, source: DatasetSource, session: Callable[[], SparkSession]) -> list[RawFile]:
     """The files of a source as they are now; an Iceberg table counts as one file that changes with its snapshot."""
     if source.format == "iceberg":
-        return _iceberg_file(spark, source.location)
+        return _iceberg_file(session(), source.location)
     files, folder = filesystem(project, source.location)
     return list_files(files, folder, source.location, SUFFIXES[source.format])
 

@@ -1,4 +1,4 @@
-"""One fenced commit, by Spark or by PyIceberg: it lands whole, or not at all when somebody else was there first."""
+"""One fenced commit: it lands whole, or not at all when somebody else was there first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -15,12 +14,9 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import CATALOG, commit_again
+from exp_platform.lake.catalog import commit_again
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = ("exceptions.ValidationException", "exceptions.CommitFailedException")
@@ -83,24 +79,3 @@ def overwrite_arrow(
             snapshot_properties=summary,
             branch=branch,
         )
-
-
-def overwrite_spark(
-    frame: DataFrame, table: Table, scope: Scope, fence: int, branch: str, summary: dict[str, str]
-) -> None:
-    """Replace the scope's rows, if nobody has touched them since the fence snapshot."""
-    from pyspark.sql import functions as F
-
-    condition = F.lit(True)
-    for column, value in scope.keys(table).items():
-        condition = condition & (F.col(column) == F.lit(value))
-    writer = frame.writeTo(_spark_name(table, branch))
-    writer.option("isolation-level", "serializable").option("validate-from-snapshot-id", str(fence))
-    for key, value in summary.items():
-        writer.option(f"snapshot-property.{key}", value)
-    with fenced(table, scope):
-        writer.overwrite(condition)
-
-
-def _spark_name(table: Table, branch: str) -> str:
-    return f"{CATALOG}.{table.name}" if branch == "main" else f"{CATALOG}.{table.name}.branch_{branch}"

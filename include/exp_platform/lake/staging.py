@@ -1,11 +1,9 @@
-"""Several tables that become visible one right after the other, once all of them are written and audited.
+"""Spark's rows, written to a branch that nobody reads; a later fenced commit moves their files to main.
 
-`publish` handles one table: it keeps the result while it audits it. Here the files are written first, to a branch
-that nobody reads; a later commit moves them to main without touching a row. A run that is refused leaves nothing.
-Iceberg's own append never conflicts, so that two stale writers would both add the same events; this one is fenced.
-
-For one large table it is the cheaper way too: what is audited is read back from the files, a few flat columns of it,
-where a result that is kept has to be kept whole.
+Several tables can so become visible one right after the other, once all of them are written and audited; a run that is
+refused leaves nothing. The audit reads a few flat columns back from the files, where a result that is kept in memory
+has to be kept whole. Iceberg's own append never conflicts, so that two stale writers would both add the same events;
+the commit here is fenced.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from exp_platform.lake.arrow_files import Finish, append_files, write_files
 from exp_platform.lake.audit import Part, Scope, conform_spark, maps_of_numbers
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
-from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
+from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Published
 from exp_platform.lake.read import count_rows, read_spark
 from exp_platform.lake.tables import Table, bucket_of, dates_of
 
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["overwrite", "append"]
 NATIVE = "spark.comet.enabled"
-# Nobody's: a filter that can hold for no row would switch Iceberg's check for conflicts off.
+# A date that no row has. Iceberg simplifies an empty IN list to "never" and then skips conflict detection.
 NO_DATE = date.min
 
 
@@ -76,18 +74,28 @@ class StagedBatch:
 
     staged: Staged
     mode: Mode
-    inputs: Mapping[str, int | str]
     properties: Mapping[str, str]
 
 
-def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence; by Spark, which needs no Python beside it.
+def stage(
+    frame: DataFrame,
+    table: Table,
+    scope: Scope,
+    handle: IcebergTable,
+    fence: int,
+    *,
+    finish: Finish | None = None,
+    part: Part | None = None,
+) -> Staged:
+    """Write the rows to a branch of their own, which begins at the fence.
 
     The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
-    the work.
+    the work. Flat rows are written by Spark, which needs no Python beside it. Maps of numbers are written by Arrow,
+    which looks into them on the way: read back, they would cost more than all other columns together. `finish` makes
+    the table's rows from the frame's where they are written; with a part the rows stand in place of the part's.
     """
-    if maps_of_numbers(table):
-        raise TypeError(f"{table.name} has maps of numbers, which only stage_by_arrow looks into")
+    if finish or part or maps_of_numbers(table):
+        return _stage_by_arrow(frame, table, scope, handle, fence, finish, part)
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
@@ -100,21 +108,15 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
         raise
 
 
-def stage_by_arrow(
+def _stage_by_arrow(
     frame: DataFrame,
     table: Table,
     scope: Scope,
     handle: IcebergTable,
     fence: int,
-    *,
-    finish: Finish | None = None,
-    part: Part | None = None,
+    finish: Finish | None,
+    part: Part | None,
 ) -> Staged:
-    """The same for rows with maps of numbers. With a part they stand in place of its rows.
-
-    `finish` makes the table's rows from the frame's where they are written. What maps hold is looked at on the way:
-    read back, they would cost more than all other columns together.
-    """
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     rows = conform_spark(frame, table) if finish is None else frame
     written = write_files(rows, table, handle, finish)
@@ -150,7 +152,9 @@ def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     from pyspark.sql import functions as F
 
     buckets = [bucket for bucket in map(bucket_of, table.partition) if bucket is not None]
-    if buckets and not re.match(r"keygroupedpartitioning\(.*bucket", _partitioning(frame)):
+    if not buckets:
+        frame = frame.repartition(1)  # the few rows of a small table: one file
+    elif not re.match(r"keygroupedpartitioning\(.*bucket", _partitioning(frame)):
         ((count, column),) = buckets
         # By id, not by its hash: two buckets in one task would leave another one idle.
         bucket = F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column))
@@ -160,8 +164,9 @@ def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     return frame.sortWithinPartitions(*dates, "experiment_id") if dates else frame
 
 
-def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], branch: str = MAIN) -> Published:
+def commit_staged(batch: StagedBatch, branch: str = MAIN) -> Published:
     """Move the staged files to a branch in one fenced commit, replacing or extending the experiment's rows."""
+    staged, mode, properties = batch.staged, batch.mode, batch.properties
     publish_id, rows = uuid.uuid4().hex, staged.rows + staged.rows_that_stay
     if branch != MAIN:
         ensure_branch(staged.handle, staged.fence, branch, BACKFILL_BRANCH_DAYS)

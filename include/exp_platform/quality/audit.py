@@ -23,25 +23,9 @@ from exp_platform.quality.suites import load_rules, suite_path, suites_root
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from exp_platform.pipelines.context import StageContext
 
-
-def suite_audit(ctx: StageContext) -> Audit:
-    """The audit for one stage: the rules of its experiment, other tables at the snapshots that its run has pinned."""
-    if any(TABLES[table].engine == "spark" for table in ctx.outputs):
-        from exp_platform.quality import gx
-
-        gx.preload()
-
-    def read(table: str) -> DataFrame:
-        # Not ctx.read: what an audit looks at is no input of the stage.
-        from exp_platform.lake.audit import Scope
-        from exp_platform.lake.read import read_spark
-
-        key = Scope(ctx.experiment_id, ctx.dt).keys(TABLES[table])
-        return read_spark(ctx.spark, TABLES[table], ctx.snapshot_of(table), key)
-
-    parameters = suite_parameters(ctx.experiment, ctx.metrics)
+def suite_audit(parameters: Mapping[str, Any], read: Callable[[str], DataFrame]) -> Audit:
+    """The audit for one stage: its experiment's rules; `read` gives the rows of a table that a rule compares with."""
 
     def audit(frame: Any, table: Table, part: Part | None) -> list[Finding]:
         return audit_frame(frame, table.name, parameters, read, part=part)
@@ -50,7 +34,7 @@ def suite_audit(ctx: StageContext) -> Audit:
 
 
 def suite_parameters(experiment: Experiment, metrics: Sequence[Metric]) -> dict[str, list[str]]:
-    """What the suites ask of the experiment."""
+    """Values that the suites take from the experiment."""
     variants = [variant.id for variant in experiment.live_variants]
     return {
         "variants": variants,

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from exp_platform.lake.tables import TABLES
+from exp_platform.paths import clone_root
 from exp_platform.quality.contract_rules import contract_rules
 from exp_platform.quality.rule import Rule
 from exp_platform.quality.table_rules import TABLE_RULES
-from exp_platform.spark.jars import clone_root
 
 GX_VERSION = "1.24.1"
 _NAMESPACE = uuid.UUID("6f6d2f0c-3c5f-5b0e-9a52-6c9f0a0b7c11")  # ids follow from names: the same files every time

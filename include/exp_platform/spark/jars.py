@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 from exp_platform.errors import ConfigError
+from exp_platform.paths import clone_root
 
 # Scans, joins and aggregates outside the JVM, for profiles that say `native`.
 NATIVE = "org.apache.datafusion:comet-spark-spark4.1_2.13:1.2.0"
@@ -37,11 +38,6 @@ OBJECT_STORE = {
     "software.amazon.awssdk:apache-client:2.54.17": "0b00ae3d55c3d1213ca47b5651dc4c2a0080fc9b6192dde3d53c3da6c1811bcb",
 }
 _NOT_NEEDED = ("software.amazon.awssdk:bundle", "software.amazon.awssdk.crt:aws-crt")
-
-
-def clone_root() -> Path:
-    """The folder that this package is installed from."""
-    return Path(__file__).resolve().parents[3]
 
 
 def jar_folder() -> Path:

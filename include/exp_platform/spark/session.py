@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exp_platform.config.load import Project, load_project
-from exp_platform.spark.jars import CORE, OBJECT_STORE, clone_root, jar_folder, native_library, require_jars
+from exp_platform.paths import clone_root
+from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, native_library, require_jars
 from exp_platform.spark.java import find_java_home
 
 if TYPE_CHECKING:
@@ -79,8 +81,6 @@ def native_conf(memory: str) -> dict[str, str]:
 
 def session_conf(project: Project) -> dict[str, str]:
     """Settings of the session: SQL, the catalog, the object store."""
-    from exp_platform.lake.catalog import spark_catalog_conf
-
     profile = project.profile
     conf = {
         "spark.sql.session.timeZone": "UTC",

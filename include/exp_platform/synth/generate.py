@@ -90,3 +90,9 @@ def _write(folder: Folder, plan: Plan, spark: SparkSession, fingerprint: dict[st
     rows = count_rows(folder)
     folder.write_json(MARKER, fingerprint | {"rows": rows})
     return rows
+
+
+def sentence(done: Generated) -> str:
+    """What a person wants to know of a generation."""
+    rows = ", ".join(f"{count:,} {name}" for name, count in done.rows.items())
+    return f"{'wrote' if done.changed else 'found as wanted, nothing to do:'} {rows} in {done.folder}"

@@ -15,9 +15,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.group_sums import ALL
-from exp_platform.metrics.statistics_table import as_table
 from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitValue, micros, post_period, unit_values
+from exp_platform.sums.group_sums import ALL
+from exp_platform.sums.statistics_table import as_table
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of, segments
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum

@@ -8,7 +8,7 @@ from typing import Literal
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.group_sums import ALL
+from exp_platform.sums.group_sums import ALL
 from exp_platform.transforms.reasons import first_reason
 
 USER = ["experiment_id", "user_id"]

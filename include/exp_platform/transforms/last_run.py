@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.group_sums import GROUP
 from exp_platform.metrics.values import DAY_US
+from exp_platform.sums.group_sums import GROUP
 from exp_platform.transforms.joins import JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 

@@ -18,14 +18,14 @@ from exp_platform.lake.batches import Batches
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
-from exp_platform.metrics.group_sums import GROUP, roll_up
-from exp_platform.metrics.panel_sums import PanelCut, Products, Sums
-from exp_platform.metrics.panels import panel_rows, panels_of
-from exp_platform.metrics.statistics_table import Statistics, histograms_by_group, in_order, units_of
-from exp_platform.metrics.unit_bins import bin_rows
-from exp_platform.metrics.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
-from exp_platform.metrics.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.metrics.values import of_events
+from exp_platform.sums.group_sums import GROUP, roll_up
+from exp_platform.sums.panel_sums import PanelCut, Products, Sums
+from exp_platform.sums.panels import panel_rows, panels_of
+from exp_platform.sums.statistics_table import Statistics, histograms_by_group, in_order, units_of
+from exp_platform.sums.unit_bins import bin_rows
+from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
+from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.cohort_dates import on_dates
 from exp_platform.transforms.histograms import event_histograms

@@ -9,7 +9,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.panel_sums import (
+from exp_platform.metrics.values import DAY_US
+from exp_platform.sums.panel_sums import (
     PANEL_SUMS_SQL,
     PanelCut,
     Products,
@@ -18,8 +19,7 @@ from exp_platform.metrics.panel_sums import (
     sources_of,
     totals,
 )
-from exp_platform.metrics.panels import Panel
-from exp_platform.metrics.values import DAY_US
+from exp_platform.sums.panels import Panel
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.sql import quoted
 from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, seen_events, whole_sum

@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from exp_platform.config.models import Metric
 from exp_platform.lake.arrow_files import finished
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.numbers import MAPS, Number, all_numbers, in_maps
 from exp_platform.metrics.values import micros, of_events, post_period, unit_values
+from exp_platform.sums.numbers import MAPS, Number, all_numbers, in_maps
 from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (

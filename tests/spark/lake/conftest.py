@@ -12,11 +12,13 @@ from tests.conftest import make_project
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, load_handle, spark_catalog_conf
-from exp_platform.lake.publish import Origin, Published, fence_of, publish
+from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.publication import Origin, Published, fence_of
+from exp_platform.lake.publish import publish
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import spark_type
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable

@@ -9,12 +9,12 @@ import pytest
 from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, TWO, Lake
 
 from exp_platform.lake.audit import Finding, Scope
-from exp_platform.lake.claim import claim
-from exp_platform.lake.manifest import run_rows
 from exp_platform.lake.ops import read_rows
-from exp_platform.lake.publish import Origin, fence_of
+from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
+from exp_platform.ledger.manifest import run_rows
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.stages import build_assignments
 

@@ -13,10 +13,10 @@ from tests.spark.lake.conftest import CANONICAL, DT, ONE, TWO, Lake
 
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake.audit import AuditRefused, Finding, Part, Scope
-from exp_platform.lake.claim import claim
-from exp_platform.lake.publish import Origin, fence_of
+from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage, stage_by_arrow
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.batches import FrameBatches
-from exp_platform.metrics.panels import panels_of
+from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, event_sums
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.panel import daily_values

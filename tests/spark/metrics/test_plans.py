@@ -12,12 +12,13 @@ from tests.conftest import make_project
 from tests.oracle.spine_data import CUTOFF, END, METRICS
 from tests.oracle.test_spine_oracle import awkward
 
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
+from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.staging import laid_out
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.panels import panels_of
 from exp_platform.metrics.values import post_period
+from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.spark.jars import native_library
+from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, open_spans, sums_by_day
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, without_dimensions
 from exp_platform.transforms.histograms import event_histograms

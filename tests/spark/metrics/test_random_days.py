@@ -19,16 +19,17 @@ from tests.conftest import make_project
 from tests.spark.lake.conftest import Lake
 
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
-from exp_platform.lake.claim import claim
-from exp_platform.lake.publish import Origin, fence_of
+from exp_platform.lake.catalog import ensure_tables
+from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import to_arrow
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.publishing import PublishingStage
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.quality.audit import suite_audit
+from exp_platform.spark.catalog import spark_catalog_conf
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 

@@ -11,8 +11,8 @@ from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
 from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT, assignments, everyone_assigned
 
-from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.stages import aggregate_metrics, build_unit_outcomes
 from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS

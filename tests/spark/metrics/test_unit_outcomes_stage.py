@@ -11,11 +11,11 @@ import pytest
 from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
 
-from exp_platform.lake.catalog import spark_catalog_conf
-from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, UNIT_OUTCOMES, run
+from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 

@@ -14,12 +14,13 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ContractViolation
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
-from exp_platform.lake.claim import claim
+from exp_platform.lake.catalog import ensure_tables
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.quality.audit import suite_audit
 from exp_platform.schemas import contract_columns
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -12,10 +12,10 @@ import pytest
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
-from exp_platform.lake.claim import claim, current_claim
+from exp_platform.ledger.claim import claim, current_claim
 from exp_platform.pipelines.dates import parse_dt
 from exp_platform.pipelines.job import Run, check_synth, run_stage
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 
 ROOT = Path(__file__).resolve().parents[3]
 ID, DT = "exp_checkout_button_001", date(2026, 1, 14)

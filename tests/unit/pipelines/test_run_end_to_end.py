@@ -9,7 +9,7 @@ import pytest
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError, FencedConflict, Superseded
-from exp_platform.lake.claim import current_claim
+from exp_platform.ledger.claim import current_claim
 from exp_platform.pipelines import run_end_to_end as module
 from exp_platform.pipelines.job import Run
 

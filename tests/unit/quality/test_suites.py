@@ -7,7 +7,7 @@ import json
 import pytest
 
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.stages import STAGES
+from exp_platform.pipelines.registry import STAGES
 from exp_platform.quality.arrow_rules import supports
 from exp_platform.quality.rule import view_name
 from exp_platform.quality.suites import load_rules, render, suite_path, suites_root, table_rules, write_suites

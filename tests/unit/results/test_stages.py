@@ -16,12 +16,12 @@ from exp_platform.alerts.deliver import run_alerts
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Guardrail, Metric
 from exp_platform.lake.catalog import ensure_tables, load_handle
-from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
+from exp_platform.ledger.claim import claim
 from exp_platform.memo.files import memo_dir
 from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.plan import Plan
 
 STAGES = ("analyze_results", "validate_statistics", "check_guardrails", "write_memo")

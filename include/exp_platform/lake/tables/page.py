@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exp_platform.lake.tables import NAMESPACES, RUN_COLUMNS, TABLES, Table
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 _HEAD = """# Tables
 

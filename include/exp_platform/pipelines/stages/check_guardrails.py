@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.config.policy import load_policy
 from exp_platform.decision.evidence import evidence, moment
-from exp_platform.decision.policy import load_policy
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
+from exp_platform.pipelines.registry import DECISION, GUARDRAILS, PRETREND_TESTS, QUALITY_VERDICTS, RESULTS, VALIDATION
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.guardrails import guardrail_rows
@@ -16,19 +17,17 @@ from exp_platform.results.plan import Plan
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
-GUARDRAILS, DECISION = "gold.fct_experiment_guardrail_status", "gold.fct_experiment_decision"
-
 
 def run(ctx: StageContext) -> None:
     """Read the answers and the verdicts of this dt, publish guardrails and one decision per arm and for `all`."""
-    plan = Plan(ctx.experiment, ctx.metrics, ctx.dt, ctx.cutoff)
-    policy = load_policy(ctx.project.root, ctx.experiment.decision_policy)
-    deciding = deciding_rows(ctx.read_arrow("exp.analysis_results"))
-    tests = ctx.read_arrow("exp.did_pretrend_tests").to_pylist()
+    plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    policy = load_policy(ctx.run.project.root, ctx.run.experiment.decision_policy)
+    deciding = deciding_rows(ctx.read.arrow(RESULTS))
+    tests = ctx.read.arrow(PRETREND_TESTS).to_pylist()
     trust = trust_of(
-        ctx.read_arrow("gold.fct_experiment_exposure_quality_daily").to_pylist(),
-        ctx.read_arrow("gold.fct_experiment_statistical_validation").to_pylist(),
-        ctx.experiment.analysis_mode,
+        ctx.read.arrow(QUALITY_VERDICTS).to_pylist(),
+        ctx.read.arrow(VALIDATION).to_pylist(),
+        ctx.run.experiment.analysis_mode,
     )
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
+from exp_platform.pipelines.registry import DIM_EXPERIMENT, DIM_VARIANT, REGISTRY
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -27,12 +28,12 @@ def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime)
         "config_hash": config_hash,
         "updated_at": updated_at,
     }
-    return {column: derived.get(column, content.get(column)) for column in TABLES["exp.experiment_registry"].columns}
+    return {column: derived.get(column, content.get(column)) for column in TABLES[REGISTRY].columns}
 
 
 def dim_experiment_row(registry: Row) -> Row:
     """The row of `silver.dim_experiment`: what governance asks of the registry."""
-    return {column: registry[column] for column in TABLES["silver.dim_experiment"].columns}
+    return {column: registry[column] for column in TABLES[DIM_EXPERIMENT].columns}
 
 
 def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
@@ -50,8 +51,9 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Registry, experiment and arms, each replaced whole for this experiment."""
-    registry = registry_row(ctx.experiment, ctx.config_hash, ctx.now)
-    ctx.publish("exp.experiment_registry", [registry])
-    ctx.publish("silver.dim_experiment", [dim_experiment_row(registry)])
-    ctx.publish("silver.dim_experiment_variant", dim_variant_rows(ctx.experiment, ctx.now))
+    """Publish registry, experiment and arms, each replaced whole for this experiment."""
+    experiment = ctx.run.experiment
+    registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
+    ctx.publish(REGISTRY, [registry])
+    ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])
+    ctx.publish(DIM_VARIANT, dim_variant_rows(experiment, ctx.now))

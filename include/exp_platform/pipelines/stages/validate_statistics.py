@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.history import past_effects
+from exp_platform.pipelines.registry import DAILY_QUALITY, PRETREND_TESTS, RESULTS, STATISTICS, VALIDATION
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.checks import Inputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
+from exp_platform.results.history import past_effects
 from exp_platform.results.plan import Plan, names
 from exp_platform.results.validation import validate
 from exp_platform.status import CheckStatus
@@ -18,25 +19,21 @@ from exp_platform.status import CheckStatus
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
-VALIDATION = "gold.fct_experiment_statistical_validation"
-
 
 def run(ctx: StageContext) -> None:
     """Read statistics and answers, publish one row per check."""
-    plan = Plan(ctx.experiment, ctx.metrics, ctx.dt, ctx.cutoff)
-    statistics = ctx.read_arrow("gold.fct_experiment_metric_statistics")
+    plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    statistics = ctx.read.arrow(STATISTICS)
     axes = read_axes(statistics, plan.arms)
-    history = past_effects(
-        ctx.handles["exp.analysis_results"], plan.experiment.experiment_id, plan.dt, names(plan.metrics)
-    )
+    history = past_effects(ctx.read.handle(RESULTS), plan.experiment.experiment_id, plan.dt, names(plan.metrics))
     inputs = Inputs(
         plan=plan,
         statistics=statistics,
         cubes=cubes(statistics, plan.metrics, axes),
         axes=axes,
-        assigned=ctx.read_arrow("gold.fct_experiment_quality_metrics_daily").to_pylist(),
-        deciding=deciding_rows(ctx.read_arrow("exp.analysis_results")),
-        pretrends=ctx.read_arrow("exp.did_pretrend_tests").to_pylist(),
+        assigned=ctx.read.arrow(DAILY_QUALITY).to_pylist(),
+        deciding=deciding_rows(ctx.read.arrow(RESULTS)),
+        pretrends=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         history=history,
     )
     rows = validate(inputs)

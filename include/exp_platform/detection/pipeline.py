@@ -1,0 +1,144 @@
+"""One experiment through the real stages in a lake of its own: what is blocked, what fails, what stays as it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from exp_platform.config.load import Project
+from exp_platform.detection.cases import Case, Outcome
+from exp_platform.detection.exposures import last_day
+from exp_platform.errors import ContractViolation
+from exp_platform.lake.read import read_arrow
+from exp_platform.lake.tables import RUN_COLUMNS, TABLES
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.session import Session
+from exp_platform.status import CheckStatus
+from exp_platform.synth.faults import resolve_faults
+from exp_platform.synth.generate import generate
+from exp_platform.synth.plan import Plan
+
+INGEST = ("sync_registry", "ingest_events")
+TO_CHECKS = (
+    *("build_assignments", "validate_exposures", "build_unit_outcomes", "aggregate_metrics"),
+    *("analyze_results", "validate_statistics"),
+)
+EVENTS = ("exp.assignments", "exp.exposures", "exp.outcomes", "exp.attributes")
+QUALITY, VALIDATION = "gold.fct_experiment_exposure_quality_daily", "gold.fct_experiment_statistical_validation"
+ANSWERS = "exp.analysis_results"
+SRM_GATES = ("srm_assigned", "srm_analysed")
+
+
+def scratch_project(project: Project, folder: Path) -> Project:
+    """The same configuration with lake and raw zone in a folder of their own."""
+    profile = project.profile.model_copy(update={"synthetic": True, "raw_root": "raw"})
+    catalog = profile.catalog.model_copy(update={"type": "sqlite", "uri": "catalog.db", "warehouse": "warehouse"})
+    return replace(project, root=folder, profile=profile.model_copy(update={"catalog": catalog, "object_store": None}))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one run came to."""
+
+    blocked: str  # the sentence of a broken contract, or nothing
+    fired: frozenset[str]
+    events: dict[str, pa.Table]
+    answers: pa.Table
+
+
+@dataclass
+class Bench:
+    """A lake in which one experiment's data are generated and broken over and over."""
+
+    project: Project
+    spark: SparkSession
+    plan: Plan
+    log: Callable[[str], None] = print
+    runs: int = 0
+
+    def run_cases(self, wanted: Iterable[Case], seeds: Sequence[int]) -> list[Outcome]:
+        """Every case on every seed, each compared with the healthy data of its seed.
+
+        What ingest must block or absorb stops there: equal events give equal answers.
+        """
+        wanted = tuple(wanted)
+        fired: dict[str, Counter[str]] = {case.key: Counter() for case in wanted}
+        said: dict[str, str] = {}
+        to_checks = any(case.path == "results" for case in wanted)
+        for seed in seeds:
+            before = healthy = self.observe(replace(self.plan, seed=seed), to_checks)
+            self.log(f"seed {seed}: healthy: {', '.join(sorted(healthy.fired)) or 'nothing fired'}")
+            for case in wanted:
+                (fault,) = resolve_faults([case.fault], self.plan)
+                seen = self.observe(replace(self.plan, seed=seed, faults=(fault,)), case.path == "results")
+                fired[case.key].update(judge(case, seen, before, healthy))
+                said[case.key] = seen.blocked
+                before = seen
+                self.log(f"seed {seed}: {case.key}: {', '.join(sorted(fired[case.key])) or 'nothing fired'}")
+        return [Outcome(case, len(seeds), fired[case.key], said[case.key]) for case in wanted]
+
+    def observe(self, plan: Plan, to_checks: bool) -> Seen:
+        """Generate, run the stages up to ingest or up to the checks, and look at the tables."""
+        blocked = ""
+        generate(self.project, replace(plan, metrics=()), lambda: self.spark)
+        try:
+            self._run(INGEST + TO_CHECKS if to_checks else INGEST)
+        except ContractViolation as error:
+            blocked = str(error).splitlines()[0]
+        judged = to_checks and not blocked
+        return Seen(
+            blocked,
+            fired_checks(self._table(QUALITY), self._table(VALIDATION)) if judged else frozenset(),
+            {name: self._table(name) for name in EVENTS},
+            self._table(ANSWERS),
+        )
+
+    def _run(self, stages: Iterable[str]) -> None:
+        self.runs += 1
+        run_id = f"detect_{self.runs:03d}"
+        run = Run(self.project, self.plan.experiment_id, last_day(self.plan), run_id, started_by="detection matrix")
+        for name in stages:
+            run_stage(run, BY_NAME[name], session=Session.given(self.spark), say=lambda _: None)
+
+    def _table(self, name: str) -> pa.Table:
+        """The experiment's rows without what tells of the run, sorted."""
+        from exp_platform.lake.catalog import load_handle
+
+        handle = load_handle(self.project, name)
+        snapshot = handle.current_snapshot()
+        columns = [column for column in TABLES[name].columns if column not in RUN_COLUMNS | {"config_hash"}]
+        key = {"experiment_id": self.plan.experiment_id}
+        found = read_arrow(handle, TABLES[name], snapshot.snapshot_id, key, columns) if snapshot else None
+        if found is None:
+            return pa.table({})
+        return found.sort_by([(column, "ascending") for column in TABLES[name].grain])
+
+
+def fired_checks(quality: pa.Table, validation: pa.Table) -> frozenset[str]:
+    """Checks that fail, and outliers where they warn; the SRM gates go by one name."""
+    fired = {row["check_name"] for row in quality.to_pylist() if row["status"] == CheckStatus.FAIL.value}
+    for row in validation.to_pylist():
+        name, status = row["check_name"], row["status"]
+        if status == CheckStatus.FAIL.value or (name == "outliers" and status == CheckStatus.WARN.value):
+            fired.add("srm" if name in SRM_GATES else name)
+    return frozenset(fired)
+
+
+def judge(case: Case, seen: Seen, before: Seen, healthy: Seen) -> set[str]:
+    """The names of what was seen; `changed` where tables differ that must not.
+
+    A blocked run must leave what was published before it; a harmless fault must leave the answers of healthy data.
+    """
+    if seen.blocked:
+        kept = seen.events == before.events and seen.answers == before.answers
+        return {"contract"} if kept else {"contract", "changed"}
+    unlike = seen.events != healthy.events if case.path == "ingest" else seen.answers != healthy.answers
+    changed = case.expectation == "unchanged" and unlike
+    return {*(seen.fired - healthy.fired), *(("changed",) if changed else ())}

@@ -1,0 +1,78 @@
+"""ops.contract_results: every finding of one stage, written in one commit when the stage ends, whichever way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table as IcebergTable
+
+from exp_platform.config.load import Project
+from exp_platform.lake.audit import Finding
+from exp_platform.lake.ops import read_rows, replace_rows
+
+TABLE = "ops.contract_results"
+
+
+@dataclass
+class ContractResults:
+    """Findings by table; a table without any keeps the rows of an earlier attempt, whose publication was found."""
+
+    project: Project
+    catalog: Catalog
+    experiment_id: str
+    run_id: str
+    dt: date
+    stage: str
+    at: datetime
+    _findings: dict[str, dict[str, Finding]] = field(default_factory=dict)
+
+    def add(self, table: str, findings: Sequence[Finding]) -> None:
+        """Keep findings; of two with one name the later counts."""
+        if findings:
+            self._findings.setdefault(table, {}).update({finding.expectation: finding for finding in findings})
+
+    def flush(self) -> None:
+        """Write what was found."""
+        if not self._findings:
+            return
+        tables = tuple(sorted(self._findings))
+        key = {"experiment_id": self.experiment_id, "run_id": self.run_id, "stage": self.stage, "table": tables}
+        rows = [self._row(table, finding) for table in tables for finding in self._findings[table].values()]
+        replace_rows(self.project, TABLE, key, rows, self.catalog)
+
+    def _row(self, table: str, finding: Finding) -> dict[str, Any]:
+        return {
+            "experiment_id": self.experiment_id,
+            "run_id": self.run_id,
+            "dt": self.dt,
+            "stage": self.stage,
+            "table": table,
+            "expectation": finding.expectation,
+            "success": finding.success,
+            "severity": finding.severity,
+            "unexpected_count": finding.unexpected_count,
+            "unexpected_percent": finding.unexpected_percent,
+            "sample": list(finding.sample),
+            "detail": finding.detail,
+            "at": self.at,
+        }
+
+
+def warnings_of(handle: IcebergTable, key: dict[str, Any]) -> list[Finding]:
+    """The warnings among the findings of a key."""
+    return [
+        Finding(
+            row["expectation"],
+            False,
+            "warning",
+            row["unexpected_count"],
+            row["unexpected_percent"],
+            tuple(row["sample"]),
+            row["detail"],
+        )
+        for row in read_rows(handle, key | {"success": False, "severity": "warning"})
+    ]
