@@ -47,6 +47,8 @@ def dry_form(words: list[str]) -> list[str]:
             return ["bin/spark-submit", job, "--help"]
         case ["bin/python", "-m", "pytest", *rest]:
             return ["bin/python", "-m", "pytest", *rest, "--collect-only", "-q"]
+        case ["bin/python", "-m", "pdb", script, *_] | ["bin/python", script, *_] if (ROOT / script).is_file():
+            return ["bin/python", script, "--help"]
         case ["bin/python", "-m", module, *_]:
             return ["bin/python", "-m", module, "--help"]
         case ["bin/python", "-c", script]:
@@ -64,7 +66,8 @@ def test_a_command_works_as_typed(words: list[str]) -> None:
     dry = dry_form(words)
     printed = fresh_shell(*dry)
     if dry[-1] == "--help":
-        options = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        typed = words[4:] if words[1:3] == ["-m", "pdb"] else words[3:] if words[1:2] == ["-m"] else words
+        options = {word.split("=")[0] for word in typed if re.match(r"--?[a-z]", word)}
         unknown = {option for option in options if not re.search(rf"{option}\b", printed)}
         assert not unknown, f"`{' '.join(words)}`: no such option: {', '.join(sorted(unknown))}\n{printed}"
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 import yaml
-from tests.docs.pages import PAGES, ROOT, Block, all_blocks, blocks_of, commands_of, links_of
+from tests.docs.pages import PAGES, ROOT, Block, all_blocks, blocks_of, commands_of, inline_code, links_of
 
 from exp_platform.config.models import Metric, Source
+from exp_platform.errors import ExpError
 from exp_platform.lake.tables import TABLES
+from exp_platform.pipelines.registry import BY_NAME
 
 LANGUAGES = {"bash", "json", "mermaid", "python", "sql", "text", "yaml"}
 BLOCKS = all_blocks()
@@ -33,9 +36,43 @@ def test_every_fenced_block_says_what_it_holds() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_to_one(page: object) -> None:
-    lost = [target for target in links_of(page.read_text()) if not (page.parent / target).exists()]  # type: ignore[attr-defined]
-    assert not lost
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    assert [target for target in links_of(page.read_text()) if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = [
+        code for code in inline_code(page.read_text()) if re.fullmatch(r"[\w./-]+\.(py|sh|json|yaml|sql|md)", code)
+    ]
+    places = (ROOT, ROOT / "include" / "exp_platform", page.parent)
+    assert [code for code in named if "/" in code and not any((place / code).exists() for place in places)] == []
+
+
+def test_the_stage_table_of_the_readme_is_that_of_the_registry() -> None:
+    rows = {
+        match[1]: line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if (match := re.match(r"\| \[?`(\w+)`", line)) and match[1] in BY_NAME
+    }
+    assert list(rows) == list(BY_NAME)
+    for name, row in rows.items():
+        assert [table for table in BY_NAME[name].publishes if f"`{table}`" not in row] == [], name
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    pages = sorted(folder.glob("0*.md"))
+    assert [page.name for page in pages if f"({page.name})" not in index] == []
+    titles = {page.name: page.read_text().splitlines()[0].removeprefix(f"# {page.name[:4]}. ") for page in pages}
+    assert all(len(title) > 10 for title in titles.values())
+
+
+def test_the_runbook_has_a_row_for_each_exit_code() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    codes = {0, *(error.exit_code for error in (ExpError, *ExpError.__subclasses__()))}
+    assert [code for code in sorted(codes) if f"\n| {code} |" not in runbook] == []
 
 
 @pytest.mark.parametrize("block", of("yaml"))
