@@ -91,11 +91,17 @@ def spark_type(kind: str) -> str:
 
 
 def iceberg_schema(table: Table) -> Schema:
-    """The Iceberg schema of a table, columns numbered from 1 in the declared order."""
+    """The Iceberg schema of a table, columns numbered from 1 in the declared order and described."""
     ids = _Ids(len(table.columns))
     return Schema(
         *(
-            iceberg.NestedField(i, column, iceberg_type(kind, ids), required=column in table.required)
+            iceberg.NestedField(
+                i,
+                column,
+                iceberg_type(kind, ids),
+                required=column in table.required,
+                doc=table.descriptions.get(column),
+            )
             for i, (column, kind) in enumerate(table.types.items(), start=1)
         )
     )
