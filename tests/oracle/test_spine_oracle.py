@@ -14,8 +14,14 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIAN
 from tests.oracle.spine_duckdb import Oracle
 
 from exp_platform.lake.batches import FrameBatches
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
 from exp_platform.stats.quantile import BIN_SQL
-from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS, Inputs, metric_tables
+from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark
@@ -70,12 +76,12 @@ def check(spark: Any, data: Data) -> None:
     tables = metric_tables(Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
-    compare_statistics(rows[STATISTICS], oracle)
-    compare_aggregates(rows[OVERALL], rows[STATISTICS])
-    compare_cohort_days(rows[DAILY], rows[STATISTICS])
-    compare_calendar_days(rows[DAILY], oracle)
-    compare_histograms(rows[STATISTICS], oracle)
-    compare_panel(rows[PANEL], oracle)
+    compare_statistics(rows[METRIC_STATISTICS], oracle)
+    compare_aggregates(rows[METRIC_AGGREGATES_OVERALL], rows[METRIC_STATISTICS])
+    compare_cohort_days(rows[METRIC_AGGREGATES_DAILY], rows[METRIC_STATISTICS])
+    compare_calendar_days(rows[METRIC_AGGREGATES_DAILY], oracle)
+    compare_histograms(rows[METRIC_STATISTICS], oracle)
+    compare_panel(rows[PANEL_STATISTICS], oracle)
 
 
 def compare_units(found: dict[str, Any], oracle: Oracle, data: Data) -> None:

@@ -15,8 +15,8 @@ from exp_platform.config.load import Project
 from exp_platform.errors import FencedConflict, Superseded
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import overwrite_rows, read_rows
+from exp_platform.lake.tables.names import RUN_CLAIM
 
-TABLE = "ops.run_claim"
 ABANDONED_AFTER = timedelta(hours=12)  # a run that died without a word does not hold its experiment for ever
 _ATTEMPTS = 20
 
@@ -40,7 +40,7 @@ class Claim:
 
 def current_claim(project: Project, experiment_id: str, catalog: Catalog | None = None) -> Claim | None:
     """Who holds the experiment now."""
-    return _held(load_handle(project, TABLE, catalog), experiment_id)
+    return _held(load_handle(project, RUN_CLAIM, catalog), experiment_id)
 
 
 def claim(
@@ -106,18 +106,18 @@ def borrowed(
 def _commit(project: Project, experiment_id: str, take) -> Claim | None:  # type: ignore[no-untyped-def]
     """Decide on what the handle shows, then commit on that handle: of two claimants the second decides anew."""
     for _ in range(_ATTEMPTS):
-        handle = load_handle(project, TABLE)
+        handle = load_handle(project, RUN_CLAIM)
         wanted: Claim | None = take(handle, _held(handle, experiment_id))
         if wanted is None:
             return None
         try:
             key = {"experiment_id": experiment_id}
-            overwrite_rows(handle, TABLE, key, [asdict(wanted)], experiment_id=experiment_id, run_id=wanted.run_id)
+            overwrite_rows(handle, RUN_CLAIM, key, [asdict(wanted)], experiment_id=experiment_id, run_id=wanted.run_id)
             return wanted
         except (ValidationException, CommitFailedException):
             continue
     raise FencedConflict(
-        f"{TABLE}: {experiment_id} could not be claimed: others claimed it {_ATTEMPTS} times meanwhile"
+        f"{RUN_CLAIM}: {experiment_id} could not be claimed: others claimed it {_ATTEMPTS} times meanwhile"
     )
 
 

@@ -11,9 +11,10 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import commit_again, load_handle
+from exp_platform.lake.tables.names import ASSIGNMENTS, ATTRIBUTES, EXPOSURES, OUTCOMES
 
 # Only what came in is pinned: everything else is recomputed from it. A tag costs about 1 kB at every later commit.
-PINNED_TABLES = ("exp.assignments", "exp.exposures", "exp.outcomes", "exp.attributes")
+PINNED_TABLES = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
 _DAY_MS = 24 * 3600 * 1000
 
 

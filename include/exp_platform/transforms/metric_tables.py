@@ -16,6 +16,12 @@ from pyspark.sql import functions as F
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import Batches
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.metrics.values import of_events
@@ -33,12 +39,11 @@ from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.last_run import Histograms, LastRun, added, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
-STATISTICS = "gold.fct_experiment_metric_statistics"
-PANEL = "gold.fct_experiment_panel_statistics"
-OVERALL = "exp.metric_aggregates_overall"
-DAILY = "exp.metric_aggregates_daily"
 WARNINGS = "warnings"  # a note of the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
+
+
+SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -80,17 +85,20 @@ class UnitSums:
 
 def metric_tables(inputs: Inputs) -> MetricTables:
     """Two passes over unit rows, three over the events that no earlier run has counted, to small tables in Arrow."""
-    schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
+    schemas = {
+        name: arrow_schema(TABLES[name])
+        for name in (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
+    }
     last = inputs.last
     sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
-    panel, cut = _panel(inputs, sums.units, schemas[PANEL])
+    panel, cut = _panel(inputs, sums.units, schemas[PANEL_STATISTICS])
     rows = {
-        STATISTICS: sums.statistics,
-        OVERALL: sums.overall,
-        DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[DAILY])]),
-        PANEL: panel,
+        METRIC_STATISTICS: sums.statistics,
+        METRIC_AGGREGATES_OVERALL: sums.overall,
+        METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[METRIC_AGGREGATES_DAILY])]),
+        PANEL_STATISTICS: panel,
     }
-    return MetricTables(rows, {STATISTICS: {WARNINGS: sums.warnings}, PANEL: cut}, sums.warnings)
+    return MetricTables(rows, {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}, sums.warnings)
 
 
 def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -105,11 +113,11 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
         )
         for family in families(metrics)
     ]
-    statistics = in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts])
+    statistics = in_order([part.rows(histograms, schemas[METRIC_STATISTICS]) for part in parts])
     return UnitSums(
         statistics,
-        in_order([part.overall(schemas[OVERALL]) for part in parts]),
-        in_order([part.by_cohort_date(schemas[DAILY]) for part in parts]),
+        in_order([part.overall(schemas[METRIC_AGGREGATES_OVERALL]) for part in parts]),
+        in_order([part.by_cohort_date(schemas[METRIC_AGGREGATES_DAILY]) for part in parts]),
         units_of(statistics),
         caps_not_applied(scales, metrics),
     )
@@ -118,9 +126,9 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
 def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
     """From the same unit rows as the earlier run's; no event in a window has come, or one of them would differ."""
     return UnitSums(
-        last.statistics.cast(schemas[STATISTICS]),
-        last.overall.cast(schemas[OVERALL]),
-        last.daily.filter(pc.field("date_kind") == "cohort").cast(schemas[DAILY]),
+        last.statistics.cast(schemas[METRIC_STATISTICS]),
+        last.overall.cast(schemas[METRIC_AGGREGATES_OVERALL]),
+        last.daily.filter(pc.field("date_kind") == "cohort").cast(schemas[METRIC_AGGREGATES_DAILY]),
         units_of(last.statistics),
         list(last.statistics_notes[WARNINGS]),
     )
