@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from exp_platform.config.models import Aggregation, Metric
+from exp_platform.config.models import Metric
+from exp_platform.config.models.metric_types import AGGREGATIONS, Aggregation, AggregationTraits
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
 PeriodKind = Literal["post", "covariate", "did_pre"]
-ADDS_UP_OVER_DAYS = ("sum", "count")
-HAS_PANEL = ("sum", "count", "any")
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class UnitValue:
     source: str
     aggregation: Aggregation
 
+    @property
+    def traits(self) -> AggregationTraits:
+        """The properties of the aggregation."""
+        return AGGREGATIONS[self.aggregation]
+
 
 def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
     """The keys of one metric: numerator and denominator of a ratio, none for an event-level quantile."""
@@ -55,11 +59,6 @@ def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
 def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
     """The keys of many metrics, in their order."""
     return tuple(value for metric in metrics for value in unit_values(metric))
-
-
-def of_events(metric: Metric) -> bool:
-    """Whether it is a quantile of events, which has no value of each unit."""
-    return metric.type == "quantile" and metric.level == "event"
 
 
 def micros(moment: datetime) -> int:

@@ -24,7 +24,6 @@ from exp_platform.lake.tables.names import (
 )
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
-from exp_platform.metrics.values import of_events
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.panel_sums import PanelCut, Products, Sums
 from exp_platform.sums.panels import panel_rows, panels_of
@@ -137,9 +136,9 @@ def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
 def _event_histograms(inputs: Inputs) -> Histograms:
     """All events of all units; or those of an earlier run, the new events, and all events of units that are new."""
     last, metrics = inputs.last, inputs.metrics
-    wanted = {metric.name: i for i, metric in enumerate(metrics) if of_events(metric)}
+    wanted = {metric.name: i for i, metric in enumerate(metrics) if metric.of_events}
     # A unit that has become mature brings its old events with it.
-    only_gains = all(m.maturity_in_force == "any" for m in metrics if of_events(m))
+    only_gains = all(m.maturity_in_force == "any" for m in metrics if m.of_events)
     if last is None or last.changed or not only_gains:
         return _histograms(inputs, inputs.cohort, inputs.outcomes)
     found = known_histograms(last.statistics, wanted)

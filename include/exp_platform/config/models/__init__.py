@@ -11,7 +11,8 @@ from exp_platform.config.models.experiment import (
     Source,
     Variant,
 )
-from exp_platform.config.models.metric import Aggregation, Cap, Metric, MetricType, Part, Window
+from exp_platform.config.models.metric import Cap, Metric, Part, Window
+from exp_platform.config.models.metric_types import Aggregation, MetricType
 from exp_platform.config.models.profile import (
     CatalogSettings,
     ExperimentDefaults,

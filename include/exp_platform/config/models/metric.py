@@ -7,9 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from exp_platform.config.models.base import Model
-
-Aggregation = Literal["sum", "count", "any", "mean", "max", "last"]
-MetricType = Literal["binary", "count", "mean", "sum", "ratio", "quantile", "retention"]
+from exp_platform.config.models.metric_types import AGGREGATIONS, TYPES, Aggregation, Estimand, MetricType, TypeTraits
 
 
 class Window(Model):
@@ -88,35 +86,54 @@ class Metric(Model):
     )
 
     @property
+    def traits(self) -> TypeTraits:
+        """The properties of the metric's type."""
+        return TYPES[self.type]
+
+    @property
+    def estimand(self) -> Estimand:
+        """The number of an arm that is compared: a mean, a share (`binary`), a ratio of sums or a quantile."""
+        return self.traits.estimand
+
+    @property
+    def is_share(self) -> bool:
+        """True when the level of an arm is a share of its users, shown in percent."""
+        return self.estimand == "binary"
+
+    @property
+    def is_ratio(self) -> bool:
+        """True when the metric has a numerator and a denominator."""
+        return self.estimand == "ratio"
+
+    @property
+    def of_events(self) -> bool:
+        """True for a quantile of single events: no user has a value of their own."""
+        return self.estimand == "quantile" and self.level == "event"
+
+    @property
     def aggregation_in_force(self) -> Aggregation | None:
         """The aggregation, with the type's default filled in; None for a ratio and an event-level quantile."""
-        if self.type == "ratio" or (self.type == "quantile" and self.level == "event"):
-            return None
-        defaults: dict[str, Aggregation] = {
-            "binary": "any",
-            "retention": "any",
-            "count": "count",
-            "sum": "sum",
-            "mean": "mean",
-            "quantile": "sum",
-        }
-        return self.aggregation or defaults[self.type]
+        return None if self.of_events else self.aggregation or self.traits.aggregation
+
+    @property
+    def leaves_users_out(self) -> bool:
+        """True when a user without events has no value rather than 0."""
+        aggregation = self.aggregation_in_force
+        return self.of_events or (aggregation is not None and not AGGREGATIONS[aggregation].zero_without_events)
 
     @property
     def maturity_in_force(self) -> Literal["any", "complete"]:
         """`complete` is the default for retention and wherever the window starts after the anchor."""
         if self.maturity is not None:
             return self.maturity
-        return "complete" if self.type == "retention" or self.window.start_hours > 0 else "any"
+        return "complete" if self.traits.only_mature or self.window.start_hours > 0 else "any"
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Keys of this metric in `fct_experiment_unit_outcomes.metrics`."""
-        if self.type == "ratio":
+        if self.is_ratio:
             return (f"{self.name}.numerator", f"{self.name}.denominator")
-        if self.type == "quantile" and self.level == "event":
-            return ()
-        return (self.name,)
+        return () if self.of_events else (self.name,)
 
     @property
     def sources(self) -> tuple[str, ...]:
