@@ -15,6 +15,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Variant, Window
 from exp_platform.config.page import allowed, filled_in, key_table
 from exp_platform.errors import ConfigError
+from exp_platform.paths import clone_root
 
 FOLDERS = {"experiment": "experiments", "metric": "metrics", "policy": "policies"}
 
@@ -70,3 +71,14 @@ def test_only_marked_tables_of_a_page_are_written_and_an_unknown_name_is_refused
     assert "old" not in written
     with pytest.raises(ConfigError, match="keys: Arm -->: no such model; known: Variant"):
         filled_in("<!-- keys: Arm -->\n<!-- end -->", [Variant])
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"), [*((n, f"{folder}/*.yaml") for n, folder in FOLDERS.items()), ("profile", "*.yaml")]
+)
+def test_every_shipped_file_names_its_schema_for_the_editor(name: str, pattern: str) -> None:
+    up = "../" * (1 + pattern.count("/"))
+    line = f"# yaml-language-server: $schema={up}docs/schemas/{name}.schema.json"
+    files = sorted((clone_root() / "configs").glob(pattern))
+    assert files
+    assert [file.name for file in files if file.read_text().splitlines()[0] != line] == []

@@ -54,7 +54,9 @@ def _namespace(name: str) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     dt = "one dt" if table.has_dt else "latest dt" if table.shows_latest_dt else "all"
     yield f"### {table.name}\n\n{table.doc}\n"
-    yield f"One row per {' × '.join(table.grain)}. Partitioned by {', '.join(table.partition)}. Holds {dt}.\n"
+    writer = {"spark": "Spark", "pyiceberg": "PyIceberg"}[table.engine]
+    yield f"One row per {' × '.join(table.grain)}. Partitioned by {', '.join(table.partition)}. Holds {dt}."
+    yield f"Written by {writer}.\n"
     yield "| column | type | null | what it holds |\n|---|---|---|---|"
     for column, kind in table.types.items():
         shown = f"*{column}*" if column in RUN_COLUMNS else column
