@@ -1,4 +1,4 @@
-"""Publications in a table's history: whose rows a snapshot shows, from which inputs, and whether they are these."""
+"""Publications in a table's history: which run published the rows of a snapshot, and from which inputs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ BACKFILL_BRANCH_DAYS = 7
 
 @dataclass(frozen=True)
 class Origin:
-    """Who publishes, and from what: written into the snapshot's summary with the data."""
+    """The identity of a publication: its run and its inputs, stored in the snapshot's summary."""
 
     run_id: str
     stage: str
     dt: date
     config_hash: str
     code_version: str
-    # Table -> snapshot id, and a digest of whatever else the rows are made of.
+    # Table -> snapshot id, and name -> digest for inputs that are not tables.
     inputs: Mapping[str, int | str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, str]:
-        """Properties of the snapshot that identify the publication."""
+        """The identity as properties of a snapshot."""
         return {
             "run_id": self.run_id,
             "stage": self.stage,
@@ -44,17 +44,17 @@ class Origin:
 
 @dataclass(frozen=True)
 class Published:
-    """One publication: the snapshot to pin, its rows, and whether it had been there already."""
+    """The outcome of publishing: the snapshot to pin, its number of rows, and `repeated` for reused rows."""
 
     snapshot_id: int
     rows: int
     repeated: bool = False
-    run_id: str = ""  # whose publication it is, where it had been there already
+    run_id: str = ""  # the run that published reused rows
     findings: tuple[Finding, ...] = field(default=(), repr=False)
 
 
 def fence_of(handle: IcebergTable, branch: str) -> int:
-    """The snapshot that a writer holds on to; a branch that does not exist yet begins at main."""
+    """The snapshot of a branch that a commit must still find unchanged; a branch yet to be made begins at main."""
     snapshot = handle.snapshot_by_name(branch) or handle.current_snapshot()
     assert snapshot is not None  # ensure_tables gives every table a first, empty snapshot
     return snapshot.snapshot_id
@@ -63,10 +63,10 @@ def fence_of(handle: IcebergTable, branch: str) -> int:
 def find_published(
     handle: IcebergTable, table: Table, scope: Scope, origin: Origin, branch: str = MAIN
 ) -> Published | None:
-    """The publication from the same stage, dt, config, code and inputs, when nobody has replaced it since.
+    """The latest publication of the scope, when it has the same stage, dt, configuration, code and inputs.
 
-    Another run's serves as well, since the same inputs give the same bytes; but not where the rows name their run, or
-    where no table was read, so that nothing says what they were made of.
+    A publication by another run serves as well, since the same inputs give the same bytes. It does not serve where the
+    rows name their run, or where no table was read and so nothing identifies the inputs.
     """
     last = last_publication(handle, table, scope, branch)
     if last is None or last.summary is None:
@@ -80,7 +80,10 @@ def find_published(
 
 
 def last_publication(handle: IcebergTable, table: Table, scope: Scope, branch: str = MAIN) -> Snapshot | None:
-    """The latest snapshot of a branch that changed the scope's rows; None below a write that says not whose it is."""
+    """The latest snapshot of a branch that changed the scope's rows.
+
+    None when a newer snapshot, not a compaction, does not name its experiment: it may have changed these rows too.
+    """
     return publication_seen_at(handle, table, scope, fence_of(handle, branch))
 
 
@@ -100,7 +103,7 @@ def publication_seen_at(handle: IcebergTable, table: Table, scope: Scope, snapsh
 
 
 def notes_of(snapshot: Snapshot | None) -> dict[str, Any]:
-    """The notes that a publication left with its rows for later runs; none where it has been expired."""
+    """The notes that a publication stored with its rows for later runs; empty without a publication."""
     said = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary is not None else {}
     notes: dict[str, Any] = json.loads(said.get("notes", "{}"))
     return notes

@@ -1,7 +1,7 @@
-"""Write, audit, publish: a result becomes visible only after its audit, atomically, for its experiment alone.
+"""Write, audit, publish: rows become visible only after their audit, atomically, and only for their experiment.
 
-There are two ways to write a table of an experiment, one for each writing engine: PyIceberg overwrites small Arrow
-tables; Spark's rows are written where nobody reads them (`staging`), audited from their files, and then moved.
+Each table has one of two writing engines. PyIceberg overwrites small Arrow tables. Spark writes rows to a branch that
+nobody reads (`staging`); they are audited from their files, which a fenced commit then moves to the published branch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Rows = Any  # a DataFrame, pa.Table or list of dictionaries, as the table's engi
 
 @dataclass(frozen=True)
 class Publication:
-    """One publication but for its rows. The handle was loaded at the stage's start and is the fence."""
+    """All of a publication except its rows. The handle was loaded at the stage's start and is the fence."""
 
     table: Table
     scope: Scope
@@ -55,21 +55,22 @@ class Publication:
     handle: IcebergTable
     audit: Audit | None = None
     branch: str = MAIN
-    notes: Mapping[str, Any] = field(default_factory=dict)  # stay with the snapshot, for a run that builds on the rows
+    notes: Mapping[str, Any] = field(default_factory=dict)  # stored in the snapshot, for a run that builds on the rows
     before_commit: Callable[[], None] = lambda: None
-    fence: int | None = None  # the snapshot that the stage started from; the handle's own where it is left out
+    fence: int | None = None  # the snapshot that the stage started from; None takes it from the handle
 
     def summary(self) -> dict[str, str]:
-        """Properties of the snapshot."""
+        """Identity and notes as properties of the snapshot."""
         return self.origin.summary() | {"notes": json.dumps(self.notes)}
 
 
 def publish(wanted: Publication, rows: Rows, *, finish: Finish | None = None, part: Part | None = None) -> Published:
     """Audit rows, then replace the scope's rows in one fenced commit.
 
-    A commit by somebody else to the same scope since the stage's start ends in FencedConflict. A refused audit raises
-    AuditRefused and leaves nothing visible. For a table that Spark writes, `finish` makes the table's rows from the
-    frame's where they are written; with a part only its rows are replaced, and audited beside those that stay.
+    Raises FencedConflict when another writer has changed rows of the scope since the stage's start, and AuditRefused
+    when the audit fails; both leave nothing visible. For a table that Spark writes, `finish` is the last step from the
+    frame's rows to the table's, applied while they are written; with `part` only the part's rows are replaced, and
+    the audit sees them together with the rows that stay.
     """
     is_frame = not isinstance(rows, (pa.Table, list))
     if is_frame != (wanted.table.engine == "spark"):
@@ -78,12 +79,12 @@ def publish(wanted: Publication, rows: Rows, *, finish: Finish | None = None, pa
 
 
 def audited(batch: Staged, mode: Mode, audit: Audit | None, *, grain_is_proven: bool) -> list[Finding]:
-    """Findings on staged rows, read back from their files; raises AuditRefused when one of them blocks."""
+    """Findings on staged rows, read back from their files; raises AuditRefused when a finding blocks."""
     whole = batch.beside_what_stays()
     _, findings = audit_staged(
         batch.frame(), batch.table, batch.scope, batch.broken_inside, whole=None if grain_is_proven else whole
     )
-    # An append that adds nothing is no table without rows.
+    # The suite may demand rows; an append of no rows must not fail it, because the table's rows stay.
     if audit and (batch.rows or mode == "overwrite") and not any(finding.blocks for finding in findings):
         findings += audit(whole, batch.table, batch.part)
     refuse(batch.table, findings)
@@ -92,7 +93,7 @@ def audited(batch: Staged, mode: Mode, audit: Audit | None, *, grain_is_proven: 
 
 @contextmanager
 def nulls_explained(table: Table, scope: Scope, frame: DataFrame) -> Iterator[None]:
-    """A writer stops at the first null in a required column; the audit of the frame says which rows have one."""
+    """Turn a writer's stop at a null in a required column into AuditRefused, which names the rows with a null."""
     try:
         yield
     except AuditRefused:
@@ -122,7 +123,7 @@ def _publish_arrow(wanted: Publication, rows: pa.Table | list[dict[str, Any]]) -
     table, scope, handle = wanted.table, wanted.scope, wanted.handle
     frame = conform_arrow(to_arrow(table, rows) if isinstance(rows, list) else rows, table)
     count, findings = audit_arrow(frame, table, scope)
-    # The suite runs only on rows that are sound in themselves: its messages would else repeat one fault.
+    # The suite runs only when no basic rule is broken; else its findings would repeat the same fault.
     if wanted.audit is not None and not any(finding.blocks for finding in findings):
         findings += wanted.audit(frame, table, None)
     refuse(table, findings)
@@ -136,15 +137,13 @@ def _publish_arrow(wanted: Publication, rows: pa.Table | list[dict[str, Any]]) -
 
 
 def _landed(wanted: Publication, publish_id: str, rows: int, findings: Sequence[Finding]) -> Published:
-    """The last snapshot of this publication: PyIceberg writes two, one that removes and one that adds."""
+    """The publication's outcome. PyIceberg writes two snapshots, a delete and an append; the last one counts."""
     ours = [
         snapshot
         for snapshot in wanted.handle.metadata.snapshots
         if snapshot.summary and snapshot.summary.additional_properties.get("publish_id") == publish_id
     ]
     if not ours:
-        raise FencedConflict(
-            f"{wanted.table.name}: the commit is not in the table's history; start the stage once more"
-        )
+        raise FencedConflict(f"{wanted.table.name}: the commit is not in the table's history; start the stage again")
     last = max(ours, key=lambda snapshot: snapshot.sequence_number or 0)
     return Published(last.snapshot_id, rows, findings=tuple(findings))

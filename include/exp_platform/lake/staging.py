@@ -1,9 +1,8 @@
-"""Spark's rows, written to a branch that nobody reads; a later fenced commit moves their files to main.
+"""Spark writes rows to a staging branch that nobody reads; a later fenced commit moves their files to main.
 
-Several tables can so become visible one right after the other, once all of them are written and audited; a run that is
-refused leaves nothing. The audit reads a few flat columns back from the files, where a result that is kept in memory
-has to be kept whole. Iceberg's own append never conflicts, so that two stale writers would both add the same events;
-the commit here is fenced.
+Several tables can be written and audited first and then become visible one right after the other; a refused run leaves
+nothing visible. The audit reads a few flat columns back from the files, so no result has to stay in memory. Iceberg's
+plain append never conflicts, and two stale writers could both add the same events; the commit here is fenced.
 """
 
 from __future__ import annotations
@@ -37,32 +36,32 @@ NO_DATE = date.min
 
 @dataclass(frozen=True)
 class Staged:
-    """Rows of one experiment and table, written but not visible."""
+    """Rows of one experiment and table that are written to a staging branch and not yet visible."""
 
     table: Table
     scope: Scope
     handle: IcebergTable
     fence: int
     branch: str
-    start: int  # the snapshot before the staged one: the fence, or what is left of it without the part
+    start: int  # the snapshot before the staged rows: the fence, or the fence without the part's rows
     snapshot_id: int
     rows: int
     session: SparkSession
     broken_inside: Mapping[str, int] = field(default_factory=dict)  # rule of a nested column -> rows that break it
-    part: Part | None = None  # what they replace; None: all of the experiment's rows
+    part: Part | None = None  # the rows that are replaced; None: all of the experiment's rows
 
     def frame(self) -> DataFrame:
-        """The staged rows alone."""
+        """The staged rows without the rows that stay."""
         reader = self.session.read.option("start-snapshot-id", self.start).option("end-snapshot-id", self.snapshot_id)
         return reader.table(f"{CATALOG}.{self.table.name}")
 
     @property
     def rows_that_stay(self) -> int:
-        """How many rows of the experiment are not replaced."""
+        """Number of the experiment's rows that are not replaced."""
         return 0 if self.part is None else count_rows(self.handle, self.start, self.scope.keys(self.table))
 
     def beside_what_stays(self) -> DataFrame:
-        """All of the experiment's rows as they will be: the staged ones, and those that they do not replace."""
+        """All of the experiment's rows as readers will see them: the staged rows and the rows that stay."""
         if self.part is None:
             return self.frame()
         return read_spark(self.session, self.table, self.snapshot_id, self.scope.keys(self.table))
@@ -78,12 +77,12 @@ def stage(
     finish: Finish | None = None,
     part: Part | None = None,
 ) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence.
+    """Write the rows to a new staging branch, which begins at the fence.
 
-    The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
-    the work. Flat rows are written by Spark, which needs no Python beside it. Maps of numbers are written by Arrow,
-    which looks into them on the way: read back, they would cost more than all other columns together. `finish` makes
-    the table's rows from the frame's where they are written; with a part the rows stand in place of the part's.
+    The frame must be laid out as the table's files are (see `laid_out`), so that Iceberg need not shuffle and sort it
+    again. Spark writes flat rows, without Python. Arrow writes maps of numbers and checks them on the way: reading
+    them back would cost more than all other columns together. `finish` is the last step from the frame's rows to the
+    table's, applied while they are written; with `part` the rows replace only the part's rows.
     """
     if finish or part or maps_of_numbers(table):
         return _stage_by_arrow(frame, table, scope, handle, fence, finish, part)
@@ -126,19 +125,19 @@ def _stage_by_arrow(
 
 
 class NullRefused(Exception):
-    """A required column has a null; which rows, the audit of the frame tells."""
+    """A required column has a null; `publish.nulls_explained` finds the rows."""
 
 
 def is_null_refused(error: Exception) -> bool:
-    """Whether a write ended at a null in a required column."""
+    """True when a write stopped at a null in a required column."""
     return isinstance(error, NullRefused) or "NOT_NULL_ASSERT_VIOLATION" in str(error)
 
 
 def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     """The frame with each of the table's buckets in one task; else every task would write a file for every bucket.
 
-    What comes out of storage-partitioned scans and joins is so already; only the plan tells. Where the files of one
-    input were written otherwise, or AQE may still change the plan, the rows are shuffled.
+    The result of storage-partitioned scans and joins is laid out like this already, as its plan shows. The rows are
+    shuffled where an input's files have another partitioning, or where AQE may still change the plan.
     """
     from pyspark.sql import functions as F
 
@@ -147,10 +146,10 @@ def laid_out(frame: DataFrame, table: Table) -> DataFrame:
         frame = frame.repartition(1)  # the few rows of a small table: one file
     elif not re.match(r"keygroupedpartitioning\(.*bucket", _partitioning(frame)):
         ((count, column),) = buckets
-        # By id, not by its hash: two buckets in one task would leave another one idle.
+        # Shuffled by bucket number, not by its hash: two buckets in one task would leave another task idle.
         bucket = F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column))
         frame = frame.repartitionById(count, bucket)
-    # One file after the other: with one open for each date, a task would hold all of its rows.
+    # Sorted by date, a task writes one file after the other; with a file open for each date it would hold all rows.
     dates = dates_of(table)
     return frame.sortWithinPartitions(*dates, "experiment_id") if dates else frame
 
@@ -185,16 +184,16 @@ def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], bra
     for snapshot in staged.handle.metadata.snapshots:
         if snapshot.summary and snapshot.summary.additional_properties.get("publish_id") == publish_id:
             return Published(snapshot.snapshot_id, rows)
-    raise FencedConflict(f"{staged.table.name}: the commit is not in the table's history; start the stage once more")
+    raise FencedConflict(f"{staged.table.name}: the commit is not in the table's history; start the stage again")
 
 
 def discard(staged: Staged) -> None:
-    """Forget the branch; files that were not committed are orphans from now on."""
+    """Drop the staging branch; maintenance later removes files that were not committed."""
     drop_branch(staged.handle, staged.branch)
 
 
 def drop_branch(handle: IcebergTable, branch: str) -> None:
-    """Remove a branch if it is there."""
+    """Remove a branch, if it exists."""
     handle.refresh()
     if branch in handle.metadata.refs:
         commit_again(handle, lambda current: current.manage_snapshots().remove_branch(branch).commit())
@@ -213,7 +212,7 @@ def _partitioning(frame: DataFrame) -> str:
 
 
 def _head(handle: IcebergTable, branch: str, start: int) -> tuple[int, int]:
-    """The latest snapshot of a branch, and the rows that it has added."""
+    """The latest snapshot of a branch, and the number of rows that it added; 0 when the branch is still at `start`."""
     handle.refresh()
     snapshot = handle.snapshot_by_name(branch)
     assert snapshot is not None
@@ -225,7 +224,7 @@ def _head(handle: IcebergTable, branch: str, start: int) -> tuple[int, int]:
 def _without_part(
     session: SparkSession, table: Table, scope: Scope, handle: IcebergTable, branch: str, part: Part
 ) -> int:
-    """Take the part's files off the branch: what is written there next stands beside what stays."""
+    """Remove the part's files from the branch and return its snapshot: the rows that stay."""
     emptied = _java_table(session, table).newDelete().deleteFromRowFilter(_replaced(session, scope, part))
     emptied.toBranch(branch).commit()
     handle.refresh()
@@ -235,7 +234,7 @@ def _without_part(
 
 
 def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:
-    """The rows that a publication replaces, as Iceberg's filter."""
+    """Iceberg's (Java) filter for the rows that a publication replaces."""
     of_experiment = _of_experiment(session, scope)
     if part is None:
         return of_experiment

@@ -1,4 +1,4 @@
-"""Views for people. Code reads the tables: PyIceberg cannot read views."""
+"""Views for people to query; code reads the tables, because PyIceberg cannot read views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALID_ASSIGNMENTS = "silver.fact_assignment"
 
 
 def ensure_valid_assignments(spark: SparkSession) -> None:
-    """silver.fact_assignment: the valid rows of the canonical assignments, of all experiments; made once."""
+    """Create the view silver.fact_assignment, unless it exists: all experiments' valid canonical assignments."""
     columns = ", ".join(TABLES[FACT_ASSIGNMENT].columns)
     try:
         spark.sql(

@@ -1,4 +1,4 @@
-"""One run publishes for an experiment at a time: whoever claimed last; the others end with exit 66."""
+"""The claim on an experiment: only the run that claimed last may publish; other runs end with exit code 66."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Claim:
-    """The run that may publish for an experiment; `attempt` counts how often that run has claimed in a row."""
+    """The run that may publish for an experiment; `attempt` counts the claims of the same run in a row."""
 
     experiment_id: str
     run_id: str
@@ -34,19 +34,19 @@ class Claim:
     released_at: datetime | None = None
 
     def is_active(self, now: datetime) -> bool:
-        """Whether the run may still be at work."""
+        """True when the run may still be at work: not released, and claimed less than 12 hours ago."""
         return self.released_at is None and now - self.claimed_at < ABANDONED_AFTER
 
 
 def current_claim(project: Project, experiment_id: str, catalog: Catalog | None = None) -> Claim | None:
-    """Who holds the experiment now."""
+    """The claim on the experiment now; None when no run has ever claimed it."""
     return _held(load_handle(project, RUN_CLAIM, catalog), experiment_id)
 
 
 def claim(
     project: Project, experiment_id: str, run_id: str, dt: date, started_by: str, now: datetime | None = None
 ) -> Claim:
-    """Take the experiment over; refused when a newer run has taken it from this very run and is still at work."""
+    """Claim the experiment for a run; refused when a newer run took it from this run and is still at work."""
     at = now or datetime.now(UTC)
 
     def take(handle: IcebergTable, holder: Claim | None) -> Claim:
@@ -62,14 +62,14 @@ def claim(
 
 
 def check(project: Project, experiment_id: str, run_id: str, catalog: Catalog | None = None) -> None:
-    """Raise Superseded when another run has claimed the experiment since."""
+    """Raise Superseded when another run holds the claim."""
     holder = current_claim(project, experiment_id, catalog)
     if holder is not None and holder.run_id != run_id:
         raise _superseded(experiment_id, run_id, holder)
 
 
 def release(project: Project, experiment_id: str, run_id: str, now: datetime | None = None) -> None:
-    """Say that the run is done, so that maintenance may work on its experiment; the run stays its holder."""
+    """Mark the run's claim as released, so that maintenance may work on the experiment; the run stays its holder."""
     at = now or datetime.now(UTC)
     _commit(
         project,
@@ -82,7 +82,10 @@ def release(project: Project, experiment_id: str, run_id: str, now: datetime | N
 def borrowed(
     project: Project, experiment_id: str, run_id: str, started_by: str, now: datetime | None = None
 ) -> Iterator[bool]:
-    """Claim an experiment only while no run is at work on it, and give it back; yields whether it could be had."""
+    """Hold the claim for a `with` block unless a run is at work on the experiment; yields True when it is held.
+
+    At the end the former claim is restored.
+    """
     at = now or datetime.now(UTC)
     before: list[Claim | None] = []
 
@@ -104,7 +107,7 @@ def borrowed(
 
 
 def _commit(project: Project, experiment_id: str, take) -> Claim | None:  # type: ignore[no-untyped-def]
-    """Decide on what the handle shows, then commit on that handle: of two claimants the second decides anew."""
+    """Let `take` decide on the present claim, then commit; a claimant that lost the race decides again."""
     for _ in range(_ATTEMPTS):
         handle = load_handle(project, RUN_CLAIM)
         wanted: Claim | None = take(handle, _held(handle, experiment_id))
@@ -127,7 +130,7 @@ def _held(handle: IcebergTable, experiment_id: str) -> Claim | None:
 
 
 def _has_claimed(handle: IcebergTable, experiment_id: str, run_id: str) -> bool:
-    """Whether this run held the claim before; the table's history remembers it until snapshots expire."""
+    """True when this run has held the claim before; the table's history shows it until snapshots expire."""
     wanted = {"experiment_id": experiment_id, "run_id": run_id}
     return any(
         snapshot.summary is not None

@@ -1,4 +1,4 @@
-"""ops.contract_results: every finding of one stage, written in one commit when the stage ends, whichever way."""
+"""ops.contract_results: all findings of one stage, written in one commit when the stage ends, also by an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exp_platform.lake.tables.names import CONTRACT_RESULTS
 
 @dataclass
 class ContractResults:
-    """Findings by table; a table without any keeps the rows of an earlier attempt, whose publication was found."""
+    """The findings of one stage of one run, by table; a table without findings keeps those of an earlier attempt."""
 
     project: Project
     catalog: Catalog
@@ -30,12 +30,12 @@ class ContractResults:
     _findings: dict[str, dict[str, Finding]] = field(default_factory=dict)
 
     def add(self, table: str, findings: Sequence[Finding]) -> None:
-        """Keep findings; of two with one name the later counts."""
+        """Keep findings of a table; a later finding replaces one with the same expectation."""
         if findings:
             self._findings.setdefault(table, {}).update({finding.expectation: finding for finding in findings})
 
     def flush(self) -> None:
-        """Write what was found."""
+        """Replace the stage's rows of the tables that have findings."""
         if not self._findings:
             return
         tables = tuple(sorted(self._findings))
@@ -62,7 +62,7 @@ class ContractResults:
 
 
 def warnings_of(handle: IcebergTable, key: dict[str, Any]) -> list[Finding]:
-    """The warnings among the findings of a key."""
+    """The stored warnings of a key."""
     return [
         Finding(
             row["expectation"],

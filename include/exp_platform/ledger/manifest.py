@@ -1,4 +1,4 @@
-"""ops.run_manifest: the snapshots that each stage of a run read and published, so that later stages read just those."""
+"""ops.run_manifest: the snapshots that each stage of a run read and published, which pin what later stages read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import RUN_MANIFEST
 
 OK = "ok"
-ALL_TABLES = "*"  # a stage that failed before it came to a table
+ALL_TABLES = "*"  # in place of a table's name, for a stage that failed before it wrote any
 
 
 @dataclass
 class StageManifest:
-    """What one stage of one run has read and published so far; every flush rewrites the rows of that stage."""
+    """The manifest rows of one stage of one run; every flush replaces all rows of that stage."""
 
     project: Project
     catalog: Catalog
@@ -44,7 +44,7 @@ class StageManifest:
         status: str = OK,
         error: str | None = None,
     ) -> None:
-        """Note one read or publication; written by the next flush."""
+        """Record one read or publication; the next flush writes it."""
         self._rows[(table, role)] = {
             "experiment_id": self.experiment_id,
             "run_id": self.run_id,
@@ -68,17 +68,17 @@ class StageManifest:
         return row["snapshot_id"] if row else None
 
     def unfinished(self) -> str | None:
-        """The table that the stage was writing last and has not finished."""
+        """The table that the stage has begun to write and not finished; None without one."""
         left = [table for (table, role), row in self._rows.items() if role == "published" and row["status"] != OK]
         return left[-1] if left else None
 
     def rows_read(self, table: str) -> int:
-        """How many rows this stage has found in a table that it reads."""
+        """Number of rows that this stage has read from a table."""
         rows: int | None = self._rows[table, "read"]["rows"]
         return rows or 0
 
     def flush(self) -> None:
-        """Write the stage's rows in one commit."""
+        """Write the stage's rows to ops.run_manifest in one commit."""
         if self._rows:
             key = {"experiment_id": self.experiment_id, "run_id": self.run_id, "stage": self.stage}
             replace_rows(self.project, RUN_MANIFEST, key, list(self._rows.values()), self.catalog)
@@ -86,31 +86,31 @@ class StageManifest:
 
 @dataclass(frozen=True)
 class Pins:
-    """Table -> snapshot id that a run reads: what it published, else what it read first."""
+    """The snapshots that a run reads, by table: what it published itself, else what it read first."""
 
     published: dict[str, int]
     read: dict[str, int]
 
     def of(self, table: str) -> int | None:
-        """The pinned snapshot, or None when the run has not met the table yet."""
+        """The pinned snapshot of a table; None before the run has read or published it."""
         return self.published.get(table, self.read.get(table))
 
 
 def run_rows(project: Project, experiment_id: str, run_id: str, catalog: Catalog | None = None) -> list[dict[str, Any]]:
-    """Every manifest row of a run, earliest first."""
+    """Every manifest row of a run of a known experiment, earliest first."""
     handle = load_handle(project, RUN_MANIFEST, catalog)
     rows = read_rows(handle, {"experiment_id": experiment_id, "run_id": run_id})
     return sorted(rows, key=lambda row: (row["at"], row["stage"], row["table"], row["role"]))
 
 
 def find_run(project: Project, run_id: str, catalog: Catalog | None = None) -> list[dict[str, Any]]:
-    """Every manifest row of a run whose experiment is not known, earliest first."""
+    """Every manifest row of a run, searched in all experiments, earliest first."""
     rows = read_rows(load_handle(project, RUN_MANIFEST, catalog), {"run_id": run_id})
     return sorted(rows, key=lambda row: (row["at"], row["stage"], row["table"], row["role"]))
 
 
 def pins_of(rows: list[dict[str, Any]]) -> Pins:
-    """The snapshots that a run's rows pin; a stage that ran again counts with its last publication."""
+    """The pins of a run from its manifest rows; of a table published twice, the last publication counts."""
     good = [row for row in rows if row["status"] == OK and row["snapshot_id"] is not None]
     published = {row["table"]: row["snapshot_id"] for row in good if row["role"] == "published"}
     read: dict[str, int] = {}
@@ -121,7 +121,7 @@ def pins_of(rows: list[dict[str, Any]]) -> Pins:
 
 
 def has_later_dt(project: Project, experiment_id: str, dt: date, catalog: Catalog | None = None) -> bool:
-    """Whether a later dt has been published for the experiment: then a run for `dt` is a backfill."""
+    """True when a later dt has been published for the experiment: then a run for `dt` is a backfill."""
     later = And(
         EqualTo("experiment_id", experiment_id), GreaterThan("dt", dt.isoformat()), EqualTo("role", "published")
     )
@@ -130,5 +130,5 @@ def has_later_dt(project: Project, experiment_id: str, dt: date, catalog: Catalo
 
 
 def failures(project: Project, experiment_id: str, run_id: str) -> list[dict[str, Any]]:
-    """Stages of a run that ended with an error, earliest first: stage, table, status, error."""
+    """Manifest rows of the stages of a run that ended with an error, earliest first."""
     return [row for row in run_rows(project, experiment_id, run_id) if row["status"] != OK]

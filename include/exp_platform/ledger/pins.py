@@ -1,4 +1,4 @@
-"""Tags that keep a run's event snapshots readable, so that the run can be recomputed."""
+"""Tags that keep a run's event snapshots readable, so that the run can be reproduced."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from exp_platform.config.load import Project
 from exp_platform.lake.catalog import commit_again, load_handle
 from exp_platform.lake.tables.names import ASSIGNMENTS, ATTRIBUTES, EXPOSURES, OUTCOMES
 
-# Only what came in is pinned: everything else is recomputed from it. A tag costs about 1 kB at every later commit.
+# Only event tables are pinned: all other tables are recomputed from them. A tag costs about 1 kB at each later commit.
 PINNED_TABLES = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
 _DAY_MS = 24 * 3600 * 1000
 
 
 def tag_of_run(experiment_id: str, run_id: str) -> str:
-    """Name of the tag: run ids hold characters that a tag can't."""
+    """Name of a run's tag; a hash, because run ids hold characters that tags can't."""
     return f"run_{hashlib.sha256(f'{experiment_id}/{run_id}'.encode()).hexdigest()[:12]}"
 
 
@@ -32,7 +32,7 @@ def pin_inputs(
     now: datetime,
     catalog: Catalog | None = None,
 ) -> list[str]:
-    """Tag the event snapshots among `snapshots` (table -> id) until now + retain_days; without a limit, for good."""
+    """Tag the event snapshots among `snapshots` (table -> id) until now + retain_days, or without limit for None."""
     tag = tag_of_run(experiment_id, run_id)
     kept = [table for table in PINNED_TABLES if table in snapshots]
     for table in kept:
@@ -47,7 +47,7 @@ def pin_inputs(
 
 
 def _age_to_keep(handle: IcebergTable, snapshot_id: int, retain_days: int | None, now: datetime) -> int | None:
-    """Iceberg counts a tag's age from its snapshot: one that is old already must be allowed to grow older."""
+    """The age in ms that the tag may reach. Iceberg counts it from the snapshot, which may be old already."""
     if retain_days is None:
         return None
     snapshot = handle.snapshot_by_id(snapshot_id)
@@ -56,7 +56,7 @@ def _age_to_keep(handle: IcebergTable, snapshot_id: int, retain_days: int | None
 
 
 def _is_kept(handle: IcebergTable, tag: str, snapshot_id: int, age: int | None) -> bool:
-    """Whether the tag is there and lasts about as long: another commit for some hours more is not worth it."""
+    """True when the tag exists and lasts at most a day less: a commit for some hours more is not worth it."""
     ref = handle.metadata.refs.get(tag)
     if ref is None or ref.snapshot_id != snapshot_id:
         return False

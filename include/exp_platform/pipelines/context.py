@@ -1,4 +1,4 @@
-"""A stage from its start to its end, however it ends: its facts, what it reads, what it publishes, what it reuses."""
+"""The context of a running stage: its run, its reader, its publisher, and its question of what may be reused."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Say = Callable[[str], None]
 
 
 def say_aloud(line: str) -> None:
-    """Print one line at once: a task log is read while the stage runs."""
+    """Print one line without buffering: a task log is read while the stage runs."""
     print(line, flush=True)
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """One stage of one run of one experiment."""
+    """One stage of one run of one experiment, from `open_stage` to the end of its `with` block."""
 
     run: Run
     stage: Stage
@@ -50,17 +50,17 @@ class StageContext:
 
     @property
     def spark(self) -> SparkSession:
-        """The session, built when first asked for."""
+        """The Spark session; the first access builds it."""
         return self.session()
 
     @property
     def input_snapshots(self) -> str:
-        """JSON of table -> snapshot id of the stage's declared inputs, for the column of that name."""
+        """The stage's declared inputs as JSON, table -> snapshot id; fills the column `input_snapshots`."""
         inputs = {name for output in self.stage.outputs for name in output.inputs(self.run.experiment)}
         return json.dumps({name: self.read.pin(name) for name in sorted(inputs)})
 
     def log(self, line: str) -> None:
-        """One readable line for the task log."""
+        """Write one line to the task log."""
         self.record.log(line)
 
 
@@ -74,9 +74,10 @@ def open_stage(
     say: Say = say_aloud,
     now: datetime | None = None,
 ) -> Iterator[StageContext]:
-    """Check the claim, take the fences, look up the run's pins; on the way out write the manifest.
+    """Check the claim, take the fences, load the run's pins; write the manifest at the end, also after an error.
 
-    `audit` makes the audit of what the stage publishes from a reader of the tables that it compares with.
+    `audit` builds the audit of the stage's publications; the audit reads the tables that it compares with through
+    the given reader.
     """
     project, at = run.project, now or datetime.now(UTC)
     catalog = load_catalog(project)
@@ -101,7 +102,7 @@ def open_stage(
     try:
         yield StageContext(run, stage, at, record, read, reuse, publish, session)
     except SessionNeeded:
-        raise  # the stage starts again with a session, and leaves its record then
+        raise  # the stage runs again with a session, and that attempt writes the record
     except BaseException as error:
         record.failed(error)
         raise
@@ -110,5 +111,5 @@ def open_stage(
 
 
 def branch_of_run(experiment_id: str, run_id: str) -> str:
-    """Branch of a backfill: its tables without dt must not replace the experiment's latest."""
+    """Name of a backfill's branch. A backfill's tables without dt must not replace the experiment's latest rows."""
     return f"backfill_{hashlib.sha256(f'{experiment_id}/{run_id}'.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""One dataset of one experiment: what is new, what breaks a rule, and the distinct valid events, written but unseen."""
+"""Ingest of one dataset of one experiment, up to the point where its new valid events are written but not visible."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BYTES_PER_ROW = 40
 
 @dataclass
 class Examined:
-    """What one dataset came to; `pending` is None when there is nothing to publish."""
+    """The result of examining one dataset; `pending` is None when there is nothing to publish."""
 
     source: DatasetSource
     plan: Plan
@@ -55,7 +55,7 @@ class Examined:
     cached: list[DataFrame] = field(default_factory=list)
     tally: Tally = field(default_factory=lambda: Tally(0, 0, 0, 0))
     late: int = 0  # added events that are older than late_arrival_days
-    must_record: bool = False  # ops.ingested_files does not say what the table holds
+    must_record: bool = False  # ops.ingested_files disagrees with the table and must be rewritten
 
     @property
     def table(self) -> str:
@@ -74,7 +74,7 @@ class Examined:
         return self.cached[-1]
 
     def release(self) -> None:
-        """Forget what was staged and not published, and free the memory."""
+        """Drop staged rows that were not published, and free the cached frames."""
         if self.pending is not None:
             discard(self.pending.staged)
         while self.cached:
@@ -82,9 +82,9 @@ class Examined:
 
 
 def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> Examined:
-    """Compare, read what is new, tell good rows from bad ones, and write the good ones where nobody reads them.
+    """Find the dataset's new files, split their rows into valid and refused ones, and stage the valid ones.
 
-    `quarantined`: the experiment's entries in ops.quarantine, None when there are none.
+    `quarantined` holds the experiment's entries in ops.quarantine; None when there are none.
     """
     run = ctx.run
     source = source_of(run.project, run.experiment, dataset)
@@ -100,7 +100,7 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
     examined.plan = plan(present, known, _reason_for_whole(ctx, examined, contract))
     try:
         if examined.plan.mode != "unchanged" and not _read(ctx, examined):
-            reason = "a new file holds events of one that was read before, under a smaller path"
+            reason = "a new file with a smaller path holds events of a file that was read before"
             examined.plan = plan(present, known, reason)
             _read(ctx, examined)
         if not examined.problems:
@@ -115,14 +115,14 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
 
 
 def contract_hash(source: DatasetSource, experiment: Experiment) -> str:
-    """Changes when the same files may give other events."""
+    """Hash of the rules, schema, live arms and mapping: it changes when the same files may give other events."""
     content = [RULES_VERSION, load_schema(source.dataset), sorted(variant.id for variant in experiment.live_variants)]
     content += [source.format, source.where or "", dict(source.columns), dict(source.constants)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def files_known(ctx: StageContext, dataset: str) -> tuple[dict[str, IngestedFile], dict[str, IngestedFile]]:
-    """The files that ops.ingested_files names, and those whose events the table really holds."""
+    """The files by path, twice: as ops.ingested_files records them, and as the table's last snapshot holds them."""
     names = ("path", "size", "fingerprint", "rows", "refused")
     rows = ctx.read.rows(INGESTED_FILES, dataset=dataset)
     recorded = {row["path"]: IngestedFile(**{name: row[name] for name in names}) for row in rows}
@@ -137,7 +137,7 @@ def files_known(ctx: StageContext, dataset: str) -> tuple[dict[str, IngestedFile
 def _reason_for_whole(ctx: StageContext, examined: Examined, contract: str) -> str:
     known = examined.known.values()
     if ctx.run.options.full_refresh:
-        return "a full refresh was asked for"
+        return "--full-refresh was given"
     if any(not file.fingerprint.endswith(contract) for file in known):
         return "the contract, the variants or the mapping changed"
     if any(file.rows > file.refused for file in known) and _existing_count(ctx, examined) == 0:
@@ -146,13 +146,13 @@ def _reason_for_whole(ctx: StageContext, examined: Examined, contract: str) -> s
 
 
 def _existing_count(ctx: StageContext, examined: Examined) -> int:
-    """The experiment's events in the table, from the data files' own counts."""
+    """Number of the experiment's events in the table, from the row counts of its data files."""
     key = {"experiment_id": ctx.run.experiment_id}
     return count_rows(ctx.read.handle(examined.table), ctx.read.snapshot_of(examined.table), key)
 
 
 def _read(ctx: StageContext, examined: Examined) -> bool:
-    """Read the planned files and stage their events; False when they can't be appended to what is there."""
+    """Read the planned files and stage their events; False when they can't be appended to the table's events."""
     source, files = examined.source, examined.plan.read
     result = read_source(ctx.spark, ctx.run.project, source, files)
     examined.extra_columns = result.extra_columns
@@ -185,7 +185,11 @@ def _read(ctx: StageContext, examined: Examined) -> bool:
 
 
 def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths: list[str]) -> DataFrame | None:
-    """The events that the table does not hold; None when one that it holds would now have a smaller path."""
+    """The events that the table does not hold yet.
+
+    An event keeps the smallest path among the files that hold it. None when a new file has a smaller path than a
+    stored event: then the whole dataset must be written again.
+    """
     columns = list(examined.source.types)
     time = event_time_column(examined.source.dataset)
     days = [row["day"] for row in events.select(F.to_date(time).alias("day")).distinct().collect()]
@@ -200,7 +204,7 @@ def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths:
 
 
 def _is_late(ctx: StageContext, dataset: str) -> Column:
-    """Older than late_arrival_days at the end of dt."""
+    """True for an event that is older than late_arrival_days at the end of dt."""
     limit = ctx.run.cutoff - timedelta(days=ctx.run.project.late_arrival_days_of(ctx.run.experiment))
     return F.col(event_time_column(dataset)) < F.lit(limit)
 
@@ -209,7 +213,7 @@ def _is_late(ctx: StageContext, dataset: str) -> Column:
 
 
 def _rows_per_file(result: ReadResult, source: DatasetSource, paths: list[str]) -> dict[str, int]:
-    """The dataset's rows in each file; a condition, and formats without a footer, need a count."""
+    """File -> number of the dataset's rows. Parquet footers know it; a `where` or another format needs a count."""
     if source.format == "parquet" and source.where is None:
         return result.rows
     assert result.frame is not None
@@ -230,7 +234,7 @@ def _files_read(files: tuple[RawFile, ...], rows: dict[str, int], refused: dict[
 
 
 def _tally(ctx: StageContext, examined: Examined, quarantined: DataFrame | None) -> Tally:
-    """Numbers over all files now present: those of this run, and the record of the others."""
+    """Numbers over all files now present: counted for the files of this run, recorded for the earlier ones."""
     before = 0 if examined.plan.mode == "whole" else _existing_count(ctx, examined)
     tally = Tally(
         rows=sum(file.rows for file in examined.files),
@@ -256,7 +260,7 @@ def _tally(ctx: StageContext, examined: Examined, quarantined: DataFrame | None)
 
 
 def all_refused(examined: Examined, quarantined: DataFrame | None) -> DataFrame | None:
-    """Entries of the dataset for the files now present: of files read before, and of this run."""
+    """The dataset's quarantine entries for the files now present, from earlier runs and from this one."""
     kept = None
     if quarantined is not None and examined.plan.unchanged:
         of_dataset = F.col("dataset") == F.lit(examined.source.dataset)

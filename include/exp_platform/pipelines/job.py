@@ -1,4 +1,4 @@
-"""One stage as a process: arguments in, exit code out, one sentence for a person when it is refused."""
+"""The command line of one stage: arguments in, exit code out, one sentence for a person when the stage is refused."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from exp_platform.pipelines.run_stage import run_stage
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad usage ends with 64, and with one line rather than the usage text."""
+    """A parser that ends bad usage with exit code 64 and one line, instead of the usage text."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What says which experiment, when, and with which configuration."""
+    """Add the arguments that name the experiment, the day, the run and the configuration."""
     parser.add_argument("--config", default=None, help="profile; default $EXP_CONFIG, else configs/dev.yaml")
     parser.add_argument("--experiment-id", required=True)
-    parser.add_argument("--dt", default=None, help="as-of date YYYY-MM-DD; default: the last day the raw zone holds")
+    parser.add_argument("--dt", default=None, help="as-of date YYYY-MM-DD; default: the last day with raw data")
     parser.add_argument("--run-id", default=None, help="default: made from experiment, dt and time")
-    parser.add_argument("--analysis-mode", default=None, help="override the registry: itt or exposed; recorded")
+    parser.add_argument("--analysis-mode", default=None, help="itt or exposed; replaces the configured mode")
 
 
 def add_synth_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the generator takes."""
+    """Add the arguments of the generator."""
     parser.add_argument("--seed", type=_seed, default=None)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[:SIZE[:DAYS]]")
 
@@ -47,7 +47,7 @@ def _seed(text: str) -> int:
 
 
 def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -> None:
-    """A fault or a seed that nothing would come of is a mistake; a fault that nobody knows is told at once."""
+    """Refuse a fault or seed without generate_synth, where it would have no effect, and faults that don't exist."""
     given = [name for name, value in (("fault", faults), ("seed", seed)) if value not in (None, (), [])]
     if given and not generate_synth:
         raise ConfigError(f"{given[0]}: found {faults[0] if faults else seed}, allowed only with generate_synth")
@@ -59,7 +59,7 @@ def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -
 
 
 def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
-    """The run that a command line asks for."""
+    """The run that the parsed arguments describe."""
     check_experiment_id(arguments.experiment_id)
     project = load_project(arguments.config).with_analysis_mode(arguments.experiment_id, arguments.analysis_mode)
     given = vars(arguments)
@@ -78,7 +78,7 @@ def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
 def dt_of_run(
     project: Project, experiment_id: str, given: str | None, now: datetime, generate_synth: bool = False
 ) -> date:
-    """The as-of date: given, or the earlier of yesterday and the last day of the raw zone (about to be generated)."""
+    """The given as-of date, else the earlier of yesterday and the last day with raw data (also to be generated)."""
     experiment = project.experiment(experiment_id)
     if given:
         return past_dt(parse_dt(given), now)
@@ -91,7 +91,7 @@ def dt_of_run(
 
 
 def exit_with(error: BaseException) -> NoReturn:
-    """End the process with the error's code; what a person needs is the last line on standard error."""
+    """End the process with the error's exit code; the last line on standard error is the sentence for a person."""
     if isinstance(error, ExpError):
         print(f"{error}".strip().replace("\n", "; "), file=sys.stderr, flush=True)
         code = error.exit_code
@@ -132,7 +132,7 @@ def _submitted_again(project: Project) -> int | None:
 
 
 def _stop_session() -> None:
-    """Stop the session, if this process has one, so that nothing is written after our last line."""
+    """Stop this process's session, if there is one, so that Spark logs nothing after the last line."""
     if "pyspark" in sys.modules:
         from pyspark.sql import SparkSession
 

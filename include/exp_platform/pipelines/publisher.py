@@ -1,4 +1,4 @@
-"""How a stage publishes: reused where an earlier publication answers, else audited, fenced, committed and recorded."""
+"""How a stage publishes a table: it reuses an earlier publication, or audits, fences, commits and records new rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pending:
-    """Rows of one table, written and not yet visible, and when their writing began."""
+    """Rows of one table that are written and not yet visible; `began` is a reading of the monotonic clock."""
 
     staged: Staged
     began: float
@@ -38,7 +38,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Publishes for one stage of one run, and notes in the record what became visible."""
+    """Publishes for one stage of one run, and records every publication."""
 
     run: Run
     stage: Stage
@@ -58,10 +58,10 @@ class Publisher:
         inputs: Mapping[str, int | str] | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> Published:
-        """Replace this experiment's rows of a table in one fenced commit, unless they would come out as they are.
+        """Replace this experiment's rows of a table in one fenced commit, or reuse an earlier publication.
 
-        `rows` may be a function: it is called only when the rows are needed. `inputs` are digests of what they are
-        made of beside tables; `notes` stay with the snapshot, for a later run that builds on the rows.
+        `rows` may be a function; it is called only when the rows are not reused. `inputs` are digests of inputs that
+        are not tables; `notes` are stored with the snapshot, for a later run that builds on the rows.
         """
         answer = self.reuse.of(table, inputs)
         if answer.is_everything:
@@ -89,11 +89,12 @@ class Publisher:
         return done
 
     def reused(self, table: str, answer: Answer) -> Published:
-        """Record that the rows of an earlier publication are those of this run too."""
+        """Record the rows of an earlier publication as rows of this run too; nothing is written to the table."""
         assert answer.previous is not None
         self.check_claim()
         previous = answer.previous
-        # As they are seen now: the snapshot that they came with may be expired before this run's later stages read it.
+        # The pin is today's snapshot, which shows the same rows: maintenance may expire the one that brought them
+        # before this run's later stages read it.
         done = Published(self._fence(table), previous.rows, repeated=True, run_id=previous.run_id)
         self._report_audited(table, previous.run_id, answer.reason)
         self.record.landed(table, done, 0.0)
@@ -104,7 +105,7 @@ class Publisher:
     # --- several tables, all or none -------------------------------------------------------------------------------
 
     def write_unseen(self, table: str, frame: DataFrame) -> Pending:
-        """Write rows where nobody reads them; `all_or_none` makes them visible."""
+        """Write rows to a staging branch that nobody reads; `all_or_none` makes them visible."""
         self.stage.output(table)
         began, declared, scope = time.monotonic(), TABLES[table], self.run.scope
         try:
@@ -116,10 +117,10 @@ class Publisher:
         return Pending(staged, began)
 
     def all_or_none(self, batches: Sequence[tuple[Pending, Mode, Mapping[str, str], Mapping[str, str]]]) -> None:
-        """Audit all, then commit one after the other: a table that is refused keeps the others back too.
+        """Audit all tables, then commit them one after the other; one refused table holds all of them back.
 
-        Each batch is what was written, whether it replaces or extends, digests of its inputs, and properties of its
-        snapshot. The rows are distinct in their table's grain.
+        A batch is: the staged rows, `overwrite` or `append`, digests of its inputs, and properties for its snapshot.
+        The rows must be distinct in their table's grain already.
         """
         for pending, mode, _, _ in batches:
             name = pending.staged.table.name
@@ -153,13 +154,13 @@ class Publisher:
         return self.reuse.origin(table, inputs)
 
     def _fence(self, table: str) -> int:
-        """Taken once: what is written to a branch moves the handle on."""
+        """The table's fence. It is taken once, because each write to a branch refreshes the handle."""
         return self._fences.setdefault(table, fence_of(self.read.handles[table], self.read.branch_of(table)))
 
     def _report_audited(self, table: str, run_id: str, when: str) -> None:
-        """Say which run has audited the rows; what it warned of holds as long as they do.
+        """Record which run audited the reused rows, and repeat its warnings: they hold as long as the rows do.
 
-        What this very run has found, in an earlier attempt, stays as it is.
+        Findings that an earlier attempt of this run has recorded stay as they are.
         """
         if run_id == self.run.run_id:
             return

@@ -1,4 +1,4 @@
-"""How a stage reads: its experiment's rows of the tables that it declares, at the snapshots that its run has pinned."""
+"""How a stage reads: only tables that it declares, only its experiment's rows, at the snapshots that its run pins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads for one stage of one run, and notes in the record what it has read."""
+    """Reads for one stage of one run, and records every read with its snapshot and number of rows."""
 
     run: Run
     stage: Stage
@@ -39,7 +39,7 @@ class Reader:
     session: Callable[[], SparkSession] = field(repr=False)
 
     def frame(self, table: str, *, all_dts: bool = False) -> DataFrame:
-        """This experiment's rows (of this dt, where the table has one) at the snapshot that this run pinned."""
+        """This experiment's rows at the pinned snapshot; in a table with dt only the run's own dt, unless `all_dts`."""
         session, snapshot_id = self.session(), self.pin(table, all_dts=all_dts)
         return read_spark(session, TABLES[table], snapshot_id, self._key(table, all_dts))
 
@@ -49,26 +49,26 @@ class Reader:
         return read_arrow(self.handles[table], TABLES[table], snapshot_id, self._key(table, all_dts), columns)
 
     def batches(self, table: str, columns: Sequence[str]) -> Batches:
-        """Columns of the rows of `frame`, in Arrow batches where the work is done."""
+        """The given columns of the rows of `frame`, as Arrow batches inside Spark's tasks."""
         session, snapshot_id = self.session(), self.pin(table)
         key = self._key(table, all_dts=False)
         files = rows_of_files(session, self.handles[table], TABLES[table], snapshot_id, key, columns)
         return files or FrameBatches(read_spark(session, TABLES[table], snapshot_id, key).select(*columns))
 
     def rows(self, table: str, /, **key: Any) -> list[dict[str, Any]]:
-        """This experiment's rows of an ops table, as they are now."""
+        """This experiment's rows of an ops table, read from its newest snapshot instead of a pinned one."""
         self.stage.require_read(table)
         return read_rows(
             load_handle(self.run.project, table, self.catalog), {"experiment_id": self.run.experiment_id, **key}
         )
 
     def handle(self, table: str) -> IcebergTable:
-        """The table as it was when the stage started, for what is read of other experiments or of its history."""
+        """The table as it was when the stage started, to read its history or other experiments' rows."""
         self.stage.require_read(table)
         return self.handles[table]
 
     def pin(self, table: str, *, all_dts: bool = False) -> int:
-        """The snapshot at which this run reads a table; noted in the record with its number of rows."""
+        """The snapshot at which this run reads a table; the read is recorded with its number of rows."""
         self.stage.require_read(table)
         snapshot_id = self.snapshot_of(table)
         noted = self.record.manifest.snapshot_read(table)
@@ -79,14 +79,14 @@ class Reader:
         return snapshot_id
 
     def rows_in(self, table: str) -> int:
-        """How many rows of this experiment a table has that was read."""
+        """Number of rows that this stage has read from a table."""
         return self.record.manifest.rows_read(table)
 
     def snapshot_of(self, table: str) -> int:
-        """The snapshot at which this stage reads a table, without noting it.
+        """The snapshot at which this stage reads a table; nothing is recorded.
 
-        A stage's own outputs are read as they were when it started, or as it has just published them: only then does
-        what it writes fit its fence. Everything else is read where the run has pinned it.
+        A stage reads its own outputs as it has just published them, else as they were when it started: its fence is
+        that snapshot. It reads every other table at the snapshot that the run has pinned.
         """
         if table in self.record.published:
             return self.record.published[table].snapshot_id
@@ -97,11 +97,11 @@ class Reader:
         return pinned
 
     def branch_of(self, table: str) -> str:
-        """The branch that this run reads and writes: a backfill must not replace what shows the latest dt."""
+        """The table's branch for this run: a backfill must not replace rows that show the latest dt."""
         return self.branch if TABLES[table].shows_latest_dt else MAIN
 
     def beside(self, table: str) -> DataFrame:
-        """The rows of a table that an audit compares with: no input of the stage, so they are not noted."""
+        """This run's rows of a table that an audit compares with; as no input of the stage, they are not recorded."""
         key = self.run.scope.keys(TABLES[table])
         return read_spark(self.session(), TABLES[table], self.snapshot_of(table), key)
 

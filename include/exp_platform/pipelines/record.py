@@ -1,4 +1,4 @@
-"""What one stage has read, published and found so far; written to the ledger when the stage ends, whichever way."""
+"""The record of one stage: its reads, publications and findings, written to the ledger also when the stage fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StageRecord:
 
     @classmethod
     def of(cls, run: Run, stage: str, catalog: Catalog, now: datetime, say: Callable[[str], None]) -> StageRecord:
-        """An empty record."""
+        """An empty record of one stage of a run."""
         facts = (run.project, catalog, run.experiment_id, run.run_id, run.dt, stage)
         return cls(
             stage,
@@ -40,27 +40,27 @@ class StageRecord:
         )
 
     def log(self, line: str) -> None:
-        """One readable line for the task log."""
+        """Write one line to the task log, with the stage's name in front."""
         self.say(f"{self.stage}: {line}")
 
     def report(self, table: str, findings: Sequence[Finding]) -> None:
-        """Keep findings of an audit; those that failed are logged."""
+        """Keep the findings of an audit, and log those that failed."""
         self.contract_results.add(table, findings)
         for finding in findings:
             if not finding.success:
                 self.log(f"{finding.severity}: {table}: {finding.expectation} ({finding.unexpected_count} rows)")
 
     def begins(self, table: str) -> None:
-        """Note that a publication has begun: if the stage dies in it, the manifest says so."""
+        """Record that a publication has begun, so that the manifest names the table if the stage fails in it."""
         self.manifest.add(table, "published", None, status="failed", error="the stage ended while it wrote this table")
 
     def landed(self, table: str, done: Published, seconds: float) -> None:
-        """Note a publication that is visible, or one that is reused."""
+        """Record a publication of this stage, new or reused."""
         self.published[table] = done
         self.manifest.add(table, "published", done.snapshot_id, done.rows, seconds)
 
     def failed(self, error: BaseException) -> None:
-        """Leave the reason where people look for it; a fault while doing so must not hide the first one."""
+        """Write the error to the manifest; an error while writing is only logged and must not hide the first one."""
         status = next((word for kind, word in _STATUS_OF_ERROR if isinstance(error, kind)), "failed")
         sentence = str(error).splitlines()[0][:2000] if str(error) else type(error).__name__
         table = self.manifest.unfinished() or manifest.ALL_TABLES
@@ -68,9 +68,9 @@ class StageRecord:
         try:
             self.flush()
         except Exception as second:
-            self.log(f"the manifest could not be written either: {second}")
+            self.log(f"the error could not be written to ops.run_manifest: {second}")
 
     def flush(self) -> None:
-        """Write both tables."""
+        """Write the record to ops.contract_results and ops.run_manifest."""
         self.contract_results.flush()
         self.manifest.flush()

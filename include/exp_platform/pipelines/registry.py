@@ -1,7 +1,7 @@
 """The registry of stages: one list, walked by the DAG `experiment_analysis` and by `run_end_to_end`.
 
-A stage declares the tables that it reads and publishes, and of what each of its tables is made. The declaration is the
-identity of a publication: a stage that reads anything else is stopped.
+A stage declares the tables that it reads and publishes, and the inputs of each table that it publishes. The snapshots
+of the declared inputs identify a publication, so a stage that reads an undeclared table is stopped.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ EVENTS = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
 
 @dataclass(frozen=True)
 class Output:
-    """One table that a stage publishes, and what its rows are made of."""
+    """One table that a stage publishes, and the tables that its rows are made of."""
 
     table: str
     made_of: tuple[str, ...] | Callable[[Experiment], tuple[str, ...]] = ()
-    by_events: bool = False  # the rows depend on the day only through the events that the day sees
+    by_events: bool = False  # True: another dt that sees the same events gives the same rows
 
     def inputs(self, experiment: Experiment) -> tuple[str, ...]:
         """The tables whose snapshots identify a publication."""
@@ -84,25 +84,25 @@ class Stage:
 
     @property
     def reuses(self) -> bool:
-        """Says that the stage may leave rows of an earlier day in place, so that it can be told not to."""
+        """True when the stage may reuse an earlier run's rows; such a stage takes --full-refresh."""
         return "full_refresh" in self.takes
 
     def output(self, table: str) -> Output:
-        """The declaration of one of its tables; a table that is not declared may not be published."""
+        """The declaration of one published table; raises UndeclaredTable for any other."""
         for output in self.outputs:
             if output.table == table:
                 return output
         raise UndeclaredTable(
             f"{self.name} publishes {table}, which its entry in pipelines/registry.py does not declare "
-            f"(declared: {', '.join(self.publishes) or 'none'})"
+            f"(declared: {', '.join(self.publishes) or 'none'}); add the table to the stage's outputs"
         )
 
     def require_read(self, table: str) -> None:
-        """A table that is not declared may not be read: a publication's identity would not know of it."""
+        """Raise UndeclaredTable for an undeclared table: the identity of a publication would not cover its rows."""
         if table not in self.reads and table not in self.publishes:
             raise UndeclaredTable(
                 f"{self.name} reads {table}, which its entry in pipelines/registry.py does not declare "
-                f"(declared: {', '.join((*self.reads, *self.publishes)) or 'none'})"
+                f"(declared: {', '.join((*self.reads, *self.publishes)) or 'none'}); add the table to the stage's reads"
             )
 
     @property
@@ -113,7 +113,7 @@ class Stage:
 
 
 class UndeclaredTable(TypeError):
-    """A stage touches a table that the registry does not name: a fault of the code, found by its first run."""
+    """A stage reads or publishes a table that its registry entry does not declare: a fault of the code."""
 
 
 def _assigning_events(experiment: Experiment) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One run of one experiment as of one day: its facts, which both drivers hand from stage to stage."""
+"""One run of one experiment as of one day, as Airflow and `run_end_to_end` hand it from stage to stage."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ class Run:
     dt: date
     run_id: str
     options: Options = field(default_factory=Options)
-    analysis_mode: str | None = None  # the override, so that it can be handed on
-    started_by: str = "airflow"  # shown by whoever finds the experiment claimed
+    analysis_mode: str | None = None  # the override alone, for the next stage's command line
+    started_by: str = "airflow"  # shown to another run that finds the experiment claimed
 
     @property
     def by_hand(self) -> bool:
-        """Nobody started a run around its one stage, so that the stage claims the experiment and gives it back."""
+        """True when a person started this one stage: then the stage itself claims and releases the experiment."""
         return self.started_by == BY_HAND
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The registry entry."""
+        """The experiment's configuration."""
         return self.project.experiment(self.experiment_id)
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
-        """The experiment's metrics in its order, guardrails included."""
+        """The experiment's metrics in configured order, guardrails included."""
         return self.project.metrics_of(self.experiment)
 
     @cached_property
     def config_hash(self) -> str:
-        """Hash of everything configured that can change a number of this experiment."""
+        """Hash of all configuration that can change a number of this experiment."""
         return self.project.config_hash(self.experiment)
 
     @cached_property
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def cutoff(self) -> datetime:
-        """Events with time < cutoff are seen: dt + 1 day, 00:00 UTC."""
+        """The run sees events with time < cutoff: dt + 1 day, 00:00 UTC."""
         return cutoff(self.dt)
 
     @property
@@ -91,7 +91,7 @@ class Run:
 
     @classmethod
     def from_xcom(cls, values: Mapping[str, Any]) -> Run:
-        """The run that `to_xcom` wrote down, with the configuration as it is now."""
+        """The run that `to_xcom` has written; its configuration is loaded again from the files."""
         mode = values.get("analysis_mode") or None
         return cls(
             project=load_project(values["config"]).with_analysis_mode(values["experiment_id"], mode),
@@ -108,7 +108,7 @@ class Run:
         )
 
     def arguments(self, stage: Stage) -> list[str]:
-        """The command line of one stage; `--name=value`, so that a value beginning with dashes stays a value."""
+        """Command-line arguments of one stage, as `--name=value` so that a value may begin with dashes."""
         words = [
             f"--config={self.project.path}",
             f"--experiment-id={self.experiment_id}",

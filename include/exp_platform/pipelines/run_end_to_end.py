@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that came to its end: where the memo is and how long each stage took."""
+    """A finished run, and the seconds that each stage took."""
 
     run: Run
     seconds: dict[str, float]
@@ -54,7 +54,7 @@ def run_end_to_end(
     log: Callable[[str], None] = print,
     on_stage: Callable[[Stage], None] = lambda _: None,
 ) -> Finished:
-    """Every stage in order; a broken contract stops the run, and its memo says so above the last numbers."""
+    """Run every stage in order; a broken contract stops the run and is shown in the memo above the last numbers."""
     seconds: dict[str, float] = {}
     session = Session.given(spark) if spark is not None else Session.of(run)
     run, stage = replace(run, started_by="run_end_to_end"), FIRST
@@ -65,7 +65,7 @@ def run_end_to_end(
             try:
                 run_stage(run, stage, session=session, say=log)
             except FencedConflict as conflict:
-                log(f"{stage.name}: starts once more: {conflict}")
+                log(f"{stage.name}: starts a second time: {conflict}")
                 run_stage(run, stage, session=session, say=log)
             seconds[stage.name] = round(time.monotonic() - started, 1)
     except ContractViolation as error:
@@ -73,7 +73,7 @@ def run_end_to_end(
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
     except (Superseded, ConfigError):
-        raise  # a newer run answers for the first, and a person has just typed the second
+        raise  # no alert: a newer run took over, or a person has just typed a wrong configuration or argument
     except Exception as error:
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
@@ -84,12 +84,12 @@ def run_end_to_end(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Parse the arguments, run every stage, print the decision and the seconds per stage."""
     parser = Parser(prog="run_end_to_end", description=__doc__, allow_abbrev=False)
     add_run_arguments(parser)
     add_synth_arguments(parser)
     parser.add_argument("--generate-synth", action="store_true", help="generate the experiment's events first")
-    parser.add_argument("--full-refresh", action="store_true", help="compute everything again")
+    parser.add_argument("--full-refresh", action="store_true", help="reuse nothing: read and compute everything again")
     console = Console(stderr=True, highlight=False)
     try:
         arguments = parser.parse_args(argv)
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:
         exit_with(error)
     sys.stdout.flush()
-    os._exit(0)  # the JVM has nothing left to say
+    os._exit(0)  # a JVM that is shutting down must not write below the decision
 
 
 def _with_progress(run: Run, console: Console) -> Finished:

@@ -17,21 +17,21 @@ from exp_platform.quality.audit import suite_audit, suite_parameters
 def run_stage(
     run: Run, stage: Stage, *, session: Session | None = None, say: Say = say_aloud, now: datetime | None = None
 ) -> None:
-    """Open the stage, run it behind its audit, and leave its record; the first stage of a run claims the experiment."""
+    """Run one stage with its audit and its record; the first stage of a run claims the experiment."""
     if run.by_hand or stage is FIRST:
         claim(run.project, run.experiment_id, run.run_id, run.dt, run.started_by)
     try:
         with open_stage(run, stage, session=session, audit=audit_of, say=say, now=now) as ctx:
             stage.run(ctx)
     finally:
-        if run.by_hand:  # no later stage of this run will do it, and maintenance would wait for it for hours
+        if run.by_hand:  # no later stage will release the claim, and maintenance would wait 12 hours for it
             release(run.project, run.experiment_id, run.run_id)
 
 
 def reused_whole(run: Run, stage: Stage, *, say: Say = say_aloud) -> bool:
-    """Run a stage that needs no session after all, because an earlier publication answers for every table of it.
+    """Run a stage without a session; True when that was enough because earlier publications were reused.
 
-    False when the stage asks for a session: nothing is recorded then, and the stage is to be run with one.
+    False when the stage asked for a session: then nothing is recorded, and the stage must be run with one.
     """
     try:
         run_stage(run, stage, session=Session.none(), say=say)
@@ -41,5 +41,5 @@ def reused_whole(run: Run, stage: Stage, *, say: Say = say_aloud) -> bool:
 
 
 def audit_of(read: Reader) -> Audit:
-    """The suites of the tables that a stage publishes; other tables are compared at the snapshots of the run."""
+    """The audit by the tables' suites; it reads the tables that it compares with at the snapshots of the run."""
     return suite_audit(suite_parameters(read.run.experiment, read.run.metrics), read.beside)

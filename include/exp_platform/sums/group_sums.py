@@ -1,4 +1,4 @@
-"""Exact sums of groups of units as Spark leaves them, and what arithmetic makes of them; no session needed."""
+"""Exact sums by group of units, as Spark's tasks return them, turned into totals by arithmetic without a session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Numbers = NDArray[np.float64]
 
 
 def with_empty_arms(sums: pa.Table, family: Family, variants: Sequence[str]) -> pa.Table:
-    """The same and a row of zeros (all, no date, bucket -1) for each metric × live arm that has no unit at all."""
+    """The sums, with a row of zeros added (all, no date, bucket -1) for each metric × live arm without any unit."""
     seen = set(sums["variant_id"].to_pylist())
     rows = [
         {"metric": i, "variant_id": variant, "segment": ALL, "cohort_date": None, "unit_bucket": NO_BUCKET}
@@ -35,14 +35,14 @@ def with_empty_arms(sums: pa.Table, family: Family, variants: Sequence[str]) -> 
 
 
 def roll_up(sums: pa.Table, by: Sequence[str]) -> pa.Table:
-    """Sums of groups put together; exact, so in any order."""
+    """Sums by coarser groups; exact limbs may be added in any order."""
     added = [name for name in sums.column_names if name not in GROUP]
     merged = sums.group_by(list(by)).aggregate([(name, "sum") for name in added])
     return merged.rename_columns([name.removesuffix("_sum") for name in merged.column_names])
 
 
 def covariate_means(sums: pa.Table, family: Family, scales: Scales) -> dict[int, float]:
-    """Pooled mean of each plain metric's covariate, over the units in its estimate that have one: what a null takes."""
+    """Pooled mean of each plain metric's covariate, over the units with one; it replaces a null covariate."""
     if family.name != "plain":
         return {}
     pooled = roll_up(sums.filter(pc.field("unit_bucket") != NO_BUCKET), ["metric"])
@@ -61,7 +61,7 @@ class Totals:
     means: dict[int, float]
 
     def sum(self, product: str) -> Numbers:
-        """One sum per group; 0 where the family does not have it."""
+        """One sum of products per group; 0 for a product that the family lacks."""
         if product not in self.family.products:
             return np.zeros(self.sums.num_rows)
         plain = self.plain(product)
@@ -73,7 +73,7 @@ class Totals:
         return plain + (fill[product] if product in fill else self.plain("y_without_x") * mean)
 
     def plain(self, product: str) -> Numbers:
-        """The sum as Spark left it, scaled back: each metric's numbers were divided by powers of two."""
+        """One sum of products per group, scaled back by the powers of two, with null covariates counted as 0."""
         letters = [COLUMN_OF[letter] for letter in self.family.products[product] if letter in COLUMN_OF]
         scale = {
             i: power_of_two(sum(self.scales.exponent(name.format(i)) for name in letters))
@@ -84,11 +84,11 @@ class Totals:
         return total * np.array([scale[i] for i in self.sums["metric"].to_pylist()], dtype=float)
 
     def vector(self, letters: str, prefix: str = "", suffix: str = "") -> pa.Array:
-        """Sums of single letters, a list per group."""
+        """Sums of single letters, one list per group."""
         return _lists([self.sum(prefix + letter + suffix) for letter in letters], self.sums.num_rows)
 
     def matrix(self, letters: str, prefix: str = "") -> pa.Array:
-        """Sums of pairs, row-major, a list per group."""
+        """Sums of pairs of letters, one row-major list per group."""
         upper = {pair: self.sum(prefix + "".join(pair)) for pair in combinations_with_replacement(letters, 2)}
         full = [upper[a, b] if (a, b) in upper else upper[b, a] for a in letters for b in letters]
         return _lists(full, self.sums.num_rows)

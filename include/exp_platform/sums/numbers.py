@@ -1,4 +1,4 @@
-"""The numbers of a unit row as columns: `y0` is the value of metric 0, `y0_1` a ratio's denominator; x covariates."""
+"""The numbers of a unit row as columns: `y0` is the value of metric 0, `y0_1` its denominator, `x0` its covariate."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from exp_platform.config.models import Metric
 from exp_platform.metrics.values import unit_values
 
-# The maps that hold a unit's numbers, and the letter that their columns begin with here; p is the pre-period.
+# Map column of a unit row -> first letter of its numbers' columns: y value, x covariate, p pre-period.
 MAPS = {"metrics": "y", "covariates": "x", "did_pre": "p"}
-# The columns of a unit row that are no maps of numbers or flags.
+# The columns of a unit row that are not maps of numbers or flags.
 UNIT_KEYS = ("experiment_id", "user_id", "variant_id", "anchor_utc", "cohort_date", "unit_bucket", "dimensions")
-# What J5 reads of gold.fct_experiment_unit_outcomes.
+# The columns of gold.fct_experiment_unit_outcomes that J5 reads.
 UNIT_COLUMNS = ("variant_id", "cohort_date", "unit_bucket", "dimensions", *MAPS, "mature", "event_counts")
 
 
 @dataclass(frozen=True)
 class Number:
-    """One number of a unit."""
+    """One number of a unit row: its column, and the map and key that hold it in the table."""
 
     column: str
     source: str  # the map
@@ -33,7 +33,7 @@ class Number:
 
 
 def numbers_of(index: int, metric: Metric) -> tuple[Number, ...]:
-    """The numbers of one metric: value, covariate and pre-period, for a ratio all three of both parts."""
+    """The numbers of one metric: value, covariate and pre-period; a ratio has them for numerator and denominator."""
     return tuple(
         Number(f"{letter}{index}" + (f"_{part}" if part else ""), source, value.key, metric)
         for source, letter in MAPS.items()
@@ -42,14 +42,14 @@ def numbers_of(index: int, metric: Metric) -> tuple[Number, ...]:
 
 
 def all_numbers(metrics: Sequence[Metric]) -> tuple[Number, ...]:
-    """Those of many metrics, in their order."""
+    """The numbers of all metrics; the metric's position is the digit in the column names."""
     return tuple(number for i, metric in enumerate(metrics) for number in numbers_of(i, metric))
 
 
 def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> dict[str, NDArray[Any]]:
-    """A column for each number in a batch of unit rows, NaN for null, and `mature<i>` for each metric.
+    """A batch's maps as columns: one for each number, NaN for null, and `mature<i>` for each metric.
 
-    An event-level quantile has only `y<i>`, its number of events or null. No value that passed the contract is NaN.
+    An event-level quantile has only `y<i>`, its number of events or null. The contract allows no NaN as a value.
     """
     maps = {name: entries(batch.column(name)) for name in (*MAPS, "mature", "event_counts")}
     nothing, never = np.full(len(batch), np.nan), np.zeros(len(batch), dtype=bool)
@@ -62,7 +62,7 @@ def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> dict[str, ND
 
 
 def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
-    """The opposite: unit rows with their maps, the same keys in the same order in every row."""
+    """A batch's columns as maps, the opposite of `in_columns`; every row has the same keys in the same order."""
     maps = {}
     for source in MAPS:
         mine = [number for number in all_numbers(metrics) if number.source == source]
@@ -76,7 +76,7 @@ def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
 
 
 def together(columns: Mapping[str, pa.Array], kind: pa.DataType, rows: int) -> pa.MapArray:
-    """A map for each row with the value of each column; put together in NumPy, far cheaper than taking one by one."""
+    """Columns as one map per row; NumPy interleaves the values, which is far cheaper than row by row."""
     if not columns:
         return pa.array([[]] * rows, pa.map_(pa.string(), kind))
     own = [column.cast(kind) for column in columns.values()]
@@ -88,7 +88,7 @@ def together(columns: Mapping[str, pa.Array], kind: pa.DataType, rows: int) -> p
 
 
 def _repeat(texts: list[str], times: int) -> pa.StringArray:
-    """The same texts over and over."""
+    """The texts repeated so many times, in one array."""
     letters = [text.encode() for text in texts]
     ends = np.cumsum([len(one) for one in letters])
     offsets = np.arange(times)[:, None] * ends[-1] + ends
@@ -97,10 +97,10 @@ def _repeat(texts: list[str], times: int) -> pa.StringArray:
 
 
 def entries(maps: pa.MapArray) -> dict[str, NDArray[Any]]:
-    """The values of each key as a column: doubles with NaN for null or no such key, flags with False.
+    """Maps as one column per key: doubles have NaN, flags False, for null and for a missing key.
 
-    J4 writes the same keys in the same order into every row, so that a column is every n-th value; rows that were
-    written otherwise are looked up key by key.
+    J4 writes the same keys in the same order into every row, so a column is every n-th value; other rows are looked up
+    key by key.
     """
     offsets = maps.offsets.to_numpy()
     first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
@@ -115,7 +115,7 @@ def entries(maps: pa.MapArray) -> dict[str, NDArray[Any]]:
 
 
 def _repeated(texts: pa.StringArray, width: int) -> bool:
-    """Whether each text is that of `width` places before; their bytes are compared, far cheaper than text by text."""
+    """True when each text equals that `width` places before; comparing their bytes is far cheaper than the texts."""
     _, ends, letters = texts.buffers()
     places = np.frombuffer(ends, np.int32, len(texts) + 1, 4 * texts.offset)
     used = np.frombuffer(letters, np.uint8)[places[0] : places[-1]] if letters else np.zeros(0, np.uint8)

@@ -1,4 +1,4 @@
-"""Exact sums of groups to the rows of the statistics and aggregate tables; no session needed."""
+"""Rows of the statistics and aggregate tables, made from exact sums by group without a session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SORT = ("metric_name", "variant_id", "segment", "cohort_date", "unit_bucket", "d
 
 @dataclass(frozen=True)
 class Statistics:
-    """The sums of one family by group, every live arm among them, with all that turns them into rows."""
+    """The sums of one family by group, with every live arm, and the scales and means that turn them into rows."""
 
     experiment_id: str
     family: Family
@@ -34,7 +34,7 @@ class Statistics:
     def of(
         cls, experiment_id: str, family: Family, sums: pa.Table, scales: Scales, variants: Sequence[str]
     ) -> Statistics:
-        """From the sums that Spark left."""
+        """Complete the sums that Spark's tasks returned by the arms without units and the covariates' means."""
         complete = with_empty_arms(sums, family, variants)
         return cls(experiment_id, family, complete, scales, covariate_means(complete, family, scales))
 
@@ -84,7 +84,10 @@ class Statistics:
         }
 
     def _aggregates(self, sums: pa.Table, more: dict[str, Any], schema: pa.Schema) -> pa.Table:
-        """For a ratio the sums are the numerator's, beside those of the denominator; null where there are none."""
+        """Aggregate rows. A ratio has the numerator's sums, and the denominator's in their own columns.
+
+        The sums of an event-level quantile are null.
+        """
         totals = Totals(sums, self.family, self.scales, self.means)
         metrics = dict(self.family.members)
         null = np.array([metrics[i].of_events for i in sums["metric"].to_pylist()], dtype=bool)
@@ -105,7 +108,7 @@ class Statistics:
 
 
 def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
-    """Bin and count, in order of the bins, by group."""
+    """Group -> its pairs of bin and count, sorted by bin."""
     found: dict[Key, list[tuple[int, int]]] = {}
     ordered = counts.sort_by("bin")
     for *key, bin_, count in zip(*(ordered[name].to_pylist() for name in (*GROUP, "bin", "count")), strict=True):
@@ -114,7 +117,7 @@ def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
 
 
 def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
-    """Included units by arm and cohort date, from rows of the statistics: every unit is in those of every metric."""
+    """(arm, cohort date) -> number of included units, read from one metric's rows: every metric counts every unit."""
     of_one_metric = pc.field("metric_name") == statistics["metric_name"][0]
     mine = statistics.filter(of_one_metric & (pc.field("segment") == ALL) & pc.field("cohort_date").is_valid())
     rows = mine.select(["variant_id", "cohort_date", "n", "n_null"]).to_pylist()
@@ -122,14 +125,14 @@ def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
 
 
 def as_table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
-    """Columns in the declared order and types; one that is not given is null."""
+    """A table with the declared columns and types; a column that is not given is null."""
     rows = len(columns["metric_name"])
     arrays = [_array(columns.get(field.name), field, rows) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def in_order(tables: Sequence[pa.Table]) -> pa.Table:
-    """All rows, sorted by their grain."""
+    """The rows of all tables, sorted by their grain."""
     merged = pa.concat_tables(tables)
     return merged.sort_by([(name, "ascending") for name in SORT if name in merged.column_names])
 

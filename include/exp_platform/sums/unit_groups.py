@@ -1,4 +1,4 @@
-"""The groups of a batch of unit rows: all units by cohort date and by bucket, and each segment by cohort date."""
+"""The groups of unit rows in J5: all units by cohort date and by bucket, and each segment by cohort date."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ Key = tuple[str, str, int | None, int]  # arm, segment, cohort date in days sinc
 
 @dataclass(frozen=True)
 class Cells:
-    """A batch's rows in cells, each of them inside every group that it touches.
+    """A batch's rows in cells: a group of the statistics is made of whole cells.
 
-    There are far fewer cells than rows, and limbs add up exactly: rows are added up once, and cells for each group.
+    A cell has one arm, cohort date and bucket, or one arm, segment and cohort date. There are far fewer cells than
+    rows, and limbs add up exactly: each row is added to one cell, then each cell to all of its groups.
     """
 
-    again: Codes  # rows that follow after all rows: those of segments, once for each; such a cell is a segment's
+    again: Codes  # rows to repeat after all rows, once for each segment that they are in
     starts: Codes  # first row of each cell
-    members: Codes  # the cells of each group, group by group
-    firsts: Codes  # where those of a group begin
-    groups: Codes
+    members: Codes  # the cells of all groups, one group after the other
+    firsts: Codes  # position in `members` at which each group begins
+    groups: Codes  # number of each group, as `Groups` counts them
 
     @classmethod
     def of(cls, again: Codes, starts: Codes, cells: Codes, groups: Codes) -> Cells:
-        """From pairs of a cell and a group."""
+        """Build the cells from pairs of a cell and a group that it belongs to."""
         by_group = np.argsort(groups, kind="stable")
         distinct, firsts = np.unique(groups[by_group], return_index=True)
         return cls(again, starts, cells[by_group], firsts, distinct)
 
     def sums(self, column: NDArray[Any]) -> NDArray[Any]:
-        """Of each cell's rows; of flags, how many."""
+        """Sum of the column over each cell's rows; for flags the number of true ones."""
         return np.add.reduceat(self._rows(column), self.starts, dtype=np.int64 if column.dtype == bool else None)
 
     def add_to(self, totals: Numbers, sums: Numbers) -> None:
-        """Add the sums of cells, a row each, to the totals of groups."""
+        """Add the sums of the cells, one row per cell, to the totals of their groups."""
         totals[self.groups] += np.add.reduceat(sums[self.members], self.firsts, axis=0)
 
     def spread(self, column: NDArray[Any]) -> tuple[NDArray[Any], Codes]:
-        """What each row has, once for each group that it is in; and the group."""
+        """The column's value of each row, once for each group that the row is in, and the group's number."""
         rows = self._rows(column)
         sizes = np.diff(self.starts, append=len(rows))[self.members]
         shift = self.starts[self.members] - (np.cumsum(sizes) - sizes)
@@ -60,17 +61,17 @@ class Cells:
 
 @dataclass
 class Groups:
-    """Every group seen so far, numbered: all units by cohort date and by bucket, and each segment by cohort date."""
+    """The number of every group seen so far."""
 
     numbers: dict[Key, int] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[Key]:
-        """All of them in the order of their numbers."""
+        """The groups in the order of their numbers."""
         return list(self.numbers)
 
     def of(self, batch: pa.RecordBatch) -> tuple[Codes, Cells]:
-        """An order of the rows, and the cells of rows in that order."""
+        """An order of the batch's rows that keeps each cell together, and the cells in that order."""
         arms = batch.column("variant_id").dictionary_encode()
         names, arm = arms.dictionary.to_pylist(), arms.indices.to_numpy().astype(np.int64)
         day = batch.column("cohort_date").cast(pa.int32()).to_numpy().astype(np.int64)
@@ -83,7 +84,7 @@ class Groups:
 
         rows, segment = segments_of(batch.column("dimensions"))
         texts, label = segment.dictionary.to_pylist(), segment.indices.to_numpy().astype(np.int64)
-        again = np.argsort(order)[rows]  # where that order has them
+        again = np.argsort(order)[rows]  # the rows' positions in the order of cells
         by_segment, more = _by_cell(arm[again], day[again], label)
         again, label = again[by_segment], label[by_segment]
         both, d = (arm[again] * len(texts) + label)[more], day[again][more]
@@ -106,7 +107,7 @@ class Groups:
 
 
 def segments_of(dimensions: pa.MapArray) -> tuple[Codes, pa.DictionaryArray]:
-    """Row number and `dimension=value` of every entry."""
+    """Row number and segment `dimension=value` of every map entry."""
     offsets = dimensions.offsets.to_numpy()
     rows = np.repeat(np.arange(len(dimensions), dtype=np.int64), np.diff(offsets))
     first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
@@ -115,7 +116,7 @@ def segments_of(dimensions: pa.MapArray) -> tuple[Codes, pa.DictionaryArray]:
 
 
 def _by_cell(*keys: Codes) -> tuple[Codes, Codes]:
-    """The order of rows by some keys, the first of them first, and where in it a cell of equal keys begins."""
+    """The order of rows by the keys, the first key first, and the positions at which a cell of equal keys begins."""
     code = np.zeros(len(keys[0]), dtype=np.int64)
     for key in keys if len(code) else ():
         low = key.min()

@@ -1,4 +1,4 @@
-"""Caps and scales of a unit's numbers, from batches of unit rows: exact, whatever the batches; no session needed."""
+"""Caps and scales of the numbers of unit rows; the batches that the rows come in make no difference."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ENDS_SCHEMA = pa.schema(
     [
         ("number", pa.string()),
         ("units", pa.int64()),  # rows of the partition
-        ("present", pa.int64()),  # those that are not null
+        ("present", pa.int64()),  # rows of the partition where the number is not null
         ("low", pa.float64()),
         ("high", pa.float64()),
-        ("largest", pa.list_(pa.float64())),  # for a quantile cap, as many as can hold its rank
+        ("largest", pa.list_(pa.float64())),  # for a quantile cap: as many of the largest values as hold its rank
     ]
 )
 ENDS_SQL = "number string, units bigint, present bigint, low double, high double, largest array<double>"
@@ -29,7 +29,7 @@ ENDS_SQL = "number string, units bigint, present bigint, low double, high double
 
 @dataclass
 class Ends:
-    """What is known of one number: how many, the smallest and the largest, and for a cap the upper tail."""
+    """The range of one number: how many values, the smallest, the largest, and for a quantile cap the upper tail."""
 
     keep: int = 0
     present: int = 0
@@ -38,7 +38,7 @@ class Ends:
     largest: Numbers = field(default_factory=lambda: np.zeros(0))
 
     def add(self, column: Numbers) -> None:
-        """Some more values; NaN is none."""
+        """Add values of the number; NaN stands for null."""
         missing = int(np.count_nonzero(np.isnan(column)))
         if missing == len(column):
             return
@@ -51,7 +51,7 @@ class Ends:
             self.largest = _largest(np.concatenate([self.largest, values]), self.keep)
 
     def quantile(self, quantile: float) -> float | None:
-        """By linear interpolation between the two ranks that enclose it."""
+        """The quantile of all values, by linear interpolation between the two enclosing ranks; None without values."""
         if not self.present:
             return None
         position = quantile * (self.present - 1)
@@ -62,7 +62,7 @@ class Ends:
         return low + (high - low) * (position - rank)
 
     def magnitude(self, cap: float | None) -> float:
-        """Largest absolute value after the cap."""
+        """The largest absolute value after the cap."""
         if self.low is None or self.high is None:
             return 0.0
         ends = (self.low, self.high) if cap is None else (min(self.low, cap), min(self.high, cap))
@@ -70,7 +70,7 @@ class Ends:
 
 
 def unit_ends(batches: Iterable[pa.RecordBatch], metrics: Sequence[Metric], units: int) -> Iterator[pa.RecordBatch]:
-    """The ends of every number in one partition's unit rows; `units` counts those of all partitions."""
+    """The range of every number in one partition's unit rows; `units` is the number of rows in all partitions."""
     ends = {n.column: Ends(_kept(n, units)) for n in all_numbers(metrics)}
     rows = 0
     for batch in batches:
@@ -90,8 +90,8 @@ def unit_ends(batches: Iterable[pa.RecordBatch], metrics: Sequence[Metric], unit
 def pooled_scales(found: pa.Table, metrics: Sequence[Metric], units: int) -> Scales:
     """Cap and exponent of every number, from all non-null values of included units, all arms pooled.
 
-    Value, covariate and pre-period are each capped from their own distribution, as are a ratio's two parts. A cap of 0
-    is not applied: it would wipe the metric out.
+    Value, covariate and pre-period are each capped by their own distribution, as are a ratio's two parts. A cap of 0 is
+    not applied, because every value would become 0.
     """
     numbers = all_numbers(metrics)
     ends = _merged(found, {n.column: _kept(n, units) for n in numbers})
@@ -104,7 +104,7 @@ def pooled_scales(found: pa.Table, metrics: Sequence[Metric], units: int) -> Sca
 
 
 def caps_not_applied(scales: Scales, metrics: Sequence[Metric]) -> list[str]:
-    """A sentence for each metric whose cap came out as 0 and was therefore left off."""
+    """A warning for each metric whose cap is 0 and was therefore not applied."""
     return [
         f"metric '{n.metric.name}': the cap of {n.key} is 0 and was not applied: at least that share of units is at 0"
         for n in all_numbers(metrics)
@@ -127,7 +127,7 @@ def _merged(found: pa.Table, keep: Mapping[str, int]) -> dict[str, Ends]:
 
 
 def _kept(number: Number, units: int) -> int:
-    """How many of the largest values hold the ranks of the cap's quantile, whatever share of the units has a value."""
+    """How many of the largest values must be kept for the cap's quantile, whatever share of units has a value."""
     cap = number.metric.cap
     if cap is None or cap.quantile is None:
         return 0

@@ -1,7 +1,7 @@
-"""Batches of unit rows to counts and exact sums by metric and group; NumPy on whole columns, no session needed.
+"""Counts and exact sums by metric and group from batches of unit rows, by NumPy on whole columns.
 
-A row of a partition's answer is one metric × group: its counts, and the limbs of every sum of products in the order of
-the family's products. Limbs add up exactly, so the answers of all partitions can be added in any order.
+A partition returns one row per metric × group: its counts, and the limbs of every sum of products in the order of the
+family's products. Limbs add up exactly, so the rows of all partitions can be added in any order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from exp_platform.sums.scales import Scales, power_of_two
 from exp_platform.sums.unit_bins import BinCounts
 from exp_platform.sums.unit_groups import Cells, Groups
 
-ENOUGH = 25000  # rows at a time: below that, it is the number of NumPy's calls that costs
+ENOUGH = 25000  # rows at a time: with fewer rows the overhead of NumPy's calls dominates
 NO_BIN = np.iinfo(np.int64).min
 
 SUMS_SCHEMA = pa.schema(
@@ -38,8 +38,8 @@ SUMS_SCHEMA = pa.schema(
         ("unit_bucket", pa.int32()),
         *((name, pa.int64()) for name in COUNTS),
         ("limbs", pa.list_(pa.float64())),
-        ("bins", pa.list_(pa.int32())),  # of a unit-level quantile, and how many units are in each
-        ("bin_units", pa.list_(pa.int64())),
+        ("bins", pa.list_(pa.int32())),  # histogram bins of a unit-level quantile
+        ("bin_units", pa.list_(pa.int64())),  # number of units in each of these bins
     ]
 )
 SUMS_SQL = (
@@ -50,7 +50,7 @@ SUMS_SQL = (
 
 
 def unit_sums(batches: Iterable[pa.RecordBatch], metrics: Sequence[Metric], scales: Scales) -> Iterator[pa.RecordBatch]:
-    """The sums of one partition's unit rows, in both grouping sets of the statistics."""
+    """The sums of one partition's unit rows, by all groups of the statistics."""
     groups = Groups()
     sums = {i: MetricSums(i, metric, family, scales) for family in families(metrics) for i, metric in family.members}
     for batch in _filled(batches):
@@ -64,11 +64,11 @@ def unit_sums(batches: Iterable[pa.RecordBatch], metrics: Sequence[Metric], scal
 
 
 def _filled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in larger batches; none without rows."""
+    """The rows of the batches in batches of at least ENOUGH rows, but the last; empty batches are dropped."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         if len(batch) >= ENOUGH:
-            yield batch  # as it is: putting one alone together would copy it
+            yield batch  # passed on as it is, because concatenating would copy it
             continue
         held.append(batch)
         if sum(map(len, held)) >= ENOUGH:
@@ -79,7 +79,7 @@ def _filled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def by_column(sums: pa.Table, family: Family, scales: Scales) -> pa.Table:
-    """The sums of one family with a column for each limb."""
+    """The sums of one family with a column for each limb, instead of one list of limbs."""
     mine = sums.filter(pc.is_in(sums["metric"], pa.array([i for i, _ in family.members], pa.int32())))
     names = [limb for name in family.products for limb in scales.limbs.names(name)]
     flat = mine["limbs"].combine_chunks().flatten().to_numpy().reshape(mine.num_rows, len(names))
@@ -91,7 +91,7 @@ def by_column(sums: pa.Table, family: Family, scales: Scales) -> pa.Table:
 
 @dataclass
 class MetricSums:
-    """Counts and limbs of one metric, a row for each group."""
+    """Counts and limbs of one metric, one row per group."""
 
     index: int
     metric: Metric
@@ -104,14 +104,14 @@ class MetricSums:
         self.totals = np.zeros((0, len(COUNTS) + len(self.family.products) * self.scales.limbs.count))
 
     def add(self, columns: Mapping[str, NDArray[Any]], cells: Cells, groups: int) -> None:
-        """Add a batch of units."""
+        """Add a batch of unit rows; `groups` is the number of groups known so far."""
         self._grow(groups)
         flags, numbers = self._numbers(columns)
         sums = np.zeros((len(cells.starts), self.totals.shape[1]))
         for j, flag in enumerate(flags):
             sums[:, j] = cells.sums(flag)
         if numbers:
-            # Where every unit with a value is in difference-in-differences, its sums are those of all: g is no factor.
+            # Where every unit with a value is in difference-in-differences, g is 1 and multiplying by it is left out.
             everywhere = np.array_equal(flags[0], flags[4])
             self._add_products(numbers, cells, sums, no_g=everywhere)
             if self.metric.estimand == "quantile":
@@ -119,7 +119,7 @@ class MetricSums:
         cells.add_to(self.totals, sums)
 
     def rows(self, groups: Groups) -> pa.RecordBatch:
-        """One row for each group."""
+        """The counts and limbs as a batch of one row per group."""
         self._grow(len(groups.keys))
         arm, segment, day, bucket = zip(*groups.keys, strict=True)
         counts, limbs = np.split(self.totals, [len(COUNTS)], axis=1)
@@ -148,7 +148,7 @@ class MetricSums:
             for k, limb in enumerate(self.scales.limbs.cut(column)):
                 sums[:, mine.start + k] = cells.sums(limb)
                 if k == 0 and (limb == column).all():
-                    break  # as of counts and shares: nothing is left for the other limbs
+                    break  # the first limb holds every number exactly, as for counts and shares; the others are 0
 
     def _add_bins(self, columns: Mapping[str, NDArray[Any]], cells: Cells, has: NDArray[np.bool_]) -> None:
         name = f"y{self.index}"
@@ -157,7 +157,7 @@ class MetricSums:
         self.bins.add(groups[found != NO_BIN], found[found != NO_BIN])
 
     def _numbers(self, columns: Mapping[str, NDArray[Any]]) -> tuple[list[NDArray[np.bool_]], dict[str, Numbers]]:
-        """What each unit has, in the order of COUNTS; and its numbers by letter, 0 where they do not count."""
+        """A flag per unit for each of COUNTS, and the unit's numbers by letter, 0 where they do not count."""
         there, mature = ~np.isnan(columns[f"y{self.index}"]), columns[f"mature{self.index}"]
         has = there & mature if self.metric.maturity_in_force == "complete" else there
         nowhere = np.zeros(len(has), dtype=bool)

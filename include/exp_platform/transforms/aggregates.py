@@ -1,4 +1,4 @@
-"""J5: what happened on each calendar day inside the windows, for metrics that add up over days."""
+"""J5: sums of the events inside the windows by calendar day, for metrics that add up over days."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from exp_platform.transforms.windows import period_end, period_start
 
 @dataclass(frozen=True)
 class KnownSums:
-    """Sums of an earlier run that still hold: by metric × arm × segment × day, of the days before one (None: all)."""
+    """Sums of an earlier run that still hold, by metric × arm × segment × day: of the days before `until`, or all."""
 
     sums: Mapping[tuple[str, str, str, date], tuple[float, float | None]]
     until: date | None
@@ -56,10 +56,10 @@ def calendar_rows(
     join: JoinHint = HASH,
     known: KnownSums | None = None,
 ) -> pa.Table:
-    """Rows of exp.metric_aggregates_daily, date_kind `calendar`: sums of events by UTC day, uncapped.
+    """Rows of exp.metric_aggregates_daily with date_kind `calendar`: uncapped sums of events by UTC day.
 
-    n counts the included units whose window holds some of the day; a day on which no window is open has no row. Sums
-    of squares are null: they need each unit's running total and do not add up over days. Nor do covariates.
+    n counts the included units whose window is open on some of the day; a day without an open window has no row. Sums
+    of squares and of covariates are null: they need each unit's total and do not add up over days.
     """
     wanted = calendar_metrics(metrics)
     if not wanted:
@@ -107,7 +107,7 @@ def event_sums(
     far: bool = False,
     join: JoinHint = HASH,
 ) -> dict[tuple[str, str, str, date], float]:
-    """Sum (or count) of the events in the window by key × arm × segment × day.
+    """Sum, or count, of the events in the window, by key × arm × segment × day.
 
     `units` comes from `unit_windows`, with the columns of the dimensions `names`.
     """
@@ -130,7 +130,7 @@ def event_sums(
 def sums_by_day(
     units: DataFrame, names: Sequence[str], events: DataFrame, cells: Sequence[Cell], far: bool, join: JoinHint
 ) -> DataFrame:
-    """One row per arm × segment × day: `n<i>` events in cell i, a source and a window, and their `sum<i>`."""
+    """One row per arm × segment × day: number `n<i>` and `sum<i>` of the events in cell i, a source and a window."""
     inside = [_inside(*cell) for cell in cells]
     joined = events_of_units(units, events, join).where(reduce(or_, inside))
     flags = [here.alias(f"in{i}") for i, here in enumerate(inside)]
@@ -160,7 +160,7 @@ def sums_by_day(
 def units_at_risk(
     units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime
 ) -> list[dict[tuple[str, str, date], int]]:
-    """For each window: units by arm × segment × day whose window holds some of that day."""
+    """For each window: number of units, by arm × segment × day, whose window is open on some of that day."""
     found: list[dict[tuple[str, str, date], int]] = [defaultdict(int) for _ in periods]
     for row in open_spans(units, names, periods, cutoff).collect():
         known = [f"{name}={row[f'd{i}']}" for i, name in enumerate(names) if row[f"d{i}"] is not None]

@@ -1,4 +1,4 @@
-"""J5 put together: the four tables of statistics from the unit rows and the outcome events."""
+"""J5: the four tables of statistics, made from the unit rows and the outcome events."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, P
 
 @dataclass(frozen=True)
 class Inputs:
-    """What J5 reads of one experiment."""
+    """The inputs of J5 for one experiment."""
 
     experiment_id: str
     units: Batches  # gold.fct_experiment_unit_outcomes
@@ -57,14 +57,14 @@ class Inputs:
     variants: Sequence[str]  # live arms
     end_ts: datetime
     cutoff: datetime
-    far: bool = False  # whether some values are too large for the usual sums
+    far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
     join: JoinHint = HASH
-    last: LastRun | None = None  # what an earlier run's sums still say
+    last: LastRun | None = None  # the earlier run whose sums are reused
 
 
 @dataclass(frozen=True)
 class MetricTables:
-    """The rows of J5's tables by name, what the next run must know of them, and what to warn of."""
+    """The rows and notes of J5's tables, by table, and warnings for the task log."""
 
     rows: dict[str, pa.Table]
     notes: dict[str, dict[str, Any]]
@@ -73,17 +73,17 @@ class MetricTables:
 
 @dataclass(frozen=True)
 class UnitSums:
-    """What the unit rows alone say, and the events that an event-level quantile counts in their windows."""
+    """Sums over unit rows, with the histograms of event-level quantiles."""
 
-    statistics: pa.Table  # rows of that table
+    statistics: pa.Table  # rows of the statistics table
     overall: pa.Table
     by_cohort_date: pa.Table  # rows of the daily table
-    units: dict[tuple[str, date], int]  # by arm and cohort date
+    units: dict[tuple[str, date], int]  # number of units by arm and cohort date
     warnings: list[str]
 
 
 def metric_tables(inputs: Inputs) -> MetricTables:
-    """Two passes over unit rows, three over the events that no earlier run has counted, to small tables in Arrow."""
+    """Make the tables in Arrow, by two passes over unit rows and three over events that no earlier run has counted."""
     schemas = {
         name: arrow_schema(TABLES[name])
         for name in (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
@@ -123,7 +123,7 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
 
 
 def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
-    """From the same unit rows as the earlier run's; no event in a window has come, or one of them would differ."""
+    """The sums of an earlier run with the same unit rows; no window has a new event, or its unit row would differ."""
     return UnitSums(
         last.statistics.cast(schemas[METRIC_STATISTICS]),
         last.overall.cast(schemas[METRIC_AGGREGATES_OVERALL]),
@@ -134,10 +134,13 @@ def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
 
 
 def _event_histograms(inputs: Inputs) -> Histograms:
-    """All events of all units; or those of an earlier run, the new events, and all events of units that are new."""
+    """Histograms of the event-level quantiles: counted from all events, or an earlier run's plus what is new.
+
+    New are the new events of known units, and all events of units that have appeared since.
+    """
     last, metrics = inputs.last, inputs.metrics
     wanted = {metric.name: i for i, metric in enumerate(metrics) if metric.of_events}
-    # A unit that has become mature brings its old events with it.
+    # Where only mature units count, a unit that matures adds old events, which are not among the new events.
     only_gains = all(m.maturity_in_force == "any" for m in metrics if m.of_events)
     if last is None or last.changed or not only_gains:
         return _histograms(inputs, inputs.cohort, inputs.outcomes)
@@ -199,7 +202,7 @@ def _panel(inputs: Inputs, units: dict[tuple[str, date], int], schema: pa.Schema
 
 
 def _of_dates(cohort: DataFrame, outcomes: DataFrame, dates: frozenset[date], days: int) -> tuple[DataFrame, DataFrame]:
-    """The units of some cohort dates, and the events from the first that their panels can hold."""
+    """The units of the given cohort dates, and the events since the first day of their panels."""
     mine = cohort.where(on_dates(dates))
     first = mine.agg(F.min("assignment_time_utc")).collect()[0][0]
     if first is None:

@@ -52,7 +52,7 @@ def test_a_second_run_over_the_same_files_writes_nothing(day_one: IngestLake) ->
     assert day_one.snapshots("outcomes") == before
     assert day_one.rows("ops.ingested_files", "path", "run_id", "rows", "refused") == files
     assert len(files) == 3
-    assert any("outcomes: 0 files read, 1 unchanged" in line for line in lines)
+    assert any("outcomes: read 0 files, reused 1 files" in line for line in lines)
     pinned = day_one.rows("ops.run_manifest", "table", "role", where="run_id = 'r2' AND table = 'exp.outcomes'")
     assert pinned == [("exp.outcomes", "read")]
 
@@ -64,7 +64,7 @@ def test_a_new_file_is_appended_minus_the_events_already_there(day_one: IngestLa
         ("u1", 2.0, path_of(day_one, "b.parquet")),
         ("u1", 3.0, path_of(day_one, "c.parquet")),
     ]
-    assert any("outcomes: 1 files read, 1 unchanged" in line for line in lines)
+    assert any("outcomes: read 1 files, reused 1 files" in line for line in lines)
     assert day_one.findings("outcomes", "r2")["exact duplicates count once"] == (True, 1)
     ingested = day_one.rows("exp.outcomes", "value", "ingested_at")
     assert ingested[0][1] < ingested[1][1], "what was there is not written again"
@@ -77,7 +77,7 @@ def test_a_new_file_that_holds_an_old_event_under_a_smaller_path_gives_it_that_p
         ("u1", 2.0, path_of(day_one, "a.parquet")),
         ("u1", 3.0, path_of(day_one, "a.parquet")),
     ]
-    assert any("every file is read again" in line and "smaller path" in line for line in lines)
+    assert any("read every file again" in line and "smaller path" in line for line in lines)
     assert day_one.refs("outcomes") == []
 
 
@@ -88,7 +88,7 @@ def test_a_changed_file_replaces_what_it_said_and_is_reported(day_one: IngestLak
     lines = day_one.run("r3")
     assert [row[1] for row in day_one.rows(*EVENT)] == [3.0, 7.0]
     assert day_one.findings("outcomes", "r3")["raw files do not change"] == (False, 1)
-    assert any("every file is read again: 1 changed" in line and "b.parquet" in line for line in lines)
+    assert any("read every file again: 1 changed" in line and "b.parquet" in line for line in lines)
     assert any("assignments: 0 files read" in line for line in lines), "other datasets are not touched"
 
 

@@ -66,7 +66,8 @@ def test_a_table_is_kept_until_its_day_sees_another_event(lake: Lake) -> None:
     (row,) = [r for r in run_rows(lake.project, ONE, "nothing new") if r["role"] == "published"]
     assert (row["table"], row["rows"], row["status"]) == (CANONICAL, 5, "ok")
     (audited,) = read_rows(lake.handle("ops.contract_results"), {"run_id": "nothing new"})
-    assert audited["expectation"] == "audited when run first published it (no event has come since that this day sees)"
+    why = f"this run sees no event that dt {first} did not see"
+    assert audited["expectation"] == f"audited when run first published it ({why})"
 
     land(lake, range(9), "2026-01-05 10:00:00", TWO)
     lake.publish(CANONICAL, lake.canonical(TWO, 9), TWO, run_id="other")

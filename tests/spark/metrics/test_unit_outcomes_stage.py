@@ -138,15 +138,16 @@ def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_eve
     day(3, "a unit on another date", "recomputed unit rows of 2 of 4 cohort dates")
 
     lake.publish(CANONICAL, moved.where("cast(user_id as int) < 48"), EXPERIMENT, run_id="a3")
-    added = day(3, "units gone, and two whole dates", "recomputed unit rows of 0 of 2 cohort dates, 2 dates are gone")
+    gone = "recomputed unit rows of 0 of 2 cohort dates, removed those of 2 dates"
+    added = day(3, "units gone, and two whole dates", gone)
     assert {row["cohort_date"] for row in added} == {start.date(), (start + DAY).date()}
 
     full, said = stage(lake, (late + 3 * DAY).date(), "full", full_refresh=True)
-    assert "recomputed all unit rows: a full refresh was asked for" in said
+    assert "recomputed all unit rows: --full-refresh was given" in said
     assert repr(full) == repr(added)
 
     lake.publish("exp.outcomes", outcomes(lake, start, 1), EXPERIMENT, run_id="restated")
-    day(4, "restated", "recomputed all unit rows: outcomes were re-stated")
+    day(4, "restated", "recomputed all unit rows: exp.outcomes was rewritten")
 
 
 def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:  # noqa: F811

@@ -1,4 +1,4 @@
-"""What an earlier publication answers for a table: everything, some cohort dates, or nothing, with the reason."""
+"""The answer of reuse for one table: everything, all but some cohort dates, or nothing, with the reason."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from exp_platform.pipelines.dates import cutoff
 
 @dataclass(frozen=True)
 class Previous:
-    """The rows that an earlier run left in a table, and what that run had read."""
+    """The rows that an earlier run published in a table, and the inputs that it read."""
 
     snapshot_id: int
     rows: int
     run_id: str
     inputs: Mapping[str, Any]  # table -> snapshot id, or the digest of another input
-    notes: Mapping[str, Any]  # what else the run said of its rows
+    notes: Mapping[str, Any]  # what that run stored with its rows for later runs
     dt: date
 
     @property
     def cutoff(self) -> datetime:
-        """Events from this instant on the earlier run had not seen."""
+        """The earlier run saw the events before this instant."""
         return cutoff(self.dt)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What may stay of a table's rows; `reason` is a sentence's end for the log."""
+    """Which rows of a table are reused; `reason` completes a sentence in the log."""
 
     reason: str
-    previous: Previous | None = None  # None: nothing may stay
-    recompute: frozenset[date] | None = None  # the cohort dates that may not stay; None: all rows may
+    previous: Previous | None = None  # None: nothing is reused
+    recompute: frozenset[date] | None = None  # cohort dates to recompute; None or empty: all rows are reused
 
     @property
     def is_everything(self) -> bool:
-        """All rows may stay."""
+        """True when all rows are reused."""
         return self.previous is not None and not self.recompute
 
     @property
     def is_nothing(self) -> bool:
-        """No row may stay."""
+        """True when no row is reused."""
         return self.previous is None
 
     @property
     def is_dates(self) -> bool:
-        """The rows of some cohort dates may stay, those of `recompute` may not."""
+        """True when the rows of all cohort dates but those of `recompute` are reused."""
         return self.previous is not None and bool(self.recompute)
 
 
 def nothing(reason: str) -> Answer:
-    """All rows are computed anew."""
+    """The answer that no row is reused."""
     return Answer(reason)
 
 
 def everything(previous: Previous, reason: str) -> Answer:
-    """All rows stay."""
+    """The answer that all rows are reused."""
     return Answer(reason, previous)

@@ -1,4 +1,4 @@
-"""The events that this run sees and an earlier one did not: by file, and by the later cut-off."""
+"""The events that this run sees and an earlier run did not: they landed since, or lie between the two cut-offs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EVENT_TIMES = {f"exp.{dataset}": event_time_column(dataset) for dataset in DATAS
 
 
 def sees_new_events(read: Reader, run: Run, previous: Previous, table: str) -> bool:
-    """Says whether there is an event of a table that this run sees and the earlier one did not.
+    """True when this run sees an event of the table that the earlier run did not see.
 
-    Without a new file, only events between the two cut-offs can be new: PyIceberg finds them without a session.
+    Without a new file only events between the two cut-offs can be new, and PyIceberg finds those without a session.
     """
     if not untouched(read.handles[table], run.experiment_id, int(previous.inputs[table]), read.snapshot_of(table)):
         return not newly_seen(read, run, previous, table).isEmpty()
@@ -44,13 +44,13 @@ def sees_new_events(read: Reader, run: Run, previous: Previous, table: str) -> b
 
 
 def appended(read: Reader, run: Run, previous: Previous, table: str = OUTCOMES) -> DataFrame:
-    """The rows of an event table in files that have come since."""
+    """The rows of an event table in files that were appended since the earlier run."""
     since, until = int(previous.inputs[table]), read.snapshot_of(table)
     return read_appended(read.session(), TABLES[table], run.experiment_id, since, until)
 
 
 def newly_seen(read: Reader, run: Run, previous: Previous, table: str = OUTCOMES) -> DataFrame:
-    """The events that this run sees and the earlier one did not."""
+    """The events that this run sees and the earlier run did not see."""
     from pyspark.sql import functions as F
 
     time = F.col(EVENT_TIMES[table])

@@ -1,7 +1,7 @@
-"""May a table's rows stay as an earlier run left them? Asked once per table, from the catalog and the manifest.
+"""The question of reuse, asked once per table: may the rows of an earlier run stay as they are?
 
-Only where events have landed since, or lie between the two cut-offs, a few columns are read; a stage that can be
-answered without them needs no session.
+The catalog and the manifest answer it, so a stage that reuses everything needs no Spark session. Only where events
+have landed since, or lie between the two cut-offs, are some columns of these events read.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from exp_platform.pipelines.run import Run
 if TYPE_CHECKING:
     from typing import Any
 
-FULL_REFRESH = "a full refresh was asked for"
+FULL_REFRESH = "--full-refresh was given"
 
 
 @dataclass(frozen=True)
 class Question:
-    """Asks for one stage of one run."""
+    """Decides for one stage of one run which rows are reused, and remembers its answers."""
 
     run: Run
     stage: Stage
@@ -47,13 +47,13 @@ class Question:
     _answers: dict[str, Answer] = field(default_factory=dict, repr=False)
 
     def of(self, table: str, inputs: Mapping[str, int | str] | None = None) -> Answer:
-        """The answer for a table; `inputs` are digests of what its rows are made of beside tables."""
+        """The answer for a table; `inputs` are digests of inputs that are not tables."""
         if table not in self._answers:
             self._answers[table] = self._asked(table, inputs)
         return self._answers[table]
 
     def settle(self, table: str, answer: Answer) -> Answer:
-        """Keep the answer of a stage that knows its table better than the general question."""
+        """Replace the general answer by that of the stage, which knows more about its own table."""
         self._answers[table] = answer
         return answer
 
@@ -65,11 +65,11 @@ class Question:
         return Origin(run.run_id, self.stage.name, run.dt, run.config_hash, run.code_version, read)
 
     def previous(self, table: str) -> tuple[Previous | None, str]:
-        """The rows of a table by the same configuration and code, or why there are none that this run may look at."""
+        """The last published rows of a table, by the same configuration and code; else None and the reason."""
         if self.run.options.full_refresh:
             return None, FULL_REFRESH
         if self.read.branch != MAIN:
-            return None, "this run has an older dt than one that is published"
+            return None, "a later dt is already published, so this run is a backfill"
         last = last_publication(self.read.handles[table], TABLES[table], self.run.scope)
         if last is None or last.summary is None:
             return None, "nothing was published before"
@@ -79,11 +79,11 @@ class Question:
         if said.get("code_version") != self.run.code_version:
             return None, "the code has changed since"
         if date.fromisoformat(said["dt"]) > self.run.dt:
-            return None, f"the rows there are those of dt {said['dt']}"
+            return None, f"the published rows are of the later dt {said['dt']}"
         return _as_previous(last), ""
 
     def notes_at(self, table: str, snapshot_id: int) -> Mapping[str, Any]:
-        """The notes of the publication whose rows a snapshot shows; none where it has been expired."""
+        """The notes of the publication whose rows a snapshot shows; empty when that publication has been expired."""
         return notes_of(publication_seen_at(self.read.handles[table], TABLES[table], self.run.scope, snapshot_id))
 
     def _asked(self, table: str, inputs: Mapping[str, int | str] | None) -> Answer:
@@ -99,15 +99,15 @@ class Question:
             return everything(_as_previous(snapshot), "made from the same inputs")
         if self.stage.output(table).by_events:
             return self._no_new_events(table, origin)
-        return nothing("its inputs or its day are others")
+        return nothing("its inputs or its dt have changed")
 
     def _no_new_events(self, table: str, origin: Origin) -> Answer:
-        """Another day's rows are this day's, where its inputs show this day nothing that they did not show that one."""
+        """Reuse the rows of another dt when this run sees exactly the inputs that the other run saw."""
         previous, reason = self.previous(table)
         if previous is None:
             return nothing(reason)
         if previous.inputs.keys() != origin.inputs.keys():
-            return nothing("the rows there are made of other tables")
+            return nothing("the published rows are made of other tables")
         events = EVENT_TIMES.keys() & origin.inputs.keys()
         for name in sorted(origin.inputs.keys() - events):
             since, until = previous.inputs[name], origin.inputs[name]
@@ -116,10 +116,10 @@ class Question:
         for name in sorted(events):
             since, until = previous.inputs[name], origin.inputs[name]
             if not only_appended(self.read.handles[name], self.run.experiment_id, since, int(until)):
-                return nothing(f"{name} was re-stated since dt {previous.dt}")
+                return nothing(f"{name} was rewritten since dt {previous.dt}, not only appended to")
             if sees_new_events(self.read, self.run, previous, name):
                 return nothing(f"{name} has events that dt {previous.dt} did not see")
-        return everything(previous, "no event has come since that this day sees")
+        return everything(previous, f"this run sees no event that dt {previous.dt} did not see")
 
 
 def _as_previous(snapshot: Snapshot) -> Previous:

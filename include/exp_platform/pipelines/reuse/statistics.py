@@ -1,4 +1,4 @@
-"""J5: which sums of an earlier run still hold, so that nothing of theirs need be read again."""
+"""Reuse in J5: the sums of an earlier run that still hold, so that their events need not be read again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, P
 
 
 def last_sums(ctx: StageContext, inputs: Inputs) -> LastRun | None:
-    """The tables as an earlier run left them, and what has come since; None where all events are to be read."""
+    """J5's tables of an earlier run and the events since; None when all events must be read."""
     previous, reason = _previous(ctx, inputs)
     if previous is None:
         ctx.log(f"recomputed all statistics: {reason}")
@@ -80,7 +80,7 @@ def _sentence(last: Previous, known: LastRun) -> str:
 
 def _previous(ctx: StageContext, inputs: Inputs) -> tuple[dict[str, Previous] | None, str]:
     if inputs.far:
-        return None, "some values are too large for mergeable sums"
+        return None, "outcome values are too large for sums that can be added to"
     found: dict[str, Previous] = {}
     for name in SUMS:
         previous, reason = outcomes_only_appended(ctx, name)
@@ -96,6 +96,6 @@ def _previous(ctx: StageContext, inputs: Inputs) -> tuple[dict[str, Previous] | 
 
 
 def _digests(ctx: StageContext, snapshot_id: int) -> dict[str, str]:
-    """Cohort date -> digest of its units, as the cohort of a snapshot says it; empty where it does not."""
+    """Cohort date -> digest of its units, from the notes of the cohort that a snapshot shows; empty without notes."""
     digests: dict[str, str] = ctx.reuse.notes_at(COHORT, snapshot_id).get(DIGESTS, {})
     return digests

@@ -1,4 +1,4 @@
-"""J4: which cohort dates keep their unit rows from an earlier run."""
+"""Reuse in J4: the cohort, and the cohort dates whose unit rows an earlier run has computed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from exp_platform.pipelines.context import StageContext
 
-DIGESTS = "digests"  # the note of a cohort: its digest by cohort date
+DIGESTS = "digests"  # key of the cohort's notes: cohort date -> digest of its units
 
 
 def same_cohort(ctx: StageContext, digests: Mapping[str, str]) -> Answer:
-    """All rows of the cohort stay where an earlier one has the same digest on every cohort date."""
+    """Reuse the whole cohort when the earlier one has the same digest on every cohort date."""
     previous, reason = ctx.reuse.previous(COHORT)
     if previous is None:
         return nothing(reason)
     if previous.notes.get(DIGESTS) != digests:
-        return nothing(f"the units are others than those of dt {previous.dt}")
+        return nothing(f"units have changed since dt {previous.dt}")
     return everything(previous, "the units of every cohort date are the same")
 
 
 def unit_rows(ctx: StageContext, layout: Layout) -> Answer:
-    """All unit rows, or those of some cohort dates, stay as an earlier run left them."""
+    """Decide whether all unit rows, those of some cohort dates, or none are reused; log what is recomputed."""
     answer = ctx.reuse.of(UNIT_OUTCOMES)
     if answer.is_everything:
         return answer
@@ -45,7 +45,7 @@ def unit_rows(ctx: StageContext, layout: Layout) -> Answer:
     elif not lies_as_declared(
         ctx.read.handle(UNIT_OUTCOMES), previous.snapshot_id, {"experiment_id": ctx.run.experiment_id}
     ):
-        answer = nothing("the rows there lie in files of an earlier layout")
+        answer = nothing("the published rows lie in files with an earlier partitioning")
     else:
         answer = _by_dates(ctx, previous, layout)
     if answer.is_nothing:
@@ -54,15 +54,15 @@ def unit_rows(ctx: StageContext, layout: Layout) -> Answer:
 
 
 def outcomes_only_appended(ctx: StageContext, table: str) -> tuple[Previous | None, str]:
-    """The rows of an earlier run to which new outcome events may be added, or why there are none."""
+    """The earlier rows of a table when outcomes were only appended to since; else None and the reason."""
     previous, reason = ctx.reuse.previous(table)
     if previous is None:
         return None, reason
     if OUTCOMES not in previous.inputs:
-        return None, "the rows there do not say which outcomes they were made of"
+        return None, "the published rows do not name the snapshot of exp.outcomes that they were made of"
     since, until = previous.inputs[OUTCOMES], ctx.read.snapshot_of(OUTCOMES)
     if not only_appended(ctx.read.handle(OUTCOMES), ctx.run.experiment_id, since, until):
-        return None, "outcomes were re-stated since the last run"
+        return None, "exp.outcomes was rewritten since the last run, not only appended to"
     return previous, ""
 
 
@@ -71,8 +71,8 @@ def _by_dates(ctx: StageContext, previous: Previous, layout: Layout) -> Answer:
     known, dates = dates_of_units(at_present), _changed_dates(ctx, previous, at_present, layout)
     recomputed, gone = len(dates & known), len(dates - known)
     ctx.log(
-        f"recomputed unit rows of {recomputed} of {len(known)} cohort dates, {gone} dates are gone; "
-        f"reused those of the others as of {previous.dt}"
+        f"recomputed unit rows of {recomputed} of {len(known)} cohort dates, removed those of {gone} dates; "
+        f"reused unit rows of {len(known) - recomputed} dates as of {previous.dt}"
     )
     return Answer("no cohort date has changed", previous, dates)
 
@@ -80,7 +80,7 @@ def _by_dates(ctx: StageContext, previous: Previous, layout: Layout) -> Answer:
 def _changed_dates(
     ctx: StageContext, previous: Previous, digests: Mapping[str, str], layout: Layout
 ) -> frozenset[date]:
-    """The cohort dates whose units are others, have a new event in a window, or pass an instant that counts."""
+    """The cohort dates to recompute: with other units, a new event in a window, or a window that opened or closed."""
     before = ctx.reuse.notes_at(COHORT, previous.notes[COHORT])[DIGESTS]
     appeared, changed = other_dates(before, digests)
     end_ts = ctx.run.experiment.end_ts

@@ -1,1 +1,1 @@
-"""One module per stage of the registry: it reads, calls a pure transform, publishes."""
+"""One module per stage of the registry; each reads its inputs, calls a pure transform and publishes."""

@@ -1,4 +1,4 @@
-"""J5: from unit rows to sufficient statistics, and from the events that no earlier run has counted to sums by day."""
+"""J5: sufficient statistics from unit rows, and sums by day from the events that no earlier run has counted."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read the sufficient statistics, publish the answers of this dt."""
+    """Read the sufficient statistics; publish the effects and pre-trend tests of this dt."""
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     panel = ctx.read.arrow(PANEL_STATISTICS)
@@ -37,7 +37,7 @@ def run(ctx: StageContext) -> None:
 
 
 def run_columns(ctx: StageContext) -> dict[str, object]:
-    """What every published answer says of its run; columns that a table does not declare are ignored."""
+    """The columns of a published row that describe its run; columns that a table does not declare are ignored."""
     return {
         "experiment_id": ctx.run.experiment.experiment_id,
         "dt": ctx.run.dt,

@@ -1,4 +1,4 @@
-"""J1: one canonical assignment per user, from the assignment log or, where there is none, from the exposures."""
+"""J1: one canonical assignment per user, from the assignment log or, without such a log, from the exposures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Publish the canonical assignments; people see the valid ones in a view."""
+    """Publish the canonical assignments, and create the view that shows people the valid ones."""
     experiment = ctx.run.experiment
     dataset = experiment.assignment_source
 

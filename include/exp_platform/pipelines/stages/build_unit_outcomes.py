@@ -1,4 +1,4 @@
-"""J4: who is analysed, and the metrics of each of them."""
+"""J4: the cohort of users that are analysed, and the metrics of each user."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(ctx: StageContext) -> None:
 
 
 def publish_cohort(ctx: StageContext) -> None:
-    """Publish the cohort, unless its units are those that an earlier run has left."""
+    """Publish the cohort, or reuse an earlier one with the same units."""
     answer = ctx.reuse.of(COHORT)
     if answer.is_everything:
         ctx.publish.reused(COHORT, answer)
@@ -52,7 +52,7 @@ def publish_cohort(ctx: StageContext) -> None:
 
 
 def publish_unit_outcomes(ctx: StageContext) -> None:
-    """Compute the unit rows of the cohort dates that may not stay as an earlier run left them."""
+    """Publish the unit rows: recompute those of the cohort dates that changed, reuse the others."""
     experiment, metrics = ctx.run.experiment, ctx.run.metrics
     layout = Layout.of(metrics, experiment.end_ts)
     answer = unit_rows(ctx, layout)

@@ -1,4 +1,4 @@
-"""J8: is every guardrail held, can the result be trusted, and what should be done?"""
+"""J8: the status of every guardrail, the trust in the result, and the decision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read the answers and the verdicts of this dt, publish guardrails and one decision per arm and for `all`."""
+    """Read the effects and verdicts of this dt; publish guardrails, and a decision per arm and one for `all` arms."""
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     policy = load_policy(ctx.run.project.root, ctx.run.experiment.decision_policy)
     deciding = deciding_rows(ctx.read.arrow(ANALYSIS_RESULTS))

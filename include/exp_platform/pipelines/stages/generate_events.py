@@ -1,4 +1,4 @@
-"""Generate synthetic events: the scenario's data into the raw zone, unless they are there already."""
+"""Generate the scenario's synthetic events into the raw zone, unless the same events are there already."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from exp_platform.synth.generate import generate, plan_of, sentence
 
 
 def run(ctx: StageContext) -> None:
-    """Generate with the run's seed (default the scenario's) and faults (on top of the scenario's)."""
+    """Generate with the run's seed, else the scenario's, and with the scenario's faults and those of the run."""
     options = ctx.run.options
     faults = [parse_fault(text) for text in options.fault]
     plan = plan_of(ctx.run.project, ctx.run.experiment_id, options.seed, faults)

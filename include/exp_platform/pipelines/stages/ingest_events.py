@@ -1,4 +1,4 @@
-"""Ingest: raw files, or a team's own events, to the distinct valid events of `exp.*`; all datasets or none."""
+"""Ingest raw files or a team's own events: publish the distinct valid events in `exp.*`, all datasets or none."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Examine every dataset, then publish all of them, or none and say why."""
+    """Examine every dataset, then publish all of them; one broken contract stops all and is named in the error."""
     quarantined = _quarantined(ctx)
     examined: list[Examined] = []
     try:
@@ -53,7 +53,7 @@ def run(ctx: StageContext) -> None:
 
 
 def is_required(ctx: StageContext, dataset: str) -> bool:
-    """Whether an experiment cannot be analysed without the dataset."""
+    """True when the experiment cannot be analysed without the dataset."""
     if dataset == "assignments":
         return ctx.run.experiment.assignment_source == "assignments"
     return dataset != "attributes"
@@ -66,7 +66,7 @@ def _quarantined(ctx: StageContext) -> DataFrame | None:
 
 
 def _problems(ctx: StageContext, one: Examined) -> list[Problem]:
-    """What the files showed, else what their rows show together."""
+    """The problems of a dataset's files; when the files are sound, the problem of their rows together, if any."""
     if one.problems:
         return one.problems
     limit = ctx.run.project.contracts_of(ctx.run.experiment).max_bad_fraction
@@ -83,7 +83,7 @@ def _findings(ctx: StageContext, one: Examined, problems: list[Problem]) -> list
 
 
 def _write_quarantine(ctx: StageContext, examined: list[Examined], quarantined: DataFrame | None) -> None:
-    """Entries for the files now present; those of a dataset whose files can't be judged stay as they are."""
+    """Publish the quarantine entries for the files now present; a dataset with unreadable files keeps its entries."""
     parts = []
     for one in examined:
         if one.problems and quarantined is not None:
@@ -102,7 +102,7 @@ def _write_quarantine(ctx: StageContext, examined: list[Examined], quarantined: 
 
 
 def _digest(examined: list[Examined]) -> dict[str, str]:
-    """What was read, so that a run that starts again after files were mended is not taken for the same run."""
+    """Digest of the files read, by dataset: a run that starts again after files were repaired gets another identity."""
     read = {}
     for one in examined:
         both: list[RawFile | IngestedFile] = [*one.plan.read, *one.files]
@@ -115,7 +115,7 @@ def _publish(ctx: StageContext, examined: list[Examined]) -> None:
     batches: list[tuple[Pending, Mode, Mapping[str, str], Mapping[str, str]]] = []
     for one in examined:
         if one.pending is None:
-            ctx.read.pin(one.table)  # nothing to write: the run's later stages read what is there
+            ctx.read.pin(one.table)  # nothing to write: pin the events that the run's later stages read
             continue
         mode: Mode = "append" if one.plan.mode == "append" else "overwrite"
         files = {FILES_PROPERTY: encode_files(one.read_files)}
@@ -125,7 +125,7 @@ def _publish(ctx: StageContext, examined: list[Examined]) -> None:
 
 
 def _record_files(ctx: StageContext, examined: list[Examined]) -> None:
-    """ops.ingested_files as the tables' last snapshots have it: derived, so that a killed run can be mended."""
+    """Rewrite ops.ingested_files from the tables' last snapshots, so that a run repairs what a killed one left out."""
     if not examined:
         return
     datasets = tuple(one.source.dataset for one in examined)
@@ -143,14 +143,14 @@ def _record_files(ctx: StageContext, examined: list[Examined]) -> None:
     ctx.publish.replace(INGESTED_FILES, rows, dataset=datasets)
 
 
-# --- what the task log says ----------------------------------------------------------------------------------------
+# --- lines of the task log -----------------------------------------------------------------------------------------
 
 
 def _log(ctx: StageContext, one: Examined) -> None:
     name, tally, plan = one.source.dataset, one.tally, one.plan
     if plan.mode == "whole" and one.known:
-        ctx.log(f"{name}: every file is read again: {plan.reason}")
-    ctx.log(f"{name}: {len(plan.read)} files read, {len(plan.unchanged)} unchanged, at {one.source.location}")
+        ctx.log(f"{name}: read every file again: {plan.reason}")
+    ctx.log(f"{name}: read {len(plan.read)} files, reused {len(plan.unchanged)} files, at {one.source.location}")
     if one.problems or not tally.rows:
         return
     ctx.log(
@@ -158,7 +158,7 @@ def _log(ctx: StageContext, one: Examined) -> None:
         f"{tally.refused:,} refused, {tally.valid_distinct:,} distinct valid events"
     )
     if tally.late:
-        ctx.log(f"{name}: {tally.late:,} added events are late; they count like any other")
+        ctx.log(f"{name}: {tally.late:,} added events arrived late; they count like all others")
     if tally.by_rule:
         where = f"experiment_id = '{ctx.run.experiment_id}' AND dataset = '{name}'"
-        ctx.log(f"{name}: refused by {rules_shown(tally)}; next: SELECT * FROM iceberg.ops.quarantine WHERE {where}")
+        ctx.log(f"{name}: refused by {rules_shown(tally)}; see SELECT * FROM iceberg.ops.quarantine WHERE {where}")

@@ -1,4 +1,4 @@
-"""Write one experiment's configuration to the registry and its governance views, one row or one row per arm."""
+"""Write one experiment's configuration to the registry and the two dimension tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime) -> Row:
-    """The row of `exp.experiment_registry`."""
+    """The experiment's row of `exp.experiment_registry`."""
     content = experiment.model_dump(mode="python")
     derived = {
         "decision_method": experiment.method_in_force,
@@ -32,12 +32,12 @@ def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime)
 
 
 def dim_experiment_row(registry: Row) -> Row:
-    """The row of `silver.dim_experiment`: what governance asks of the registry."""
+    """The experiment's row of `silver.dim_experiment`, taken from its registry row."""
     return {column: registry[column] for column in TABLES[DIM_EXPERIMENT].columns}
 
 
 def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
-    """One row per arm; expected_allocation sums to 1."""
+    """Rows of `silver.dim_experiment_variant`, one per arm; expected_allocation sums to 1."""
     return [
         {
             "experiment_id": experiment.experiment_id,
@@ -51,7 +51,7 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Publish registry, experiment and arms, each replaced whole for this experiment."""
+    """Replace this experiment's rows of the registry and of the two dimension tables."""
     experiment = ctx.run.experiment
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
     ctx.publish(EXPERIMENT_REGISTRY, [registry])

@@ -1,4 +1,4 @@
-"""J2: judge every exposure event and every user, measure each day, and say which days can be trusted."""
+"""J2: validate every exposure event and user, measure each day's quality, and judge which days can be trusted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Publish exposure events, users, daily measures and verdicts, each from what was published before it."""
+    """Publish exposure events, exposed users, daily measures and verdicts; each builds on the one before."""
     experiment = ctx.run.experiment
 
     @cache
@@ -61,7 +61,7 @@ def run(ctx: StageContext) -> None:
 
 
 def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Verdict]:
-    """The verdicts on the daily measures that this run has published, and on the outcomes' arrival."""
+    """The verdicts on the daily exposure quality that this run has published, and on the daily volume of outcomes."""
     experiment = ctx.run.experiment
     settings = ctx.run.project.quality_of(experiment)
     exposures = exposure_verdicts(
@@ -77,7 +77,7 @@ def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Ver
 
 
 def _outcome_volume(ctx: StageContext) -> dict[tuple[str, date], int]:
-    """Events by metric and day of the sources that this experiment's metrics read."""
+    """(source, day) -> number of outcome events, for the sources that this experiment's metrics read."""
     sources = sorted({source for metric in ctx.run.metrics for source in metric.sources})
     events = daily_outcome_volume(
         ctx.read.frame(OUTCOMES), sources, start_ts=ctx.run.experiment.start_ts, cutoff=ctx.run.cutoff

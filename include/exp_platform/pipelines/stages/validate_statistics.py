@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read statistics and answers, publish one row per check."""
+    """Read statistics and effects; publish one row per check."""
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     axes = read_axes(statistics, plan.arms)

@@ -1,4 +1,4 @@
-"""The decision memo: one screen that answers, then everything that the answer stands on."""
+"""Write the decision memo: its first screen is the decision, the rest is the evidence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read what this run published, write Markdown, HTML and JSON, and pin the events that it stands on."""
+    """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     published = Published(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
@@ -62,17 +62,17 @@ def run(ctx: StageContext) -> None:
 
 
 def pin_events(ctx: StageContext) -> None:
-    """Keep the event snapshots of this run readable, now that its decision is published."""
+    """Tag the event snapshots of this run, so that maintenance keeps them readable for a reproduction."""
     run, pins = ctx.run, ctx.read.pins
     known = pins.published.keys() | pins.read.keys()
     snapshots = {table: ctx.read.snapshot_of(table) for table in EVENTS if table in known}
     days = None if run.experiment.status == "concluded" else run.project.profile.pins.retain_days
     kept = pin_inputs(run.project, run.experiment_id, run.run_id, snapshots, days, ctx.now, ctx.read.catalog)
-    ctx.log(f"pinned {', '.join(kept) or 'nothing'} for {f'{days} days' if days else 'good'}")
+    ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
 
 
 def _looks(ctx: StageContext, plan: Plan) -> list[dict[str, Any]]:
-    """The primary's deciding rows of every dt so far, for the first crossing."""
+    """The primary metric's deciding rows of every dt so far; the memo finds the first significant dt in them."""
     if plan.primary is None:
         return []
     p_column = in_force("anytime", plan.primary.decision_scale)["p"]
