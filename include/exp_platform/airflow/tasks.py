@@ -36,7 +36,7 @@ def resolve_run() -> dict[str, Any]:
 
 
 def _run() -> dict[str, Any]:
-    run = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
+    run: dict[str, Any] | None = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
     if not run:
         raise AirflowSkipException("the run could not be resolved")
     return run

@@ -62,4 +62,4 @@ def _is_kept(handle: IcebergTable, tag: str, snapshot_id: int, age: int | None) 
         return False
     if ref.max_ref_age_ms is None or age is None:
         return ref.max_ref_age_ms is None
-    return ref.max_ref_age_ms > age - _DAY_MS
+    return bool(ref.max_ref_age_ms > age - _DAY_MS)

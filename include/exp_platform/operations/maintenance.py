@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.expressions import EqualTo, LessThan
 from pyiceberg.table import Table as IcebergTable
@@ -210,8 +210,9 @@ def _exists(project: Project, table: str, snapshot_id: int) -> bool:
     return load_handle(project, table).snapshot_by_id(snapshot_id) is not None
 
 
-def _scan(handle: IcebergTable) -> Iterable[dict]:
-    return handle.scan().to_arrow().to_pylist()
+def _scan(handle: IcebergTable) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = handle.scan().to_arrow().to_pylist()
+    return rows
 
 
 def maintain(project: Project, step: str, now: datetime, log: Log = print, spark: SparkSession | None = None) -> None:

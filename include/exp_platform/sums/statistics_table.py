@@ -112,7 +112,7 @@ def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
     found: dict[Key, list[tuple[int, int]]] = {}
     ordered = counts.sort_by("bin")
     for *key, bin_, count in zip(*(ordered[name].to_pylist() for name in (*GROUP, "bin", "count")), strict=True):
-        found.setdefault(tuple(key), []).append((bin_, count))  # type: ignore[arg-type]
+        found.setdefault(tuple(key), []).append((bin_, count))
     return found
 
 
