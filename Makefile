@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-object-store demo test test-long lint format up down bench suites docs detect calibrate lock reset clean
+.PHONY: help setup setup-test setup-dev setup-object-store demo test test-long lint format up down bench suites docs docs-generated detect calibrate lock reset clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ suites: setup ## write great_expectations/ from the contracts
 
 docs: setup ## build the data docs of the latest audits
 	@$(PY) -m exp_platform.quality.docs
+
+docs-generated: setup ## write docs/tables.md, docs/schemas/ and the tables of docs/configuration.md from the code
+	@$(PY) -m exp_platform.lake.tables.page
+	@$(PY) -m exp_platform.config.export
 
 detect: setup ## run every fault and print which checks fired
 	@$(PY) -m exp_platform.detection --out docs/detection-matrix.md

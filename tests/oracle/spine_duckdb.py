@@ -173,6 +173,35 @@ class Oracle:
             from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
         )
 
+    def calendar(self, metric: Metric) -> list[dict]:
+        """Units whose window holds some of a UTC day, and the sums of their events on it, by variant and segment."""
+        start, end = self.window(metric)
+        totals = {"sum": "fsum(value) filter ({w})", "count": "(count(*) filter ({w}))::double"}
+        numbers = self.parts(metric)
+        happened = ", ".join(
+            totals[aggregation].format(w=f"metric_name = '{source}'") + f" as v{i}"
+            for i, (_, source, aggregation) in enumerate(numbers)
+        )
+        shown = ", ".join(f"coalesce(v{i}, 0.0) as v{i}" for i in range(len(numbers)))
+        return rows(
+            self.db,
+            f"""
+            with segmented as (
+                select 'all' as segment, cohort.* from cohort where included
+                union all select segment, cohort.* from cohort join dims using (user_id) where included),
+            open as (
+                select variant_id, segment, unnest(range({start} // {DAY},
+                       (least({end}, {self.cutoff}) - 1) // {DAY} + 1)) as day
+                from segmented where least({end}, {self.cutoff}) - 1 >= {start}),
+            at_risk as (select variant_id, segment, day, count(*) as n from open group by all),
+            happened as (
+                select variant_id, segment, t // {DAY} as day, {happened}
+                from outcomes join segmented using (user_id)
+                where t < {self.cutoff} and t >= {start} and t < {end} group by all)
+            select variant_id, segment, date '1970-01-01' + day::int as date, n, {shown}
+            from at_risk left join happened using (variant_id, segment, day)""",
+        )
+
     def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
         """Events per bin by variant × bucket, and the units that have any."""
         start, end = self.window(metric)

@@ -14,8 +14,14 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIAN
 from tests.oracle.spine_duckdb import Oracle
 
 from exp_platform.lake.batches import FrameBatches
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
 from exp_platform.stats.quantile import BIN_SQL
-from exp_platform.transforms.metric_tables import OVERALL, PANEL, STATISTICS, Inputs, metric_tables
+from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark
@@ -70,10 +76,12 @@ def check(spark: Any, data: Data) -> None:
     tables = metric_tables(Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
-    compare_statistics(rows[STATISTICS], oracle)
-    compare_aggregates(rows[OVERALL], rows[STATISTICS])
-    compare_histograms(rows[STATISTICS], oracle)
-    compare_panel(rows[PANEL], oracle)
+    compare_statistics(rows[METRIC_STATISTICS], oracle)
+    compare_aggregates(rows[METRIC_AGGREGATES_OVERALL], rows[METRIC_STATISTICS])
+    compare_cohort_days(rows[METRIC_AGGREGATES_DAILY], rows[METRIC_STATISTICS])
+    compare_calendar_days(rows[METRIC_AGGREGATES_DAILY], oracle)
+    compare_histograms(rows[METRIC_STATISTICS], oracle)
+    compare_panel(rows[PANEL_STATISTICS], oracle)
 
 
 def compare_units(found: dict[str, Any], oracle: Oracle, data: Data) -> None:
@@ -136,6 +144,41 @@ def compare_aggregates(rows: list[dict[str, Any]], statistics: list[dict[str, An
             assert close(row["covariate_cross_product"], math.fsum(s["xy"][0] for s in parts))
 
 
+def compare_cohort_days(rows: list[dict[str, Any]], statistics: list[dict[str, Any]]) -> None:
+    """The rows by cohort date are the first grouping set of the statistics, which the oracle has looked at."""
+    ours = {group_of_day(row, row["date"]): row for row in rows if row["date_kind"] == "cohort"}
+    theirs = {group_of_day(row, row["cohort_date"]): row for row in statistics if row["cohort_date"] is not None}
+    assert ours.keys() == theirs.keys()
+    for key, want in theirs.items():
+        got = ours[key]
+        assert (got["n"], got["n_null"]) == (want["n"], want["n_null"]), key
+        if got["sum"] is None:
+            continue
+        pairs = {"sum": want["y"], "sum_squares": want["yy"], "covariate_sum": want["x"][0]}
+        pairs |= {"covariate_sum_squares": want["xx"][0], "covariate_cross_product": want["xy"][0]}
+        if got["denominator_sum"] is not None:
+            pairs |= {"denominator_sum": want["d"], "denominator_sum_squares": want["dd"]}
+            pairs |= {"denominator_cross_product": want["yd"]}
+        for name, value in pairs.items():
+            assert close(got[name], value), f"{key} {name}: {got[name]} against {value}"
+
+
+def compare_calendar_days(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    """Sums of events by UTC day inside the windows, for metrics that add up over days."""
+    adds_up = [m for m in METRICS if m.type != "quantile" and all(p[2] in ("sum", "count") for p in oracle.parts(m))]
+    calendar = [row for row in rows if row["date_kind"] == "calendar"]
+    assert {row["metric_name"] for row in calendar} <= {m.name for m in adds_up}
+    for metric in adds_up:
+        ours = {group_of_day(row, row["date"]): row for row in calendar if row["metric_name"] == metric.name}
+        theirs = {group_of_day({"metric_name": metric.name} | row, row["date"]): row for row in oracle.calendar(metric)}
+        assert ours.keys() == theirs.keys(), metric.name
+        for key, want in theirs.items():
+            got = ours[key]
+            assert got["n"] == want["n"], f"{key}: {got['n']} units against {want['n']}"
+            assert close(got["sum"], want["v0"]), f"{key}: {got['sum']} against {want['v0']}"
+            assert close(got["denominator_sum"], want.get("v1")), f"{key}: the denominator"
+
+
 def compare_histograms(rows: list[dict[str, Any]], oracle: Oracle) -> None:
     for row in rows:
         if row["metric_name"] == "median_a":
@@ -171,6 +214,10 @@ def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:
 
 def group(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[k] for k in ("variant_id", "segment", "cohort_date", "unit_bucket"))
+
+
+def group_of_day(row: dict[str, Any], day: Any) -> tuple[Any, ...]:
+    return (*(row[k] for k in ("metric_name", "variant_id", "segment")), day)
 
 
 def panel_key(row: dict[str, Any]) -> tuple[Any, ...]:

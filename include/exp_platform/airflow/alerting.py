@@ -58,13 +58,14 @@ def alert_problem(
 
 def send_waiting(context: Context) -> None:
     """Send the alerts that are pending or lost, experiment by experiment."""
-    from exp_platform.alerts.book import LOST, PENDING, RETRY_DAYS, TABLE, waiting
+    from exp_platform.alerts.book import LOST, PENDING, RETRY_DAYS, waiting
     from exp_platform.config.load import load_project
     from exp_platform.lake.catalog import load_handle
     from exp_platform.lake.ops import read_rows
+    from exp_platform.lake.tables.names import ALERTS
 
     project, now = load_project(context["params"]["config"]), datetime.now(UTC)
-    rows = read_rows(load_handle(project, TABLE), {"state": (PENDING, LOST)})
+    rows = read_rows(load_handle(project, ALERTS), {"state": (PENDING, LOST)})
     news = {name: len(waiting(project, name, now)) for name in sorted({row["experiment_id"] for row in rows})}
     for experiment_id in (name for name, count in news.items() if count):
         _deliver(project, experiment_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ExpError
+from exp_platform.lake.tables.names import DECISION
 from exp_platform.pipelines.run import Run
 
 
@@ -38,6 +39,6 @@ def latest_decision(project: Project, experiment_id: str) -> dict[str, Any] | No
     from exp_platform.lake.catalog import load_catalog, load_handle
     from exp_platform.lake.ops import read_rows
 
-    handle = load_handle(project, "gold.fct_experiment_decision", load_catalog(project))
+    handle = load_handle(project, DECISION, load_catalog(project))
     rows = read_rows(handle, {"experiment_id": experiment_id, "variant_id": "all"})
     return max(rows, key=lambda row: row["dt"], default=None)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from exp_platform.lake.tables.names import DECISION, EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
+
 if TYPE_CHECKING:
     from exp_platform.airflow.verdicts import Row
 
@@ -34,7 +36,7 @@ def resolve_run() -> dict[str, Any]:
 
 
 def _run() -> dict[str, Any]:
-    run = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
+    run: dict[str, Any] | None = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
     if not run:
         raise AirflowSkipException("the run could not be resolved")
     return run
@@ -71,7 +73,7 @@ def quality_gate() -> None:
 
     run = _run()
     mode = project_of(run).experiment(run["experiment_id"]).analysis_mode
-    _judge(lambda rows: quality_verdict(rows, mode), "gold.fct_experiment_exposure_quality_daily")
+    _judge(lambda rows: quality_verdict(rows, mode), EXPOSURE_QUALITY_DAILY)
 
 
 @task(**HICCUPS)
@@ -79,7 +81,7 @@ def srm_gate() -> None:
     """Fail when the arms do not have the sizes that the registry promises."""
     from exp_platform.airflow.verdicts import srm_verdict
 
-    _judge(srm_verdict, "gold.fct_experiment_statistical_validation")
+    _judge(srm_verdict, STATISTICAL_VALIDATION)
 
 
 @task(**HICCUPS)
@@ -87,7 +89,7 @@ def guardrail_gate() -> None:
     """Fail when a guardrail failed."""
     from exp_platform.airflow.verdicts import guardrail_verdict
 
-    _judge(guardrail_verdict, "gold.fct_experiment_guardrail_status")
+    _judge(guardrail_verdict, GUARDRAIL_STATUS)
 
 
 @task(**HICCUPS, outlets=[PASSED])
@@ -97,9 +99,9 @@ def experiment_passed() -> None:
     from exp_platform.airflow.verdicts import withheld
 
     run = _run()
-    decisions = verdict_rows(run, "gold.fct_experiment_decision")
+    decisions = verdict_rows(run, DECISION)
     decision = next((row for row in decisions if row["variant_id"] == "all"), None)
-    reason = withheld(decision, verdict_rows(run, "gold.fct_experiment_guardrail_status"))
+    reason = withheld(decision, verdict_rows(run, GUARDRAIL_STATUS))
     if reason or decision is None:
         raise AirflowSkipException(f"not passed: {reason}")
     asset = Asset(f"experiment_passed/{run['experiment_id']}")

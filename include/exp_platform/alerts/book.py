@@ -13,8 +13,8 @@ from exp_platform.alerts.slack import slack_payload
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows, replace_rows
+from exp_platform.lake.tables.names import ALERTS
 
-TABLE = "ops.alerts"
 PENDING, SENT, LOST = "pending", "sent", "lost"
 RETRY_DAYS = 7  # an alert that could not be sent for so long is no longer sent
 
@@ -46,12 +46,12 @@ def record(
             "run_id": run_id,
             "at": now,
         }
-        replace_rows(project, TABLE, alert.key, [row])
+        replace_rows(project, ALERTS, alert.key, [row])
 
 
 def waiting(project: Project, experiment_id: str, now: datetime) -> list[dict[str, Any]]:
     """Alerts of an experiment that are pending or lost and at most RETRY_DAYS old, oldest first."""
-    rows = read_rows(load_handle(project, TABLE), {"experiment_id": experiment_id, "state": (PENDING, LOST)})
+    rows = read_rows(load_handle(project, ALERTS), {"experiment_id": experiment_id, "state": (PENDING, LOST)})
     news = [row for row in rows if row["at"] >= now - timedelta(days=RETRY_DAYS)]
     return sorted(news, key=lambda row: (row["at"], row["kind"], row["subject"]))
 
@@ -64,7 +64,7 @@ def deliver(project: Project, experiment_id: str, send: Send, now: datetime, log
             continue
         error = _try(send, json.loads(row["payload"]))
         changed = row | {"attempts": row["attempts"] + 1, "state": LOST if error else SENT, "last_error": error}
-        replace_rows(project, TABLE, _key_of(row), [changed])
+        replace_rows(project, ALERTS, _key_of(row), [changed])
         sent, lost = sent + (error is None), lost + (error is not None)
         said = "sent" if error is None else f"not sent, the next run tries again: {error}"
         log(f"alert {row['kind']} {row['subject']} ({row['dt']}): {said}")
@@ -80,11 +80,11 @@ def _try(send: Send, payload: Mapping[str, Any]) -> str | None:
 
 
 def _still_waits(project: Project, row: Mapping[str, Any]) -> bool:
-    return bool(read_rows(load_handle(project, TABLE), _key_of(row) | {"state": (PENDING, LOST)}))
+    return bool(read_rows(load_handle(project, ALERTS), _key_of(row) | {"state": (PENDING, LOST)}))
 
 
 def _known(project: Project, key: Mapping[str, Any]) -> bool:
-    return bool(read_rows(load_handle(project, TABLE), dict(key)))
+    return bool(read_rows(load_handle(project, ALERTS), dict(key)))
 
 
 def _key_of(row: Mapping[str, Any]) -> dict[str, Any]:

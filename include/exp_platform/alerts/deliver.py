@@ -16,11 +16,9 @@ from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
 from exp_platform.ledger import manifest
 
-GUARDRAILS = "gold.fct_experiment_guardrail_status"
-VALIDATION = "gold.fct_experiment_statistical_validation"
-QUALITY = "gold.fct_experiment_exposure_quality_daily"
 WEBHOOK = "SLACK_WEBHOOK_URL"
 
 
@@ -57,7 +55,7 @@ def run_alerts(
     project: Project, experiment_id: str, dt: date, run_id: str, error: BaseException | None = None
 ) -> list[Alert]:
     """The alerts of one run: those of its verdicts, and that of the error that ended it."""
-    tables = (GUARDRAILS, VALIDATION, QUALITY)
+    tables = (GUARDRAIL_STATUS, STATISTICAL_VALIDATION, EXPOSURE_QUALITY_DAILY)
     guardrails, validation, quality = (rows_of_run(project, experiment_id, dt, run_id, table) for table in tables)
     alerts = verdict_alerts(project.experiment(experiment_id), dt, guardrails, validation, quality)
     if error is not None:

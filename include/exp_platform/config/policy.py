@@ -20,13 +20,17 @@ FOLDER = "configs/policies"
 class Policy(Model):
     """configs/policies/<name>.yaml."""
 
-    name: str
-    version: int = Field(ge=1)
-    description: str
-    ship_on: Literal["significant", "practical"] = "significant"
-    guardrails: Literal["all_pass", "none_failed"] = "all_pass"
-    ship_with_caution: bool = True
-    min_days: int = Field(default=0, ge=0)
+    name: str = Field(description="Equals the file's name.")
+    version: int = Field(ge=1, description="Raise it with every change of the rules; each memo names it.")
+    description: str = Field(description="One sentence for people.")
+    ship_on: Literal["significant", "practical"] = Field(
+        default="significant", description="practical: the whole interval must lie beyond the practical threshold."
+    )
+    guardrails: Literal["all_pass", "none_failed"] = Field(
+        default="all_pass", description="none_failed: an inconclusive guardrail does not hold a ship back."
+    )
+    ship_with_caution: bool = Field(default=True, description="false: open doubts hold a ship back.")
+    min_days: int = Field(default=0, ge=0, description="Full days since start_ts before anything ships.")
 
     @property
     def label(self) -> str:

@@ -166,6 +166,7 @@ def as_of(plan: Plan) -> datetime:
 
 def _union(frames: list[Frames]) -> Frames:
     def stack(name: str) -> DataFrame:
-        return reduce(DataFrame.unionByName, [getattr(f, name) for f in frames])
+        whole: DataFrame = reduce(DataFrame.unionByName, [getattr(f, name) for f in frames])
+        return whole
 
     return Frames(**{name: stack(name) for name in frames[0].present()})

@@ -16,6 +16,15 @@ from exp_platform.detection.exposures import last_day
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import RUN_COLUMNS, TABLES
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    ASSIGNMENTS,
+    ATTRIBUTES,
+    EXPOSURE_QUALITY_DAILY,
+    EXPOSURES,
+    OUTCOMES,
+    STATISTICAL_VALIDATION,
+)
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
@@ -30,9 +39,7 @@ TO_CHECKS = (
     *("build_assignments", "validate_exposures", "build_unit_outcomes", "aggregate_metrics"),
     *("analyze_results", "validate_statistics"),
 )
-EVENTS = ("exp.assignments", "exp.exposures", "exp.outcomes", "exp.attributes")
-QUALITY, VALIDATION = "gold.fct_experiment_exposure_quality_daily", "gold.fct_experiment_statistical_validation"
-ANSWERS = "exp.analysis_results"
+EVENTS = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
 SRM_GATES = ("srm_assigned", "srm_analysed")
 
 
@@ -95,9 +102,11 @@ class Bench:
         judged = to_checks and not blocked
         return Seen(
             blocked,
-            fired_checks(self._table(QUALITY), self._table(VALIDATION)) if judged else frozenset(),
+            fired_checks(self._table(EXPOSURE_QUALITY_DAILY), self._table(STATISTICAL_VALIDATION))
+            if judged
+            else frozenset(),
             {name: self._table(name) for name in EVENTS},
-            self._table(ANSWERS),
+            self._table(ANALYSIS_RESULTS),
         )
 
     def _run(self, stages: Iterable[str]) -> None:

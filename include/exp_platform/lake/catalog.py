@@ -187,21 +187,31 @@ def _evolve(handle: IcebergTable, table: Table) -> IcebergTable:
     """Follow a declaration that has grown since the table was created.
 
     Columns are added (old rows read as null there), and partition fields (files that are there stay as they are).
+    Descriptions of columns follow the declaration, in one commit, and only where one differs.
     A column that is not declared stays: it may belong to a newer version than this one.
     """
-    if not set(table.columns) <= {field.name for field in handle.schema().fields}:
-        commit_again(handle, lambda current: _add_columns(current, table))
+    if not set(table.columns) <= {field.name for field in handle.schema().fields} or _other_descriptions(handle, table):
+        commit_again(handle, lambda current: _follow_columns(current, table))
     if len(table.partition) > len(handle.spec().fields):
         commit_again(handle, lambda current: _add_partition_fields(current, table))
     return handle
 
 
-def _add_columns(handle: IcebergTable, table: Table) -> None:
+def _follow_columns(handle: IcebergTable, table: Table) -> None:
     present = {field.name for field in handle.schema().fields}
+    changed = _other_descriptions(handle, table)
     with handle.update_schema() as update:
         for column, kind in table.types.items():
             if column not in present:
-                update.add_column(column, iceberg_type(kind), required=False)
+                update.add_column(column, iceberg_type(kind), doc=table.descriptions.get(column), required=False)
+        for column, description in changed.items():
+            update.update_column(column, doc=description)
+
+
+def _other_descriptions(handle: IcebergTable, table: Table) -> dict[str, str]:
+    """The declared descriptions of the table's columns that it does not have, or has in other words."""
+    there = {field.name: field.doc for field in handle.schema().fields}
+    return {c: words for c, words in table.descriptions.items() if c in there and there[c] != words}
 
 
 def _add_partition_fields(handle: IcebergTable, table: Table) -> None:

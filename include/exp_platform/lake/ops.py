@@ -20,11 +20,13 @@ from exp_platform.lake.types import arrow_schema, to_arrow
 
 def matching(key: dict[str, Any]) -> BooleanExpression:
     """Filter for rows whose columns equal the key's values; a tuple, list or set matches any of its values."""
-    terms = [In(c, v) if isinstance(v, (tuple, list, set)) else EqualTo(c, v) for c, v in key.items()]  # type: ignore[arg-type]
+    terms = [In(c, v) if isinstance(v, (tuple, list, set)) else EqualTo(c, v) for c, v in key.items()]
     return terms[0] if len(terms) == 1 else And(*terms)
 
 
-def read_rows(handle: IcebergTable, where: BooleanExpression | dict[str, Any], limit: int | None = None) -> list[dict]:
+def read_rows(
+    handle: IcebergTable, where: BooleanExpression | dict[str, Any], limit: int | None = None
+) -> list[dict[str, Any]]:
     """The rows of a small table as dictionaries."""
     row_filter = matching(where) if isinstance(where, dict) else where
     return list(handle.scan(row_filter=row_filter, limit=limit).to_arrow().to_pylist())

@@ -57,7 +57,7 @@ def fence_of(handle: IcebergTable, branch: str) -> int:
     """The snapshot of a branch that a commit must still find unchanged; a branch yet to be made begins at main."""
     snapshot = handle.snapshot_by_name(branch) or handle.current_snapshot()
     assert snapshot is not None  # ensure_tables gives every table a first, empty snapshot
-    return snapshot.snapshot_id
+    return int(snapshot.snapshot_id)
 
 
 def find_published(

@@ -33,7 +33,8 @@ def filesystem(project: Project, location: str, new_buckets: bool = False) -> tu
             ),
             rest.rstrip("/"),
         )
-    return fs.FileSystem.from_uri(location)
+    files, path = fs.FileSystem.from_uri(location)
+    return files, str(path)
 
 
 def list_days(project: Project, experiment_id: str) -> list[date]:

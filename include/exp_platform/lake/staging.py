@@ -205,7 +205,7 @@ def _partitioning(frame: DataFrame) -> str:
     native = conf.get(NATIVE, None)
     conf.set(NATIVE, "false")
     try:
-        plan = frame.select("*")._jdf.queryExecution().executedPlan()  # type: ignore[operator]
+        plan = frame.select("*")._jdf.queryExecution().executedPlan()
         return str(plan.outputPartitioning().toString()).lower()
     finally:
         conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
@@ -230,7 +230,7 @@ def _without_part(
     handle.refresh()
     left = handle.snapshot_by_name(branch)
     assert left is not None
-    return left.snapshot_id
+    return int(left.snapshot_id)
 
 
 def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:

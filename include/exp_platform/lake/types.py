@@ -95,7 +95,13 @@ def iceberg_schema(table: Table) -> Schema:
     ids = _Ids(len(table.columns))
     return Schema(
         *(
-            iceberg.NestedField(i, column, iceberg_type(kind, ids), required=column in table.required)
+            iceberg.NestedField(
+                i,
+                column,
+                iceberg_type(kind, ids),
+                required=column in table.required,
+                doc=table.descriptions.get(column),
+            )
             for i, (column, kind) in enumerate(table.types.items(), start=1)
         )
     )

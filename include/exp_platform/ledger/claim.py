@@ -15,9 +15,9 @@ from exp_platform.config.load import Project
 from exp_platform.errors import FencedConflict, Superseded
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import overwrite_rows, read_rows
+from exp_platform.lake.tables.names import RUN_CLAIM
 
-TABLE = "ops.run_claim"
-ABANDONED_AFTER = timedelta(hours=12)  # a run that was killed never releases its claim
+ABANDONED_AFTER = timedelta(hours=12)  # a run that died without a word does not hold its experiment for ever
 _ATTEMPTS = 20
 
 
@@ -40,7 +40,7 @@ class Claim:
 
 def current_claim(project: Project, experiment_id: str, catalog: Catalog | None = None) -> Claim | None:
     """The claim on the experiment now; None when no run has ever claimed it."""
-    return _held(load_handle(project, TABLE, catalog), experiment_id)
+    return _held(load_handle(project, RUN_CLAIM, catalog), experiment_id)
 
 
 def claim(
@@ -109,18 +109,18 @@ def borrowed(
 def _commit(project: Project, experiment_id: str, take) -> Claim | None:  # type: ignore[no-untyped-def]
     """Let `take` decide on the present claim, then commit; a claimant that lost the race decides again."""
     for _ in range(_ATTEMPTS):
-        handle = load_handle(project, TABLE)
+        handle = load_handle(project, RUN_CLAIM)
         wanted: Claim | None = take(handle, _held(handle, experiment_id))
         if wanted is None:
             return None
         try:
             key = {"experiment_id": experiment_id}
-            overwrite_rows(handle, TABLE, key, [asdict(wanted)], experiment_id=experiment_id, run_id=wanted.run_id)
+            overwrite_rows(handle, RUN_CLAIM, key, [asdict(wanted)], experiment_id=experiment_id, run_id=wanted.run_id)
             return wanted
         except (ValidationException, CommitFailedException):
             continue
     raise FencedConflict(
-        f"{TABLE}: {experiment_id} could not be claimed: other runs committed first {_ATTEMPTS} times; start again"
+        f"{RUN_CLAIM}: {experiment_id} could not be claimed: others claimed it {_ATTEMPTS} times meanwhile"
     )
 
 

@@ -13,8 +13,7 @@ from pyiceberg.table import Table as IcebergTable
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Finding
 from exp_platform.lake.ops import read_rows, replace_rows
-
-TABLE = "ops.contract_results"
+from exp_platform.lake.tables.names import CONTRACT_RESULTS
 
 
 @dataclass
@@ -42,7 +41,7 @@ class ContractResults:
         tables = tuple(sorted(self._findings))
         key = {"experiment_id": self.experiment_id, "run_id": self.run_id, "stage": self.stage, "table": tables}
         rows = [self._row(table, finding) for table in tables for finding in self._findings[table].values()]
-        replace_rows(self.project, TABLE, key, rows, self.catalog)
+        replace_rows(self.project, CONTRACT_RESULTS, key, rows, self.catalog)
 
     def _row(self, table: str, finding: Finding) -> dict[str, Any]:
         return {

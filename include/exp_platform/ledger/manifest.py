@@ -13,8 +13,8 @@ from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows, replace_rows
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import RUN_MANIFEST
 
-TABLE = "ops.run_manifest"
 OK = "ok"
 ALL_TABLES = "*"  # in place of a table's name, for a stage that failed before it wrote any
 
@@ -81,7 +81,7 @@ class StageManifest:
         """Write the stage's rows to ops.run_manifest in one commit."""
         if self._rows:
             key = {"experiment_id": self.experiment_id, "run_id": self.run_id, "stage": self.stage}
-            replace_rows(self.project, TABLE, key, list(self._rows.values()), self.catalog)
+            replace_rows(self.project, RUN_MANIFEST, key, list(self._rows.values()), self.catalog)
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ class Pins:
 
 def run_rows(project: Project, experiment_id: str, run_id: str, catalog: Catalog | None = None) -> list[dict[str, Any]]:
     """Every manifest row of a run of a known experiment, earliest first."""
-    handle = load_handle(project, TABLE, catalog)
+    handle = load_handle(project, RUN_MANIFEST, catalog)
     rows = read_rows(handle, {"experiment_id": experiment_id, "run_id": run_id})
     return sorted(rows, key=lambda row: (row["at"], row["stage"], row["table"], row["role"]))
 
 
 def find_run(project: Project, run_id: str, catalog: Catalog | None = None) -> list[dict[str, Any]]:
     """Every manifest row of a run, searched in all experiments, earliest first."""
-    rows = read_rows(load_handle(project, TABLE, catalog), {"run_id": run_id})
+    rows = read_rows(load_handle(project, RUN_MANIFEST, catalog), {"run_id": run_id})
     return sorted(rows, key=lambda row: (row["at"], row["stage"], row["table"], row["role"]))
 
 
@@ -125,7 +125,7 @@ def has_later_dt(project: Project, experiment_id: str, dt: date, catalog: Catalo
     later = And(
         EqualTo("experiment_id", experiment_id), GreaterThan("dt", dt.isoformat()), EqualTo("role", "published")
     )
-    rows = read_rows(load_handle(project, TABLE, catalog), later)
+    rows = read_rows(load_handle(project, RUN_MANIFEST, catalog), later)
     return any(row["status"] == OK and row["table"] in TABLES and TABLES[row["table"]].shows_latest_dt for row in rows)
 
 

@@ -11,9 +11,10 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import commit_again, load_handle
+from exp_platform.lake.tables.names import ASSIGNMENTS, ATTRIBUTES, EXPOSURES, OUTCOMES
 
 # Only event tables are pinned: all other tables are recomputed from them. A tag costs about 1 kB at each later commit.
-PINNED_TABLES = ("exp.assignments", "exp.exposures", "exp.outcomes", "exp.attributes")
+PINNED_TABLES = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -61,4 +62,4 @@ def _is_kept(handle: IcebergTable, tag: str, snapshot_id: int, age: int | None) 
         return False
     if ref.max_ref_age_ms is None or age is None:
         return ref.max_ref_age_ms is None
-    return ref.max_ref_age_ms > age - _DAY_MS
+    return bool(ref.max_ref_age_ms > age - _DAY_MS)

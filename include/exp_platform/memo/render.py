@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib import resources
-from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from exp_platform.config.models.metric_types import TYPES
 from exp_platform.memo import words
 from exp_platform.memo.forest import axis_limit, forest_svg
 
@@ -49,7 +49,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "effect": shown_effect,
         "interval": shown_interval,
         "relative": lambda row: _relative(row),
-        "level": lambda value, row: words.level(_metric(row), value),
+        "level": lambda value, row: words.level(_is_share(row), value),
         "sentence": words.sentence,
     }
     environment.globals |= {
@@ -68,20 +68,20 @@ def _template(name: str) -> str:
 
 def shown_effect(row: Mapping[str, Any]) -> str:
     """The effect of a result on its deciding scale, as text."""
-    return words.effect(_metric(row), row["effect"], row["scale"])
+    return words.effect(_is_share(row), row["effect"], row["scale"])
 
 
 def shown_interval(row: Mapping[str, Any]) -> str:
     """The interval in force of a result on its deciding scale, as text."""
-    return words.interval(_metric(row), row["low"], row["high"], row["scale"])
+    return words.interval(_is_share(row), row["low"], row["high"], row["scale"])
 
 
 def _relative(row: Mapping[str, Any]) -> str:
     """The relative effect of a result with its interval in force, as text."""
     if row["effect_rel"] is None:
         return "–"
-    shown = words.effect(_metric(row), row["effect_rel"], "relative")
-    return f"{shown} ({words.interval(_metric(row), row['rel_low'], row['rel_high'], 'relative')})"
+    shown = words.effect(_is_share(row), row["effect_rel"], "relative")
+    return f"{shown} ({words.interval(_is_share(row), row['rel_low'], row['rel_high'], 'relative')})"
 
 
 def _forest(row: Mapping[str, Any], limit: float) -> Markup:
@@ -125,8 +125,8 @@ def _delta_axis(rows: list[Mapping[str, Any]]) -> float:
     return axis_limit([(row["ci_low"], row["ci_high"]) for row in rows])
 
 
-def _metric(row: Mapping[str, Any]) -> Any:
-    return SimpleNamespace(type=row["type"])
+def _is_share(row: Mapping[str, Any]) -> bool:
+    return TYPES[row["type"]].estimand == "binary"
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from exp_platform.config.models import Metric
 from exp_platform.status import Decision, Trust
 
 DECISIONS = {
@@ -104,32 +103,27 @@ def sentences(reasons: str) -> str:
     return " ".join(sentence(word) for word in reasons.split(", ") if word)
 
 
-def is_share(metric: Metric) -> bool:
-    """True when a metric's level is a share of units, which is shown in percent."""
-    return metric.type in ("binary", "retention")
-
-
-def level(metric: Metric, value: float | None) -> str:
+def level(is_share: bool, value: float | None) -> str:
     """The mean, share or quantile of an arm, as text."""
     if value is None:
         return "–"
-    return f"{value:.2%}" if is_share(metric) else number(value)
+    return f"{value:.2%}" if is_share else number(value)
 
 
-def effect(metric: Metric, value: float | None, scale: str) -> str:
+def effect(is_share: bool, value: float | None, scale: str) -> str:
     """An effect with its sign: percent when relative, percentage points for shares, else the metric's unit."""
     if value is None:
         return "–"
     if scale == "relative":
         return f"{value:+.2%}"
-    return f"{100 * value:+.2f} pp" if is_share(metric) else signed(value)
+    return f"{100 * value:+.2f} pp" if is_share else signed(value)
 
 
-def interval(metric: Metric, low: float | None, high: float | None, scale: str) -> str:
+def interval(is_share: bool, low: float | None, high: float | None, scale: str) -> str:
     """Both ends of an interval, as text."""
     if low is None or high is None:
         return "–"
-    return f"{effect(metric, low, scale)} to {effect(metric, high, scale)}"
+    return f"{effect(is_share, low, scale)} to {effect(is_share, high, scale)}"
 
 
 def number(value: float | None) -> str:

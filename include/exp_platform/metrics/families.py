@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import unit_values
 
 COUNTS = ("n", "n_null", "n_mature", "n_x", "did_n")
 
@@ -42,15 +41,10 @@ class Family:
 def families(metrics: Sequence[Metric]) -> tuple[Family, ...]:
     """Every metric with its number, by family; an empty family is left out."""
     numbered = tuple(enumerate(metrics))
-    plain = tuple((i, m) for i, m in numbered if m.type != "ratio")
-    ratio = tuple((i, m) for i, m in numbered if m.type == "ratio")
+    plain = tuple((i, m) for i, m in numbered if not m.is_ratio)
+    ratio = tuple((i, m) for i, m in numbered if m.is_ratio)
     found = (
         Family("plain", plain, PLAIN, "yxp", ("pre",), "x", "yp"),
         Family("ratio", ratio, RATIO, "yxpdwq", ("pre_numerator", "pre_denominator"), "xw", "ydpq"),
     )
     return tuple(family for family in found if family.members)
-
-
-def has_unit_values(metric: Metric) -> bool:
-    """True when each unit has a number for the metric; an event-level quantile has none."""
-    return bool(unit_values(metric))

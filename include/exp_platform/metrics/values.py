@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from exp_platform.config.models import Aggregation, Metric
+from exp_platform.config.models import Metric
+from exp_platform.config.models.metric_types import AGGREGATIONS, Aggregation, AggregationTraits
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
 PeriodKind = Literal["post", "covariate", "did_pre"]
-ADDS_UP_OVER_DAYS = ("sum", "count")
-HAS_PANEL = ("sum", "count", "any")
-ZERO_WITHOUT_EVENTS = ("sum", "count", "any")
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class UnitValue:
     aggregation: Aggregation
 
     @property
-    def zero_without_events(self) -> bool:
-        """True when a unit without events has the value 0; else it has no value."""
-        return self.aggregation in ZERO_WITHOUT_EVENTS
+    def traits(self) -> AggregationTraits:
+        """The properties of the value's aggregation."""
+        return AGGREGATIONS[self.aggregation]
 
 
 def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
@@ -62,11 +60,6 @@ def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
 def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
     """The values of all metrics, in the order of the metrics."""
     return tuple(value for metric in metrics for value in unit_values(metric))
-
-
-def of_events(metric: Metric) -> bool:
-    """True for an event-level quantile, which has no value per unit."""
-    return metric.type == "quantile" and metric.level == "event"
 
 
 def micros(moment: datetime) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.expressions import EqualTo, LessThan
 from pyiceberg.table import Table as IcebergTable
@@ -17,6 +17,7 @@ from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError, Superseded
 from exp_platform.lake.catalog import CATALOG, commit_again, ensure_tables, load_catalog, load_handle
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import DECISION, QUARANTINE, RUN_CLAIM, RUN_MANIFEST
 from exp_platform.ledger import manifest
 from exp_platform.ledger.claim import borrowed, check
 from exp_platform.ledger.pins import PINNED_TABLES, pin_inputs
@@ -43,7 +44,7 @@ def compact(
     Each experiment is claimed meanwhile. One that a run is at work on is skipped, and a run may take the claim over.
     """
     handles = ensure_tables(project)
-    experiments = sorted({row["experiment_id"] for row in _scan(handles["ops.run_claim"])})
+    experiments = sorted({row["experiment_id"] for row in _scan(handles[RUN_CLAIM])})
     done: dict[str, list[str]] = {}
     for experiment_id in experiments:
         with borrowed(project, experiment_id, run_id, started_by, now) as had:
@@ -117,7 +118,7 @@ def drop_old_quarantine(project: Project, now: datetime, log: Log = print) -> No
     """Delete refused rows that were first seen longer ago than `quarantine.retain_days`."""
     days = project.profile.quarantine.retain_days
     old = LessThan("first_seen_at", (now - timedelta(days=days)).isoformat())
-    handle = load_handle(project, "ops.quarantine")
+    handle = load_handle(project, QUARANTINE)
     rows = handle.scan(row_filter=old, selected_fields=("experiment_id",)).to_arrow().num_rows
     if rows:
         commit_again(handle, lambda h: h.delete(old))
@@ -127,11 +128,11 @@ def drop_old_quarantine(project: Project, now: datetime, log: Log = print) -> No
 def keep_concluded(project: Project, now: datetime, log: Log = print) -> None:
     """Tag the events of each concluded experiment's last run without limit, so that the run stays reproducible."""
     catalog = load_catalog(project)
-    decided = EqualTo("table", "gold.fct_experiment_decision")
+    decided = EqualTo("table", DECISION)
     for experiment_id, experiment in project.experiments.items():
         if experiment.status != "concluded":
             continue
-        rows = load_handle(project, manifest.TABLE, catalog).scan(row_filter=EqualTo("experiment_id", experiment_id))
+        rows = load_handle(project, RUN_MANIFEST, catalog).scan(row_filter=EqualTo("experiment_id", experiment_id))
         runs = [row for row in rows.filter(decided).to_arrow().to_pylist() if row["status"] == manifest.OK]
         if not runs:
             continue
@@ -208,8 +209,9 @@ def _exists(project: Project, table: str, snapshot_id: int) -> bool:
     return load_handle(project, table).snapshot_by_id(snapshot_id) is not None
 
 
-def _scan(handle: IcebergTable) -> Iterable[dict]:
-    return handle.scan().to_arrow().to_pylist()
+def _scan(handle: IcebergTable) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = handle.scan().to_arrow().to_pylist()
+    return rows
 
 
 def maintain(project: Project, step: str, now: datetime, log: Log = print, spark: SparkSession | None = None) -> None:

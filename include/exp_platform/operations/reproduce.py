@@ -21,6 +21,13 @@ from exp_platform.lake.publication import fence_of
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.lake.read import read_spark
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    DIM_EXPERIMENT,
+    DIM_EXPERIMENT_VARIANT,
+    EXPERIMENT_REGISTRY,
+    RUN_MANIFEST,
+)
 from exp_platform.ledger import manifest
 from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.operations.compare import TableComparison, compare, fingerprint
@@ -36,7 +43,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Log = Callable[[str], None]
-RESULTS = "exp.analysis_results"
 _NOT_RERUN = frozenset({"generate_events", "ingest_events", "write_memo"})
 
 
@@ -125,7 +131,7 @@ def find_past_run(project: Project, run_id: str) -> PastRun:
 
 
 def _all_rows(project: Project) -> list[dict[str, Any]]:
-    found = load_handle(project, manifest.TABLE).scan(selected_fields=("run_id", "at")).to_arrow()
+    found = load_handle(project, RUN_MANIFEST).scan(selected_fields=("run_id", "at")).to_arrow()
     return list(found.to_pylist())
 
 
@@ -206,19 +212,19 @@ def _copy_events(there: SparkSession, here: SparkSession, run: Run, past: PastRu
 
 def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> None:
     """Copy other experiments' results as the run saw them: a check of J7 compares an effect with theirs."""
-    handle = load_handle(project, RESULTS)
-    seen = run.pins.published.get(RESULTS)
+    handle = load_handle(project, ANALYSIS_RESULTS)
+    seen = run.pins.published.get(ANALYSIS_RESULTS)
     known = seen is not None and handle.snapshot_by_id(seen) is not None
     others = And(NotEqualTo("experiment_id", run.experiment_id), LessThan("dt", run.dt.isoformat()))
     rows = handle.scan(row_filter=others, snapshot_id=seen if known else None).to_arrow()
     if rows.num_rows:
-        target = load_handle(scratch, RESULTS)
+        target = load_handle(scratch, ANALYSIS_RESULTS)
         target.append(rows.cast(target.schema().as_arrow()))
 
 
 def _published_tables(run: PastRun) -> list[str]:
     """The tables whose rows the run computed, in the order of their declarations."""
-    copied = {*PINNED_TABLES, "exp.experiment_registry", "silver.dim_experiment", "silver.dim_experiment_variant"}
+    copied = {*PINNED_TABLES, EXPERIMENT_REGISTRY, DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT}
     return [
         name for name in TABLES if name in run.pins.published and name not in copied and not name.startswith("ops.")
     ]

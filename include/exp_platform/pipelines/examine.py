@@ -25,7 +25,7 @@ from exp_platform.lake.publication import last_publication
 from exp_platform.lake.read import count_rows
 from exp_platform.lake.staging import discard
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.registry import INGESTED_FILES
+from exp_platform.lake.tables.names import INGESTED_FILES
 from exp_platform.schemas import event_time_column, load_schema
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from exp_platform.lake.publication import MAIN, Origin, Published, fence_of
 from exp_platform.lake.publish import Publication, Rows, audited, nulls_explained, publish
 from exp_platform.lake.staging import Mode, Staged, commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import CONTRACT_RESULTS
 from exp_platform.ledger import claim
 from exp_platform.ledger.contract_results import warnings_of
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.record import StageRecord
-from exp_platform.pipelines.registry import CONTRACT_RESULTS, Stage
+from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.reuse.answer import Answer
 from exp_platform.pipelines.reuse.question import Question
 from exp_platform.pipelines.run import Run

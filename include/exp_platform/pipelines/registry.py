@@ -12,32 +12,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from exp_platform.config.models import Experiment
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    ASSIGNMENTS,
+    ATTRIBUTES,
+    COHORT,
+    CONTRACT_RESULTS,
+    DECISION,
+    DIM_EXPERIMENT,
+    DIM_EXPERIMENT_VARIANT,
+    EXPERIMENT_REGISTRY,
+    EXPOSURE_QUALITY_DAILY,
+    EXPOSURE_VALIDATION,
+    EXPOSURES,
+    FACT_ASSIGNMENT,
+    FACT_EXPOSURE,
+    GUARDRAIL_STATUS,
+    INGESTED_FILES,
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    OUTCOMES,
+    PANEL_STATISTICS,
+    PRETREND_DELTA,
+    PRETREND_TESTS,
+    QUALITY_METRICS_DAILY,
+    QUARANTINE,
+    RUN_MANIFEST,
+    STATISTICAL_VALIDATION,
+    UNIT_OUTCOMES,
+)
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
-REGISTRY = "exp.experiment_registry"
-DIM_EXPERIMENT, DIM_VARIANT = "silver.dim_experiment", "silver.dim_experiment_variant"
-ASSIGNMENT_EVENTS, EXPOSURE_EVENTS, OUTCOMES, ATTRIBUTES = EVENTS = (
-    *("exp.assignments", "exp.exposures", "exp.outcomes", "exp.attributes"),
-)
-ASSIGNMENTS = "silver.fact_assignment_canonical"
-EXPOSURES = "silver.fact_exposure"
-EXPOSED_USERS = "silver.int_experiment_exposure_validation"
-DAILY_QUALITY = "gold.fct_experiment_quality_metrics_daily"
-QUALITY_VERDICTS = "gold.fct_experiment_exposure_quality_daily"
-COHORT = "gold.fct_experiment_cohort"
-UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
-STATISTICS = "gold.fct_experiment_metric_statistics"
-PANEL = "gold.fct_experiment_panel_statistics"
-OVERALL_AGGREGATES, DAILY_AGGREGATES = "exp.metric_aggregates_overall", "exp.metric_aggregates_daily"
-RESULTS = "exp.analysis_results"
-PRETREND_DELTAS, PRETREND_TESTS = "exp.did_pretrend_delta", "exp.did_pretrend_tests"
-VALIDATION = "gold.fct_experiment_statistical_validation"
-GUARDRAILS = "gold.fct_experiment_guardrail_status"
-DECISION = "gold.fct_experiment_decision"
-QUARANTINE, INGESTED_FILES = "ops.quarantine", "ops.ingested_files"
-MANIFEST, CONTRACT_RESULTS = "ops.run_manifest", "ops.contract_results"
+EVENTS = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ def _assigning_events(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _cohort_inputs(experiment: Experiment) -> tuple[str, ...]:
-    return (ASSIGNMENTS, EXPOSED_USERS, *((ATTRIBUTES,) if experiment.dimensions else ()))
+    return (FACT_ASSIGNMENT, EXPOSURE_VALIDATION, *((ATTRIBUTES,) if experiment.dimensions else ()))
 
 
 STAGES = (
@@ -121,7 +130,7 @@ STAGES = (
         "Write the configuration to the registry",
         "sources",
         after=(),
-        outputs=(Output(REGISTRY), Output(DIM_EXPERIMENT), Output(DIM_VARIANT)),
+        outputs=(Output(EXPERIMENT_REGISTRY), Output(DIM_EXPERIMENT), Output(DIM_EXPERIMENT_VARIANT)),
         needs_spark=False,
     ),
     Stage(
@@ -147,8 +156,8 @@ STAGES = (
         "J1: one assignment per user",
         "canonical",
         after=("ingest_events",),
-        reads=(ASSIGNMENT_EVENTS, EXPOSURE_EVENTS),
-        outputs=(Output(ASSIGNMENTS, _assigning_events, by_events=True),),
+        reads=(ASSIGNMENTS, EXPOSURES),
+        outputs=(Output(FACT_ASSIGNMENT, _assigning_events, by_events=True),),
         takes=("full_refresh",),
         refresh="compute every assignment again",
     ),
@@ -157,12 +166,12 @@ STAGES = (
         "J2: validate exposures, measure and judge their quality",
         "quality",
         after=("build_assignments",),
-        reads=(ASSIGNMENTS, EXPOSURE_EVENTS, OUTCOMES),
+        reads=(FACT_ASSIGNMENT, EXPOSURES, OUTCOMES),
         outputs=(
-            Output(EXPOSURES, (ASSIGNMENTS, EXPOSURE_EVENTS), by_events=True),
-            Output(EXPOSED_USERS, (ASSIGNMENTS, EXPOSURE_EVENTS), by_events=True),
-            Output(DAILY_QUALITY, (ASSIGNMENTS, EXPOSURE_EVENTS), by_events=True),
-            Output(QUALITY_VERDICTS, (ASSIGNMENTS, EXPOSURE_EVENTS, OUTCOMES)),
+            Output(FACT_EXPOSURE, (FACT_ASSIGNMENT, EXPOSURES), by_events=True),
+            Output(EXPOSURE_VALIDATION, (FACT_ASSIGNMENT, EXPOSURES), by_events=True),
+            Output(QUALITY_METRICS_DAILY, (FACT_ASSIGNMENT, EXPOSURES), by_events=True),
+            Output(EXPOSURE_QUALITY_DAILY, (FACT_ASSIGNMENT, EXPOSURES, OUTCOMES)),
         ),
         takes=("full_refresh",),
         refresh="judge every exposure again",
@@ -172,7 +181,7 @@ STAGES = (
         "J4: cohort and metrics of each user",
         "metrics",
         after=("validate_exposures",),
-        reads=(ASSIGNMENTS, EXPOSED_USERS, ATTRIBUTES, OUTCOMES),
+        reads=(FACT_ASSIGNMENT, EXPOSURE_VALIDATION, ATTRIBUTES, OUTCOMES),
         outputs=(
             Output(COHORT, _cohort_inputs, by_events=True),
             Output(UNIT_OUTCOMES, lambda experiment: (*_cohort_inputs(experiment), OUTCOMES)),
@@ -188,7 +197,7 @@ STAGES = (
         reads=(COHORT, UNIT_OUTCOMES, OUTCOMES),
         outputs=tuple(
             Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES))
-            for table in (STATISTICS, PANEL, OVERALL_AGGREGATES, DAILY_AGGREGATES)
+            for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
         ),
         takes=("full_refresh",),
         refresh="take all events again",
@@ -198,8 +207,11 @@ STAGES = (
         "J6: effects by A/B, CUPED and difference in differences",
         "results",
         after=("aggregate_metrics",),
-        reads=(STATISTICS, PANEL),
-        outputs=tuple(Output(table, (STATISTICS, PANEL)) for table in (RESULTS, PRETREND_DELTAS, PRETREND_TESTS)),
+        reads=(METRIC_STATISTICS, PANEL_STATISTICS),
+        outputs=tuple(
+            Output(table, (METRIC_STATISTICS, PANEL_STATISTICS))
+            for table in (ANALYSIS_RESULTS, PRETREND_DELTA, PRETREND_TESTS)
+        ),
         needs_spark=False,
     ),
     Stage(
@@ -207,8 +219,12 @@ STAGES = (
         "J7: sample ratio, power, sanity",
         "results",
         after=("analyze_results",),
-        reads=(STATISTICS, DAILY_QUALITY, RESULTS, PRETREND_TESTS),
-        outputs=(Output(VALIDATION, (STATISTICS, DAILY_QUALITY, RESULTS, PRETREND_TESTS)),),
+        reads=(METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS),
+        outputs=(
+            Output(
+                STATISTICAL_VALIDATION, (METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS)
+            ),
+        ),
         needs_spark=False,
     ),
     Stage(
@@ -216,9 +232,10 @@ STAGES = (
         "J8: guardrails and decision",
         "results",
         after=("validate_statistics",),
-        reads=(RESULTS, PRETREND_TESTS, QUALITY_VERDICTS, VALIDATION),
+        reads=(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION),
         outputs=tuple(
-            Output(table, (RESULTS, PRETREND_TESTS, QUALITY_VERDICTS, VALIDATION)) for table in (GUARDRAILS, DECISION)
+            Output(table, (ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
+            for table in (GUARDRAIL_STATUS, DECISION)
         ),
         needs_spark=False,
     ),
@@ -228,8 +245,16 @@ STAGES = (
         "memo",
         after=("check_guardrails",),
         reads=(
-            *(DECISION, RESULTS, GUARDRAILS, VALIDATION, QUALITY_VERDICTS, PRETREND_TESTS, PRETREND_DELTAS),
-            *(MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
+            *(
+                DECISION,
+                ANALYSIS_RESULTS,
+                GUARDRAIL_STATUS,
+                STATISTICAL_VALIDATION,
+                EXPOSURE_QUALITY_DAILY,
+                PRETREND_TESTS,
+                PRETREND_DELTA,
+            ),
+            *(RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
         ),
         needs_spark=False,
     ),

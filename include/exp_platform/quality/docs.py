@@ -18,6 +18,7 @@ from typing import Any
 from exp_platform.config.load import Project, load_project
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.ops import read_rows
+from exp_platform.lake.tables.names import CONTRACT_RESULTS
 from exp_platform.quality.gx import load_great_expectations
 from exp_platform.quality.rule import Rule, no_row
 from exp_platform.quality.suites import expectation_of, load_rules, suites_root
@@ -63,7 +64,7 @@ def _latest(project: Project) -> dict[tuple[str, str], list[Row]]:
     by_run: dict[tuple[str, str], dict[datetime, list[Row]]] = defaultdict(lambda: defaultdict(list))
     ensure_tables(project)
     known = tuple(project.experiments)
-    for row in read_rows(load_handle(project, "ops.contract_results"), {"experiment_id": known}):
+    for row in read_rows(load_handle(project, CONTRACT_RESULTS), {"experiment_id": known}):
         if row["table"] in TABLE_RULES:
             by_run[row["experiment_id"], row["table"]][row["at"]].append(row)
     return {key: runs[max(runs)] for key, runs in sorted(by_run.items())}

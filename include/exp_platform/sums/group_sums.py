@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family
+from exp_platform.metrics.families import COLUMN_OF, Family
 from exp_platform.sums.scales import Scales, power_of_two
 
 GROUP = ("metric", "variant_id", "segment", "cohort_date", "unit_bucket")
@@ -70,7 +70,7 @@ class Totals:
         missing = self._count("n") - self._count("n_x")
         mean = np.array([self.means.get(i, 0.0) for i in self.sums["metric"].to_pylist()])
         fill = {"x": missing * mean, "xx": missing * mean * mean}
-        return plain + (fill[product] if product in fill else self.plain("y_without_x") * mean)
+        return np.asarray(plain + (fill[product] if product in fill else self.plain("y_without_x") * mean))
 
     def plain(self, product: str) -> Numbers:
         """One sum of products per group, scaled back by the powers of two, with null covariates counted as 0."""
@@ -81,7 +81,7 @@ class Totals:
         }
         limbs = [self.sums[limb].to_numpy() for limb in self.scales.limbs.names(product)]
         total = sum(limbs[1:], start=limbs[0])
-        return total * np.array([scale[i] for i in self.sums["metric"].to_pylist()], dtype=float)
+        return np.asarray(total * np.array([scale[i] for i in self.sums["metric"].to_pylist()], dtype=float))
 
     def vector(self, letters: str, prefix: str = "", suffix: str = "") -> pa.Array:
         """Sums of single letters, one list per group."""
@@ -94,12 +94,7 @@ class Totals:
         return _lists(full, self.sums.num_rows)
 
     def _count(self, name: str) -> Numbers:
-        return self.sums[name].to_numpy().astype(float)
-
-
-def counts_of(sums: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """The count columns, one value per group."""
-    return {name: sums[name] for name in COUNTS}
+        return np.asarray(self.sums[name].to_numpy(), dtype=float)
 
 
 def _lists(columns: Sequence[Numbers], rows: int) -> pa.Array:

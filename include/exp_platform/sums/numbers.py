@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.families import has_unit_values
 from exp_platform.metrics.values import unit_values
 
 # Map column of a unit row -> first letter of its numbers' columns: y value, x covariate, p pre-period.
@@ -57,7 +56,7 @@ def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> dict[str, ND
     columns = {n.column: maps[n.source].get(n.key, nothing) for n in all_numbers(metrics)}
     for i, metric in enumerate(metrics):
         columns[f"mature{i}"] = maps["mature"].get(metric.name, never)
-        if not has_unit_values(metric):
+        if metric.of_events:
             columns[f"y{i}"] = maps["event_counts"].get(metric.name, nothing)
     return columns
 
@@ -69,7 +68,7 @@ def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
         mine = [number for number in all_numbers(metrics) if number.source == source]
         maps[source] = together({n.key: batch.column(n.column) for n in mine}, pa.float64(), len(batch))
     flags = {metric.name: batch.column(f"mature{i}") for i, metric in enumerate(metrics)}
-    counts = {m.name: batch.column(f"y{i}") for i, m in enumerate(metrics) if not has_unit_values(m)}
+    counts = {m.name: batch.column(f"y{i}") for i, m in enumerate(metrics) if m.of_events}
     maps["mature"] = together(flags, pa.bool_(), len(batch))
     maps["event_counts"] = together(counts, pa.int64(), len(batch))
     flat = {name: batch.column(name) for name in batch.schema.names if name in UNIT_KEYS}

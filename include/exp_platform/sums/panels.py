@@ -9,7 +9,7 @@ from datetime import date
 import pyarrow as pa
 
 from exp_platform.config.models import Aggregation, Metric
-from exp_platform.metrics.values import HAS_PANEL, pre_period_days, unit_values
+from exp_platform.metrics.values import pre_period_days, unit_values
 
 Arm = tuple[str, date]
 
@@ -28,7 +28,7 @@ def panels_of(metrics: Sequence[Metric]) -> dict[str, Panel]:
     found = {}
     for metric in metrics:
         values = unit_values(metric)
-        if len(values) == 1 and values[0].aggregation in HAS_PANEL and pre_period_days(metric) > 0:
+        if len(values) == 1 and values[0].traits.has_panel and pre_period_days(metric) > 0:
             found[metric.name] = Panel(values[0].source, values[0].aggregation, pre_period_days(metric))
     return found
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.families import Family, has_unit_values
+from exp_platform.metrics.families import Family
 from exp_platform.sums.group_sums import ALL, GROUP, NO_BUCKET, Totals, covariate_means, roll_up, with_empty_arms
 from exp_platform.sums.scales import Scales
 
@@ -90,7 +90,7 @@ class Statistics:
         """
         totals = Totals(sums, self.family, self.scales, self.means)
         metrics = dict(self.family.members)
-        null = np.array([not has_unit_values(metrics[i]) for i in sums["metric"].to_pylist()], dtype=bool)
+        null = np.array([metrics[i].of_events for i in sums["metric"].to_pylist()], dtype=bool)
         moments = {
             "sum": "y", "sum_squares": "yy", "covariate_sum": "x", "covariate_sum_squares": "xx",
             "covariate_cross_product": "xy",
@@ -112,7 +112,7 @@ def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
     found: dict[Key, list[tuple[int, int]]] = {}
     ordered = counts.sort_by("bin")
     for *key, bin_, count in zip(*(ordered[name].to_pylist() for name in (*GROUP, "bin", "count")), strict=True):
-        found.setdefault(tuple(key), []).append((bin_, count))  # type: ignore[arg-type]
+        found.setdefault(tuple(key), []).append((bin_, count))
     return found
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family, families, has_unit_values
+from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family, families
 from exp_platform.stats.quantile import bin_of
 from exp_platform.sums.exact_sums import Numbers
 from exp_platform.sums.group_sums import GROUP
@@ -114,7 +114,7 @@ class MetricSums:
             # Where every unit with a value is in difference-in-differences, g is 1 and multiplying by it is left out.
             everywhere = np.array_equal(flags[0], flags[4])
             self._add_products(numbers, cells, sums, no_g=everywhere)
-            if self.metric.type == "quantile":
+            if self.metric.estimand == "quantile":
                 self._add_bins(columns, cells, flags[0])
         cells.add_to(self.totals, sums)
 
@@ -161,7 +161,7 @@ class MetricSums:
         there, mature = ~np.isnan(columns[f"y{self.index}"]), columns[f"mature{self.index}"]
         has = there & mature if self.metric.maturity_in_force == "complete" else there
         nowhere = np.zeros(len(has), dtype=bool)
-        if not has_unit_values(self.metric):
+        if self.metric.of_events:
             return [has, ~has, mature, nowhere, nowhere], {}
         has_x = has & ~np.isnan(columns[f"x{self.index}"])
         in_did = has & mature & ~np.isnan(columns[f"p{self.index}"])

@@ -218,7 +218,7 @@ def _records(
             "estimand": "att" if plan.experiment.design == "rollout" else "ate",
             "variants": [variant for variant, _ in plan.arms],
         }
-        if metric.type == "quantile":
+        if metric.estimand == "quantile":
             worlds = [percentiles.get((parts[0].index, world)) for world in ("_control", "_treated")]
             records.append(head | {"quantile": metric.quantile, "cap": None} | _effect(*worlds))
             continue

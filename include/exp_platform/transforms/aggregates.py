@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitValue, micros, post_period, unit_values
+from exp_platform.metrics.values import DAY_US, Period, UnitValue, micros, post_period, unit_values
 from exp_platform.sums.group_sums import ALL
 from exp_platform.sums.statistics_table import as_table
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of, segments
@@ -39,8 +39,8 @@ EPOCH = date(1970, 1, 1)
 
 def calendar_metrics(metrics: Sequence[Metric]) -> Calendar:
     """The metrics whose values are sums over days: sum, count, and ratios of them."""
-    found = ((metric, unit_values(metric)) for metric in metrics if metric.type != "quantile")
-    return tuple((m, v) for m, v in found if v and all(part.aggregation in ADDS_UP_OVER_DAYS for part in v))
+    found = ((metric, unit_values(metric)) for metric in metrics if metric.estimand != "quantile")
+    return tuple((m, v) for m, v in found if v and all(part.traits.adds_up_over_days for part in v))
 
 
 def calendar_rows(

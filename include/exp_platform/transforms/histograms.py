@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import micros, of_events, post_period
+from exp_platform.metrics.values import micros, post_period
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.sums.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
@@ -32,7 +32,7 @@ def event_histograms(
 
     With `maturity: complete` only events of mature units. A fixed cap holds for each event.
     """
-    wanted = [(i, metric) for i, metric in enumerate(metrics) if of_events(metric)]
+    wanted = [(i, metric) for i, metric in enumerate(metrics) if metric.of_events]
     if not wanted:
         return None
     names = dimension_names(cohort)

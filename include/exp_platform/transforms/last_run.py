@@ -74,7 +74,7 @@ def known_sums(daily: pa.Table, until: date | None) -> dict[tuple[str, str, str,
     if until is not None:
         mine = mine.filter(pc.field("date") < pa.scalar(until))
     names = ("metric_name", "variant_id", "segment", "date", "sum", "denominator_sum")
-    return {tuple(row[:4]): tuple(row[4:]) for row in zip(*(mine[name].to_pylist() for name in names), strict=True)}  # type: ignore[misc]
+    return {tuple(row[:4]): tuple(row[4:]) for row in zip(*(mine[name].to_pylist() for name in names), strict=True)}
 
 
 def known_histograms(statistics: pa.Table, numbers: dict[str, int]) -> Histograms:

@@ -16,9 +16,14 @@ from pyspark.sql import functions as F
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import Batches
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
-from exp_platform.metrics.values import of_events
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.panel_sums import PanelCut, Products, Sums
 from exp_platform.sums.panels import panel_rows, panels_of
@@ -33,12 +38,11 @@ from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.last_run import Histograms, LastRun, added, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
-STATISTICS = "gold.fct_experiment_metric_statistics"
-PANEL = "gold.fct_experiment_panel_statistics"
-OVERALL = "exp.metric_aggregates_overall"
-DAILY = "exp.metric_aggregates_daily"
-WARNINGS = "warnings"  # key in the notes that are stored with the statistics
+WARNINGS = "warnings"  # a note of the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
+
+
+SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -80,17 +84,20 @@ class UnitSums:
 
 def metric_tables(inputs: Inputs) -> MetricTables:
     """Make the tables in Arrow, by two passes over unit rows and three over events that no earlier run has counted."""
-    schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
+    schemas = {
+        name: arrow_schema(TABLES[name])
+        for name in (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
+    }
     last = inputs.last
     sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
-    panel, cut = _panel(inputs, sums.units, schemas[PANEL])
+    panel, cut = _panel(inputs, sums.units, schemas[PANEL_STATISTICS])
     rows = {
-        STATISTICS: sums.statistics,
-        OVERALL: sums.overall,
-        DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[DAILY])]),
-        PANEL: panel,
+        METRIC_STATISTICS: sums.statistics,
+        METRIC_AGGREGATES_OVERALL: sums.overall,
+        METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[METRIC_AGGREGATES_DAILY])]),
+        PANEL_STATISTICS: panel,
     }
-    return MetricTables(rows, {STATISTICS: {WARNINGS: sums.warnings}, PANEL: cut}, sums.warnings)
+    return MetricTables(rows, {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}, sums.warnings)
 
 
 def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -105,11 +112,11 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
         )
         for family in families(metrics)
     ]
-    statistics = in_order([part.rows(histograms, schemas[STATISTICS]) for part in parts])
+    statistics = in_order([part.rows(histograms, schemas[METRIC_STATISTICS]) for part in parts])
     return UnitSums(
         statistics,
-        in_order([part.overall(schemas[OVERALL]) for part in parts]),
-        in_order([part.by_cohort_date(schemas[DAILY]) for part in parts]),
+        in_order([part.overall(schemas[METRIC_AGGREGATES_OVERALL]) for part in parts]),
+        in_order([part.by_cohort_date(schemas[METRIC_AGGREGATES_DAILY]) for part in parts]),
         units_of(statistics),
         caps_not_applied(scales, metrics),
     )
@@ -118,9 +125,9 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
 def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
     """The sums of an earlier run with the same unit rows; no window has a new event, or its unit row would differ."""
     return UnitSums(
-        last.statistics.cast(schemas[STATISTICS]),
-        last.overall.cast(schemas[OVERALL]),
-        last.daily.filter(pc.field("date_kind") == "cohort").cast(schemas[DAILY]),
+        last.statistics.cast(schemas[METRIC_STATISTICS]),
+        last.overall.cast(schemas[METRIC_AGGREGATES_OVERALL]),
+        last.daily.filter(pc.field("date_kind") == "cohort").cast(schemas[METRIC_AGGREGATES_DAILY]),
         units_of(last.statistics),
         list(last.statistics_notes[WARNINGS]),
     )
@@ -132,9 +139,9 @@ def _event_histograms(inputs: Inputs) -> Histograms:
     New are the new events of known units, and all events of units that have appeared since.
     """
     last, metrics = inputs.last, inputs.metrics
-    wanted = {metric.name: i for i, metric in enumerate(metrics) if of_events(metric)}
+    wanted = {metric.name: i for i, metric in enumerate(metrics) if metric.of_events}
     # Where only mature units count, a unit that matures adds old events, which are not among the new events.
-    only_gains = all(m.maturity_in_force == "any" for m in metrics if of_events(m))
+    only_gains = all(m.maturity_in_force == "any" for m in metrics if m.of_events)
     if last is None or last.changed or not only_gains:
         return _histograms(inputs, inputs.cohort, inputs.outcomes)
     found = known_histograms(last.statistics, wanted)

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 from exp_platform.config.models import Metric
 from exp_platform.lake.arrow_files import finished
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.values import micros, of_events, post_period, unit_values
+from exp_platform.lake.tables.names import UNIT_OUTCOMES
+from exp_platform.metrics.values import micros, post_period, unit_values
 from exp_platform.sums.numbers import MAPS, Number, all_numbers, in_maps
 from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.joins import HASH, JoinHint
@@ -28,7 +29,6 @@ from exp_platform.transforms.unit_partials import (
 from exp_platform.transforms.windows import period_end, period_start
 
 BUCKETS = 256
-UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 
 
 def unit_outcomes(
@@ -78,7 +78,7 @@ def unit_columns(
         unit_bucket().alias("unit_bucket"),
         *(_number(number, layout, end_ts, now).alias(number.column) for number in all_numbers(metrics)),
         *((period_end(post_period(m, end_ts)) <= now).alias(f"mature{i}") for i, m in enumerate(metrics)),
-        *(_events(m, layout, end_ts).alias(f"y{i}") for i, m in enumerate(metrics) if of_events(m)),
+        *(_events(m, layout, end_ts).alias(f"y{i}") for i, m in enumerate(metrics) if m.of_events),
         "dimensions",
     )
 

@@ -22,7 +22,6 @@ from exp_platform.metrics.values import (
     all_unit_values,
     covariate_period,
     did_period,
-    of_events,
     post_period,
 )
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
@@ -71,7 +70,7 @@ class Layout:
             for period in periods_of(value, end_ts)
             for kind in KINDS[value.aggregation]
         ]
-        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in metrics if of_events(m)]
+        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in metrics if m.of_events]
         return cls(tuple(dict.fromkeys(slots)), far)
 
     def column(self, source: str, period: Period, kind: Kind) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from tests.ingest_lake import IngestLake, at
+from tests.ingest_lake import DT, IngestLake, at
 
+from exp_platform.errors import Superseded
 from exp_platform.lake.audit import Finding, Part
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.stages import ingest_events
 
 if TYPE_CHECKING:
@@ -236,3 +238,14 @@ def test_rules_that_have_become_stricter_judge_what_was_read_before(
     lines = day_one.run("r3")
     assert any("outcomes: 1 files read" in line for line in lines)
     assert any("the contract, the variants or the mapping changed" in line for line in lines)
+
+
+def test_a_run_that_has_lost_its_claim_adds_no_event(lake: IngestLake) -> None:
+    lake.write_healthy()
+    lake.run("first")
+    lake.write("outcomes", [lake.row("outcomes", "u9", "revenue", 1.0, at("2026-01-06T11:00:00"))], "new.parquet")
+    claim(lake.project, lake.experiment_id, "slow", DT, started_by="test")
+    with pytest.raises(Superseded, match="superseded by run quick"), lake.context("slow") as slow:
+        claim(lake.project, lake.experiment_id, "quick", DT, started_by="test")
+        ingest_events.run(slow)
+    assert lake.users("outcomes") == ["u1", "u2"]

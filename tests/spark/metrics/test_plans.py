@@ -15,6 +15,7 @@ from tests.oracle.test_spine_oracle import awkward
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.staging import laid_out
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import UNIT_OUTCOMES
 from exp_platform.metrics.values import post_period
 from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.spark.jars import native_library
@@ -24,7 +25,7 @@ from exp_platform.transforms.cohort import dimension_columns, dimension_names, w
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
 from exp_platform.transforms.panel import daily_values
-from exp_platform.transforms.unit_outcomes import UNIT_OUTCOMES, unit_columns
+from exp_platform.transforms.unit_outcomes import unit_columns
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 pytestmark = pytest.mark.spark

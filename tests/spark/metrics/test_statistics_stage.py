@@ -13,9 +13,14 @@ from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT, assign
 from tests.stages import opened
 
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.stages import aggregate_metrics, build_unit_outcomes
-from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS
 
 pytestmark = pytest.mark.spark
 
@@ -47,7 +52,7 @@ def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str,
         ) as ctx:
             stage.run(ctx)
     rows = {}
-    for table in (STATISTICS, PANEL, OVERALL, DAILY):
+    for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY):
         found = ctx.read.arrow(table, list(dict.fromkeys((*TABLES[table].grain, *TABLES[table].answer_columns))))
         rows[table] = sorted(map(repr, found.to_pylist()))
     return rows, "\n".join(line for line in lines if "recomputed" in line and "aggregate" in line)

@@ -13,8 +13,9 @@ from tests.spark.metrics.appending import append_outcomes
 from tests.stages import opened
 
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import COHORT, UNIT_OUTCOMES
 from exp_platform.ledger.claim import claim
-from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, UNIT_OUTCOMES, run
+from exp_platform.pipelines.stages.build_unit_outcomes import run
 from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values

@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 
 from tests.unit.alerts.slack_server import Slack
 
-from exp_platform.alerts.book import TABLE, deliver, record, waiting
+from exp_platform.alerts.book import deliver, record, waiting
 from exp_platform.alerts.deliver import WEBHOOK, alert_after_run
 from exp_platform.alerts.model import contract_alert, crash_alert
 from exp_platform.config.load import Project
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows, replace_rows
+from exp_platform.lake.tables.names import ALERTS
 
 ID, DT = "exp_checkout_button_001", date(2026, 1, 14)
 NOW = datetime(2026, 1, 15, 3, tzinfo=UTC)
@@ -21,7 +22,7 @@ CRASH = crash_alert(ID, DT, "ingest_events", "the disk is full")
 
 
 def book(project: Project) -> list[dict]:
-    return read_rows(load_handle(project, TABLE), {"experiment_id": ID})
+    return read_rows(load_handle(project, ALERTS), {"experiment_id": ID})
 
 
 def down(_: object) -> None:
@@ -59,7 +60,7 @@ def test_what_another_run_has_sent_meanwhile_is_not_sent_again(project: Project)
         sent.append(payload["text"])
         if len(sent) == 1:  # while Slack makes this run wait, the daily run sends what is left
             key = next(row for row in book(project) if row["payload"] != json.dumps(payload, sort_keys=True))
-            replace_rows(project, TABLE, {n: key[n] for n in other.key}, [key | {"state": "sent", "attempts": 1}])
+            replace_rows(project, ALERTS, {n: key[n] for n in other.key}, [key | {"state": "sent", "attempts": 1}])
 
     assert deliver(project, ID, slow, NOW).sent == 1
     assert len(sent) == 1

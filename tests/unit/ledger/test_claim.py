@@ -11,7 +11,7 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project
 from exp_platform.errors import Superseded
 from exp_platform.lake.catalog import load_handle
-from exp_platform.ledger.claim import ABANDONED_AFTER, borrowed, check, claim, current_claim, release
+from exp_platform.ledger.claim import borrowed, check, claim, current_claim, release
 
 DT = date(2026, 2, 1)
 NOW = datetime(2026, 2, 2, 6, tzinfo=UTC)
@@ -66,7 +66,10 @@ def test_a_superseded_run_that_retries_does_not_take_the_experiment_back_from_a_
 def test_a_run_that_died_without_a_word_does_not_hold_its_experiment_for_ever(lake_project: Project) -> None:
     claim(lake_project, "exp_f", "older", DT, "daily", NOW)
     claim(lake_project, "exp_f", "dead", DT, "daily", NOW)
-    assert claim(lake_project, "exp_f", "older", DT, "daily", NOW + ABANDONED_AFTER).run_id == "older"
+    twelve_hours, moment = timedelta(hours=12), timedelta(microseconds=1)
+    with pytest.raises(Superseded, match="superseded by run dead"):
+        claim(lake_project, "exp_f", "older", DT, "daily", NOW + twelve_hours - moment)
+    assert claim(lake_project, "exp_f", "older", DT, "daily", NOW + twelve_hours).run_id == "older"
 
 
 def test_a_release_by_a_run_that_does_not_hold_the_experiment_changes_nothing(lake_project: Project) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.oracle.spine_data import METRICS
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import of_events, unit_values
+from exp_platform.metrics.values import unit_values
 from exp_platform.sums.numbers import UNIT_KEYS, all_numbers, in_columns, in_maps
 
 ROWS = 7
@@ -33,7 +33,7 @@ def flat(metrics: tuple[Metric, ...]) -> pa.RecordBatch:
         columns[number.column] = pa.array(values, pa.float64())
     for i, metric in enumerate(metrics):
         columns[f"mature{i}"] = [(i + k) % 3 == 0 for k in range(ROWS)]
-        if of_events(metric):
+        if metric.of_events:
             columns[f"y{i}"] = pa.array([None, *range(1, ROWS)], pa.int64())
     columns["dimensions"] = pa.array([[("os", "x")]] * ROWS, pa.map_(pa.string(), pa.string()))
     return pa.RecordBatch.from_pydict(columns)
@@ -50,7 +50,7 @@ def test_maps_hold_each_number_under_its_key_and_give_the_columns_back(first: in
         assert list(row["metrics"]) == [value.key for metric in METRICS for value in unit_values(metric)]
         assert list(row["mature"]) == [metric.name for metric in METRICS]
         assert row["event_counts"] == {
-            m.name: batch.column(f"y{j}")[i].as_py() for j, m in enumerate(METRICS) if of_events(m)
+            m.name: batch.column(f"y{j}")[i].as_py() for j, m in enumerate(METRICS) if m.of_events
         }
         assert row["user_id"] == f"u{first + i}" and row["dimensions"] == {"os": "x"}
     back = in_columns(maps, METRICS)

@@ -9,8 +9,8 @@ from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
 from exp_platform.lake.changes import read_appended, untouched
 from exp_platform.lake.read import read_spark
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import OUTCOMES
 from exp_platform.pipelines.reader import Reader
-from exp_platform.pipelines.registry import OUTCOMES
 from exp_platform.pipelines.reuse.answer import Previous
 from exp_platform.pipelines.run import Run
 from exp_platform.schemas import DATASETS, event_time_column

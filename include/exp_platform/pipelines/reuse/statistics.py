@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from exp_platform.lake.changes import untouched
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.registry import (
+from exp_platform.lake.tables.names import (
     COHORT,
-    DAILY_AGGREGATES,
-    OVERALL_AGGREGATES,
-    PANEL,
-    STATISTICS,
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
     UNIT_OUTCOMES,
 )
 from exp_platform.pipelines.reuse.answer import Previous
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
     from exp_platform.transforms.metric_tables import Inputs
 
-SUMS = (STATISTICS, OVERALL_AGGREGATES, DAILY_AGGREGATES, PANEL)
+SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
 
 
 def last_sums(ctx: StageContext, inputs: Inputs) -> LastRun | None:
@@ -35,7 +35,7 @@ def last_sums(ctx: StageContext, inputs: Inputs) -> LastRun | None:
     if previous is None:
         ctx.log(f"recomputed all statistics: {reason}")
         return None
-    last = previous[STATISTICS]
+    last = previous[METRIC_STATISTICS]
     then, now = (_digests(ctx, at) for at in (last.inputs[COHORT], ctx.read.snapshot_of(COHORT)))
     appeared, changed = other_dates(then, now)
     new = newly_seen(ctx.read, ctx.run, last)
@@ -48,12 +48,12 @@ def last_sums(ctx: StageContext, inputs: Inputs) -> LastRun | None:
         for name, found in previous.items()
     }
     known = LastRun(
-        statistics=left[STATISTICS],
-        overall=left[OVERALL_AGGREGATES],
-        daily=left[DAILY_AGGREGATES],
-        panel=left[PANEL],
+        statistics=left[METRIC_STATISTICS],
+        overall=left[METRIC_AGGREGATES_OVERALL],
+        daily=left[METRIC_AGGREGATES_DAILY],
+        panel=left[PANEL_STATISTICS],
         statistics_notes=dict(last.notes),
-        panel_notes=dict(previous[PANEL].notes),
+        panel_notes=dict(previous[PANEL_STATISTICS].notes),
         same_units=untouched(
             ctx.read.handle(UNIT_OUTCOMES),
             ctx.run.experiment_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exp_platform.pipelines.registry import COHORT, OUTCOMES, UNIT_OUTCOMES
+from exp_platform.lake.tables.names import COHORT, OUTCOMES, UNIT_OUTCOMES
 from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
 from exp_platform.transforms.cohort import without_dimensions

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exp_platform.pipelines.registry import PANEL, PRETREND_DELTAS, PRETREND_TESTS, RESULTS, STATISTICS
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+    PRETREND_DELTA,
+    PRETREND_TESTS,
+)
 from exp_platform.results.analysis import analyze
 from exp_platform.results.frame import to_table
 from exp_platform.results.plan import Plan
@@ -16,10 +22,14 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Read the sufficient statistics; publish the effects and pre-trend tests of this dt."""
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
-    statistics = ctx.read.arrow(STATISTICS)
-    panel = ctx.read.arrow(PANEL)
+    statistics = ctx.read.arrow(METRIC_STATISTICS)
+    panel = ctx.read.arrow(PANEL_STATISTICS)
     answer = analyze(statistics, panel, plan)
-    for name, frame in ((RESULTS, answer.results), (PRETREND_DELTAS, answer.deltas), (PRETREND_TESTS, answer.tests)):
+    for name, frame in (
+        (ANALYSIS_RESULTS, answer.results),
+        (PRETREND_DELTA, answer.deltas),
+        (PRETREND_TESTS, answer.tests),
+    ):
         ctx.publish(name, to_table(name, frame, run_columns(ctx)))
     statuses = answer.results["status"][answer.results["is_deciding"]].tolist()
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in sorted(set(statuses)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.lake.tables.names import FACT_ASSIGNMENT
 from exp_platform.lake.views import ensure_valid_assignments
-from exp_platform.pipelines.registry import ASSIGNMENTS
 from exp_platform.schemas import event_time_column
 from exp_platform.transforms.assignments import canonical_assignments
 
@@ -30,4 +30,4 @@ def run(ctx: StageContext) -> None:
             time_column=event_time_column(dataset),
         )
 
-    ctx.publish(ASSIGNMENTS, assignments)
+    ctx.publish(FACT_ASSIGNMENT, assignments)

@@ -6,7 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exp_platform.lake.audit import Part
-from exp_platform.pipelines.registry import ASSIGNMENTS, ATTRIBUTES, COHORT, EXPOSED_USERS, OUTCOMES, UNIT_OUTCOMES
+from exp_platform.lake.tables.names import (
+    ATTRIBUTES,
+    COHORT,
+    EXPOSURE_VALIDATION,
+    FACT_ASSIGNMENT,
+    OUTCOMES,
+    UNIT_OUTCOMES,
+)
 from exp_platform.pipelines.reuse.unit_outcomes import DIGESTS, same_cohort, unit_rows
 from exp_platform.sums.numbers import in_maps
 from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
@@ -33,8 +40,8 @@ def publish_cohort(ctx: StageContext) -> None:
         return
     experiment = ctx.run.experiment
     cohort = experiment_cohort(
-        ctx.read.frame(ASSIGNMENTS),
-        ctx.read.frame(EXPOSED_USERS),
+        ctx.read.frame(FACT_ASSIGNMENT),
+        ctx.read.frame(EXPOSURE_VALIDATION),
         analysis_mode=experiment.analysis_mode,
         attributes=ctx.read.frame(ATTRIBUTES) if experiment.dimensions else None,
         dimensions=experiment.dimensions,

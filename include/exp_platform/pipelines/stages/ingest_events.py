@@ -15,8 +15,8 @@ from exp_platform.ingest.problems import Problem, findings, summarise
 from exp_platform.ingest.quarantine import keep_first_seen
 from exp_platform.ingest.verdict import findings_of, problem_of, rule_findings, rules_shown
 from exp_platform.lake.read import count_rows
+from exp_platform.lake.tables.names import INGESTED_FILES, QUARANTINE
 from exp_platform.pipelines.examine import FILES_PROPERTY, Examined, all_refused, examine
-from exp_platform.pipelines.registry import INGESTED_FILES, QUARANTINE
 from exp_platform.schemas import DATASETS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.registry import DIM_EXPERIMENT, DIM_VARIANT, REGISTRY
+from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -28,7 +28,7 @@ def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime)
         "config_hash": config_hash,
         "updated_at": updated_at,
     }
-    return {column: derived.get(column, content.get(column)) for column in TABLES[REGISTRY].columns}
+    return {column: derived.get(column, content.get(column)) for column in TABLES[EXPERIMENT_REGISTRY].columns}
 
 
 def dim_experiment_row(registry: Row) -> Row:
@@ -54,6 +54,6 @@ def run(ctx: StageContext) -> None:
     """Replace this experiment's rows of the registry and of the two dimension tables."""
     experiment = ctx.run.experiment
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
-    ctx.publish(REGISTRY, [registry])
+    ctx.publish(EXPERIMENT_REGISTRY, [registry])
     ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])
-    ctx.publish(DIM_VARIANT, dim_variant_rows(experiment, ctx.now))
+    ctx.publish(DIM_EXPERIMENT_VARIANT, dim_variant_rows(experiment, ctx.now))

@@ -8,14 +8,14 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from exp_platform.pipelines.registry import (
-    ASSIGNMENTS,
-    DAILY_QUALITY,
-    EXPOSED_USERS,
-    EXPOSURE_EVENTS,
+from exp_platform.lake.tables.names import (
+    EXPOSURE_QUALITY_DAILY,
+    EXPOSURE_VALIDATION,
     EXPOSURES,
+    FACT_ASSIGNMENT,
+    FACT_EXPOSURE,
     OUTCOMES,
-    QUALITY_VERDICTS,
+    QUALITY_METRICS_DAILY,
 )
 from exp_platform.quality.outcome_volume import outcome_verdicts
 from exp_platform.quality.verdicts import Verdict, exposure_verdicts
@@ -36,8 +36,8 @@ def run(ctx: StageContext) -> None:
     @cache
     def judged() -> DataFrame:
         return judge_exposures(
-            ctx.read.frame(EXPOSURE_EVENTS),
-            ctx.read.frame(ASSIGNMENTS),
+            ctx.read.frame(EXPOSURES),
+            ctx.read.frame(FACT_ASSIGNMENT),
             start_ts=experiment.start_ts,
             end_ts=experiment.end_ts,
             cutoff=ctx.run.cutoff,
@@ -51,10 +51,13 @@ def run(ctx: StageContext) -> None:
                 ctx.log(f"{verdict.check_name} fails on {verdict.date}: {verdict.detail}")
         return [{"experiment_id": ctx.run.experiment_id} | asdict(verdict) for verdict in verdicts]
 
-    ctx.publish(EXPOSURES, lambda: exposure_events(judged()))
-    ctx.publish(EXPOSED_USERS, lambda: validate_users(judged(), ctx.read.frame(ASSIGNMENTS)))
-    ctx.publish(DAILY_QUALITY, lambda: daily_quality(ctx.read.frame(ASSIGNMENTS), ctx.read.frame(EXPOSED_USERS)))
-    ctx.publish(QUALITY_VERDICTS, verdict_rows)
+    ctx.publish(FACT_EXPOSURE, lambda: exposure_events(judged()))
+    ctx.publish(EXPOSURE_VALIDATION, lambda: validate_users(judged(), ctx.read.frame(FACT_ASSIGNMENT)))
+    ctx.publish(
+        QUALITY_METRICS_DAILY,
+        lambda: daily_quality(ctx.read.frame(FACT_ASSIGNMENT), ctx.read.frame(EXPOSURE_VALIDATION)),
+    )
+    ctx.publish(EXPOSURE_QUALITY_DAILY, verdict_rows)
 
 
 def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Verdict]:
@@ -62,7 +65,7 @@ def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Ver
     experiment = ctx.run.experiment
     settings = ctx.run.project.quality_of(experiment)
     exposures = exposure_verdicts(
-        ctx.read.arrow(DAILY_QUALITY).to_pylist(),
+        ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(),
         cutoff=ctx.run.cutoff,
         settings=settings,
         exposure_window_hours=experiment.exposure_window_hours,

@@ -6,7 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from exp_platform.pipelines.registry import DAILY_QUALITY, PRETREND_TESTS, RESULTS, STATISTICS, VALIDATION
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    METRIC_STATISTICS,
+    PRETREND_TESTS,
+    QUALITY_METRICS_DAILY,
+    STATISTICAL_VALIDATION,
+)
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.checks import Inputs
 from exp_platform.results.cube import cubes, read_axes
@@ -23,22 +29,24 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Read statistics and effects; publish one row per check."""
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
-    statistics = ctx.read.arrow(STATISTICS)
+    statistics = ctx.read.arrow(METRIC_STATISTICS)
     axes = read_axes(statistics, plan.arms)
-    history = past_effects(ctx.read.handle(RESULTS), plan.experiment.experiment_id, plan.dt, names(plan.metrics))
+    history = past_effects(
+        ctx.read.handle(ANALYSIS_RESULTS), plan.experiment.experiment_id, plan.dt, names(plan.metrics)
+    )
     inputs = Inputs(
         plan=plan,
         statistics=statistics,
         cubes=cubes(statistics, plan.metrics, axes),
         axes=axes,
-        assigned=ctx.read.arrow(DAILY_QUALITY).to_pylist(),
-        deciding=deciding_rows(ctx.read.arrow(RESULTS)),
+        assigned=ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(),
+        deciding=deciding_rows(ctx.read.arrow(ANALYSIS_RESULTS)),
         pretrends=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         history=history,
     )
     rows = validate(inputs)
     shared = {name: value for name, value in run_columns(ctx).items() if name != "config_hash"}
     fingerprint = hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()[:16]
-    ctx.publish(VALIDATION, [shared | row for row in rows], inputs={"history": fingerprint})
+    ctx.publish(STATISTICAL_VALIDATION, [shared | row for row in rows], inputs={"history": fingerprint})
     spoken = sorted({f"{row['check_name']} {row['status']}" for row in rows if row["status"] != CheckStatus.OK.value})
     ctx.log(f"{len(rows)} checks: {', '.join(spoken) or 'all ok'}")

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exp_platform.lake.publication import MAIN
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    CONTRACT_RESULTS,
+    DECISION,
+    EXPOSURE_QUALITY_DAILY,
+    GUARDRAIL_STATUS,
+    INGESTED_FILES,
+    PRETREND_DELTA,
+    PRETREND_TESTS,
+    QUARANTINE,
+    RUN_MANIFEST,
+    STATISTICAL_VALIDATION,
+)
 from exp_platform.ledger.pins import pin_inputs
 from exp_platform.memo.content import Published, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
 from exp_platform.memo.words import moment
-from exp_platform.pipelines.registry import (
-    CONTRACT_RESULTS,
-    DECISION,
-    EVENTS,
-    GUARDRAILS,
-    INGESTED_FILES,
-    MANIFEST,
-    PRETREND_DELTAS,
-    PRETREND_TESTS,
-    QUALITY_VERDICTS,
-    QUARANTINE,
-    RESULTS,
-    VALIDATION,
-)
+from exp_platform.pipelines.registry import EVENTS
 from exp_platform.results.plan import Plan, in_force
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ def run(ctx: StageContext) -> None:
     plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     published = Published(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
-        results=ctx.read.arrow(RESULTS).to_pylist(),
-        guardrails=ctx.read.arrow(GUARDRAILS).to_pylist(),
-        checks=ctx.read.arrow(VALIDATION).to_pylist(),
-        quality=ctx.read.arrow(QUALITY_VERDICTS).to_pylist(),
+        results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
+        guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
+        checks=ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
+        quality=ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
-        pretrend_deltas=ctx.read.arrow(PRETREND_DELTAS).to_pylist(),
+        pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
         data=data_section(
-            ctx.read.rows(MANIFEST, run_id=ctx.run.run_id),
+            ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
             ctx.read.rows(INGESTED_FILES),
             ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
             ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
@@ -77,5 +77,5 @@ def _looks(ctx: StageContext, plan: Plan) -> list[dict[str, Any]]:
         return []
     p_column = in_force("anytime", plan.primary.decision_scale)["p"]
     columns = ["dt", "metric_name", "variant_id", "status", "is_deciding", p_column]
-    rows = ctx.read.arrow(RESULTS, columns, all_dts=True).to_pylist()
+    rows = ctx.read.arrow(ANALYSIS_RESULTS, columns, all_dts=True).to_pylist()
     return [row for row in rows if row["is_deciding"] and row["metric_name"] == plan.primary.name]
