@@ -1,4 +1,4 @@
-"""What the pages show is true of the code: languages, links, YAML, SQL and Python."""
+"""The pages agree with the code: links, files, the stage table, and every block of YAML, SQL and Python."""
 
 from __future__ import annotations
 

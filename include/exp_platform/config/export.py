@@ -1,6 +1,6 @@
-"""What editors and people read of the configuration: docs/schemas/ and the tables of docs/configuration.md.
+"""Writes docs/schemas/ for editors and the tables of docs/configuration.md for people, both from the models.
 
-Both are written from the models by `python -m exp_platform.config.export`.
+Run as `python -m exp_platform.config.export`; `make docs-generated` does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a team writes, as frozen models that forbid unknown keys: metric, experiment, profile and scenario."""
+"""Frozen models of the files in configs/, which forbid unknown keys: metric, experiment, profile and scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every configuration model has in common."""
+"""The base of every configuration model, and the types that several of them use."""
 
 from __future__ import annotations
 
