@@ -14,7 +14,7 @@ from exp_platform.config.models import Experiment, Metric, Variant, Window
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.results.plan import Plan
-from exp_platform.stats.quantile import bin_of
+from exp_platform.stats.quantile import Bins, bin_of
 from exp_platform.stats.sufficient import SufficientStatistics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -156,10 +156,11 @@ def _row(contract: Any, units: Units, where: Any, arm: str, segment: str, day: A
     v = np.stack([y, d, pre, pre_d], axis=1) if ratio else np.stack([y, pre], axis=1)
     s = SufficientStatistics.from_units(y, x=x, d=d, v=v[has])
     if contract.type == "quantile":
-        keys, counts = np.unique(bin_of(y[has]), return_counts=True)
-        histogram = list(zip(keys.tolist(), counts.tolist(), strict=True))
+        bins = Bins.of_values(bin_of(y[has]), y[has])
+        histogram = list(zip(bins.code.tolist(), bins.count.astype(int).tolist(), strict=True))
+        extremes = {"histogram_lows": bins.low.tolist(), "histogram_highs": bins.high.tolist()}
     else:
-        histogram = None
+        histogram, extremes = None, {}
     scalars = {name: float(getattr(s, name)) for name in ("y", "yy", "yyy", "d", "dd", "yd")}
     lists = {name: getattr(s, name).ravel().tolist() for name in ("x", "xx", "xy", "dx", "did_v", "did_vv")}
     return {
@@ -178,6 +179,7 @@ def _row(contract: Any, units: Units, where: Any, arm: str, segment: str, day: A
         "histogram": histogram,
         "cap": None,
         "cap_denominator": None,
+        **extremes,
         **scalars,
         **lists,
     }

@@ -237,8 +237,8 @@ _ALL = (
         cohort_date date, unit_bucket int!, n long!, n_null long!, n_mature long!, y double!, yy double!, yyy double!
         covariates list<string>!, x list<double>!, xx list<double>!, xy list<double>!
         d double!, dd double!, yd double!, dx list<double>!
-        did_n long!, did_v list<double>!, did_vv list<double>!, histogram map<int,long>, cap double
-        cap_denominator double"""),
+        did_n long!, did_v list<double>!, did_vv list<double>!, histogram map<int,long>, histogram_lows list<double>
+        histogram_highs list<double>, cap double, cap_denominator double"""),
         "pyiceberg",
     ),
     Table(

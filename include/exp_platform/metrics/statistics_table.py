@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import Family, has_unit_values
 from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET, Totals, covariate_means, roll_up, with_empty_arms
+from exp_platform.metrics.histograms import Histograms
 from exp_platform.metrics.scales import Scales
 
-Key = tuple[int, str, str, date | None, int]
 SORT = ("metric_name", "variant_id", "segment", "cohort_date", "unit_bucket", "date_kind", "date")
 
 
@@ -38,7 +38,7 @@ class Statistics:
         complete = with_empty_arms(sums, family, variants)
         return cls(experiment_id, family, complete, scales, covariate_means(complete, family, scales))
 
-    def rows(self, histograms: Mapping[Key, Sequence[tuple[int, int]]], schema: pa.Schema) -> pa.Table:
+    def rows(self, histograms: Histograms, schema: pa.Schema) -> pa.Table:
         """Rows of gold.fct_experiment_metric_statistics."""
         totals = Totals(self.sums, self.family, self.scales, self.means)
         x, v = self.family.x_letters, self.family.v_letters
@@ -55,7 +55,7 @@ class Statistics:
             "dx": totals.vector(x, suffix="d"),
             "did_v": totals.vector(v, prefix="v_"),
             "did_vv": totals.matrix(v, prefix="v_"),
-            "histogram": [histograms.get(key) for key in keys],
+            **histograms.columns(keys),
             "cap": [self.scales.cap(f"y{key[0]}") for key in keys],
             "cap_denominator": [self.scales.cap(f"y{key[0]}_1") for key in keys],
         }
@@ -102,15 +102,6 @@ class Statistics:
         if self.family.name == "ratio":
             columns |= {name: totals.sum(s) for name, s in parts.items()}
         return as_table(columns, schema)
-
-
-def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
-    """Bin and count, in order of the bins, by group."""
-    found: dict[Key, list[tuple[int, int]]] = {}
-    ordered = counts.sort_by("bin")
-    for *key, bin_, count in zip(*(ordered[name].to_pylist() for name in (*GROUP, "bin", "count")), strict=True):
-        found.setdefault(tuple(key), []).append((bin_, count))  # type: ignore[arg-type]
-    return found
 
 
 def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:

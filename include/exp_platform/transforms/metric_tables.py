@@ -19,10 +19,10 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.metrics.group_sums import GROUP, roll_up
+from exp_platform.metrics.histograms import Histograms
 from exp_platform.metrics.panel_sums import PanelCut, Products, Sums
 from exp_platform.metrics.panels import panel_rows, panels_of
-from exp_platform.metrics.statistics_table import Statistics, histograms_by_group, in_order, units_of
-from exp_platform.metrics.unit_bins import bin_rows
+from exp_platform.metrics.statistics_table import Statistics, in_order, units_of
 from exp_platform.metrics.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.metrics.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.metrics.values import of_events
@@ -30,7 +30,7 @@ from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.cohort_dates import on_dates
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
-from exp_platform.transforms.last_run import Histograms, LastRun, added, known_histograms, known_sums
+from exp_platform.transforms.last_run import LastRun, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
 STATISTICS = "gold.fct_experiment_metric_statistics"
@@ -98,7 +98,7 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
     ends = inputs.units.collect(partial(unit_ends, metrics=metrics, units=units), ENDS_SQL)
     scales = pooled_scales(ends, metrics, units)
     sums = inputs.units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
-    histograms = histograms_by_group(bin_rows(sums)) | _event_histograms(inputs)
+    histograms = Histograms.merged([Histograms.of_sums(sums), _event_histograms(inputs)])
     parts = [
         Statistics.of(
             inputs.experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, inputs.variants
@@ -134,20 +134,19 @@ def _event_histograms(inputs: Inputs) -> Histograms:
     only_gains = all(m.maturity_in_force == "any" for m in metrics if of_events(m))
     if last is None or last.changed or not only_gains:
         return _histograms(inputs, inputs.cohort, inputs.outcomes)
-    found = known_histograms(last.statistics, wanted)
     known = inputs.cohort.where(~on_dates(last.appeared))
-    found = added(found, _histograms(inputs, known, last.new_events))
+    found = [known_histograms(last.statistics, wanted), _histograms(inputs, known, last.new_events)]
     if last.appeared:
         since = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(min(last.appeared)))
-        found = added(found, _histograms(inputs, inputs.cohort.where(on_dates(last.appeared)), since))
-    return found
+        found.append(_histograms(inputs, inputs.cohort.where(on_dates(last.appeared)), since))
+    return Histograms.merged(found)
 
 
 def _histograms(inputs: Inputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
     counts = event_histograms(
         cohort, outcomes, inputs.metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
     )
-    return {} if counts is None else histograms_by_group(counts.toArrow())
+    return Histograms.merged([]) if counts is None else Histograms.of_rows(counts.toArrow())
 
 
 def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
