@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from exp_platform.stats.sufficient import Array
 
+TOO_FEW_CLUSTERS = "too_few_clusters"
+MIN_CONTRASTS = 4  # comparisons between clusters of an arm: five clusters that share a cohort date
 SEEN = 1e-9  # share of the clusters' variance below which nothing of it is seen
 
 
@@ -71,12 +73,12 @@ def freedom(variances: Sequence[Array], spreads: Sequence[ClusterSpread]) -> Arr
         # Shares, because the square of a small variance is 0; an arm without variance adds nothing.
         shares = [variance / (one + other) for variance in variances]
         lost = sum(np.where(s > 0, s**2 / spread.df, 0.0) for s, spread in zip(shares, spreads, strict=True))
-        shared = np.where((one > 0) & (other > 0), 2 * shares[0] * shares[1] * _shared(first, second), 0.0)
+        shared = np.where((one > 0) & (other > 0), 2 * shares[0] * shares[1] * common_part(first, second), 0.0)
         return np.asarray(1 / (lost + shared), dtype=float)
 
 
-def _shared(one: ClusterSpread, other: ClusterSpread) -> Array:
-    """Sum of the products of both covariances, over that of their traces: 0 without a common cluster."""
+def common_part(one: ClusterSpread, other: ClusterSpread) -> Array:
+    """How far both arms' errors are of the same clusters: 0 for none in common, 1 / df where all are."""
     squares = [spread.share**2 for spread in (one, other)]
     lost = [((s._kernel @ s._places) * s._places).sum(axis=-2) for s in (one, other)]
     cross = one._places @ np.swapaxes(other._places, -1, -2)
@@ -84,4 +86,5 @@ def _shared(one: ClusterSpread, other: ClusterSpread) -> Array:
     product = squares[0] * squares[1] - squares[0] * lost[1] - squares[1] * lost[0]
     total = product.sum(axis=-1) + np.trace(both, axis1=-2, axis2=-1)
     traces = [(square - less).sum(axis=-1) for square, less in zip(squares, lost, strict=True)]
-    return np.asarray(total / (traces[0] * traces[1]), dtype=float)
+    whole = traces[0] * traces[1]
+    return np.divide(total, whole, out=np.zeros_like(total), where=whole > 0)

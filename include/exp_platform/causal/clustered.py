@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exp_platform.causal.cluster_errors import ClusterSpread, cluster_spread, freedom
+from exp_platform.causal.cluster_errors import (
+    MIN_CONTRASTS,
+    TOO_FEW_CLUSTERS,
+    ClusterSpread,
+    cluster_spread,
+    freedom,
+)
 from exp_platform.causal.did import DATES_LEFT_OUT, cohort_weights, defined, linear_map, pre_post, uneven
 from exp_platform.causal.lacking import lacking
 from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Base, Effect, Reason, compare
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
-TOO_FEW_CLUSTERS = "too_few_clusters"
 FEW_CLUSTERS = "few_clusters"
 SINGLE_CLUSTER = "cohort_dates_with_one_cluster"
-MIN_CONTRASTS = 4  # comparisons between clusters of an arm: five clusters that share a cohort date
 MANY, MANY_IN_ARM = 30, 10  # clusters, in all and in an arm, from which cluster-robust errors are usually trusted
 
 
