@@ -204,6 +204,11 @@ class Experiment(Model):
         return self.decision_method or ("did" if self.design == "rollout" else "cuped")
 
     @property
+    def attributes_read(self) -> tuple[str, ...]:
+        """The attributes of users that an analysis needs: the dimensions, and the one that clusters errors."""
+        return tuple(dict.fromkeys((*self.dimensions, *((self.cluster,) if self.cluster else ()))))
+
+    @property
     def control(self) -> Variant:
         """The control arm."""
         return next(v for v in self.variants if v.is_control)

@@ -243,11 +243,12 @@ _ALL = (
     ),
     Table(
         "gold.fct_experiment_panel_statistics",
-        "J5: cross products of a unit's daily values before assignment, for the pre-trend tests.",
+        "J5: cross products of a unit's daily values before assignment, and cluster sums on rows of a day with itself.",
         ("experiment_id", "metric_name", "variant_id", "cohort_date", "day_i", "day_j"),
         _columns("""experiment_id string!, metric_name string!, variant_id string!, cohort_date date!, day_i int!
         day_j int!
-        n long!, sum_i double!, sum_j double!, sum_ij double!"""),
+        n long!, sum_i double!, sum_j double!, sum_ij double!, cluster_units map<string,long>
+        cluster_sums map<string,double>"""),
         "pyiceberg",
     ),
     Table(

@@ -106,10 +106,25 @@ class Statistics:
 
 def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
     """Included units by arm and cohort date, from rows of the statistics: every unit is in those of every metric."""
-    of_one_metric = pc.field("metric_name") == statistics["metric_name"][0]
-    mine = statistics.filter(of_one_metric & (pc.field("segment") == ALL) & pc.field("cohort_date").is_valid())
-    rows = mine.select(["variant_id", "cohort_date", "n", "n_null"]).to_pylist()
+    rows = _units_of_segments(statistics, pc.field("segment") == ALL)
     return {(row["variant_id"], row["cohort_date"]): row["n"] + row["n_null"] for row in rows}
+
+
+def units_by_value(statistics: pa.Table, dimension: str) -> dict[tuple[str, date], dict[str, int]]:
+    """The same by value of a dimension; units without a value are in none."""
+    prefix = f"{dimension}="
+    found: dict[tuple[str, date], dict[str, int]] = {}
+    for row in _units_of_segments(statistics, pc.starts_with(pc.field("segment"), prefix)):
+        values = found.setdefault((row["variant_id"], row["cohort_date"]), {})
+        values[row["segment"].removeprefix(prefix)] = row["n"] + row["n_null"]
+    return found
+
+
+def _units_of_segments(statistics: pa.Table, segments: pc.Expression) -> list[dict[str, Any]]:
+    of_one_metric = pc.field("metric_name") == statistics["metric_name"][0]
+    mine = statistics.filter(of_one_metric & segments & pc.field("cohort_date").is_valid())
+    rows: list[dict[str, Any]] = mine.select(["variant_id", "segment", "cohort_date", "n", "n_null"]).to_pylist()
+    return rows
 
 
 def as_table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

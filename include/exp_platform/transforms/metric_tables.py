@@ -20,9 +20,9 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.metrics.group_sums import GROUP, roll_up
 from exp_platform.metrics.histograms import Histograms
-from exp_platform.metrics.panel_sums import PanelCut, Products, Sums
-from exp_platform.metrics.panels import panel_rows, panels_of
-from exp_platform.metrics.statistics_table import Statistics, in_order, units_of
+from exp_platform.metrics.panel_sums import PanelCut
+from exp_platform.metrics.panels import PanelSums, panel_rows, panels_of
+from exp_platform.metrics.statistics_table import Statistics, in_order, units_by_value, units_of
 from exp_platform.metrics.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.metrics.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.metrics.values import of_events
@@ -55,6 +55,7 @@ class Inputs:
     cutoff: datetime
     far: bool = False  # whether some values are too large for the usual sums
     join: JoinHint = HASH
+    cluster: str | None = None  # dimension that clusters a rollout's errors
     last: LastRun | None = None  # what an earlier run's sums still say
 
 
@@ -83,7 +84,7 @@ def metric_tables(inputs: Inputs) -> MetricTables:
     schemas = {name: arrow_schema(TABLES[name]) for name in (STATISTICS, OVERALL, DAILY, PANEL)}
     last = inputs.last
     sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
-    panel, cut = _panel(inputs, sums.units, schemas[PANEL])
+    panel, cut = _panel(inputs, sums, schemas[PANEL])
     rows = {
         STATISTICS: sums.statistics,
         OVERALL: sums.overall,
@@ -165,8 +166,8 @@ def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _panel(inputs: Inputs, units: dict[tuple[str, date], int], schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
-    by_metric, last = panels_of(inputs.metrics), inputs.last
+def _panel(inputs: Inputs, known: UnitSums, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+    by_metric, last, units = panels_of(inputs.metrics), inputs.last, known.units
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
         return schema.empty_table(), {}
@@ -175,19 +176,18 @@ def _panel(inputs: Inputs, units: dict[tuple[str, date], int], schema: pa.Schema
     cohort, outcomes = inputs.cohort, inputs.outcomes
     kept = schema.empty_table()
     if last is not None and cut.same_as(last.panel_notes):
-        known = pc.is_in(last.panel["cohort_date"], pa.array(last.panel_dates, pa.date32()))
-        kept = last.panel.filter(pc.invert(known))
+        anew = pc.is_in(last.panel["cohort_date"], pa.array(last.panel_dates, pa.date32()))
+        kept = last.panel.filter(pc.invert(anew))
         units = {arm: n for arm, n in units.items() if arm[1] in last.panel_dates}
         cohort, outcomes = _of_dates(cohort, outcomes, last.panel_dates, max(panel.days for panel in panels))
-    sums: Sums = {}
-    products: Products = {}
+    found = PanelSums({}, {}, {})
     if units:
-        daily = daily_values(cohort, outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join)
-        sums, products = sums_and_products(daily, panels, cut)
-    taken = panel_rows(inputs.experiment_id, by_metric, panels, units, sums, products, schema)
-    return pa.concat_tables([kept.cast(schema), taken]).sort_by(
-        [(name, "ascending") for name in PANEL_ORDER]
-    ), cut.notes()
+        options: dict[str, Any] = {"far": inputs.far, "join": inputs.join, "cluster": inputs.cluster}
+        found = sums_and_products(daily_values(cohort, outcomes, panels, inputs.cutoff, **options), panels, cut)
+    clusters = units_by_value(known.statistics, inputs.cluster) if inputs.cluster else {}
+    taken = panel_rows(inputs.experiment_id, by_metric, panels, units, clusters, found, schema)
+    order = [(name, "ascending") for name in PANEL_ORDER]
+    return pa.concat_tables([kept.cast(schema), taken]).sort_by(order), cut.notes()
 
 
 def _of_dates(cohort: DataFrame, outcomes: DataFrame, dates: frozenset[date], days: int) -> tuple[DataFrame, DataFrame]:

@@ -30,7 +30,7 @@ def run(ctx: StageContext) -> None:
     cohort, units = ctx.read(COHORT), ctx.read_batches(UNIT_OUTCOMES, UNIT_COLUMNS)
     if ctx.already_published(STATISTICS, PANEL, OVERALL, DAILY):
         return
-    if not ctx.experiment.dimensions:
+    if not ctx.experiment.attributes_read:
         cohort = without_dimensions(cohort)
     inputs = Inputs(
         experiment_id=ctx.experiment_id,
@@ -43,6 +43,7 @@ def run(ctx: StageContext) -> None:
         cutoff=ctx.cutoff,
         far=has_far_values(outcomes),
         join=join_for(ctx.rows_read(COHORT)),
+        cluster=ctx.experiment.cluster,
     )
     tables = metric_tables(replace(inputs, last=last_run(ctx, inputs)))
     for warning in tables.warnings:

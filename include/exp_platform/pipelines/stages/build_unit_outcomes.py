@@ -46,7 +46,7 @@ def run(ctx: StageContext) -> None:
     if ctx.already_published(UNIT_OUTCOMES):
         return
     experiment, part = ctx.experiment, None
-    if not experiment.dimensions:
+    if not experiment.attributes_read:
         cohort = without_dimensions(cohort)
     far, layout = has_far_values(outcomes), Layout.of(ctx.metrics, experiment.end_ts)
     previous = _previous(ctx)
@@ -78,8 +78,8 @@ def publish_cohort(ctx: StageContext) -> None:
         ctx.read("silver.fact_assignment_canonical"),
         ctx.read("silver.int_experiment_exposure_validation"),
         analysis_mode=experiment.analysis_mode,
-        attributes=ctx.read("exp.attributes") if experiment.dimensions else None,
-        dimensions=experiment.dimensions,
+        attributes=ctx.read("exp.attributes") if experiment.attributes_read else None,
+        dimensions=experiment.attributes_read,
     )
     if ctx.already_published(COHORT) or ctx.still_holds(COHORT):
         return
