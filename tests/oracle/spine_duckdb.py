@@ -202,13 +202,29 @@ class Oracle:
             from at_risk left join happened using (variant_id, segment, day)""",
         )
 
+    def unit_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
+        """Units per bin in both grouping sets, with the smallest and the largest value."""
+        return rows(
+            self.db,
+            f"""
+            with base as materialized ({self.analysed(metric)}),
+            grouped as (
+                select 'all' as segment, cohort_date as cd, -1 as b, * from base
+                union all select 'all', null, unit_bucket, * from base
+                union all select segment, cohort_date, -1, base.* from base join dims using (user_id))
+            select variant_id, segment, cd as cohort_date, b as unit_bucket, {bin_sql.format(v="y")} as bin,
+                   count(*) as n, min(y) as low, max(y) as high
+            from grouped where has group by 1, 2, 3, 4, 5""",
+        )
+
     def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
-        """Events per bin by variant × bucket, and the units that have any."""
+        """Events per bin by variant × bucket, with the smallest and the largest value."""
         start, end = self.window(metric)
         return rows(
             self.db,
             f"""
-            select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as events
+            select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as n, min(value) as low,
+                   max(value) as high
             from outcomes join cohort using (user_id)
             where included and metric_name = '{metric.source}' and t < {self.cutoff} and t >= {start} and t < {end}
             group by 1, 2, 3""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
 from tests.oracle.spine_duckdb import Oracle
 
+from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
@@ -180,20 +182,31 @@ def compare_calendar_days(rows: list[dict[str, Any]], oracle: Oracle) -> None:
 
 
 def compare_histograms(rows: list[dict[str, Any]], oracle: Oracle) -> None:
-    for row in rows:
-        if row["metric_name"] == "median_a":
-            assert sum((row["histogram"] or {}).values()) == row["n"]
+    units = next(m for m in METRICS if m.name == "median_a")
+    theirs = {(*group(r), r["bin"]): [r["n"], r["low"], r["high"]] for r in oracle.unit_histogram(units, BIN_SQL)}
+    ours = {(*group(row), bin_): rest for row, bin_, rest in bins_of(rows, units)}
+    assert ours.keys() == theirs.keys()
+    assert all(close(ours[key], theirs[key]) for key in theirs)  # a unit's value is a sum, which the oracle rounds
     events = next(m for m in METRICS if m.level == "event")
     theirs = {
-        (r["variant_id"], r["unit_bucket"], r["bin"]): r["events"] for r in oracle.event_histogram(events, BIN_SQL)
+        (r["variant_id"], r["unit_bucket"], r["bin"]): [r["n"], r["low"], r["high"]]
+        for r in oracle.event_histogram(events, BIN_SQL)
     }
     ours = {
-        (row["variant_id"], row["unit_bucket"], bin_): count
-        for row in rows
-        if row["metric_name"] == events.name and row["unit_bucket"] >= 0
-        for bin_, count in (row["histogram"] or {}).items()
+        (row["variant_id"], row["unit_bucket"], bin_): rest
+        for row, bin_, rest in bins_of(rows, events)
+        if row["unit_bucket"] >= 0
     }
     assert ours == theirs
+
+
+def bins_of(rows: list[dict[str, Any]], metric: Metric) -> Iterator[tuple[dict[str, Any], int, list[Any]]]:
+    """Row, bin, and the bin's count and extremes; the extremes stand in the order of the bins."""
+    for row in rows:
+        if row["metric_name"] == metric.name and row["histogram"]:
+            ordered = sorted(row["histogram"].items())
+            for (bin_, n), low, high in zip(ordered, row["histogram_lows"], row["histogram_highs"], strict=True):
+                yield row, bin_, [n, low, high]
 
 
 def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:

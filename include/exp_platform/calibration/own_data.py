@@ -18,10 +18,10 @@ from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
 from exp_platform.results.cube import TABLE, Cube, bucket_set, bucket_stats, cubes, read_axes
+from exp_platform.results.histograms import group_histogram
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.cuped import cuped_effect
 from exp_platform.stats.effect import Effect
-from exp_platform.stats.quantile import Histogram
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.status import Method
 
@@ -112,13 +112,8 @@ def _sums(table: pa.Table, cube: Cube, experiment: Experiment, deals: int, seed:
 def _quantile(table: pa.Table, metric: Metric, experiment: Experiment, deals: int, seed: int) -> Calibrated:
     rows = bucket_set(table)
     rows = rows.filter(pc.equal(rows["metric_name"], metric.name))
-    maps: list[dict[int, float]] = [{} for _ in range(BUCKETS)]
-    for bucket, pairs in zip(rows["unit_bucket"].to_pylist(), rows["histogram"].to_pylist(), strict=True):
-        for key, count in pairs or ():
-            maps[bucket][key] = maps[bucket].get(key, 0.0) + count
-    units = float(np.sum(rows["n"].to_numpy()))
     found = bucket_aa_quantile(
-        Histogram.from_maps(units, maps),
+        group_histogram(rows, "unit_bucket", float(np.sum(rows["n"].to_numpy()))),
         float(metric.quantile or 0.5),
         rounds=deals,
         share=_share(experiment),

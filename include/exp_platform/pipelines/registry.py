@@ -121,7 +121,7 @@ def _assigning_events(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _cohort_inputs(experiment: Experiment) -> tuple[str, ...]:
-    return (FACT_ASSIGNMENT, EXPOSURE_VALIDATION, *((ATTRIBUTES,) if experiment.dimensions else ()))
+    return (FACT_ASSIGNMENT, EXPOSURE_VALIDATION, *((ATTRIBUTES,) if experiment.attributes_read else ()))
 
 
 STAGES = (

@@ -3,12 +3,15 @@
 A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000), and 0 into the bin 0. Bins sort as the
 values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
 edge, so that engines whose logarithms differ in the last digit agree. `BIN_SQL` is the same formula in SQL.
+
+A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as of
+counts below 370 and of most whole milliseconds, the quantile is that value and no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,40 +30,115 @@ OUT_OF_REACH = "quantile_out_of_reach"
 
 
 @dataclass(frozen=True, eq=False)
+class Bins:
+    """Counts with the smallest and largest value of each bin, by ascending code; codes may tell of groups too."""
+
+    code: NDArray[np.int64]
+    count: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def empty(cls) -> Bins:
+        """Nothing at all."""
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+
+    @classmethod
+    def merged(cls, parts: Sequence[Bins]) -> Bins:
+        """All parts in one; in any order the same."""
+        parts = [part for part in parts if len(part.code)]
+        if not parts:
+            return cls.empty()
+        code, count, low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in _BIN_ARRAYS)
+        order, starts = _runs(code)
+        return cls(
+            code[order[starts]],
+            np.add.reduceat(count[order], starts),
+            np.minimum.reduceat(low[order], starts),
+            np.maximum.reduceat(high[order], starts),
+        )
+
+    @classmethod
+    def of_values(cls, code: NDArray[np.int64], values: Array) -> Bins:
+        """Each value counted once."""
+        if not len(code):
+            return cls.empty()
+        order, starts = _runs(code)
+        ordered = values[order] + 0.0  # no minus zero: which of the two zeros is smaller would depend on the order
+        low, high = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
+        return cls(code[order[starts]], np.diff(starts, append=len(code)).astype(float), low, high)
+
+
+_BIN_ARRAYS = tuple(f.name for f in fields(Bins))
+
+
+def _runs(code: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order by code, and the places in it where a code begins."""
+    order = np.argsort(code, kind="stable")  # far cheaper than any other sort where pieces are in order
+    ordered = code[order]
+    return order, np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+
+
+SPAN = 4 * OFFSET  # bins lie within ± 2 · OFFSET, so that group and bin fit into one code
+
+
+def coded(groups: Any, bins: Any) -> NDArray[np.int64]:
+    """Group and bin as one number, which sorts by group and then by bin."""
+    return np.asarray(groups, dtype=np.int64) * SPAN + np.asarray(bins, dtype=np.int64) + SPAN // 2
+
+
+def decoded(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group and bin of each code."""
+    group, key = np.divmod(codes, SPAN)
+    return group, key - SPAN // 2
+
+
+@dataclass(frozen=True, eq=False)
 class Histogram:
-    """Counts of one arm's values (or events) per group × bin, in long form, and the number of its units.
+    """One arm's values (or events) by group × bin, in long form, and the number of its units.
 
     `group` is the unit bucket. A single group shows no spread between units: only where its values are known to be
-    independent, one for each unit, is the variance binomial.
+    independent, one for each unit, is the variance binomial. `low` and `high` are a bin's smallest and largest value.
     """
 
     units: float
     group: NDArray[np.int64]
     bin: NDArray[np.int64]
     count: Array
+    low: Array
+    high: Array
     independent: bool = False
 
     @classmethod
-    def from_maps(
-        cls, units: float, maps: Sequence[Mapping[int, float] | Sequence[tuple[int, float]] | None]
-    ) -> Histogram:
-        """From one map of bin to count per group, as the statistics table holds them."""
-        pairs = [dict(bins).items() if bins else () for bins in maps]
-        rows = [(group, key, count) for group, items in enumerate(pairs) for key, count in items]
-        table = np.array(rows, dtype=float).reshape(-1, 3)
-        return cls(units, table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
+    def from_bins(cls, units: float, bins: Bins) -> Histogram:
+        """From bins whose codes hold the group."""
+        return cls(units, *decoded(bins.code), bins.count, bins.low, bins.high)
 
     @classmethod
     def from_values(cls, values: Any, units: Any, groups: int = 256) -> Histogram:
         """From values and the integer unit that each belongs to; unit modulo `groups` is the group."""
-        unit, span = np.asarray(units, dtype=np.int64), 4 * OFFSET
-        keys, count = np.unique((unit % groups) * span + bin_of(values) + span // 2, return_counts=True)
-        group, key = np.divmod(keys, span)
-        return cls(float(len(np.unique(unit))), group, key - span // 2, count.astype(float))
+        unit, value = np.asarray(units, dtype=np.int64), np.asarray(values, dtype=float)
+        return cls.from_bins(float(len(np.unique(unit))), Bins.of_values(coded(unit % groups, bin_of(value)), value))
 
     def merged(self) -> Histogram:
         """The same counts as one group of independent values."""
-        return Histogram(self.units, np.zeros_like(self.group), self.bin, self.count, independent=True)
+        return replace(self, group=np.zeros_like(self.group), independent=True)
+
+    def of_groups(self, chosen: NDArray[np.bool_], share: float) -> Histogram:
+        """Some rows, whole groups, which hold a share of the units."""
+        return replace(
+            self,
+            units=self.units * share,
+            group=self.group[chosen],
+            bin=self.bin[chosen],
+            count=self.count[chosen],
+            low=self.low[chosen],
+            high=self.high[chosen],
+        )
+
+    def by_bin(self) -> Bins:
+        """All groups together."""
+        return Bins.merged([Bins(self.bin, self.count, self.low, self.high)])
 
 
 def bin_of(values: Any) -> NDArray[np.int64]:
@@ -69,16 +147,6 @@ def bin_of(values: Any) -> NDArray[np.int64]:
     magnitude = np.where(v == 0, 1.0, np.abs(v))
     key = np.floor(np.log2(magnitude) * BINS_PER_DOUBLING + NUDGE) + OFFSET
     return np.where(v == 0, 0.0, np.sign(v) * key).astype(np.int64)
-
-
-def bin_edges(bins: Any) -> tuple[Array, Array]:
-    """Smallest and largest value of each bin; both 0 for the bin 0."""
-    key = np.asarray(bins, dtype=np.int64)
-    power = np.abs(key) - OFFSET
-    near, far = (np.exp2((power + step - NUDGE) / BINS_PER_DOUBLING) for step in (0, 1))
-    low = np.where(key > 0, near, -far)
-    high = np.where(key > 0, far, -near)
-    return np.where(key == 0, 0.0, low), np.where(key == 0, 0.0, high)
 
 
 def quantile_effect(
@@ -104,35 +172,56 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
 
     The share F of values below the estimate has the variance of a ratio over groups (a unit's events lie in one
     group); the interval's ends are the quantiles at q ± t · se(F). `sd` is null: a quantile has none.
-
-    Where q lies on a step between two values (the median of a count), the estimate is a coin toss between them, whose
-    standard deviation is half of the step, however narrow the interval is.
     """
-    total, bins, count = histogram.count.sum(), *_by_bin(histogram)
+    bins = histogram.by_bin()
+    total = bins.count.sum()
     if total <= 0:
         return _scalar_arm(histogram.units, np.nan, np.nan, np.nan)
-    at, inside = _position(q * total, count)
-    se_share, df = _share_error(histogram, q, bins[at], inside)
-    half = float(t_quantile(1 - alpha / 2, np.asarray(df))) * se_share if df > 0 else np.nan
-    if half == 0 or len(bins) == 1:
-        variance = 0.0  # one value only, as far as the histogram can tell
-    elif q - half > 0 and q + half < 1:
-        ends = [_position(share * total, count) for share in (q - half, q + half)]
+    at, inside = _position(q * total, bins.count)
+    value = _value(bins, at, inside)
+    se_share, df = _share_error(histogram, q, bins.code[at], inside)
+    t = float(t_quantile(1 - alpha / 2, np.asarray(df))) if df > 0 else np.nan
+    if t * se_share == 0 or bins.low[0] == bins.high[-1]:
+        error = 0.0  # one value only, as far as the histogram can tell
+    elif q - t * se_share > 0 and q + t * se_share < 1:
+        ends = [_position(share * total, bins.count) for share in (q - t * se_share, q + t * se_share)]
         low, high = (_value(bins, *end) for end in ends)
-        error = max((high - low) / half * se_share, _widest_step(bins[ends[0][0] : ends[1][0] + 1])) / 2
-        variance = error * error  # not **: that raises where a product is infinite
+        if low == high:
+            error = _pinned_error(bins, at, q * total, t, se_share * total)
+        else:
+            error = _reach(low, value, high, _widest_step(bins, ends[0][0], ends[1][0])) / t
     else:
-        variance = np.nan
-    return _scalar_arm(histogram.units, _value(bins, at, inside), variance, df)
+        error = np.nan
+    return _scalar_arm(histogram.units, value, error * error, df)  # not **: that raises where a product is infinite
+
+
+def _reach(low: float, value: float, high: float, step: float) -> float:
+    """Half of an interval around the value that stands for [low, high].
+
+    Between close values it is half of the width. Where values are a step apart (counts), the estimate is a coin toss
+    between neighbours: the interval covers the end that is further away, as far as a step or two, and a step at least.
+    """
+    return max((high - low) / 2, min(max(high - value, value - low), 2 * step), step)
+
+
+def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) -> float:
+    """Error of an estimate whose interval by inversion holds one value alone, z standard errors from the next step.
+
+    It is step / t where the step is just out of reach (z = t), as if within, and falls as step / 2z: then two arms with
+    one true quantile differ significantly only where their shares of values below the step do.
+    """
+    below = float(bins.count[: at + 1].sum())
+    error = 0.0
+    if at + 1 < len(bins.count):
+        error = (bins.low[at + 1] - bins.high[at]) / (2 * max((below - rank) / se_rank, t) - t)
+    if at > 0:
+        z = (rank - below + bins.count[at]) / se_rank
+        error = max(error, (bins.low[at] - bins.high[at - 1]) / (2 * max(z, t) - t))
+    return float(error)
 
 
 def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:
     return Arm(*(np.asarray(value, dtype=float) for value in (units, mean, np.nan, variance, df)))
-
-
-def _by_bin(histogram: Histogram) -> tuple[NDArray[np.int64], Array]:
-    bins, where = np.unique(histogram.bin, return_inverse=True)
-    return bins, np.bincount(where, weights=histogram.count, minlength=len(bins)).astype(float)
 
 
 def _position(rank: float, count: Array) -> tuple[int, float]:
@@ -142,14 +231,13 @@ def _position(rank: float, count: Array) -> tuple[int, float]:
     return at, min(max(float((rank - below[at] + count[at]) / count[at]), 0.0), 1.0)
 
 
-def _widest_step(bins: NDArray[np.int64]) -> float:
-    """Widest gap between neighbours among these occupied bins, in ascending order."""
-    low, high = bin_edges(bins)
-    return float((low[1:] - high[:-1]).max(initial=0.0))
+def _widest_step(bins: Bins, first: int, last: int) -> float:
+    """Widest gap between the values of neighbouring bins, from one bin to another."""
+    return float((bins.low[first + 1 : last + 1] - bins.high[first:last]).max(initial=0.0))
 
 
-def _value(bins: NDArray[np.int64], at: int, inside: float) -> float:
-    low, high = (float(edge) for edge in bin_edges(bins[at]))
+def _value(bins: Bins, at: int, inside: float) -> float:
+    low, high = float(bins.low[at]), float(bins.high[at])
     return low + (high - low) * inside
 
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import Family
 from exp_platform.sums.group_sums import ALL, GROUP, NO_BUCKET, Totals, covariate_means, roll_up, with_empty_arms
+from exp_platform.sums.histograms import Histograms
 from exp_platform.sums.scales import Scales
 
-Key = tuple[int, str, str, date | None, int]
 SORT = ("metric_name", "variant_id", "segment", "cohort_date", "unit_bucket", "date_kind", "date")
 
 
@@ -38,7 +38,7 @@ class Statistics:
         complete = with_empty_arms(sums, family, variants)
         return cls(experiment_id, family, complete, scales, covariate_means(complete, family, scales))
 
-    def rows(self, histograms: Mapping[Key, Sequence[tuple[int, int]]], schema: pa.Schema) -> pa.Table:
+    def rows(self, histograms: Histograms, schema: pa.Schema) -> pa.Table:
         """Rows of gold.fct_experiment_metric_statistics."""
         totals = Totals(self.sums, self.family, self.scales, self.means)
         x, v = self.family.x_letters, self.family.v_letters
@@ -55,7 +55,7 @@ class Statistics:
             "dx": totals.vector(x, suffix="d"),
             "did_v": totals.vector(v, prefix="v_"),
             "did_vv": totals.matrix(v, prefix="v_"),
-            "histogram": [histograms.get(key) for key in keys],
+            **histograms.columns(keys),
             "cap": [self.scales.cap(f"y{key[0]}") for key in keys],
             "cap_denominator": [self.scales.cap(f"y{key[0]}_1") for key in keys],
         }
@@ -107,21 +107,27 @@ class Statistics:
         return as_table(columns, schema)
 
 
-def histograms_by_group(counts: pa.Table) -> dict[Key, list[tuple[int, int]]]:
-    """Group -> its pairs of bin and count, sorted by bin."""
-    found: dict[Key, list[tuple[int, int]]] = {}
-    ordered = counts.sort_by("bin")
-    for *key, bin_, count in zip(*(ordered[name].to_pylist() for name in (*GROUP, "bin", "count")), strict=True):
-        found.setdefault(tuple(key), []).append((bin_, count))
+def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
+    """Included units by arm and cohort date, from rows of the statistics: every unit is in those of every metric."""
+    rows = _units_of_segments(statistics, pc.field("segment") == ALL)
+    return {(row["variant_id"], row["cohort_date"]): row["n"] + row["n_null"] for row in rows}
+
+
+def units_by_value(statistics: pa.Table, dimension: str) -> dict[tuple[str, date], dict[str, int]]:
+    """The same by value of a dimension; units without a value are in none."""
+    prefix = f"{dimension}="
+    found: dict[tuple[str, date], dict[str, int]] = {}
+    for row in _units_of_segments(statistics, pc.starts_with(pc.field("segment"), prefix)):
+        values = found.setdefault((row["variant_id"], row["cohort_date"]), {})
+        values[row["segment"].removeprefix(prefix)] = row["n"] + row["n_null"]
     return found
 
 
-def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
-    """(arm, cohort date) -> number of included units, read from one metric's rows: every metric counts every unit."""
+def _units_of_segments(statistics: pa.Table, segments: pc.Expression) -> list[dict[str, Any]]:
     of_one_metric = pc.field("metric_name") == statistics["metric_name"][0]
-    mine = statistics.filter(of_one_metric & (pc.field("segment") == ALL) & pc.field("cohort_date").is_valid())
-    rows = mine.select(["variant_id", "cohort_date", "n", "n_null"]).to_pylist()
-    return {(row["variant_id"], row["cohort_date"]): row["n"] + row["n_null"] for row in rows}
+    mine = statistics.filter(of_one_metric & segments & pc.field("cohort_date").is_valid())
+    rows: list[dict[str, Any]] = mine.select(["variant_id", "segment", "cohort_date", "n", "n_null"]).to_pylist()
+    return rows
 
 
 def as_table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

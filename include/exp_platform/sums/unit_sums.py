@@ -26,8 +26,8 @@ from exp_platform.sums.scales import Scales, power_of_two
 from exp_platform.sums.unit_bins import BinCounts
 from exp_platform.sums.unit_groups import Cells, Groups
 
-ENOUGH = 25000  # rows at a time: with fewer rows the overhead of NumPy's calls dominates
-NO_BIN = np.iinfo(np.int64).min
+ENOUGH = 25000  # rows at a time: below that, it is the number of NumPy's calls that costs
+NOWHERE = -1
 
 SUMS_SCHEMA = pa.schema(
     [
@@ -38,14 +38,16 @@ SUMS_SCHEMA = pa.schema(
         ("unit_bucket", pa.int32()),
         *((name, pa.int64()) for name in COUNTS),
         ("limbs", pa.list_(pa.float64())),
-        ("bins", pa.list_(pa.int32())),  # histogram bins of a unit-level quantile
-        ("bin_units", pa.list_(pa.int64())),  # number of units in each of these bins
+        ("bins", pa.list_(pa.int32())),  # of a unit-level quantile; how many units are in each, and their extremes
+        ("bin_units", pa.list_(pa.int64())),
+        ("bin_lows", pa.list_(pa.float64())),
+        ("bin_highs", pa.list_(pa.float64())),
     ]
 )
 SUMS_SQL = (
     "metric int, variant_id string, segment string, cohort_date date, unit_bucket int, "
     + ", ".join(f"{name} bigint" for name in COUNTS)
-    + ", limbs array<double>, bins array<int>, bin_units array<bigint>"
+    + ", limbs array<double>, bins array<int>, bin_units array<bigint>, bin_lows array<double>, bin_highs array<double>"
 )
 
 
@@ -83,7 +85,7 @@ def by_column(sums: pa.Table, family: Family, scales: Scales) -> pa.Table:
     mine = sums.filter(pc.is_in(sums["metric"], pa.array([i for i, _ in family.members], pa.int32())))
     names = [limb for name in family.products for limb in scales.limbs.names(name)]
     flat = mine["limbs"].combine_chunks().flatten().to_numpy().reshape(mine.num_rows, len(names))
-    table = mine.drop_columns(["limbs", "bins", "bin_units"])
+    table = mine.select([*GROUP, *COUNTS])
     for j, name in enumerate(names):
         table = table.append_column(name, pa.array(np.ascontiguousarray(flat[:, j])))
     return table
@@ -152,9 +154,11 @@ class MetricSums:
 
     def _add_bins(self, columns: Mapping[str, NDArray[Any]], cells: Cells, has: NDArray[np.bool_]) -> None:
         name = f"y{self.index}"
-        bins = bin_of(np.where(has, self._capped(columns[name], name), 0.0))
-        found, groups = cells.spread(np.where(has, bins, NO_BIN))
-        self.bins.add(groups[found != NO_BIN], found[found != NO_BIN])
+        values = np.where(has, self._capped(columns[name], name), 0.0)
+        rows, groups = cells.spread(np.where(has, np.arange(len(has)), NOWHERE))
+        counted = rows != NOWHERE
+        rows = rows[counted]
+        self.bins.add(groups[counted], bin_of(values)[rows], values[rows])
 
     def _numbers(self, columns: Mapping[str, NDArray[Any]]) -> tuple[list[NDArray[np.bool_]], dict[str, Numbers]]:
         """A flag per unit for each of COUNTS, and the unit's numbers by letter, 0 where they do not count."""

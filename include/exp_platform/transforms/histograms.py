@@ -28,8 +28,9 @@ def event_histograms(
     cutoff: datetime,
     join: JoinHint = HASH,
 ) -> DataFrame | None:
-    """One row per group × event-level quantile metric × bin: events in the window; None without such a metric.
+    """One row per group × event-level quantile metric × bin: events in the window, the smallest and the largest value.
 
+    None without such a metric.
     With `maturity: complete` only events of mature units. A fixed cap holds for each event.
     """
     wanted = [(i, metric) for i, metric in enumerate(metrics) if metric.of_events]
@@ -59,14 +60,15 @@ def event_histograms(
         .where("metric is not null and value is not null")
     )
     binned = long.select(*unit, "metric", F.coalesce(*values).alias("value"))
-    binned = binned.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
-    return grouped(binned, names).groupBy(*GROUP, "bin").count()
+    binned = binned.withColumn("bin", F.expr(BIN_SQL.format(v="value")))
+    counted = F.count(F.lit(1)).alias("count"), F.min("value").alias("low"), F.max("value").alias("high")
+    return grouped(binned, names).groupBy(*GROUP, "bin").agg(*counted)
 
 
 def grouped(binned: DataFrame, names: Sequence[str]) -> DataFrame:
     """Each row once for every group that its unit is in, from a column for each dimension."""
     groups = F.explode(F.array(*(F.lit(i) for i in range(len(names) + 2)))).alias("g")
-    g, others = F.col("g"), ("metric", "variant_id", "bin")
+    g, others = F.col("g"), ("metric", "variant_id", "bin", "value")
     known = [F.when(g == i + 2, F.concat(F.lit(f"{name}="), F.col(f"d{i}"))) for i, name in enumerate(names)]
     rows = binned.select("*", groups).select(
         *others,

@@ -17,11 +17,11 @@ from pyspark.sql import functions as F
 
 from exp_platform.metrics.values import DAY_US
 from exp_platform.sums.group_sums import GROUP
+from exp_platform.sums.histograms import Histograms, bins_of
 from exp_platform.transforms.joins import JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 EPOCH = date(1970, 1, 1)
-Histograms = dict[tuple[Any, ...], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,8 @@ def known_sums(daily: pa.Table, until: date | None) -> dict[tuple[str, str, str,
 
 
 def known_histograms(statistics: pa.Table, numbers: dict[str, int]) -> Histograms:
-    """Group -> its pairs of bin and count, of the metrics in `numbers` (name -> position in the list of metrics)."""
+    """Histograms by group of some metrics, whose numbers are given by name."""
     mine = statistics.filter(pc.is_in(statistics["metric_name"], pa.array(list(numbers), pa.string())))
-    keys = zip(*(mine[name].to_pylist() for name in ("metric_name", *GROUP[1:])), strict=True)
-    pairs = zip(keys, mine["histogram"].to_pylist(), strict=True)
-    return {(numbers[name], *group): list(bins) for (name, *group), bins in pairs if bins}
-
-
-def added(some: Histograms, more: Histograms) -> Histograms:
-    """The sum of two histograms, bin by bin."""
-    total = dict(some)
-    for key, bins in more.items():
-        counts = dict(total.get(key, ()))
-        for bin_, count in bins:
-            counts[bin_] = counts.get(bin_, 0) + count
-        total[key] = sorted(counts.items())
-    return total
+    rows = zip(*(mine[name].to_pylist() for name in ("metric_name", *GROUP[1:])), strict=True)
+    columns = [mine[name] for name in ("histogram", "histogram_lows", "histogram_highs")]
+    return Histograms.of_lists([(numbers[name], *group) for name, *group in rows], bins_of(*columns))

@@ -25,17 +25,17 @@ from exp_platform.lake.tables.names import (
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.sums.group_sums import GROUP, roll_up
-from exp_platform.sums.panel_sums import PanelCut, Products, Sums
-from exp_platform.sums.panels import panel_rows, panels_of
-from exp_platform.sums.statistics_table import Statistics, histograms_by_group, in_order, units_of
-from exp_platform.sums.unit_bins import bin_rows
+from exp_platform.sums.histograms import Histograms
+from exp_platform.sums.panel_sums import PanelCut
+from exp_platform.sums.panels import PanelSums, panel_rows, panels_of
+from exp_platform.sums.statistics_table import Statistics, in_order, units_by_value, units_of
 from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.cohort_dates import on_dates
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
-from exp_platform.transforms.last_run import Histograms, LastRun, added, known_histograms, known_sums
+from exp_platform.transforms.last_run import LastRun, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
 WARNINGS = "warnings"  # a note of the statistics
@@ -59,7 +59,8 @@ class Inputs:
     cutoff: datetime
     far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
     join: JoinHint = HASH
-    last: LastRun | None = None  # the earlier run whose sums are reused
+    cluster: str | None = None  # dimension that clusters a rollout's errors
+    last: LastRun | None = None  # what an earlier run's sums still say
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def metric_tables(inputs: Inputs) -> MetricTables:
     }
     last = inputs.last
     sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
-    panel, cut = _panel(inputs, sums.units, schemas[PANEL_STATISTICS])
+    panel, cut = _panel(inputs, sums, schemas[PANEL_STATISTICS])
     rows = {
         METRIC_STATISTICS: sums.statistics,
         METRIC_AGGREGATES_OVERALL: sums.overall,
@@ -105,7 +106,7 @@ def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
     ends = inputs.units.collect(partial(unit_ends, metrics=metrics, units=units), ENDS_SQL)
     scales = pooled_scales(ends, metrics, units)
     sums = inputs.units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
-    histograms = histograms_by_group(bin_rows(sums)) | _event_histograms(inputs)
+    histograms = Histograms.merged([Histograms.of_sums(sums), _event_histograms(inputs)])
     parts = [
         Statistics.of(
             inputs.experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, inputs.variants
@@ -144,20 +145,19 @@ def _event_histograms(inputs: Inputs) -> Histograms:
     only_gains = all(m.maturity_in_force == "any" for m in metrics if m.of_events)
     if last is None or last.changed or not only_gains:
         return _histograms(inputs, inputs.cohort, inputs.outcomes)
-    found = known_histograms(last.statistics, wanted)
     known = inputs.cohort.where(~on_dates(last.appeared))
-    found = added(found, _histograms(inputs, known, last.new_events))
+    found = [known_histograms(last.statistics, wanted), _histograms(inputs, known, last.new_events)]
     if last.appeared:
         since = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(min(last.appeared)))
-        found = added(found, _histograms(inputs, inputs.cohort.where(on_dates(last.appeared)), since))
-    return found
+        found.append(_histograms(inputs, inputs.cohort.where(on_dates(last.appeared)), since))
+    return Histograms.merged(found)
 
 
 def _histograms(inputs: Inputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
     counts = event_histograms(
         cohort, outcomes, inputs.metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
     )
-    return {} if counts is None else histograms_by_group(counts.toArrow())
+    return Histograms.merged([]) if counts is None else Histograms.of_rows(counts.toArrow())
 
 
 def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
@@ -176,8 +176,8 @@ def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _panel(inputs: Inputs, units: dict[tuple[str, date], int], schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
-    by_metric, last = panels_of(inputs.metrics), inputs.last
+def _panel(inputs: Inputs, known: UnitSums, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+    by_metric, last, units = panels_of(inputs.metrics), inputs.last, known.units
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:
         return schema.empty_table(), {}
@@ -186,19 +186,18 @@ def _panel(inputs: Inputs, units: dict[tuple[str, date], int], schema: pa.Schema
     cohort, outcomes = inputs.cohort, inputs.outcomes
     kept = schema.empty_table()
     if last is not None and cut.same_as(last.panel_notes):
-        known = pc.is_in(last.panel["cohort_date"], pa.array(last.panel_dates, pa.date32()))
-        kept = last.panel.filter(pc.invert(known))
+        anew = pc.is_in(last.panel["cohort_date"], pa.array(last.panel_dates, pa.date32()))
+        kept = last.panel.filter(pc.invert(anew))
         units = {arm: n for arm, n in units.items() if arm[1] in last.panel_dates}
         cohort, outcomes = _of_dates(cohort, outcomes, last.panel_dates, max(panel.days for panel in panels))
-    sums: Sums = {}
-    products: Products = {}
+    found = PanelSums({}, {}, {})
     if units:
-        daily = daily_values(cohort, outcomes, panels, inputs.cutoff, far=inputs.far, join=inputs.join)
-        sums, products = sums_and_products(daily, panels, cut)
-    taken = panel_rows(inputs.experiment_id, by_metric, panels, units, sums, products, schema)
-    return pa.concat_tables([kept.cast(schema), taken]).sort_by(
-        [(name, "ascending") for name in PANEL_ORDER]
-    ), cut.notes()
+        options: dict[str, Any] = {"far": inputs.far, "join": inputs.join, "cluster": inputs.cluster}
+        found = sums_and_products(daily_values(cohort, outcomes, panels, inputs.cutoff, **options), panels, cut)
+    clusters = units_by_value(known.statistics, inputs.cluster) if inputs.cluster else {}
+    taken = panel_rows(inputs.experiment_id, by_metric, panels, units, clusters, found, schema)
+    order = [(name, "ascending") for name in PANEL_ORDER]
+    return pa.concat_tables([kept.cast(schema), taken]).sort_by(order), cut.notes()
 
 
 def _of_dates(cohort: DataFrame, outcomes: DataFrame, dates: frozenset[date], days: int) -> tuple[DataFrame, DataFrame]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import date
 from itertools import combinations_with_replacement
 from math import fsum
@@ -15,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exp_platform.sums import panel_sums as panel_sums_module
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.types import arrow_schema
+from exp_platform.metrics import panel_sums as panel_sums_module
 from exp_platform.sums.exact_sums import Limbs
 from exp_platform.sums.panel_sums import PANEL_REACH, PanelCut, UnitDays, panel_sums, sources_of, totals
-from exp_platform.sums.panels import Panel
+from exp_platform.sums.panels import Panel, PanelSums, panel_rows
 
 PANELS = (Panel("revenue", "sum", 3), Panel("visits", "count", 2), Panel("visits", "any", 3))
 REVENUE, VISITS = sources_of(PANELS).index("revenue"), sources_of(PANELS).index("visits")
@@ -27,17 +30,23 @@ MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
 Row = tuple[int, str, date, int, int, float, int, int]  # unit, arm, cohort date, source, day, total, events, positive
 
 
-def table(rows: list[Row]) -> pa.Table:
+def table(rows: list[Row], store_of: Callable[[int], str | None] | None = None) -> pa.Table:
     names = ("unit", "variant_id", "cohort_date", "source", "day", "total", "events", "positive")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    if store_of is not None:
+        columns["cluster"] = pa.array([store_of(unit) for unit in columns["unit"]], pa.string())
     return pa.table({**columns, "day": pa.array(columns["day"], pa.int32())})
 
 
-def answer(partitions: list[list[Row]], largest: float = 100.0) -> tuple[dict, dict]:
+def answer(
+    partitions: list[list[Row]], largest: float = 100.0, store_of: Callable[[int], str | None] | None = None
+) -> tuple[dict, dict, dict]:
     exponents = PanelCut.of(PANELS, {"revenue": largest}, 1000).exponents
     limbs = Limbs(1000, PANEL_REACH)
     batches = [
-        batch for rows in partitions for batch in panel_sums(table(rows).to_batches(2), PANELS, exponents, limbs)
+        batch
+        for rows in partitions
+        for batch in panel_sums(table(rows, store_of).to_batches(2), PANELS, exponents, limbs)
     ]
     return totals(pa.Table.from_batches(batches), exponents)
 
@@ -49,7 +58,8 @@ def test_one_unit_with_two_days_gives_two_sums_and_three_products_of_each_panel(
         (7, "a", MONDAY, VISITS, -3, 0.0, 2, 0),  # beyond the days of the count's panel, and nothing above 0
         (7, "a", MONDAY, VISITS, -1, 3.0, 3, 1),
     ]
-    sums, products = answer([rows])
+    sums, products, clusters = answer([rows])
+    assert clusters == {}
     assert sums == {
         (0, "a", MONDAY, -3): 2.5, (0, "a", MONDAY, -1): 4.0, (1, "a", MONDAY, -1): 3.0,
         (2, "a", MONDAY, -3): 0.0, (2, "a", MONDAY, -1): 1.0,
@@ -88,14 +98,49 @@ def test_a_loop_over_units_gives_the_same_and_so_does_every_order_and_partition(
         for i, j in combinations_with_replacement(sorted(days), 2):
             arm, day, value = days[i]
             expected[k, arm, day, i, j].append(value * days[j][2])
-    sums, products = answer([rows])
+    sums, products, _ = answer([rows])
     assert products == pytest.approx({key: fsum(values) for key, values in expected.items()}, rel=1e-15)
 
     random = Random(9)
     for parts in (2, 5):
         split = [[row for row in rows if row[0] % parts == k] for k in range(parts)]
         again = answer([random.sample(part, len(part)) for part in split])
-        assert (sums, products) == again, "the same bytes"
+        assert (sums, products, {}) == again, "the same bytes"
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_clusters_have_sums_of_their_own_and_change_no_other(parts: int) -> None:
+    """A unit without a store is in no cluster, but in its arm."""
+    rows = some_rows(Random(4), 60)
+    names = ("east", "west", None)
+    split = [[row for row in Random(parts).sample(rows, len(rows)) if row[0] % parts == k] for k in range(parts)]
+    sums, products, clusters = answer(split, store_of=lambda unit: names[unit % 3])
+    assert (sums, products, {}) == answer([rows])
+    expected: dict = defaultdict(lambda: defaultdict(list))
+    for unit, arm, day, source, at, total, events, positive in rows:
+        for k, panel in enumerate(PANELS):
+            if sources_of(PANELS)[source] == panel.source and at >= -panel.days and names[unit % 3]:
+                value = {"sum": total, "count": float(events), "any": float(positive)}[panel.aggregation]
+                expected[k, arm, day, at][names[unit % 3]].append(value)
+    assert {key: dict(found) for key, found in clusters.items()} == {
+        key: {store: pytest.approx(fsum(values), rel=1e-15) for store, values in found.items()}
+        for key, found in expected.items()
+    }
+
+
+def test_rows_of_a_day_with_itself_hold_the_units_and_sums_of_clusters_by_name() -> None:
+    panel = Panel("revenue", "sum", 2)
+    found = PanelSums({(0, "a", MONDAY, -1): 5.0}, {}, {(0, "a", MONDAY, -1): {"west": 5.0}})
+    schema = arrow_schema(TABLES["gold.fct_experiment_panel_statistics"])
+    units, clusters = {("a", MONDAY): 9, ("b", MONDAY): 4}, {("a", MONDAY): {"west": 3, "east": 4}}
+    rows = panel_rows("exp", {"revenue": panel}, [panel], units, clusters, found, schema).to_pylist()
+    got = {(r["variant_id"], r["day_i"], r["day_j"]): (r["cluster_units"], r["cluster_sums"]) for r in rows}
+    assert got == {
+        ("a", -2, -2): ([("east", 4), ("west", 3)], [("east", 0.0), ("west", 0.0)]),
+        ("a", -2, -1): (None, None),
+        ("a", -1, -1): ([("east", 4), ("west", 3)], [("east", 0.0), ("west", 5.0)]),
+        **{("b", i, j): (None, None) for i, j in ((-2, -2), (-2, -1), (-1, -1))},
+    }
 
 
 @given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 30), st.randoms(use_true_random=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from fractions import Fraction
@@ -18,9 +17,8 @@ from exp_platform.stats.quantile import bin_of
 from exp_platform.sums import unit_bins
 from exp_platform.sums import unit_sums as unit_sums_module
 from exp_platform.sums.group_sums import GROUP, roll_up
+from exp_platform.sums.histograms import Histograms
 from exp_platform.sums.scales import Scale, Scales, power_of_two
-from exp_platform.sums.statistics_table import histograms_by_group
-from exp_platform.sums.unit_bins import bin_rows
 from exp_platform.sums.unit_sums import SUMS_SCHEMA, by_column, unit_sums
 
 PLAIN, RATIO = families(CHOSEN)
@@ -135,14 +133,18 @@ def test_histograms_count_capped_values_of_each_group_in_any_batches(few: int, m
     scales.by_column[f"y{median}"] = Scale(4.0, 3)
     parts = (rows[:70], rows[70:])
     sums = pa.Table.from_batches([b for part in parts for b in unit_sums(batches(part, 9), CHOSEN, scales)])
-    got = histograms_by_group(bin_rows(sums))
-    want: dict[tuple[Any, ...], Counter[int]] = {}
+    columns = Histograms.of_sums(sums).columns(keys := list({(median, *g) for row in rows for g in groups_of(row)}))
+    want: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for row in rows:
         if (value := row[f"y{median}"]) is not None:
             for group in groups_of(row):
-                want.setdefault((median, *group), Counter())[int(bin_of(min(value, 4.0)))] += 1
-    assert {key: dict(bins) for key, bins in got.items()} == {key: dict(bins) for key, bins in want.items()}
-    assert all(bins == sorted(bins) for bins in got.values())
+                held = min(value, 4.0)
+                want.setdefault((median, *group), {}).setdefault(int(bin_of(held)), []).append(held)
+    for i, key in enumerate(keys):
+        bins = sorted(want.get(key, {}).items())
+        histogram, lows, highs = (columns[name][i].as_py() for name in columns)
+        assert histogram == ([(b, len(values)) for b, values in bins] or None)
+        assert (lows, highs) == (([min(v) for _, v in bins], [max(v) for _, v in bins]) if bins else (None, None))
 
 
 def test_a_batch_without_rows_adds_nothing() -> None:

@@ -138,6 +138,11 @@ class Experiment(Model):
     )
 
     @property
+    def attributes_read(self) -> tuple[str, ...]:
+        """The attributes of users that an analysis needs: the dimensions, and the one that clusters errors."""
+        return tuple(dict.fromkeys((*self.dimensions, *((self.cluster,) if self.cluster else ()))))
+
+    @property
     def method_in_force(self) -> Literal["ab", "cuped", "did"]:
         """The deciding method, fixed in advance."""
         return self.decision_method or ("did" if self.design == "rollout" else "cuped")

@@ -145,6 +145,8 @@ _SPINE = (
         did_v            list<double>!   Their sums: value and pre-period; of a ratio both, each with its denominator.
         did_vv           list<double>!   Sums of products of these, a square matrix row by row.
         histogram        map<int,long>   Of a quantile: logarithmic bin to the number of values in it.
+        histogram_lows   list<double>    The smallest value of each bin, in order of the bins.
+        histogram_highs  list<double>    The largest value of each bin, in order of the bins.
         cap              double          The cap that was applied to the value, in the metric's unit; null without one.
         cap_denominator  double          The cap that was applied to a ratio's denominator.
         """,
@@ -153,7 +155,7 @@ _SPINE = (
     ),
     declare(
         names.PANEL_STATISTICS,
-        "J5: cross products of a user's daily values before assignment, for the pre-trend tests.",
+        "J5: cross products of a user's daily values before assignment, and cluster sums on rows of a day with itself.",
         ("experiment_id", "metric_name", "variant_id", "cohort_date", "day_i", "day_j"),
         """
         experiment_id  string!
@@ -166,6 +168,8 @@ _SPINE = (
         sum_i          double!  Sum of their values on day_i, in the metric's unit.
         sum_j          double!  Sum of their values on day_j.
         sum_ij         double!  Sum of the products of both.
+        cluster_units  map<string,long>    Of a clustered rollout, on rows of one day: users by cluster.
+        cluster_sums   map<string,double>  Of a clustered rollout, on rows of one day: its sum by cluster.
         """,
         engine="pyiceberg",
         shows_latest_dt=True,

@@ -38,7 +38,7 @@ def read_inputs(ctx: StageContext) -> Inputs:
     return Inputs(
         experiment_id=ctx.run.experiment_id,
         units=ctx.read.batches(UNIT_OUTCOMES, UNIT_COLUMNS),
-        cohort=cohort if ctx.run.experiment.dimensions else without_dimensions(cohort),
+        cohort=cohort if ctx.run.experiment.attributes_read else without_dimensions(cohort),
         outcomes=outcomes,
         metrics=ctx.run.metrics,
         variants=[variant.id for variant in ctx.run.experiment.live_variants],
@@ -46,4 +46,5 @@ def read_inputs(ctx: StageContext) -> Inputs:
         cutoff=ctx.run.cutoff,
         far=has_far_values(outcomes),
         join=join_for(ctx.read.rows_in(COHORT)),
+        cluster=ctx.run.experiment.cluster,
     )

@@ -43,8 +43,8 @@ def publish_cohort(ctx: StageContext) -> None:
         ctx.read.frame(FACT_ASSIGNMENT),
         ctx.read.frame(EXPOSURE_VALIDATION),
         analysis_mode=experiment.analysis_mode,
-        attributes=ctx.read.frame(ATTRIBUTES) if experiment.dimensions else None,
-        dimensions=experiment.dimensions,
+        attributes=ctx.read.frame(ATTRIBUTES) if experiment.attributes_read else None,
+        dimensions=experiment.attributes_read,
     )
     digests = cohort_digests(cohort)
     ctx.reuse.settle(COHORT, same_cohort(ctx, digests))
@@ -61,7 +61,7 @@ def publish_unit_outcomes(ctx: StageContext) -> None:
         return
     outcomes, cohort = ctx.read.frame(OUTCOMES), ctx.read.frame(COHORT)
     far, part = has_far_values(outcomes), None
-    if not experiment.dimensions:
+    if not experiment.attributes_read:
         cohort = without_dimensions(cohort)
     if answer.recompute:
         part = Part("cohort_date", answer.recompute)
