@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
-from exp_platform.metrics import panel_sums as panel_sums_module
+from exp_platform.sums import panel_sums as panel_sums_module
 from exp_platform.sums.exact_sums import Limbs
 from exp_platform.sums.panel_sums import PANEL_REACH, PanelCut, UnitDays, panel_sums, sources_of, totals
 from exp_platform.sums.panels import Panel, PanelSums, panel_rows
