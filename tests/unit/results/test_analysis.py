@@ -226,13 +226,16 @@ def test_from_the_planned_end_on_the_fixed_p_is_adjusted():
         assert row["p_value_adjusted"] == pytest.approx(row[column])
 
 
-def test_a_metric_that_decides_on_the_relative_scale_is_adjusted_on_its_relative_p():
-    metric = hm.metric("revenue", decision_scale="relative")
-    plan = hm.plan([metric])
-    answer = run(plan, (metric, hm.draw_units(31, 500, effects={"treatment": 0.2})))
-    row = one(answer, plan, method="cuped", segment="all")
-    assert row["p_value_adjusted"] == pytest.approx(row["anytime_p_value_rel"])
-    assert row["anytime_p_value_rel"] != row["anytime_p_value"]
+def test_the_decision_scale_changes_no_p():
+    found = []
+    for scale in ("relative", "absolute"):
+        metric = hm.metric("revenue", decision_scale=scale)
+        plan = hm.plan([metric])
+        answer = run(plan, (metric, hm.draw_units(31, 500, effects={"treatment": 0.2})))
+        found.append(one(answer, plan, method="cuped", segment="all"))
+    assert found[0]["p_value_adjusted"] == found[1]["p_value_adjusted"]
+    assert found[0]["p_value_adjusted"] == pytest.approx(found[0]["anytime_p_value"])
+    assert found[0]["anytime_p_value_rel"] == found[0]["anytime_p_value"]
 
 
 def test_segment_values_are_one_family_and_share_a_heterogeneity_p():
