@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 ID_PATTERN = r"[a-z][a-z0-9_]{2,63}"
 
@@ -133,10 +134,23 @@ class Variant(Model):
 
 
 class Guardrail(Model):
-    """A metric that must not be harmed by more than the margin."""
+    """A metric that must not be harmed by more than the margin, a share of control's level or in the metric's unit."""
 
     metric: str
-    max_relative_harm: float = Field(gt=0)
+    max_relative_harm: float | None = Field(default=None, gt=0)
+    max_absolute_harm: float | None = Field(default=None, gt=0)  # for rare events, whose relative effect is wide
+
+    @model_validator(mode="after")
+    def _one_margin(self) -> Guardrail:
+        if (self.max_relative_harm is None) == (self.max_absolute_harm is None):
+            found = "no margin" if self.max_relative_harm is None else "a margin of both kinds"
+            raise PydanticCustomError("margin", f"{found}: give one of max_relative_harm and max_absolute_harm")
+        return self
+
+    @property
+    def margin(self) -> float:
+        """The margin, in the unit of its kind."""
+        return self.max_absolute_harm or self.max_relative_harm or 0.0
 
 
 class Source(Model):
@@ -192,7 +206,7 @@ class Experiment(Model):
     primary_metric: str | None = None
     metrics: tuple[str, ...]
     guardrails: tuple[Guardrail, ...] = ()
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    alpha: float = Field(default=0.05, ge=1e-9, lt=0.5)
     sources: dict[Literal["assignments", "exposures", "outcomes", "attributes"], Source] = {}
     contracts: ContractSettings | None = None  # None: the profile's
     quality: QualitySettings | None = None  # None: the profile's

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jsonschema
 import pytest
 import yaml
@@ -17,13 +19,11 @@ def test_the_exported_schema_has_not_drifted(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["experiment", "metric"])
 def test_the_shipped_files_are_valid_by_their_schema(project: Project, name: str) -> None:
-    schema = yaml.safe_load(schema_text(name))
+    schema = json.loads(schema_text(name))
     for file in (project.root / "configs" / f"{name}s").glob("*.yaml"):
         content = yaml.safe_load(file.read_text())
         jsonschema.validate(_as_json(content), schema)
 
 
 def _as_json(content: object) -> object:
-    import json
-
     return json.loads(json.dumps(content, default=str))
