@@ -27,6 +27,7 @@ class Policy(Model):
     guardrails: Literal["all_pass", "none_failed"] = "all_pass"
     ship_with_caution: bool = True
     min_days: int = Field(default=0, ge=0)
+    secondaries: Literal["holm", "benjamini_hochberg"] = "holm"
 
     @property
     def label(self) -> str:
@@ -38,8 +39,9 @@ class Policy(Model):
 
 DEFAULT = Policy(
     name="default",
-    version=1,
+    version=2,
     description="Ship what is significantly better and harms no guardrail; stop what harms one.",
+    min_days=7,
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +14,7 @@ from exp_platform.config.models import Guardrail
 from exp_platform.results.analysis import Analysis, analyze
 from exp_platform.results.frame import to_table
 from exp_platform.results.plan import Plan
-from exp_platform.stats.multiplicity import holm
+from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 
 PANEL = "gold.fct_experiment_panel_statistics"
 
@@ -215,6 +217,28 @@ def test_secondary_metrics_form_one_family_and_the_primary_its_own():
     assert all(r["p_value_adjusted"] is None for r in deciding if r["metric_name"] == "guard")
     others = [r for r in rows(answer, plan, segment="all") if not r["is_deciding"]]
     assert all(r["p_value_adjusted"] is None for r in others)
+
+
+def test_a_policy_may_bound_the_share_of_false_discoveries_among_secondary_metrics():
+    metrics = [hm.metric("primary"), *(hm.metric(name) for name in ("second", "third", "fourth", "fifth"))]
+    plan = replace(hm.plan(metrics, primary_metric="primary"), secondaries="benjamini_hochberg")
+    answer = run(plan, *((m, hm.draw_units(50 + i, 800, effects={"treatment": 0.25})) for i, m in enumerate(metrics)))
+    family = [r for r in rows(answer, plan) if r["is_deciding"] and r["metric_name"] != "primary"]
+    expected = benjamini_hochberg([r["anytime_p_value"] for r in family])
+    assert [r["p_value_adjusted"] for r in family] == pytest.approx(list(expected))
+    assert list(expected) != pytest.approx(list(holm([r["anytime_p_value"] for r in family])))
+
+
+def test_the_detectable_effect_is_that_of_the_interval_in_force():
+    metric = hm.metric("revenue")
+    found = {}
+    for days in (34, 35):
+        plan = hm.plan([metric], days=days)
+        row = one(run(plan, (metric, hm.draw_units(30, 500, days=28))), plan, method="cuped", segment="all")
+        half = row["effect_abs_ci_high"] - row["effect_abs"]
+        found[days] = row["mde"] / half
+    assert found[35] == pytest.approx((1.96 + 0.84) / 1.96, rel=0.01)
+    assert found[34] > 1.5 * found[35]
 
 
 def test_from_the_planned_end_on_the_fixed_p_is_adjusted():
