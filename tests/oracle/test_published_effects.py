@@ -1,6 +1,7 @@
 """Cases that other projects publish in their own tests: their inputs, their expected numbers, our answers.
 
-Named as project + test. Where a convention differs the test converts, and says what differs.
+Named as project + test. Where a convention differs the test converts, and says what differs. All of them take each
+arm's own error and, on the relative scale, the delta method: so do `sums` and `relative`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.ab import against_control, mean_arm, mean_effect
 from exp_platform.stats.cuped import cuped_effect
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 from exp_platform.stats.power import power_of, required_units
-from exp_platform.stats.sequential import with_anytime
+from exp_platform.stats.sequential import always_valid_p, half_width, tuning
 from exp_platform.stats.sufficient import SufficientStatistics
 
 FIVE_DIGITS = 0.51e-5  # theirs are rounded to five decimals
@@ -34,17 +35,29 @@ def arms(*records: SufficientStatistics) -> SufficientStatistics:
 
 
 def sums(control: tuple[float, ...], treatment: tuple[float, ...], **options: object) -> Effect:
-    return mean_effect(arms(record(*control), record(*treatment)), **options)
+    return against_control(mean_arm(arms(record(*control), record(*treatment))), **options)
 
 
-def relative(effect: Effect, anytime: bool = False) -> list[float]:
-    """Estimate, standard error, interval and p on the relative scale."""
-    interval = (
-        (effect.anytime_rel_ci_low, effect.anytime_rel_ci_high, effect.anytime_p_value_rel)
-        if anytime
-        else (effect.effect_rel_ci_low, effect.effect_rel_ci_high, effect.p_value_rel)
-    )
-    return [float(column[0]) for column in (effect.effect_rel, effect.se_rel, *interval)]
+def relative(effect: Effect, planned: int | None = None, alpha: float = 0.05) -> list[float]:
+    """Estimate, standard error, interval and p on the relative scale; `planned` users make it a sequential test."""
+    value, se = effect.effect_abs[0] / effect.control_mean[0], delta_error(effect)
+    if planned is None:
+        half = stats.t.ppf(1 - alpha / 2, effect.df[0]) * se
+        p_value = 2 * stats.t.sf(abs(value / se), effect.df[0])
+    else:
+        n, rho2 = effect.control_n[0] + effect.treatment_n[0], tuning(alpha, planned)
+        half, p_value = half_width(n, rho2, alpha) * se, always_valid_p(value / se, n, rho2)
+    return [float(v) for v in (value, se, value - half, value + half, p_value)]
+
+
+def delta_error(effect: Effect) -> float:
+    """Standard error of the ratio of the two means, written out apart from the engine."""
+    base, change = effect.control_mean[0], effect.treatment_mean[0] / effect.control_mean[0]
+    own = [
+        sd[0] ** 2 / n[0]
+        for sd, n in ((effect.control_sd, effect.control_n), (effect.treatment_sd, effect.treatment_n))
+    ]
+    return float(np.sqrt(own[1] + change**2 * own[0]) / abs(base))
 
 
 def test_growthbook_two_sided_ttest_on_both_scales() -> None:
@@ -58,15 +71,17 @@ def test_growthbook_two_sided_ttest_on_both_scales() -> None:
 def test_growthbook_one_sided_ttest_is_half_of_ours() -> None:
     """GrowthBook gbstats: TestOneSidedGreaterTTest, both tests; the one-sided 95% bound is our 90% interval's end."""
     effect = sums(GB_CONTROL, GB_TREATMENT, alpha=0.10)
-    found = [effect.effect_rel_ci_low, effect.p_value_rel / 2, effect.effect_abs_ci_low, effect.p_value / 2]
+    _, _, low, _, p_value = relative(effect, alpha=0.10)
     theirs = [-0.045136675850396046, 0.06558262868467746, 0.020791480063255735, 0.03554272489873023]
-    assert [float(v[0]) for v in found] == pytest.approx(theirs, rel=1e-9)
+    found = [low, p_value / 2, float(effect.effect_abs_ci_low[0]), float(effect.p_value[0] / 2)]
+    assert found == pytest.approx(theirs, rel=1e-9)
 
 
 def test_growthbook_sequential_test() -> None:
     """GrowthBook gbstats: TestSequentialTTest.test_sequential_test_runs."""
-    effect = with_anytime(sums(GB_CONTROL, GB_TREATMENT), 1000)
-    assert relative(effect, anytime=True) == pytest.approx([0.50336, 0.33341, -0.55844, 1.56516, 1.0], abs=FIVE_DIGITS)
+    assert relative(sums(GB_CONTROL, GB_TREATMENT), planned=1000) == pytest.approx(
+        [0.50336, 0.33341, -0.55844, 1.56516, 1.0], abs=FIVE_DIGITS
+    )
 
 
 def binomial(events: float, n: float) -> tuple[float, float, float]:
@@ -76,18 +91,18 @@ def binomial(events: float, n: float) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(
-    ("control", "treatment", "anytime", "theirs"),
+    ("control", "treatment", "planned", "theirs"),
     [
-        ((14, 28), (16, 30), False, [0.06667, 0.2717, -0.47767, 0.61101, 0.80707]),
-        ((1396, 3000), (2422, 3461), True, [0.50386, 0.03386, 0.40098, 0.60675, 0.0]),
+        ((14, 28), (16, 30), None, [0.06667, 0.2717, -0.47767, 0.61101, 0.80707]),
+        ((1396, 3000), (2422, 3461), GB_PLANNED, [0.50386, 0.03386, 0.40098, 0.60675, 0.0]),
     ],
 )
 def test_growthbook_proportions_once_the_variance_is_theirs(
-    control: tuple[float, float], treatment: tuple[float, float], anytime: bool, theirs: list[float]
+    control: tuple[float, float], treatment: tuple[float, float], planned: int | None, theirs: list[float]
 ) -> None:
     """GrowthBook gbstats: test_two_sided_ttest_binom, test_sequential_test_runs_prop. Ours has n/(n − 1) more."""
-    effect = with_anytime(sums(binomial(*control), binomial(*treatment), min_units=2), GB_PLANNED)
-    assert relative(effect, anytime) == pytest.approx(theirs, abs=FIVE_DIGITS)
+    effect = sums(binomial(*control), binomial(*treatment), min_units=2)
+    assert relative(effect, planned) == pytest.approx(theirs, abs=FIVE_DIGITS)
 
 
 def test_growthbook_an_impossible_variance_is_no_answer() -> None:
@@ -136,7 +151,7 @@ def with_ratio_as_covariate(case: dict[str, tuple[float, ...]], n: float = 100) 
 def test_growthbook_cuped_of_a_ratio_whose_covariate_is_itself_a_ratio() -> None:
     """GrowthBook gbstats: test_two_sided_ttest_test_runs_ratio_ra. Our covariates are numerator and denominator."""
     both = arms(*(with_ratio_as_covariate(case) for case in RATIO_ARMS))
-    effect = cuped_effect(both, ratio=True)
+    effect = cuped_effect(both, ratio=True, with_denominator=both.n)  # every unit counts as one with a denominator
     base = both.y[0] / both.d[0]  # they divide by control's unadjusted ratio
     change = effect.effect_abs[0] / base
     var_c, var_t = effect.control_sd[0] ** 2 / 100, effect.treatment_sd[0] ** 2 / 100

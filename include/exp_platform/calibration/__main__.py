@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exp_platform.calibration import buckets, daily_looks, decisions, gates, one_look, page, plot
+from exp_platform.calibration import buckets, daily_looks, decisions, edges, gates, one_look, page, plot
 from exp_platform.calibration.findings import Finding, Promise
 
 SEED = 20260201
@@ -33,6 +33,10 @@ def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator]
     """Name and study; expensive ones get fewer experiments, rare events more."""
     plan: list[tuple[Callable[[np.random.Generator, int], Iterator[Finding]], int]] = [
         *((study, experiments) for study in one_look.studies()),
+        (edges.false_positives, 2 * experiments),
+        (edges.relative_coverage, experiments // 2),
+        (edges.daily_looks, experiments // 5),
+        (edges.guardrails, experiments // 5),
         (one_look.quantiles, experiments // 4),
         (one_look.skewed, experiments // 5),
         (daily_looks.interval_coverage, experiments // 4),
@@ -61,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     options.out.write_text(page.render(findings, options.seed, options.out.stem), encoding="utf-8")
     one = [f for f in findings if f.study == "A/A, one look"]
     for name, chart in (
-        ("looks", plot.looks_chart(looks, daily_looks.ALPHA)),
+        ("looks", plot.looks_chart(looks, one_look.ALPHA)),
         ("one_look", plot.findings_chart(one, "False positives at one look, with the Monte-Carlo band around 5%")),
     ):
         options.out.with_name(f"{options.out.stem}_{name}.svg").write_text(chart, encoding="utf-8")

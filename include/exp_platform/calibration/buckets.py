@@ -12,7 +12,7 @@ from scipy import stats
 
 from exp_platform.calibration.findings import Z_BAND, Finding, Promise
 from exp_platform.calibration.one_look import estimate
-from exp_platform.calibration.worlds import BINARY, MEAN, RATIO, simulate_buckets
+from exp_platform.calibration.worlds import BINARY, MEAN, RATIO, SPLITS, simulate_buckets
 from exp_platform.stats.effect import DEFAULT_ALPHA, Effect
 from exp_platform.stats.quantile import Histogram, quantile_effect
 from exp_platform.stats.sufficient import Array, SufficientStatistics
@@ -96,10 +96,13 @@ def study(rng: np.random.Generator, deals: int, experiments: int = 40) -> Iterat
     """Bucket A/A of the estimators on experiments with a real effect of 20%; `deals` over all of them."""
     for world in (MEAN, BINARY, RATIO):
         merged = [simulate_buckets(world, rng, 3_000, lift=0.2).sum(axis=0) for _ in range(experiments)]
-        for method in ("ab", "cuped"):
-            one = partial(estimate, world, method)
-            found = [bucket_aa(m, one, rounds=deals // experiments, seed=i) for i, m in enumerate(merged)]
-            rate = float(np.mean([f.rate for f in found]))
-            case = f"{world.name}, {method}: {experiments} experiments of 6,000 units"
-            # Forty sets of buckets leave 0.2 points of luck beside the Monte-Carlo error of the deals.
-            yield Finding("A/A on unit buckets", case, Promise.EQUALS, 0.05, rate, deals, allowance=0.006)
+        for name, shares in SPLITS.items():
+            for method in ("ab", "cuped"):
+                one = partial(estimate, world, method)
+                rounds = deals // experiments
+                found = [bucket_aa(m, one, rounds=rounds, share=shares[1], seed=i) for i, m in enumerate(merged)]
+                rate = float(np.mean([f.rate for f in found]))
+                case = f"{world.name}, {method}, {name}: {experiments} experiments of 6,000 units"
+                promise = Promise.EQUALS if name == "50/50" else Promise.AT_MOST
+                # Forty sets of buckets leave 0.2 points of luck beside the Monte-Carlo error of the deals.
+                yield Finding("A/A on unit buckets", case, promise, 0.05, rate, deals, allowance=0.006)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from exp_platform.calibration.findings import Finding, Promise, finding
 from exp_platform.calibration.one_look import ALPHA, estimate
-from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, RATIO, World, simulate
+from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, RATIO, SPLITS, World, simulate, split
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.sequential import with_anytime
@@ -19,7 +19,7 @@ from exp_platform.stats.sufficient import Array, SufficientStatistics
 Crossed = NDArray[np.bool_]
 
 DAYS = 30
-PER_DAY = 60  # units per arm and day
+PER_DAY = 120  # units a day, of both arms
 TWO_PHASE = 0.055  # stated error of the decision's rule at alpha 0.05: the last day's fixed test costs half a point
 WINDOW = 7  # days over which a unit's value builds up, where windows are open
 CASES = ((MEAN, "ab"), (BINARY, "ab"), (COUNT, "cuped"), (RATIO, "ab"), (RATIO, "cuped"), (MEAN, "did"))
@@ -49,12 +49,13 @@ def false_alarms(rng: np.random.Generator, experiments: int) -> tuple[list[Findi
     found: list[Finding] = []
     curves: Looks | None = None
     for world, method in CASES:
-        effect = _looks(world, method, simulate(world, rng, experiments, DAYS * PER_DAY, days=DAYS))
-        rules = ever(effect)
-        found += _rows(f"{world.name}, {method}", rules)
-        curves = curves or Looks(*(rule.reshape(-1, DAYS).mean(axis=0) for rule in rules))
+        for name, shares in SPLITS.items():
+            units = split(DAYS * PER_DAY, shares)
+            rules = ever(_looks(world, method, simulate(world, rng, experiments, units, days=DAYS)))
+            found += _rows(f"{world.name}, {method}, {name}", rules)
+            curves = curves or Looks(*(rule.reshape(-1, DAYS).mean(axis=0) for rule in rules))
     rules = ever(open_windows(rng, experiments))
-    found += _rows(f"count with windows of {WINDOW} days still open, ab", rules)
+    found += _rows(f"count with windows of {WINDOW} days still open, ab, 50/50", rules)
     assert curves is not None
     return found, curves
 
@@ -63,41 +64,42 @@ def interval_coverage(rng: np.random.Generator, experiments: int) -> Iterator[Fi
     """All thirty intervals of the confidence sequence hold the true effect at once."""
     lift = 0.1
     for world, method in CASES:
-        effect = _looks(world, method, simulate(world, rng, experiments, DAYS * PER_DAY, lift, DAYS))
-        truth = lift * world.base
-        inside = (effect.anytime_ci_low <= truth) & (truth <= effect.anytime_ci_high)
-        always = np.where(effect.ok, inside, True).all(axis=-1)
-        yield finding(
-            "confidence sequence holds an effect of 10% on every day",
-            f"{world.name}, {method}",
-            Promise.AT_LEAST,
-            1 - ALPHA,
-            always,
-        )
+        for name, shares in SPLITS.items():
+            units = split(DAYS * PER_DAY, shares)
+            effect = _looks(world, method, simulate(world, rng, experiments, units, lift, DAYS))
+            truths = (
+                ("absolute", lift * world.base, effect.anytime_ci_low, effect.anytime_ci_high),
+                ("relative", lift, effect.anytime_rel_ci_low, effect.anytime_rel_ci_high),
+            )
+            for scale, truth, low, high in truths:
+                always = np.where(np.isfinite(low), (low <= truth) & (truth <= high), True).all(axis=-1)
+                case = f"{world.name}, {method}, {scale}, {name}"
+                study = "confidence sequence holds an effect of 10% on every day"
+                yield finding(study, case, Promise.AT_LEAST, 1 - ALPHA, always)
 
 
 def open_windows(rng: np.random.Generator, experiments: int) -> Effect:
     """A/A looks at a count that builds up over seven days from assignment: young units are seen in part."""
     arms = []
     for _ in range(2):
-        rate = rng.gamma(2.0, 0.2, (experiments, DAYS, PER_DAY))
+        rate = rng.gamma(2.0, 0.2, (experiments, DAYS, PER_DAY // 2))
         # value[..., age] is what a unit of that age in days has shown
         value = np.cumsum(rng.poisson(rate[..., None], (*rate.shape, WINDOW)), axis=-1, dtype=float)
         sums, squares = value.sum(axis=2), (value**2).sum(axis=2)  # (experiment, cohort, age)
         y, yy = (np.stack([_seen(part, day) for day in range(DAYS)], axis=-1) for part in (sums, squares))
-        n = np.broadcast_to(PER_DAY * np.arange(1.0, DAYS + 1), y.shape)
+        n = np.broadcast_to(PER_DAY // 2 * np.arange(1.0, DAYS + 1), y.shape)
         arms.append(SufficientStatistics(**{**vars(SufficientStatistics.zeros(y.shape)), "n": n, "y": y, "yy": yy}))
-    return with_anytime(mean_effect(SufficientStatistics.stack(arms)), 2 * DAYS * PER_DAY)
+    return with_anytime(mean_effect(SufficientStatistics.stack(arms)), DAYS * PER_DAY)
 
 
 def _seen(by_age: Array, day: int) -> Array:
     """Sum over the cohorts that have come by `day`, each at the age that it has then."""
     cohorts = np.arange(day + 1)
-    return by_age[:, cohorts, np.minimum(day - cohorts, WINDOW - 1)].sum(axis=1)
+    return np.asarray(by_age[:, cohorts, np.minimum(day - cohorts, WINDOW - 1)].sum(axis=1))
 
 
 def _looks(world: World, method: str, arms: SufficientStatistics) -> Effect:
-    return with_anytime(estimate(world, method, arms), 2 * DAYS * PER_DAY)
+    return with_anytime(estimate(world, method, arms), DAYS * PER_DAY)
 
 
 def _rows(case: str, rules: tuple[Crossed, Crossed, Crossed]) -> list[Finding]:

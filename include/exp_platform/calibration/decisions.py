@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from exp_platform.calibration.daily_looks import TWO_PHASE
 from exp_platform.calibration.findings import Finding, Promise, finding
-from exp_platform.calibration.worlds import COUNT, MEAN, simulate
+from exp_platform.calibration.worlds import COUNT, MEAN, SPLITS, Sizes, simulate, split
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary, decide_arm
 from exp_platform.decision.trust import TrustVerdict
 from exp_platform.stats.cuped import cuped_effect
@@ -22,7 +22,7 @@ from exp_platform.status import Decision, Trust
 ALPHA = 0.05
 ONE_SIDED = TWO_PHASE / 2  # what the two-phase rule of thirty daily looks costs in one direction
 DAYS = 30
-PER_DAY = 60  # units per arm and day
+PER_DAY = 120  # units a day, of both arms
 MARGIN = 0.05
 GUARDRAILS = ("guardrail_1", "guardrail_2")
 LIFT = 0.12  # of the primary, found in about 19 of 20 experiments at the planned end
@@ -78,32 +78,32 @@ SCENARIOS = (
 
 def decision_errors(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
     """Follow each experiment day by day, act on its first final decision, and count the wrong ones."""
-    acted: dict[tuple[float, float], NDArray[np.str_]] = {}
-    for case in SCENARIOS:
-        key = (case.primary, case.guardrail)
-        if key not in acted:
-            acted[key] = first_actions(rng, experiments, *key)
-        yield finding(
-            f"decision, {DAYS} daily looks",
-            case.name,
-            case.promise,
-            case.target,
-            acted[key] == case.wrong.value,
-        )
+    for name, shares in SPLITS.items():
+        units = split(DAYS * PER_DAY, shares)
+        acted: dict[tuple[float, float], NDArray[np.str_]] = {}
+        for case in SCENARIOS:
+            key = (case.primary, case.guardrail)
+            if key not in acted:
+                acted[key] = first_actions(rng, experiments, units, *key)
+            hits = acted[key] == case.wrong.value
+            study = f"decision, {DAYS} daily looks"
+            yield finding(study, f"{name}, {case.name}", case.promise, case.target, hits)
 
 
-def first_actions(rng: np.random.Generator, experiments: int, primary: float, guardrail: float) -> NDArray[np.str_]:
+def first_actions(
+    rng: np.random.Generator, experiments: int, units: Sizes, primary: float, guardrail: float
+) -> NDArray[np.str_]:
     """The first final decision of each experiment, or the last day's when none is."""
-    main = _daily(cuped_effect(simulate(COUNT, rng, experiments, DAYS * PER_DAY, primary, DAYS)))
-    harmed = _daily(cuped_effect(simulate(MEAN, rng, experiments, DAYS * PER_DAY, guardrail, DAYS)))
-    harmless = _daily(cuped_effect(simulate(MEAN, rng, experiments, DAYS * PER_DAY, 0.0, DAYS)))
+    main = _daily(cuped_effect(simulate(COUNT, rng, experiments, units, primary, DAYS)))
+    harmed = _daily(cuped_effect(simulate(MEAN, rng, experiments, units, guardrail, DAYS)))
+    harmless = _daily(cuped_effect(simulate(MEAN, rng, experiments, units, 0.0, DAYS)))
     statuses = [_guardrail_statuses(harmed[i], harmless[i]) for i in range(experiments)]
     return np.array([_follow(main[i], statuses[i]) for i in range(experiments)])
 
 
 def _daily(effect: Effect) -> Effect:
     """Lead (experiment, day)."""
-    return with_anytime(effect, 2 * DAYS * PER_DAY)[0]
+    return with_anytime(effect, DAYS * PER_DAY)[0]
 
 
 def _guardrail_statuses(first: Effect, second: Effect) -> list[tuple[tuple[str, str], ...]]:

@@ -32,6 +32,7 @@ class Finding:
     rate: float
     simulations: int
     allowance: float = 0.0  # known departure from the target that is accepted (asymptotics at this n)
+    before: float | None = None  # rate of an earlier version of the engine, where it broke this promise
 
     @property
     def band(self) -> float:

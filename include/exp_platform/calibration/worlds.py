@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 DRAWS_AT_ONCE = 1_500_000  # units held in memory
+Sizes = tuple[int, int]  # units of control and of treatment
+SPLITS = {"50/50": (0.5, 0.5), "90/10": (0.9, 0.1)}
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,26 @@ class World:
 
 
 def simulate(
-    world: World, rng: np.random.Generator, experiments: int, per_arm: int, lift: float = 0.0, days: int = 1
+    world: World, rng: np.random.Generator, experiments: int, units: Sizes, lift: float = 0.0, days: int = 1
 ) -> SufficientStatistics:
-    """Experiments with `per_arm` units in each of two arms, lead (arm, experiment, day).
+    """Experiments with so many units in control and in treatment, lead (arm, experiment, day).
 
     With `days` above 1 the units arrive evenly and the sums are cumulative: element [..., t] is the look after day t.
     """
-    step = max(1, DRAWS_AT_ONCE // per_arm)
     arms = []
-    for arm_lift in (0.0, lift):
-        parts = []
+    for size, arm_lift in zip(units, (0.0, lift), strict=True):
+        step, parts = max(1, DRAWS_AT_ONCE // size), []
         for start in range(0, experiments, step):
-            units = world.draw(rng, (min(step, experiments - start), per_arm), arm_lift)
-            parts.append(_sums(units, days))
+            drawn = world.draw(rng, (min(step, experiments - start), size), arm_lift)
+            parts.append(_sums(drawn, days))
         arms.append(_concatenate(parts))
     return SufficientStatistics.stack(arms)
+
+
+def split(total: int, shares: tuple[float, float]) -> Sizes:
+    """So many units dealt to control and treatment."""
+    control = round(total * shares[0])
+    return control, total - control
 
 
 def simulate_buckets(

@@ -31,6 +31,10 @@ class Policy(Model):
     )
     ship_with_caution: bool = Field(default=True, description="false: open doubts hold a ship back.")
     min_days: int = Field(default=0, ge=0, description="Full days since start_ts before anything ships.")
+    secondaries: Literal["holm", "benjamini_hochberg"] = Field(
+        default="holm",
+        description="How secondary metrics are corrected: benjamini_hochberg bounds the share of false discoveries.",
+    )
 
     @property
     def label(self) -> str:
@@ -42,8 +46,9 @@ class Policy(Model):
 
 DEFAULT = Policy(
     name="default",
-    version=1,
+    version=2,
     description="Ship what is significantly better and harms no guardrail; stop what harms one.",
+    min_days=7,
 )
 
 

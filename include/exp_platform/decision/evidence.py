@@ -5,26 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from exp_platform.causal.clustered import FEW_CLUSTERS, SINGLE_CLUSTER
+from exp_platform.causal.did import UNIT_LEVEL_ERRORS
 from exp_platform.config.models import Metric
+from exp_platform.decision.rivals import beaten
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary
 from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import Plan, in_force
 
 Row = Mapping[str, Any]
+OPTIMISTIC = (FEW_CLUSTERS, SINGLE_CLUSTER, UNIT_LEVEL_ERRORS)
 
 
 def evidence(
     deciding: Mapping[tuple[str, str], Row], guardrails: Sequence[Row], pretrends: Sequence[Row], plan: Plan
 ) -> list[ArmEvidence]:
     """One record per treatment arm, in the registry's order."""
+    primary, treatments = plan.primary, plan.experiment.treatments
+    rows = {arm.id: deciding[primary.name, arm.id] for arm in treatments} if primary else {}
+    better = beaten(list(rows.values()), primary, plan) if primary else {}
     return [
         ArmEvidence(
             variant_id=arm.id,
-            primary=_primary(deciding[plan.primary.name, arm.id], plan.primary, plan) if plan.primary else None,
+            primary=_primary(rows[arm.id], primary, plan) if primary else None,
             guardrails=tuple((g["metric_name"], g["status"]) for g in guardrails if g["variant_id"] == arm.id),
             pretrends=_pretrends(pretrends, arm.id, plan),
+            doubts=_doubts(rows[arm.id]) if primary else (),
+            beats=better.get(arm.id, ()),
         )
-        for arm in plan.experiment.treatments
+        for arm in treatments
     ]
 
 
@@ -32,6 +41,11 @@ def moment(plan: Plan) -> Moment:
     """Where the experiment stands as of the plan's dt."""
     days = int((plan.cutoff - plan.experiment.start_ts).total_seconds() // 86_400)
     return Moment(plan.planned_end_reached, days, plan.experiment.alpha)
+
+
+def _doubts(row: Row) -> tuple[str, ...]:
+    """The reasons of an answer for which its error may be too small."""
+    return tuple(word for word in row["reason"].split(", ") if word in OPTIMISTIC)
 
 
 def _pretrends(tests: Sequence[Row], arm: str, plan: Plan) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exp_platform.config.policy import DEFAULT, Policy
@@ -34,6 +34,8 @@ class ArmEvidence:
     primary: Primary | None  # None: the registry names no primary metric
     guardrails: tuple[tuple[str, str], ...] = ()  # (metric, word of GuardrailStatus)
     pretrends: str | None = None  # word of PretrendVerdict for a rollout; None: arms were drawn at random
+    doubts: tuple[str, ...] = ()  # reasons for which the primary's error may be too small
+    beats: tuple[str, ...] = ()  # other treatment arms than which this one is significantly better
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,15 @@ def decide(
 ) -> tuple[Verdict, ...]:
     """One verdict per arm and one for `all`, the last."""
     verdicts = tuple(decide_arm(arm, trust, moment, policy) for arm in arms)
-    return (*verdicts, sum_up(verdicts))
+    return (*verdicts, sum_up(verdicts, {arm.variant_id: arm.beats for arm in arms}))
 
 
 def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Policy = DEFAULT) -> Verdict:
     """The first rule that applies: invalid, stop, insufficient_data, ship, do_not_ship, keep_running, inconclusive."""
-    doubts = tuple(reason for reason in trust.reasons if trust.trust is not Trust.NOT_TRUSTED)
+    doubts = (*(reason for reason in trust.reasons if trust.trust is not Trust.NOT_TRUSTED), *arm.doubts)
 
     def verdict(decision: Decision, *reasons: str) -> Verdict:
-        return Verdict(arm.variant_id, decision, (*reasons, *doubts))
+        return Verdict(arm.variant_id, decision, tuple(dict.fromkeys((*reasons, *doubts))))
 
     invalid = (*(trust.reasons if trust.trust is Trust.NOT_TRUSTED else ()), *_pretrends(arm))
     if invalid:
@@ -93,23 +95,30 @@ def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
     why = _undecided(row, better, held_back)
     if not moment.planned_end_reached:
         return verdict(Decision.KEEP_RUNNING, "before_planned_end", *why)
-    return verdict(Decision.INCONCLUSIVE, *(why if better or row is None else ("underpowered",)))
+    return verdict(Decision.INCONCLUSIVE, *(why if better or row is None else _underpowered(row)))
 
 
-def sum_up(arms: Sequence[Verdict]) -> Verdict:
-    """`ship` when an arm ships, `stop` when all stop, else keep_running, do_not_ship, what they share, a person."""
+def sum_up(arms: Sequence[Verdict], beats: Mapping[str, Sequence[str]] | None = None) -> Verdict:
+    """`ship` when an arm ships, `stop` when all stop, else keep_running, do_not_ship, what they share, a person.
+
+    An arm that is not shipped beside one that nobody can judge yet is no reason to end: a person decides. Where several
+    ship, `beats` says which of them are better than which.
+    """
 
     def those(decision: Decision) -> list[Verdict]:
         return [arm for arm in arms if arm.decision is decision]
 
     shipping = those(Decision.SHIP)
     if shipping:
-        return Verdict(ALL, Decision.SHIP, (*(f"ship:{arm.variant_id}" for arm in shipping), *_shared(shipping)))
+        names = [arm.variant_id for arm in shipping]
+        told = _told_apart(names, beats or {})
+        return Verdict(ALL, Decision.SHIP, (*(f"ship:{name}" for name in names), *told, *_shared(shipping)))
     if len(those(Decision.STOP)) == len(arms):
         return Verdict(ALL, Decision.STOP, _union(arms))
-    for decision in (Decision.KEEP_RUNNING, Decision.DO_NOT_SHIP):
-        if those(decision):
-            return Verdict(ALL, decision, _named(arms, those(decision)))
+    if those(Decision.KEEP_RUNNING):
+        return Verdict(ALL, Decision.KEEP_RUNNING, _named(arms, those(Decision.KEEP_RUNNING)))
+    if those(Decision.DO_NOT_SHIP) and len(those(Decision.DO_NOT_SHIP)) + len(those(Decision.STOP)) == len(arms):
+        return Verdict(ALL, Decision.DO_NOT_SHIP, _named(arms, those(Decision.DO_NOT_SHIP)))
     if len({arm.decision for arm in arms}) == 1:
         return Verdict(ALL, arms[0].decision, _union(arms))
     return Verdict(ALL, Decision.INCONCLUSIVE, ("arms_differ", *(f"{a.decision}:{a.variant_id}" for a in arms)))
@@ -151,7 +160,7 @@ def _held_back(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
         reasons += ["guardrail_inconclusive", *(f"inconclusive:{name}" for name in undecided)]
     if policy.ship_on == "practical" and arm.primary is not None and not _practical(arm.primary):
         reasons.append("below_practical_threshold")
-    if trust.trust is Trust.CAUTION and not policy.ship_with_caution:
+    if (trust.trust is Trust.CAUTION or arm.doubts) and not policy.ship_with_caution:
         reasons.append("caution_holds_back")
     if moment.days_since_start < policy.min_days:
         reasons.append("before_min_days")
@@ -168,6 +177,19 @@ def _undecided(row: Primary | None, better: bool, held_back: tuple[str, ...]) ->
     if row is None:
         return ("no_primary",)
     return ("primary_better", *held_back) if better else ("not_significant",)
+
+
+def _underpowered(row: Primary) -> tuple[str, ...]:
+    """Too wide an interval; without a practical threshold none is narrow enough to be flat."""
+    return ("underpowered",) if row.practical_threshold > 0 else ("underpowered", "no_practical_threshold")
+
+
+def _told_apart(names: Sequence[str], beats: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The best of several arms that ship, or that none is shown to be the best."""
+    if len(names) < 2:
+        return ()
+    best = [name for name in names if set(names) - {name} <= set(beats.get(name, ()))]
+    return (f"best:{best[0]}",) if best else (f"not_told_apart:{' and '.join(names)}",)
 
 
 def _shared(arms: Sequence[Verdict]) -> tuple[str, ...]:

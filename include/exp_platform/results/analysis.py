@@ -14,7 +14,7 @@ from exp_platform.results.effects import effect_frames
 from exp_platform.results.frame import Frame, concat, rank, take
 from exp_platform.results.panel import pretrend_frames
 from exp_platform.results.plan import Plan, in_force, names
-from exp_platform.stats.multiplicity import holm
+from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import Method, PretrendVerdict, ResultStatus
 
@@ -55,7 +55,7 @@ def included_units(groups: Sequence[Cube]) -> dict[str, Array]:
 
 def is_deciding(results: Frame, plan: Plan) -> NDArray[np.bool_]:
     """One row per metric × arm, fixed in advance: the whole cohort, by the registry's method."""
-    return (results["segment"] == ALL) & (results["method"] == plan.experiment.method_in_force)
+    return np.asarray((results["segment"] == ALL) & (results["method"] == plan.experiment.method_in_force))
 
 
 def with_pretrends(results: Frame, tests: Frame, plan: Plan) -> Frame:
@@ -78,17 +78,19 @@ def with_pretrends(results: Frame, tests: Frame, plan: Plan) -> Frame:
 
 
 def adjusted_p(results: Frame, plan: Plan) -> Array:
-    """Holm within each family, on the p in force and the contract's scale; null outside every family.
+    """Holm within each family, on the p in force; null outside every family.
 
-    Families: the primary's arms; all secondary metric × arm; the segment values of one metric × arm × method.
+    Families: the primary's arms; all secondary metric × arm, where the policy may ask for Benjamini–Hochberg; the
+    segment values of one metric × arm × method.
     """
     p_value = p_in_force(results, plan)
     adjusted = np.full(len(p_value), np.nan)
     deciding = results["is_deciding"]
     primary = results["metric_name"] == plan.experiment.primary_metric
     secondary = np.isin(rank(results["metric_name"], names(plan.metrics)), _secondary_positions(plan))
-    for family in (deciding & primary, deciding & secondary):
-        adjusted[family] = holm(p_value[family])
+    adjusted[deciding & primary] = holm(p_value[deciding & primary])
+    by_policy = benjamini_hochberg if plan.secondaries == "benjamini_hochberg" else holm
+    adjusted[deciding & secondary] = by_policy(p_value[deciding & secondary])
     # Rows are sorted and every metric × arm × method has the same segments, so that each family is a row of a matrix.
     segments = np.flatnonzero(results["segment"] != ALL)
     if len(segments):
@@ -98,7 +100,8 @@ def adjusted_p(results: Frame, plan: Plan) -> Array:
 
 
 def p_in_force(results: Frame, plan: Plan) -> Array:
-    """The p that decides in each row: anytime-valid before the planned end, on the contract's scale; null unless ok."""
+    """The p that decides in each row: anytime-valid before the planned end; null unless ok, or without an effect on the
+    contract's scale."""
     relative = np.array([metric.decision_scale == "relative" for metric in plan.metrics])
     on_relative = relative[rank(results["metric_name"], names(plan.metrics))]
     columns = [in_force(plan.interval_in_force, scale)["p"] for scale in ("relative", "absolute")]

@@ -91,12 +91,13 @@ def novelty_checks(inputs: Inputs) -> Rows:
 def exposed_days(inputs: Inputs, metric: Metric) -> Array:
     """Days that the cohort of each date has been in the metric's window, on average, at most the whole window."""
     ages = [(inputs.plan.cutoff.date() - day).days - 0.5 for day in inputs.axes.dates]
-    return np.minimum(np.array(ages, dtype=float), window_hours(metric, inputs.plan.experiment) / 24)
+    return np.asarray(np.minimum(np.array(ages, dtype=float), window_hours(metric, inputs.plan.experiment) / 24))
 
 
 def power_checks(inputs: Inputs) -> Rows:
-    """The smallest effect that this look finds with 80% power, beside what would matter; never a verdict."""
+    """The smallest effect that this look finds with 80% power by the interval in force; never a verdict."""
     rows: Rows = []
+    test = "anytime-valid" if inputs.plan.interval_in_force == "anytime" else "fixed-horizon"
     for (name, arm), row in inputs.deciding.items():
         metric = inputs.plan.metric(name)
         mde = row["mde"]
@@ -109,7 +110,8 @@ def power_checks(inputs: Inputs) -> Rows:
                 variant=arm,
                 observed=mde,
                 expected=metric.practical_threshold or None,
-                detail=f"detectable with 80% power, {metric.decision_scale} scale; beside it the practical threshold",
+                detail=f"detectable with 80% power by the {test} test, {metric.decision_scale} scale; beside it the "
+                "practical threshold",
             )
         )
     return rows

@@ -21,7 +21,7 @@ from exp_platform.stats.cuped import NO_COVARIATE, cuped_effect
 from exp_platform.stats.effect import Effect, blank
 from exp_platform.stats.heterogeneity import heterogeneity
 from exp_platform.stats.ratio import ratio_effect
-from exp_platform.stats.sequential import with_anytime
+from exp_platform.stats.sequential import with_anytime, with_anytime_mde
 from exp_platform.stats.sufficient import SufficientStatistics
 from exp_platform.status import Method, ResultStatus
 
@@ -40,12 +40,15 @@ _COLUMNS = (
 
 def effect_frames(table: pa.Table, cube: Cube, plan: Plan) -> list[Frame]:
     """The rows of a cube's metrics by every method; the lead of each effect is (treatment, metric, segment)."""
+    found = quantiles(table, cube, plan) if cube.kind == "quantile" else means(cube, plan)
+    return [_frame(_with_looks(effect, plan), method, cube) for method, effect in found.items()]
+
+
+def _with_looks(effect: Effect, plan: Plan) -> Effect:
+    """The anytime-valid columns; while they are in force the detectable effect is that of their test."""
     planned = plan.experiment.planned_users
-    effects = {
-        method: with_anytime(effect, planned)
-        for method, effect in (quantiles(table, cube, plan) if cube.kind == "quantile" else means(cube, plan)).items()
-    }
-    return [_frame(effect, method, cube) for method, effect in effects.items()]
+    looks = with_anytime(effect, planned)
+    return with_anytime_mde(looks, planned) if plan.interval_in_force == "anytime" else looks
 
 
 def means(cube: Cube, plan: Plan) -> dict[Method, Effect]:

@@ -23,8 +23,9 @@ def guardrail_rows(deciding: Mapping[tuple[str, str], Row], plan: Plan) -> list[
     rows = [deciding[guardrail.metric, arm] for guardrail, arm in pairs]
     verdicts = assess_guardrails(
         effect_of(rows),
-        [guardrail.max_relative_harm for guardrail, _ in pairs],
+        [guardrail.margin for guardrail, _ in pairs],
         [plan.metric(guardrail.metric).direction == "increase" for guardrail, _ in pairs],
+        absolute=[guardrail.max_absolute_harm is not None for guardrail, _ in pairs],
         anytime=plan.interval_in_force == "anytime",
         alpha=plan.experiment.alpha,
     )

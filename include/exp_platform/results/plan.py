@@ -10,6 +10,7 @@ from typing import Literal
 from exp_platform.config.models import Experiment, Metric
 
 Interval = Literal["anytime", "fixed"]
+Adjustment = Literal["holm", "benjamini_hochberg"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Plan:
     metrics: tuple[Metric, ...]
     dt: date
     cutoff: datetime  # events before it are seen
+    secondaries: Adjustment = "holm"  # the policy's
 
     @property
     def primary(self) -> Metric | None:

@@ -17,10 +17,13 @@ Rows = list[dict[str, Any]]
 
 
 def srm_checks(inputs: Inputs) -> Rows:
-    """The gates srm_assigned and srm_analysed, the fixed chi-square beside each, and where a mismatch comes from.
+    """The gates srm_assigned and srm_analysed, the chi-square beside each, and where a mismatch comes from.
 
-    A rollout does not draw its arms at random: there a mismatch is a warning, not a gate.
+    The sequential test may be looked at every day. The chi-square is for one look: it gates at the planned end, when no
+    more units come. A rollout does not draw its arms at random and promises no ratio: nothing is asked of it.
     """
+    if inputs.plan.is_rollout:
+        return []
     assigned, days = assigned_counts(inputs)
     by_date, by_segment = analysed_counts(inputs)
     rows: Rows = []
@@ -77,9 +80,6 @@ def _allocation(inputs: Inputs) -> list[float]:
 
 def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
     result = srm_test(counts, _allocation(inputs))
-    status = result.status
-    if status is CheckStatus.FAIL and inputs.plan.is_rollout:
-        status = CheckStatus.WARN
     total = result.observed.sum()
     worst = int(np.argmax(np.abs(result.observed - result.expected)))
     shares: dict[str, Any] = {
@@ -87,12 +87,25 @@ def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
         "expected": result.expected[worst] / total if total else None,
         "statistic": result.chi_square,
     }
-    fixed = f"{name.replace('srm_', 'srm_fixed_')}"
+    at_the_end = inputs.plan.planned_end_reached
+    final = "chi-square at the planned end" if at_the_end else "chi-square at this look alone; gates at the planned end"
     return [
         check_row(
-            name, status, p_value=result.sequential_p, threshold=ALPHA, detail=_counts(result, days, inputs), **shares
+            name,
+            result.status,
+            p_value=result.sequential_p,
+            threshold=ALPHA,
+            detail=_counts(result, days, inputs),
+            **shares,
         ),
-        check_row(fixed, p_value=result.p_value, detail="chi-square at this look alone; does not gate", **shares),
+        check_row(
+            name.replace("srm_", "srm_fixed_"),
+            result.final_status if at_the_end else CheckStatus.OK,
+            p_value=result.p_value,
+            threshold=ALPHA if at_the_end else None,
+            detail=final,
+            **shares,
+        ),
     ]
 
 

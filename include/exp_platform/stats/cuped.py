@@ -7,22 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from exp_platform.stats.ab import against_control, too_few_events
-from exp_platform.stats.effect import (
-    DEFAULT_ALPHA,
-    DEFAULT_MIN_UNITS,
-    TOO_FEW_EVENTS,
-    Arm,
-    Base,
-    Effect,
-    Reason,
-    compare,
-)
-from exp_platform.stats.moments import ROUNDING, Linear, linearise, to_arm
-from exp_platform.stats.ratio import zero_denominator
+from exp_platform.stats.ab import obstacles, shares_of
+from exp_platform.stats.arm import Arm, Base
+from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Effect, compare
+from exp_platform.stats.error import larger, shrunk, welch
+from exp_platform.stats.moments import ROUNDING, Linear, linearise, to_arm, too_skewed
+from exp_platform.stats.ratio import carried, ratio_obstacles
+from exp_platform.stats.reasons import Reason
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 NO_COVARIATE = "no_usable_covariate"
+WIDENS = "covariate_widens_the_interval"
 # Eigenvalues of the covariates' correlation matrix below this count as collinear.
 COLLINEAR = 1e-10
 
@@ -42,38 +37,53 @@ def cuped_effect(
     binary: bool = False,
     alpha: float = DEFAULT_ALPHA,
     min_units: int = DEFAULT_MIN_UNITS,
+    with_denominator: Array | None = None,
 ) -> Effect:
     """Covariate-adjusted effect of each treatment against control: axis 0 of `arms` is the arm, control first.
 
     Theta and the covariates' mean are pooled over all arms given, so that control's adjusted mean is the same in
     every comparison. Where no covariate varies the plain estimate stands, with the reason `no_usable_covariate`.
-    A covariate that repeats others adds nothing and does no harm (pseudo-inverse).
+    A covariate that repeats others adds nothing and does no harm (pseudo-inverse). With two arms the interval is never
+    wider than the plain one; with more, theta suits all of them together, and a comparison that it widens says so.
+    `with_denominator` is as in `ratio_effect`.
     """
     linear = linearise(arms, ratio=ratio)
     theta = pooled_theta(linear)
-    insufficient: list[Reason] = [zero_denominator(arms)] if ratio else []
-    if binary:
-        insufficient.append((too_few_events(arms), TOO_FEW_EVENTS))
-    adjusted = compare(
-        (arm := adjusted_arm(linear, theta.value))[:1],
+    plain, arm = to_arm(linear.n, linear.mean, linear.ss), adjusted_arm(linear, theta.value)
+    base = adjusted_base(linear, theta.value, arm)
+    insufficient: list[Reason] = obstacles(arms, binary=binary, ratio=ratio)
+    if ratio:
+        insufficient = [*ratio_obstacles(arms, min_units, with_denominator), *insufficient]
+        plain, arm = (carried(side, arms, with_denominator) for side in (plain, arm))
+    own, adjusted = (welch(side[:1], side[1:]) for side in (plain, arm))
+    with np.errstate(all="ignore"):
+        left = np.where(own.variance > 0, adjusted.variance / own.variance, np.nan)
+    effect = compare(
+        arm[:1],
         arm[1:],
         alpha=alpha,
         min_units=min_units,
-        base=adjusted_base(linear, theta.value, arm),
+        base=base,
+        error=shrunk(larger(plain[:1], plain[1:], too_skewed(arms)), own, adjusted),
+        shares=shares_of(arms, arm, np.where(np.isfinite(left), np.sqrt(left), 1.0)) if binary else None,
         insufficient=insufficient,
-        notes=[(~theta.usable, NO_COVARIATE)],
+        notes=[(~theta.usable, NO_COVARIATE), (left > 1 + ROUNDING, WIDENS)],
     )
-    plain = against_control(to_arm(linear.n, linear.mean, linear.ss), alpha=alpha, min_units=min_units)
-    with np.errstate(all="ignore"):
-        reduction = 1 - (adjusted.se_abs / plain.se_abs) ** 2
-    return replace(adjusted, variance_reduction=reduction)
+    return replace(effect, variance_reduction=np.where(effect.ok, 1 - left, np.nan))
 
 
 def pooled_theta(linear: Linear) -> Theta:
-    """Σ_arms S_xx⁻¹ Σ_arms S_xu over axis 0, each centred in its own arm; arms with under two units are left out."""
+    """The coefficients with which the adjusted means of the arms vary least in sum; arms under two units are left out.
+
+    Every arm's covariances count by their weight in that sum, 1 / n: with uneven arms the error is the small arm's,
+    and a slope that suits the large one can make it larger. With equal arms it is Σ S_xx⁻¹ Σ S_xu, each centred in
+    its own arm.
+    """
     counted = (linear.n > 1) & np.isfinite(linear.ss)
-    ss_xx = np.where(counted[..., None, None], linear.ss_xx, 0.0).sum(axis=0)
-    ss_xu = np.where(counted[..., None], linear.ss_x, 0.0).sum(axis=0)
+    with np.errstate(all="ignore"):
+        weight = linear.n.max(axis=0) ** 2 / (linear.n * (linear.n - 1))
+        ss_xx = np.where(counted[..., None, None], weight[..., None, None] * linear.ss_xx, 0.0).sum(axis=0)
+        ss_xu = np.where(counted[..., None], weight[..., None] * linear.ss_x, 0.0).sum(axis=0)
     scale = np.sqrt(np.diagonal(ss_xx, axis1=-2, axis2=-1))
     varies = scale > 0
     safe = np.where(varies, scale, 1.0)

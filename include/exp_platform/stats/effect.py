@@ -1,4 +1,4 @@
-"""From two arms to a result: Welch on any estimate that comes with its variance, absolute and relative."""
+"""From two arms to a result: a t test on any estimate that comes with its variance, absolute and relative."""
 
 from __future__ import annotations
 
@@ -8,48 +8,55 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from exp_platform.stats.arm import Arm, Base
+from exp_platform.stats.error import Error, satterthwaite, welch
+from exp_platform.stats.reasons import (
+    BASE_NEAR_ZERO,
+    BELOW_MIN_UNITS,
+    BEYOND_PRECISION,
+    NO_VARIANCE,
+    NOT_FINITE,
+    TOO_FEW_EVENTS,
+    Reason,
+    any_of,
+    join_reasons,
+)
+from exp_platform.stats.relative import BEYOND_MEANING, fieller
+from exp_platform.stats.score import Shares, difference_bounds, normal_score, null_error, ratio_bounds
+from exp_platform.stats.student import POWER, detectable, t_quantile, two_sided_p
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import ResultStatus
 
+__all__ = (
+    "BASE_NEAR_ZERO",
+    "BELOW_MIN_UNITS",
+    "BEYOND_PRECISION",
+    "DEFAULT_ALPHA",
+    "DEFAULT_MIN_UNITS",
+    "NOT_FINITE",
+    "NO_VARIANCE",
+    "POWER",
+    "TOO_FEW_EVENTS",
+    "Arm",
+    "Base",
+    "Effect",
+    "Error",
+    "Reason",
+    "Shares",
+    "blank",
+    "bounds",
+    "compare",
+    "detectable",
+    "join_reasons",
+    "satterthwaite",
+    "score",
+    "t_quantile",
+    "two_sided_p",
+)
+
 DEFAULT_ALPHA = 0.05
 DEFAULT_MIN_UNITS = 100
-POWER = 0.8  # of the minimum detectable effect
-BEYOND_MEANING = 1e100  # a relative effect as large as this says that the base is 0 but for rounding
-
-BELOW_MIN_UNITS = "arm_below_min_units"
-NO_VARIANCE = "no_variance"
-NOT_FINITE = "not_finite"
-BASE_NEAR_ZERO = "control_mean_near_zero"
-TOO_FEW_EVENTS = "too_few_events"
-
-Reason = tuple[Any, str]  # where it holds (broadcastable mask), the word
-
-
-@dataclass(frozen=True, eq=False)
-class Arm:
-    """The level of a metric in one arm, whatever the estimator; arrays of one shape, in the metric's own unit."""
-
-    n: Array  # units with a value
-    mean: Array  # mean, ratio, quantile or adjusted mean
-    sd: Array  # standard deviation between units of the (linearised, adjusted) value
-    var_mean: Array  # sampling variance of `mean`
-    df: Array  # degrees of freedom of `var_mean`
-
-    def __getitem__(self, index: Any) -> Arm:
-        """Index the leading axes."""
-        return Arm(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-
-@dataclass(frozen=True, eq=False)
-class Base:
-    """What an effect is relative to: control's level, or the counterfactual of difference-in-differences."""
-
-    mean: Array
-    var: Array  # sampling variance of `mean`
-    cov_effect: Array  # sampling covariance of `mean` with the absolute effect
-    df: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +74,16 @@ class Effect:
     treatment_mean: Array
     treatment_sd: Array
     effect_abs: Array
-    se_abs: Array
+    se_abs: Array  # for a share: if both arms had one share
     df: Array
     effect_abs_ci_low: Array
     effect_abs_ci_high: Array
-    p_value: Array  # two-sided, absolute scale
+    p_value: Array  # two-sided
     effect_rel: Array
-    se_rel: Array
+    se_rel: Array  # by the delta method; the interval is Fieller's, or the ratio's of two shares
     effect_rel_ci_low: Array
     effect_rel_ci_high: Array
-    p_value_rel: Array  # two-sided, relative scale
+    p_value_rel: Array  # p_value, where there is a relative effect
     anytime_ci_low: Array  # absolute scale; null until `sequential.with_anytime` has filled it
     anytime_ci_high: Array
     anytime_p_value: Array
@@ -89,6 +96,14 @@ class Effect:
     alpha: Array
     status: NDArray[Any]  # words of ResultStatus
     reason: NDArray[Any]  # words joined by ", "; empty where there is nothing to say
+    # No columns, but what an interval at another critical value needs: the base with its variance and its covariance
+    # with the effect; for shares the units with the event and what a covariate leaves of the error, else NaN.
+    base_mean: Array
+    base_var: Array
+    base_cov: Array
+    control_events: Array
+    treatment_events: Array
+    shrink: Array
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -98,7 +113,7 @@ class Effect:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Where there is an answer."""
-        return self.status == ResultStatus.OK.value
+        return np.asarray(self.status == ResultStatus.OK.value)
 
     def __getitem__(self, index: Any) -> Effect:
         """Index the leading axes."""
@@ -106,9 +121,10 @@ class Effect:
 
     def as_columns(self) -> dict[str, list[Any]]:
         """Columns of plain Python values in C order of the leading axes, null as None."""
-        return {f.name: _as_list(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: _as_list(getattr(self, f.name)) for f in fields(self) if f.name not in INNER}
 
 
+INNER = ("base_mean", "base_var", "base_cov", "control_events", "treatment_events", "shrink")
 ANSWERS = tuple(f.name for f in fields(Effect) if f.name.startswith(("effect", "se_", "df", "p_", "any", "var", "mde")))
 
 
@@ -120,42 +136,71 @@ def compare(
     min_units: int = DEFAULT_MIN_UNITS,
     base: Base | None = None,
     effect_abs: Array | None = None,
+    error: Error | None = None,
+    shares: Shares | None = None,
     insufficient: Sequence[Reason] = (),
     notes: Sequence[Reason] = (),
 ) -> Effect:
-    """Treatment minus control for each element, by Welch's t with Satterthwaite's degrees of freedom.
+    """Treatment minus control for each element.
 
-    `base` defaults to control's mean. `effect_abs` defaults to the difference of the two means. `insufficient` are
-    further conditions that leave an element without an answer; `notes` are reasons that do not.
+    `error` defaults to Welch's, `base` to control's mean, `effect_abs` to the difference of the two means. `shares`
+    makes it a score test. `insufficient` are further conditions that leave an element without an answer; `notes` are
+    reasons that do not.
     """
     with np.errstate(all="ignore"):
         effect = np.asarray(treatment.mean - control.mean if effect_abs is None else effect_abs, dtype=float)
-        variance = treatment.var_mean + control.var_mean
-        se, df = np.sqrt(variance), satterthwaite((treatment.var_mean, control.var_mean), (treatment.df, control.df))
+        error = error or welch(control, treatment)
         base = base or Base(control.mean, control.var_mean, -control.var_mean, control.df)
-        unusable = _unusable(control, treatment, min_units, insufficient, (effect, se, df))
-        ok = np.broadcast_to(~_any(unusable), effect.shape)
-        relative, near_zero = _relative(effect, variance, df, base, alpha)
-        half, mde = t_quantile(1 - alpha / 2, df) * se, detectable(se, df, alpha)
-        null = {name: np.full(effect.shape, np.nan) for name in ANSWERS if name.startswith(("anytime", "variance"))}
+        known = np.abs(base.mean) > t_quantile(1 - alpha / 2, np.asarray(base.df)) * np.sqrt(base.var)
+        grown = error.of_base(base)
+        se = np.sqrt(error.variance) if shares is None else null_error(shares)
+        df = error.df if shares is None else control.n + treatment.n - 2
+        unusable = _unusable(control.n, treatment.n, min_units, insufficient, (effect, se, df))
+        ok = np.broadcast_to(~any_of(unusable), effect.shape)
+        inner = (grown.mean, grown.var, grown.cov_effect, *_share_fields(shares))
+        mde = detectable(se, df, alpha)
         result = Effect(
+            **{name: np.full(effect.shape, np.nan) for name in ANSWERS},
             **_describe("control", control, effect.shape),
             **_describe("treatment", treatment, effect.shape),
-            effect_abs=effect,
-            se_abs=se,
-            df=df,
-            effect_abs_ci_low=effect - half,
-            effect_abs_ci_high=effect + half,
-            p_value=two_sided_p(effect / se, df),
-            **relative,
-            **null,
-            mde=mde,
-            mde_rel=np.where(near_zero, np.nan, mde / np.abs(base.mean)),
             alpha=np.full(effect.shape, alpha),
             status=np.where(ok, ResultStatus.OK.value, ResultStatus.INSUFFICIENT_DATA.value),
-            reason=join_reasons([*unusable, (ok & near_zero, BASE_NEAR_ZERO), *notes], effect.shape),
+            reason=np.full(effect.shape, "", dtype=object),
+            **{name: np.broadcast_to(value, effect.shape) for name, value in zip(INNER, inner, strict=True)},
         )
-    return blank(result, ~ok)
+        result = blank(replace(result, effect_abs=effect, se_abs=se, df=df, mde=mde), ~ok)
+        result = _answered(result, t_quantile(1 - alpha / 2, df), np.broadcast_to(known, effect.shape))
+        near_zero = ok & ~np.isfinite(result.effect_rel)
+        return replace(result, reason=join_reasons([*unusable, (near_zero, BASE_NEAR_ZERO), *notes], effect.shape))
+
+
+def bounds(effect: Effect, critical: Array) -> tuple[Array, Array, Array, Array]:
+    """Low and high of the interval at ± critical standard errors, absolute and relative; NaN where there is none."""
+    with np.errstate(all="ignore"):
+        half = critical * effect.se_abs
+        low, high = effect.effect_abs - half, effect.effect_abs + half
+        base, variance = effect.base_mean, effect.se_abs**2
+        rel_low, rel_high, known = fieller(
+            effect.effect_abs, variance, base, effect.base_var, effect.base_cov, critical
+        )
+        share = effect.ok & np.isfinite(effect.shrink)
+        if share.any():
+            shares, at = _shares_of(effect, share), np.broadcast_to(critical, effect.lead)[share]
+            low[share], high[share] = difference_bounds(shares, at)
+            ratios = ratio_bounds(shares, at)
+            rel_low[share], rel_high[share] = (value - 1 for value in ratios)
+            known[share] = (shares.control_events > 0) & (shares.control > 0)
+        return low, high, np.where(known, rel_low, np.nan), np.where(known, rel_high, np.nan)
+
+
+def score(effect: Effect) -> Array:
+    """Signed score of each effect against 0: beyond ± critical exactly where `bounds` at critical exclude 0."""
+    with np.errstate(all="ignore"):
+        z = np.asarray(effect.effect_abs / effect.se_abs)
+        share = effect.ok & np.isfinite(effect.shrink)
+        if share.any():
+            z[share] = normal_score(_shares_of(effect, share))
+        return z
 
 
 def blank(effect: Effect, where: Any) -> Effect:
@@ -163,85 +208,57 @@ def blank(effect: Effect, where: Any) -> Effect:
     return replace(effect, **{name: np.where(where, np.nan, getattr(effect, name)) for name in ANSWERS})
 
 
-def satterthwaite(variances: Sequence[Array], dfs: Sequence[Array]) -> Array:
-    """Degrees of freedom of a sum of independent variance estimates."""
-    total = sum(variances)
-    # Shares, because the square of a small variance is 0. A component without variance adds nothing, also where it has
-    # no degree of freedom of its own.
-    lost = sum(
-        np.where(v > 0, (v / total) ** 2 / np.where(f > 0, f, np.nan), 0.0) for v, f in zip(variances, dfs, strict=True)
+def _answered(effect: Effect, critical: Array, base_known: NDArray[np.bool_]) -> Effect:
+    """The result with p and intervals; no relative answers where the base's own interval holds 0."""
+    p_value = two_sided_p(score(effect), effect.df)
+    low, high, rel_low, rel_high = bounds(effect, critical)
+    size = np.abs(effect.base_mean)
+    ratio = effect.effect_abs / size
+    # Divided twice, because the square of a tiny mean is 0.
+    variance = (
+        effect.se_abs**2 - 2 * effect.effect_abs / effect.base_mean * effect.base_cov + ratio**2 * effect.base_var
     )
-    return np.asarray(1 / lost, dtype=float)
-
-
-def t_quantile(probability: float, df: Array) -> Array:
-    """Quantile of Student's t for each element's degrees of freedom."""
-    return np.asarray(special.stdtrit(df, probability))
-
-
-def two_sided_p(t: Array, df: Array) -> Array:
-    """Two-sided p-value of Student's t."""
-    return np.asarray(2 * special.stdtr(df, -np.abs(t)))
-
-
-def detectable(se: Array, df: Array, alpha: float, power: float = POWER) -> Array:
-    """Effect that a two-sided t test at alpha finds with the given power, in the unit of se."""
-    return np.asarray((t_quantile(1 - alpha / 2, df) + t_quantile(power, df)) * se)
-
-
-def join_reasons(reasons: Sequence[Reason], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Words of all reasons that hold, joined by ", ", for each element."""
-    code = np.zeros(shape, dtype=np.int64)
-    for bit, (mask, _) in enumerate(reasons):
-        code = code + (np.broadcast_to(np.asarray(mask, dtype=bool), shape).astype(np.int64) << bit)
-    seen, where = np.unique(code, return_inverse=True)
-    words = [", ".join(word for bit, (_, word) in enumerate(reasons) if value >> bit & 1) for value in seen.tolist()]
-    return np.array(words, dtype=object)[where].reshape(shape)
+    relative = {
+        "effect_rel": ratio,
+        "se_rel": np.sqrt(np.maximum(variance / size / size, 0.0)),
+        "effect_rel_ci_low": rel_low,
+        "effect_rel_ci_high": rel_high,
+        "p_value_rel": p_value,
+        "mde_rel": effect.mde / size,
+    }
+    known = np.isfinite(rel_low) & (base_known | np.isfinite(effect.shrink)) & (relative["se_rel"] < BEYOND_MEANING)
+    relative = {name: np.where(known, value, np.nan) for name, value in relative.items()}
+    return replace(effect, p_value=p_value, effect_abs_ci_low=low, effect_abs_ci_high=high, **relative)
 
 
 def _unusable(
-    control: Arm, treatment: Arm, min_units: int, insufficient: Sequence[Reason], answers: tuple[Array, ...]
+    control_n: Array, treatment_n: Array, min_units: int, insufficient: Sequence[Reason], answers: tuple[Array, ...]
 ) -> list[Reason]:
-    """Why elements have no answer, the first reasons first."""
+    """Why elements have no answer, the first reasons first; `answers` are effect, standard error and df."""
     needed = max(min_units, 2)
-    few = (control.n < needed) | (treatment.n < needed)
-    reasons = [
-        (few, BELOW_MIN_UNITS),
-        *insufficient,
-        (~few & (treatment.var_mean + control.var_mean <= 0), NO_VARIANCE),
-    ]
+    few = (control_n < needed) | (treatment_n < needed)
+    hidden = any_of([reason for reason in insufficient if reason[1] == BEYOND_PRECISION])
+    reasons = [(few, BELOW_MIN_UNITS), *insufficient, (~few & ~hidden & (answers[1] <= 0), NO_VARIANCE)]
     finite = np.all([np.isfinite(values) for values in np.broadcast_arrays(*answers)], axis=0)
-    return [*reasons, (~_any(reasons) & ~finite, NOT_FINITE)]
+    return [*reasons, (~any_of(reasons) & ~finite, NOT_FINITE)]
 
 
-def _any(reasons: Sequence[Reason]) -> NDArray[np.bool_]:
-    return np.asarray(np.any(np.broadcast_arrays(*[np.asarray(mask) for mask, _ in reasons]), axis=0))
+def _share_fields(shares: Shares | None) -> tuple[Any, Any, Any]:
+    if shares is None:
+        return np.nan, np.nan, np.nan
+    return shares.control_events, shares.treatment_events, shares.shrink
 
 
-def _relative(
-    effect: Array, variance: Array, df: Array, base: Base, alpha: float
-) -> tuple[dict[str, Array], NDArray[np.bool_]]:
-    """Relative columns by the delta method, null where the base's own interval holds 0; and where that is.
-
-    An error of 0 is an answer: a treatment arm that is constantly 0 has lost 100%, whatever control's mean is.
-    """
-    near_zero = ~(np.abs(base.mean) > t_quantile(1 - alpha / 2, np.asarray(base.df)) * np.sqrt(base.var))
-    ratio = effect / base.mean
-    relative = effect / np.abs(base.mean)
-    # Divided twice, because the square of a tiny mean is 0.
-    var_rel = (variance - 2 * ratio * base.cov_effect + ratio**2 * base.var) / base.mean / base.mean
-    se = np.sqrt(np.maximum(var_rel, 0.0))
-    known = (np.abs(relative) < BEYOND_MEANING) & (se < BEYOND_MEANING)
-    near_zero = np.broadcast_to(near_zero | ~known, effect.shape)
-    half = t_quantile(1 - alpha / 2, df) * se
-    columns = {
-        "effect_rel": relative,
-        "se_rel": se,
-        "effect_rel_ci_low": relative - half,
-        "effect_rel_ci_high": relative + half,
-        "p_value_rel": two_sided_p(relative / se, df),
-    }
-    return {name: np.where(near_zero, np.nan, value) for name, value in columns.items()}, near_zero
+def _shares_of(effect: Effect, where: NDArray[np.bool_]) -> Shares:
+    return Shares(
+        control_events=effect.control_events[where],
+        control_n=effect.control_n[where],
+        treatment_events=effect.treatment_events[where],
+        treatment_n=effect.treatment_n[where],
+        control=effect.control_mean[where],
+        treatment=effect.treatment_mean[where],
+        shrink=effect.shrink[where],
+    )
 
 
 def _describe(prefix: str, arm: Arm, shape: tuple[int, ...]) -> dict[str, Array]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from exp_platform.stats.effect import Arm
+from exp_platform.stats.arm import Arm
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
-# Below this share of the raw sum of squares a centred one is rounding, not spread (coefficient of variation 1e-6).
+# Below this share of the raw sum of squares a centred one is not known well (coefficient of variation 1e-6).
 ROUNDING = 1e-12
+NOISE = 1e-14  # and below this one it is what rounding makes of a constant
+SKEWNESS_RULE = 355.0  # units per arm for each squared unit of skewness (Kohavi et al.)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,37 @@ def _linear(n: Array, mean: Array, ss: Array, ss_x: Array, ss_xx: Array, mean_x:
     """A constant varies with nothing: its cross products are rounding, which must not look like a tiny variance."""
     constant = (ss == 0)[..., None] | (np.diagonal(ss_xx, axis1=-2, axis2=-1) == 0)
     return Linear(n, mean, ss, np.where(constant, 0.0, ss_x), ss_xx, mean_x)
+
+
+def blurred(s: SufficientStatistics, *, ratio: bool = False) -> NDArray[np.bool_]:
+    """Where units differ, but by so little beside their size that sums of squares do not show by how much."""
+    with np.errstate(all="ignore"):
+        if ratio:
+            value = s.y / s.d
+            raw, scale = s.yy - 2 * value * s.yd + value**2 * s.dd, s.yy + value**2 * s.dd
+        else:
+            raw, scale = s.yy - s.y**2 / s.n, s.yy
+        return np.asarray((raw > NOISE * scale) & (raw <= ROUNDING * scale))
+
+
+def third_moment(s: SufficientStatistics) -> Array:
+    """Σ (y − mean)³ of each arm."""
+    with np.errstate(all="ignore"):
+        mean = s.y / s.n
+        return np.asarray(s.yyy - 3 * mean * s.yy + 2 * mean**2 * s.y)
+
+
+def too_skewed(arms: SufficientStatistics) -> NDArray[np.bool_]:
+    """Where the smaller of control (the first arm) and each treatment has fewer units than the skewness rule asks for.
+
+    The skewness is that of both arms together, each around its own mean: a small arm seldom shows its own.
+    """
+    with np.errstate(all="ignore"):
+        units = arms.n[1:] + arms.n[:1]
+        squares, cubes = centred(arms.n, arms.y, arms.yy), third_moment(arms)
+        variance = (squares[1:] + squares[:1]) / units
+        skewness = (cubes[1:] + cubes[:1]) / units / variance**1.5
+        return np.asarray(~(np.minimum(arms.n[1:], arms.n[:1]) >= SKEWNESS_RULE * skewness**2))
 
 
 def centred(n: Array, total: Array, squares: Array) -> Array:

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.effect import DEFAULT_MIN_UNITS, Effect
-from exp_platform.stats.moments import ROUNDING
+from exp_platform.stats.moments import ROUNDING, SKEWNESS_RULE, third_moment
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 AA_ALPHA = 0.001  # of the pre-period A/A, Holm over metrics; of the share with value
-SKEWNESS_RULE = 355.0  # units per arm for each squared unit of skewness (Kohavi et al.)
 OUTLIER_SHARE = 0.2  # of an arm's spread that one of 256 unit buckets may hold
 OUTLIER_MIN_UNITS = 1000  # in an arm: below, a bucket holds too few units to compare
 HISTORY = 5  # past effects from which a metric has a history
@@ -48,8 +47,7 @@ def skewness(s: SufficientStatistics) -> Skewness:
     with np.errstate(all="ignore"):
         n, mean = s.n, s.y / s.n
         m2 = s.yy / n - mean**2
-        m3 = s.yyy / n - 3 * mean * s.yy / n + 2 * mean**3
-        value = np.where(m2 > ROUNDING * s.yy / n, m3 / m2**1.5, np.nan)
+        value = np.where(m2 > ROUNDING * s.yy / n, third_moment(s) / n / m2**1.5, np.nan)
         needed = SKEWNESS_RULE * value**2
         return Skewness(value, needed, n < needed)
 

@@ -7,31 +7,49 @@ from typing import Any
 
 import numpy as np
 
-from exp_platform.stats.effect import Effect
+from exp_platform.stats.effect import Effect, bounds, score
+from exp_platform.stats.student import POWER, t_quantile
 from exp_platform.stats.sufficient import Array
 
 DEFAULT_PLANNED_USERS = 10_000
+BASE_NOT_KNOWN_YET = "control_mean_near_zero_until_the_end"
 
 
 def with_anytime(effect: Effect, planned_users: int | None = None) -> Effect:
-    """The same results with their anytime-valid columns, on the units of both arms as they are at this look.
+    """Fill the anytime-valid columns of results, on the units of both arms as they are at this look.
 
     `planned_users` is the registry's and fixed at the start (default 10,000): tuning it to the current n would void
-    the guarantee.
+    the guarantee. The sequence's factor takes the place of t, in the relative interval too: where the base is not
+    that far from 0 there is none, though the fixed one may exist.
     """
     rho2 = tuning(effect.alpha, planned_users or DEFAULT_PLANNED_USERS)
     n = effect.control_n + effect.treatment_n
     with np.errstate(all="ignore"):
-        factor = half_width(n, rho2, effect.alpha)
+        low, high, rel_low, rel_high = bounds(effect, half_width(n, rho2, effect.alpha))
+        p_value = always_valid_p(score(effect), n, rho2)
+        known = np.isfinite(effect.effect_rel) & np.isfinite(rel_low)
+        lost = effect.ok & np.isfinite(effect.effect_rel) & ~known
+        joined = np.where(effect.reason == "", BASE_NOT_KNOWN_YET, effect.reason + f", {BASE_NOT_KNOWN_YET}")
         return replace(
             effect,
-            anytime_ci_low=effect.effect_abs - factor * effect.se_abs,
-            anytime_ci_high=effect.effect_abs + factor * effect.se_abs,
-            anytime_p_value=always_valid_p(effect.effect_abs / effect.se_abs, n, rho2),
-            anytime_rel_ci_low=effect.effect_rel - factor * effect.se_rel,
-            anytime_rel_ci_high=effect.effect_rel + factor * effect.se_rel,
-            anytime_p_value_rel=always_valid_p(effect.effect_rel / effect.se_rel, n, rho2),
+            anytime_ci_low=low,
+            anytime_ci_high=high,
+            anytime_p_value=p_value,
+            anytime_rel_ci_low=np.where(known, rel_low, np.nan),
+            anytime_rel_ci_high=np.where(known, rel_high, np.nan),
+            anytime_p_value_rel=np.where(known, p_value, np.nan),
+            reason=np.where(lost, joined, effect.reason),
         )
+
+
+def with_anytime_mde(effect: Effect, planned_users: int | None = None) -> Effect:
+    """Put the detectable effect of the anytime-valid test at this look in place of the fixed test's."""
+    rho2 = tuning(effect.alpha, planned_users or DEFAULT_PLANNED_USERS)
+    with np.errstate(all="ignore"):
+        factor = half_width(effect.control_n + effect.treatment_n, rho2, effect.alpha)
+        mde = (factor + t_quantile(POWER, effect.df)) * effect.se_abs
+        relative = np.where(np.isfinite(effect.mde_rel), mde / np.abs(effect.base_mean), np.nan)
+        return replace(effect, mde=mde, mde_rel=relative)
 
 
 def tuning(alpha: Any, planned_users: int) -> Array:

@@ -13,6 +13,7 @@ from exp_platform.stats.sufficient import Array
 from exp_platform.status import CheckStatus
 
 FAIL_BELOW = 0.001
+DOUBT_BELOW = 0.01  # of the chi-square at the planned end
 # Weight of the promised shares in the alternative, in units: expects a mismatch of a few points, yet is not far from
 # the best choice for one half or ten times as large.
 CONCENTRATION = 100.0
@@ -29,8 +30,9 @@ class SrmResult:
     sequential_p_by_day: Array  # running minimum after each day
     first_crossing: int | None  # position of the first day on which sequential_p was below 0.001
     chi_square: float
-    p_value: float  # fixed-sample chi-square: beside the gate, valid for one look only
+    p_value: float  # fixed-sample chi-square: valid for one look only, which is that at the planned end
     status: CheckStatus  # fail when sequential_p < 0.001
+    final_status: CheckStatus  # of the chi-square, if this look is the one: fail below 0.001, warn below 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ def srm_test(counts_by_day: Any, allocation: Any, concentration: float = CONCENT
     running = sequential_p(counts, shares, concentration)
     crossed = np.flatnonzero(running < FAIL_BELOW)
     smallest = float(running[-1]) if len(running) else 1.0
+    fixed = 1.0 if np.isnan(p_value) else float(p_value)
     return SrmResult(
         arms=arms,
         observed=total,
@@ -63,8 +66,9 @@ def srm_test(counts_by_day: Any, allocation: Any, concentration: float = CONCENT
         sequential_p_by_day=running,
         first_crossing=int(crossed[0]) if len(crossed) else None,
         chi_square=float(np.nan_to_num(statistic)),
-        p_value=1.0 if np.isnan(p_value) else float(p_value),
+        p_value=fixed,
         status=CheckStatus.FAIL if smallest < FAIL_BELOW else CheckStatus.OK,
+        final_status=_final(fixed),
     )
 
 
@@ -94,6 +98,12 @@ def chi_square(observed: Array, shares: Array) -> tuple[Array, Array]:
         expected = observed.sum(axis=-1, keepdims=True) * shares
         statistic = ((observed - expected) ** 2 / expected).sum(axis=-1)
     return statistic, np.asarray(special.chdtrc(len(shares) - 1, statistic))
+
+
+def _final(p_value: float) -> CheckStatus:
+    if p_value < FAIL_BELOW:
+        return CheckStatus.FAIL
+    return CheckStatus.WARN if p_value < DOUBT_BELOW else CheckStatus.OK
 
 
 def _promised(counts: Any, allocation: Any) -> tuple[tuple[int, ...], Array, Array]:

@@ -88,7 +88,7 @@ class SufficientStatistics:
     @property
     def k(self) -> int:
         """Number of covariates."""
-        return self.x.shape[-1]
+        return int(self.x.shape[-1])
 
     @property
     def lead(self) -> tuple[int, ...]:

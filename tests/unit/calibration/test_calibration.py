@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from exp_platform.calibration import __main__ as command
-from exp_platform.calibration import buckets, daily_looks, decisions, gates, one_look, page, plot
+from exp_platform.calibration import buckets, daily_looks, decisions, edges, gates, one_look, page, plot
 from exp_platform.calibration.findings import Finding, Promise
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
-from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.ab import against_control, mean_arm, mean_effect
 from exp_platform.stats.quantile import Histogram
 from exp_platform.stats.sufficient import SufficientStatistics
 
@@ -27,18 +27,24 @@ def broken(findings: list[Finding]) -> list[Finding]:
 @pytest.mark.parametrize(
     ("study", "experiments"),
     [
-        (one_look.false_positives, 800),
-        (one_look.coverage, 800),
-        (one_look.power, 500),
-        (one_look.imputed_covariate, 1000),
-        (one_look.quantiles, 200),
-        (daily_looks.interval_coverage, 200),
+        (one_look.false_positives, 400),
+        (one_look.coverage, 400),
+        (one_look.power, 250),
+        (one_look.imputed_covariate, 500),
+        (one_look.unlike_slopes, 800),
+        (one_look.few_denominators, 800),
+        (edges.false_positives, 3000),
+        (edges.relative_coverage, 400),
+        (edges.daily_looks, 200),
+        (edges.guardrails, 300),
+        (one_look.quantiles, 100),
+        (daily_looks.interval_coverage, 100),
         (gates.sample_ratio, 8000),
-        (gates.guardrails, 150),
+        (gates.guardrails, 80),
         (gates.pre_trends, 300),
-        (gates.secondary_metrics, 400),
-        (decisions.decision_errors, 300),
-        (buckets.study, 4000),
+        (gates.secondary_metrics, 200),
+        (decisions.decision_errors, 150),
+        (buckets.study, 800),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -49,7 +55,7 @@ def test_every_promise_is_kept_within_monte_carlo_error(study: object, experimen
 
 
 def test_thirty_daily_looks_break_the_fixed_test_and_not_the_confidence_sequence() -> None:
-    findings, looks = daily_looks.false_alarms(rng(), 500)
+    findings, looks = daily_looks.false_alarms(rng(), 250)
     assert broken(findings) == []
     assert looks.naive[-1] > 0.15
     assert looks.anytime[-1] <= 0.05
@@ -58,10 +64,37 @@ def test_thirty_daily_looks_break_the_fixed_test_and_not_the_confidence_sequence
 
 def test_a_wrong_standard_error_would_be_caught() -> None:
     """Errors 15% too small, as when clustering or the control arm's term is forgotten."""
-    effect = mean_effect(simulate(COUNT, rng(), 2000, 500))
+    effect = mean_effect(simulate(COUNT, rng(), 2000, (500, 500)))
     narrow = np.abs(effect.effect_abs) > 1.96 * 0.85 * effect.se_abs
     found = Finding("", "", Promise.EQUALS, 0.05, float(narrow.mean()), narrow.size)
     assert not found.kept
+
+
+@pytest.mark.parametrize("world", [edges.SPEND, edges.RARE], ids=["revenue", "binary"])
+def test_an_error_that_the_small_arm_shows_alone_would_be_caught(world: edges.SumsWorld) -> None:
+    arms = edges.simulate_sums(world, rng(), 2000, (4_500, 500))
+    own = against_control(mean_arm(arms)).p_value
+    hits = np.where(np.isfinite(own), own, 1.0) < 0.05
+    found = Finding("", "", Promise.AT_MOST, 0.05, float(hits.mean()), hits.size)
+    assert not found.kept
+
+
+def test_the_delta_method_would_be_caught() -> None:
+    """Its interval of a relative effect lies too low: it misses on one side only."""
+    effect = mean_effect(edges.simulate_sums(edges.SPEND, rng(), 1000, (2_000, 2_000), 0.1))
+    high = effect.effect_rel + 1.96 * effect.se_rel
+    missed = (high < 0.1)[np.isfinite(high)]
+    found = Finding("", "", Promise.AT_MOST, 0.025, float(missed.mean()), missed.size)
+    assert not found.kept
+
+
+@pytest.mark.parametrize("world", [edges.SPEND, edges.RARE, edges.TENTH], ids=lambda world: world.name)
+def test_sums_drawn_without_units_have_the_mean_and_the_days_that_they_claim(world: edges.SumsWorld) -> None:
+    sums = edges.simulate_sums(world, rng(), 300, (900, 100), 0.1, days=30)
+    assert sums.n[:, 0, 9].tolist() == [9_000, 1_000]
+    assert (np.diff(sums.yy, axis=-1) >= 0).all()
+    assert sums.y[0, :, -1].mean() / 27_000 == pytest.approx(world.base, rel=0.1)
+    assert sums.y[1, :, -1].mean() / 3_000 == pytest.approx(1.1 * world.base, rel=0.2)
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
@@ -72,9 +105,9 @@ def test_the_simulated_units_have_the_mean_that_the_world_claims(world: object) 
 
 
 def test_cumulative_looks_end_in_the_whole_experiment() -> None:
-    days = simulate(BINARY, rng(), 5, 300, days=30)
+    days = simulate(BINARY, rng(), 5, (300, 300), days=30)
     assert days.lead == (2, 5, 30)
-    whole = simulate(BINARY, rng(), 5, 300)
+    whole = simulate(BINARY, rng(), 5, (300, 300))
     assert days.yy[..., -1] == pytest.approx(whole.yy[..., 0])
     assert days.n[0, 0, 9] == 100
 
@@ -119,6 +152,9 @@ def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
     lost = Finding("A/A, one look", "count < 1, did, absolute", Promise.EQUALS, 0.05, 0.12, 2000)
     text = page.render([kept, lost], seed=7, charts="x")
     assert "**1 of 2 promises kept**" in text
+    assert "before" not in text.split("## ", 1)[1]
+    mended = Finding("A/A, uneven arms and rare events", "rare", Promise.AT_MOST, 0.05, 0.048, 2000, before=0.277)
+    assert "| rare | at most 5.0% | 3.4% to 6.6% | 4.8% | 27.7% | 2,000 | yes |" in page.render([mended], 7, "x")
     assert "| count, ab, absolute | equals 5.0% | 3.4% to 6.6% | 4.8% | 2,000 | yes |" in text
     assert "12.0% | 2,000 | **no** |" in text
     chart = plot.findings_chart([kept, lost], "False positives")

@@ -80,12 +80,18 @@ EXPERIMENT_MISTAKES = [
     (drop("variants"), "variants: missing, and it is required"),
     (drop("analysis_mode"), "analysis_mode: missing, and it is required"),
     (put(primary_metric="converson"), "metric 'converson' not found; did you mean 'conversion'?"),
-    (put(guardrails=[{"metric": "latency"}]), "guardrails.0.max_relative_harm: missing, and it is required"),
+    (put(guardrails=[{"metric": "latency"}]), "no margin: give one of max_relative_harm and max_absolute_harm"),
+    (
+        put(guardrails=[{"metric": "latency", "max_relative_harm": 0.1, "max_absolute_harm": 2}]),
+        "a margin of both kinds: give one of max_relative_harm and max_absolute_harm",
+    ),
+    (put(guardrails=[{"metric": "latency", "max_absolute_harm": 0}]), "guardrails.0.max_absolute_harm: found 0"),
     (put(guardrails=[{"metric": "speed", "max_relative_harm": 0.1}]), "guardrails: metric 'speed' not found"),
     (put(end_ts="2026-01-01T00:00:00Z"), "end_ts: found 2026-01-01"),
     (put(experiment_id="exp_other"), "experiment_id: 'exp_other' must equal the file's name"),
     (put(unit="session"), "unit: found 'session'"),
     (put(alpha=0.7), "alpha: found 0.7"),
+    (put(alpha=1e-17), "alpha: found 1e-17"),
     (put(design="rollout", decision_method="ab"), "decision_method: found ab, a rollout is decided by did"),
 ]
 

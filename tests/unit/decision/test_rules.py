@@ -103,7 +103,9 @@ def test_for_a_metric_where_less_is_good_a_fall_ships_and_a_rise_does_not():
         ("stop keep_running", "keep_running"),
         ("keep_running do_not_ship", "keep_running"),
         ("do_not_ship stop", "do_not_ship"),
-        ("do_not_ship inconclusive", "do_not_ship"),
+        ("do_not_ship inconclusive", "inconclusive"),  # one is worse, the other undecided: a person decides
+        ("do_not_ship insufficient_data", "inconclusive"),
+        ("do_not_ship do_not_ship", "do_not_ship"),
         ("invalid invalid", "invalid"),
         ("insufficient_data insufficient_data", "insufficient_data"),
         ("inconclusive inconclusive", "inconclusive"),
@@ -123,6 +125,45 @@ def test_the_row_all_names_the_arm_that_ships():
     *each, summary = decide(arms, TRUSTED, Moment(False, 14, 0.05))
     assert [v.decision for v in each] == ["keep_running", "ship"]
     assert summary.reasons[0] == "ship:b"
+
+
+def test_of_several_arms_that_ship_the_best_is_named():
+    moment = Moment(False, 14, 0.05)
+    better = primary("better")
+    summary = decide(
+        [ArmEvidence("a", better, beats=("b", "c")), ArmEvidence("b", better), ArmEvidence("c", better)],
+        TRUSTED,
+        moment,
+    )[-1]
+    assert summary.reasons[:4] == ("ship:a", "ship:b", "ship:c", "best:a")
+    told = decide([ArmEvidence("a", better), ArmEvidence("b", better)], TRUSTED, moment)[-1]
+    assert told.reasons[:3] == ("ship:a", "ship:b", "not_told_apart:a and b")
+    alone = decide([ArmEvidence("a", better), ArmEvidence("b", primary("unclear"))], TRUSTED, moment)[-1]
+    assert alone.reasons[:2] == ("ship:a", "primary_better")
+
+
+def test_an_error_that_may_be_too_small_is_a_doubt_in_the_reasons_and_holds_a_careful_policy_back():
+    moment = Moment(True, 14, 0.05)
+    arm = ArmEvidence("treatment", primary("better"), pretrends="passed", doubts=("few_clusters",))
+    assert decide_arm(arm, TRUSTED, moment).reasons == ("primary_better", "few_clusters")
+    careful = decide_arm(arm, TRUSTED, moment, policy(ship_with_caution=False))
+    assert (careful.decision, careful.reasons) == (
+        "inconclusive",
+        ("primary_better", "caution_holds_back", "few_clusters"),
+    )
+
+
+def test_without_a_practical_threshold_no_interval_is_flat_and_the_reasons_say_so():
+    row = PRIMARY["nothing"]
+    arm = ArmEvidence("treatment", Primary(*row, increase_is_good=True, practical_threshold=0.0))
+    verdict = decide_arm(arm, TRUSTED, Moment(True, 14, 0.05))
+    assert (verdict.decision, verdict.reasons) == ("inconclusive", ("underpowered", "no_practical_threshold"))
+
+
+def test_the_shipped_policy_ships_nothing_before_a_week_is_over():
+    arm = ArmEvidence("treatment", primary("better"))
+    assert decide_arm(arm, TRUSTED, Moment(False, 6, 0.05)).decision == "keep_running"
+    assert decide_arm(arm, TRUSTED, Moment(False, 7, 0.05)).decision == "ship"
 
 
 def policy(**keys: object) -> Policy:

@@ -24,6 +24,8 @@ def validation(check: str, status: str, metric: str = "all") -> dict:
         ([quality("exposure_logging", "ok")], [validation("srm_assigned", "ok")], "itt", "trusted", ()),
         ([], [validation("srm_assigned", "fail")], "itt", "not_trusted", ("srm_failed:srm_assigned",)),
         ([], [validation("srm_analysed", "fail")], "exposed", "not_trusted", ("srm_failed:srm_analysed",)),
+        ([], [validation("srm_fixed_assigned", "fail")], "itt", "not_trusted", ("srm_failed:srm_fixed_assigned",)),
+        ([], [validation("srm_fixed_analysed", "warn")], "itt", "caution", ("caution:srm_fixed_analysed",)),
         ([], [validation("srm_by_day", "warn")], "itt", "caution", ("caution:srm_by_day",)),
         ([quality("exposure_logging", "fail")], [], "itt", "caution", ("caution:exposure_logging",)),
         ([quality("exposure_logging", "fail")], [], "exposed", "not_trusted", ("quality_failed:exposure_logging",)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +14,7 @@ from exp_platform.config.models import Guardrail
 from exp_platform.results.analysis import Analysis, analyze
 from exp_platform.results.frame import to_table
 from exp_platform.results.plan import Plan
-from exp_platform.stats.multiplicity import holm
+from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 
 PANEL = "gold.fct_experiment_panel_statistics"
 
@@ -217,6 +219,28 @@ def test_secondary_metrics_form_one_family_and_the_primary_its_own():
     assert all(r["p_value_adjusted"] is None for r in others)
 
 
+def test_a_policy_may_bound_the_share_of_false_discoveries_among_secondary_metrics():
+    metrics = [hm.metric("primary"), *(hm.metric(name) for name in ("second", "third", "fourth", "fifth"))]
+    plan = replace(hm.plan(metrics, primary_metric="primary"), secondaries="benjamini_hochberg")
+    answer = run(plan, *((m, hm.draw_units(50 + i, 800, effects={"treatment": 0.25})) for i, m in enumerate(metrics)))
+    family = [r for r in rows(answer, plan) if r["is_deciding"] and r["metric_name"] != "primary"]
+    expected = benjamini_hochberg([r["anytime_p_value"] for r in family])
+    assert [r["p_value_adjusted"] for r in family] == pytest.approx(list(expected))
+    assert list(expected) != pytest.approx(list(holm([r["anytime_p_value"] for r in family])))
+
+
+def test_the_detectable_effect_is_that_of_the_interval_in_force():
+    metric = hm.metric("revenue")
+    found = {}
+    for days in (34, 35):
+        plan = hm.plan([metric], days=days)
+        row = one(run(plan, (metric, hm.draw_units(30, 500, days=28))), plan, method="cuped", segment="all")
+        half = row["effect_abs_ci_high"] - row["effect_abs"]
+        found[days] = row["mde"] / half
+    assert found[35] == pytest.approx((1.96 + 0.84) / 1.96, rel=0.01)
+    assert found[34] > 1.5 * found[35]
+
+
 def test_from_the_planned_end_on_the_fixed_p_is_adjusted():
     metric = hm.metric("revenue")  # window of a week: planned end = day 35
     for days, column in ((34, "anytime_p_value"), (35, "p_value")):
@@ -226,13 +250,16 @@ def test_from_the_planned_end_on_the_fixed_p_is_adjusted():
         assert row["p_value_adjusted"] == pytest.approx(row[column])
 
 
-def test_a_metric_that_decides_on_the_relative_scale_is_adjusted_on_its_relative_p():
-    metric = hm.metric("revenue", decision_scale="relative")
-    plan = hm.plan([metric])
-    answer = run(plan, (metric, hm.draw_units(31, 500, effects={"treatment": 0.2})))
-    row = one(answer, plan, method="cuped", segment="all")
-    assert row["p_value_adjusted"] == pytest.approx(row["anytime_p_value_rel"])
-    assert row["anytime_p_value_rel"] != row["anytime_p_value"]
+def test_the_decision_scale_changes_no_p():
+    found = []
+    for scale in ("relative", "absolute"):
+        metric = hm.metric("revenue", decision_scale=scale)
+        plan = hm.plan([metric])
+        answer = run(plan, (metric, hm.draw_units(31, 500, effects={"treatment": 0.2})))
+        found.append(one(answer, plan, method="cuped", segment="all"))
+    assert found[0]["p_value_adjusted"] == found[1]["p_value_adjusted"]
+    assert found[0]["p_value_adjusted"] == pytest.approx(found[0]["anytime_p_value"])
+    assert found[0]["anytime_p_value_rel"] == found[0]["anytime_p_value"]
 
 
 def test_segment_values_are_one_family_and_share_a_heterogeneity_p():

@@ -83,12 +83,41 @@ def test_a_row_without_a_relative_effect_is_inconclusive_and_costs_the_others_no
 
 @pytest.mark.parametrize("anytime", [False, True])
 def test_a_treatment_that_lost_everything_fails(anytime: bool) -> None:
-    """Nobody in the treatment has a value above 0: its relative error is 0, and no evidence could be stronger."""
+    """Nobody in the treatment has a value above 0, and no evidence could be stronger."""
     values = np.random.default_rng(1).gamma(2.0, 1.0, 5_000)
     arms = SufficientStatistics.stack([SufficientStatistics.from_units(v) for v in (values, np.zeros(5_000))])
     effect = with_anytime(mean_effect(arms), 10_000)
     assert assess_guardrails(effect, 0.05, True, anytime=anytime).status.tolist() == ["fail"]
     assert assess_guardrails(effect, 0.05, False, anytime=anytime).status.tolist() == ["pass"]
+
+
+def test_ten_events_against_none_in_a_small_arm_rule_nothing_out() -> None:
+    units = [np.repeat([1.0, 0.0], counts) for counts in ((10, 1_790), (0, 200))]
+    effect = mean_effect(SufficientStatistics.stack([SufficientStatistics.from_units(u) for u in units]), binary=True)
+    assert assess_guardrails(effect, 0.05, False).status.tolist() == ["inconclusive"]
+
+
+@pytest.mark.parametrize(("change", "status"), [(0.02, "pass"), (0.035, "inconclusive"), (0.06, "fail")])
+@pytest.mark.parametrize("anytime", [False, True])
+def test_an_absolute_margin_is_in_the_unit_of_the_metric(change: float, status: str, anytime: bool) -> None:
+    """Control's mean is 100, so that 5 units of harm are 5%."""
+    effect = relative([change], se=0.005 if anytime else 0.01)
+    shown = assess_guardrails(effect, 5.0, False, absolute=True, anytime=anytime)
+    assert shown.status[0] == status
+    low, high = (
+        (effect.anytime_ci_low, effect.anytime_ci_high)
+        if anytime
+        else (effect.effect_abs_ci_low, effect.effect_abs_ci_high)
+    )
+    assert [shown.harm[0], shown.harm_low[0], shown.bound[0]] == pytest.approx([100 * change, low[0], high[0]])
+
+
+def test_an_absolute_margin_needs_no_relative_effect() -> None:
+    """Where control has no event nothing is relative to it, and the harm in events still has a bound."""
+    units = [np.repeat([1.0, 0.0], counts) for counts in ((0, 5_000), (25, 4_975))]
+    effect = mean_effect(SufficientStatistics.stack([SufficientStatistics.from_units(u) for u in units]), binary=True)
+    both = assess_guardrails(effect[[0, 0]], [0.05, 0.02], False, absolute=[False, True])
+    assert both.status.tolist() == ["inconclusive", "pass"]
 
 
 @pytest.mark.parametrize(

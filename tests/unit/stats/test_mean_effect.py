@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.ab import against_control, mean_arm, mean_effect
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.sequential import with_anytime
 from exp_platform.stats.sufficient import SufficientStatistics
@@ -51,15 +51,17 @@ def test_a_negative_control_mean_keeps_the_sign_of_the_change() -> None:
     effect = mean_effect(arms(CONTROL - 100, TREATMENT - 100))
     assert effect.effect_abs[0] > 0
     assert effect.effect_rel[0] > 0
-    assert effect.p_value_rel[0] == pytest.approx(effect.p_value[0], rel=0.2)
+    assert effect.effect_rel_ci_low[0] < effect.effect_rel[0] < effect.effect_rel_ci_high[0]
+    assert effect.p_value_rel[0] == effect.p_value[0]
 
 
-def test_a_treatment_that_is_constantly_zero_has_lost_all_of_it() -> None:
-    """Its relative effect has an error of 0, which is an answer: control's mean is nowhere near zero."""
+def test_a_treatment_that_is_constantly_zero_has_lost_all_of_it_with_an_interval_around_it() -> None:
+    """Its own units show no spread, and control's do: the interval is never without width."""
     effect = mean_effect(arms(CONTROL, constant(0.0)))
-    assert (effect.status[0], effect.reason[0]) == ("ok", "")
-    assert [effect.effect_rel[0], effect.effect_rel_ci_low[0], effect.effect_rel_ci_high[0]] == [-1.0, -1.0, -1.0]
-    assert effect.p_value_rel[0] == 0.0
+    assert (effect.status[0], effect.reason[0], effect.effect_rel[0]) == ("ok", "", -1.0)
+    assert effect.effect_rel_ci_low[0] < -1.0 < effect.effect_rel_ci_high[0] < 0
+    assert effect.effect_abs_ci_low[0] < effect.effect_abs[0] < effect.effect_abs_ci_high[0] < 0
+    assert effect.p_value[0] < 1e-12
     assert_null_and_finite(with_anytime(effect))
 
 
@@ -130,7 +132,7 @@ def test_data_without_an_answer_is_insufficient_and_says_why(control: object, tr
 
 
 def test_one_constant_arm_is_enough_variance_when_the_other_varies() -> None:
-    effect = mean_effect(arms(constant(3.0), TREATMENT))
+    effect = against_control(mean_arm(arms(constant(3.0), TREATMENT)))
     assert effect.status[0] == "ok"
     assert effect.df[0] == pytest.approx(349)
     assert effect.se_abs[0] == pytest.approx(TREATMENT.std(ddof=1) / np.sqrt(350))
@@ -150,13 +152,30 @@ def test_a_control_mean_near_zero_has_no_relative_effect_but_keeps_the_absolute_
 
 
 @pytest.mark.parametrize(
-    ("with_event", "status"), [(4, "insufficient_data"), (5, "ok"), (195, "ok"), (196, "insufficient_data")]
+    ("with_event", "status"), [(9, "insufficient_data"), (10, "ok"), (190, "ok"), (191, "insufficient_data")]
 )
-def test_a_binary_metric_needs_ten_units_with_and_ten_without_the_event(with_event: int, status: str) -> None:
+def test_a_binary_metric_needs_ten_units_with_and_ten_without_the_event_in_each_arm(
+    with_event: int, status: str
+) -> None:
     units = np.repeat([1.0, 0.0], [with_event, 200 - with_event])
     effect = mean_effect(arms(units, units), binary=True)
     assert effect.status[0] == status
     assert effect.reason[0] == ("too_few_events" if status == "insufficient_data" else "")
+
+
+@pytest.mark.parametrize(("events", "status"), [(98, "insufficient_data"), (102, "ok")])
+def test_the_ten_events_are_those_expected_in_the_smaller_arm(events: int, status: str) -> None:
+    """A hundred events among 1,800 and 200 units are ten in the smaller arm, whether it has seen one or not."""
+    control = np.repeat([1.0, 0.0], [events, 1800 - events])
+    assert mean_effect(arms(control, constant(0.0)), binary=True).status[0] == status
+    assert mean_effect(arms(constant(0.0), control), binary=True).status[0] == status
+
+
+def test_units_that_differ_by_less_than_a_millionth_of_their_size_are_not_said_to_be_equal() -> None:
+    near = 1e6 + RNG.normal(0, 0.3, 400)
+    effect = mean_effect(arms(near, near + 0.2))
+    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "spread_beyond_precision")
+    assert mean_effect(arms(near - 1e6, near - 1e6 + 0.2)).status[0] == "ok"
 
 
 def test_a_conversion_of_one_hundred_percent_is_insufficient() -> None:

@@ -60,12 +60,88 @@ def test_a_ratio_with_nothing_to_divide_by_says_so() -> None:
     assert effect.as_columns()["treatment_mean"] == [None]
 
 
-def test_theta_is_the_regression_coefficient_with_an_intercept_for_each_arm() -> None:
+def test_theta_is_the_regression_coefficient_with_an_intercept_for_each_arm_and_the_weight_of_its_error() -> None:
+    """An arm's units weigh 1 / (n (n − 1)), as in the sum of the arms' sampling variances."""
     dummies = np.repeat(np.eye(3), SIZES, axis=0)
     design = np.hstack([dummies, np.concatenate(PRE)])
-    fit = sm.OLS(np.concatenate(POST), design).fit()
+    weights = np.repeat([1 / (n * (n - 1)) for n in SIZES], SIZES)
+    fit = sm.WLS(np.concatenate(POST), design, weights=weights).fit()
     assert pooled_theta(linearise(arms())).value == pytest.approx(fit.params[3:], rel=1e-9)
     assert cuped_effect(arms()).effect_abs == pytest.approx(fit.params[1:3] - fit.params[0], rel=1e-9)
+
+
+def uneven(slopes: tuple[float, ...], sizes: tuple[int, ...] = (1_800, 200), seed: int = 2) -> SufficientStatistics:
+    """Arms whose outcome follows the covariate with a slope of their own."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for slope, n in zip(slopes, sizes, strict=True):
+        x = rng.normal(2, 1, n)
+        records.append(SufficientStatistics.from_units(5 + slope * x + rng.normal(0, 1, n), x=x))
+    return SufficientStatistics.stack(records)
+
+
+@pytest.mark.parametrize("slopes", [(1.0, -1.0), (1.0, 0.0), (0.0, 2.0), (3.0, 1.0)])
+def test_with_nine_units_to_one_and_unlike_slopes_it_is_never_wider_than_the_plain_estimate(
+    slopes: tuple[float, float],
+) -> None:
+    for both in (uneven(slopes), uneven(slopes[::-1], (200, 1_800))):
+        adjusted, plain = cuped_effect(both), mean_effect(both)
+        assert adjusted.se_abs[0] <= plain.se_abs[0] * (1 + 1e-12)
+        assert adjusted.variance_reduction[0] >= 0
+        assert adjusted.reason[0] == ""
+
+
+def test_among_three_arms_a_comparison_that_the_common_slope_widens_says_so() -> None:
+    effect = cuped_effect(uneven((1.0, 1.0, -2.0), (900, 900, 100)))
+    assert effect.reason.tolist() == ["covariate_widens_the_interval", ""]
+    assert effect.variance_reduction[0] < 0 < effect.variance_reduction[1]
+    assert effect.control_mean[0] == effect.control_mean[1]
+
+
+def test_a_covariate_shrinks_the_error_of_a_share_by_the_factor_by_which_it_shrinks_welchs() -> None:
+    rng = np.random.default_rng(8)
+    records = []
+    for n in (4_000, 1_000):
+        habit = rng.random(n) < 0.3
+        y = (rng.random(n) < np.where(habit, 0.8, 0.1)).astype(float)
+        records.append(SufficientStatistics.from_units(y, x=habit.astype(float)))
+    both = SufficientStatistics.stack(records)
+    adjusted, plain = cuped_effect(both, binary=True), mean_effect(both, binary=True)
+    assert adjusted.variance_reduction[0] > 0.4
+    assert (adjusted.se_abs / plain.se_abs) ** 2 == pytest.approx(1 - adjusted.variance_reduction, rel=1e-9)
+    for low, high in (
+        (adjusted.effect_abs_ci_low, adjusted.effect_abs_ci_high),
+        (adjusted.effect_rel_ci_low, adjusted.effect_rel_ci_high),
+    ):
+        assert bool(low[0] > 0 or high[0] < 0) == bool(adjusted.p_value[0] < 0.05)
+
+
+def test_the_units_that_have_a_denominator_are_those_that_count() -> None:
+    """Of 400 units in each arm 12 have a denominator: their spread is the error, and min_units asks for them."""
+    rng = np.random.default_rng(9)
+    records, counts = [], np.array([12.0, 12.0])
+    for _ in counts:
+        d = np.where(np.arange(400) < 12, 3.0, 0.0)
+        records.append(SufficientStatistics.from_units(d * rng.gamma(4, 0.25, 400), d=d))
+    both = SufficientStatistics.stack(records)
+    few = ratio_effect(both, with_denominator=counts)
+    assert (few.status[0], few.reason[0]) == ("insufficient_data", "few_units_with_denominator")
+    effect = ratio_effect(both, with_denominator=counts, min_units=12)
+    assert effect.ok[0] and effect.df[0] <= 22
+    carried = SufficientStatistics.stack(
+        [SufficientStatistics(**vars(r) | {"n": m}) for r, m in zip(records, counts, strict=True)]
+    )
+    assert effect.se_abs[0] == pytest.approx(ratio_effect(carried, min_units=12).se_abs[0], rel=1e-9)
+
+
+def test_where_nobody_counted_them_a_lower_bound_gives_the_degrees_of_freedom_and_refuses_below_ten() -> None:
+    rng = np.random.default_rng(9)
+    for m, status in ((9, "insufficient_data"), (11, "ok")):
+        d = np.where(np.arange(300) < m, 3.0, 0.0)
+        records = [SufficientStatistics.from_units(d * rng.gamma(4, 0.25, 300), d=d) for _ in range(2)]
+        effect = ratio_effect(SufficientStatistics.stack(records))
+        assert effect.status[0] == status
+        assert status != "ok" or effect.df[0] <= 2 * (m - 1)
 
 
 def test_controls_adjusted_mean_does_not_depend_on_the_arm_it_is_compared_with() -> None:

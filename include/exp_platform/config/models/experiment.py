@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from exp_platform.config.models.base import Model, UtcTime
 
@@ -20,10 +21,29 @@ class Variant(Model):
 
 
 class Guardrail(Model):
-    """A metric that must not be harmed by more than the margin."""
+    """A metric that must not be harmed by more than the margin; exactly one of the two margins."""
 
     metric: str = Field(description="Name of the metric.")
-    max_relative_harm: float = Field(gt=0, description="Change in the bad direction that is allowed (0.02 is 2%).")
+    max_relative_harm: float | None = Field(
+        default=None, gt=0, description="Change in the bad direction that is allowed, as a share (0.02 is 2%)."
+    )
+    max_absolute_harm: float | None = Field(
+        default=None,
+        gt=0,
+        description="Change in the bad direction that is allowed, in the metric's unit: for rare events.",
+    )
+
+    @model_validator(mode="after")
+    def _one_margin(self) -> Guardrail:
+        if (self.max_relative_harm is None) == (self.max_absolute_harm is None):
+            found = "no margin" if self.max_relative_harm is None else "a margin of both kinds"
+            raise PydanticCustomError("margin", f"{found}: give one of max_relative_harm and max_absolute_harm")
+        return self
+
+    @property
+    def margin(self) -> float:
+        """The margin, in the unit of its kind."""
+        return self.max_absolute_harm or self.max_relative_harm or 0.0
 
 
 class Source(Model):
@@ -123,7 +143,7 @@ class Experiment(Model):
     guardrails: tuple[Guardrail, ...] = Field(
         default=(), description="Metrics that must not be harmed by more than their margin."
     )
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Two-sided error of every interval.")
+    alpha: float = Field(default=0.05, ge=1e-9, lt=0.5, description="Two-sided error of every interval.")
     sources: dict[Dataset, Source] = Field(
         default={}, description="Where each dataset's events are; one left out is read from the raw zone."
     )
