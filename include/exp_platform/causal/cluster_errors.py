@@ -87,4 +87,4 @@ def common_part(one: ClusterSpread, other: ClusterSpread) -> Array:
     total = product.sum(axis=-1) + np.trace(both, axis1=-2, axis2=-1)
     traces = [(square - less).sum(axis=-1) for square, less in zip(squares, lost, strict=True)]
     whole = traces[0] * traces[1]
-    return np.divide(total, whole, out=np.zeros_like(total), where=whole > 0)
+    return np.asarray(np.divide(total, whole, out=np.zeros_like(total), where=whole > 0))

@@ -122,7 +122,7 @@ def _deviations(arms: SufficientStatistics, total: SufficientStatistics, *, rati
 
 def _over_dates(weight: Array, value: Array) -> Array:
     weight = weight[..., None]
-    return np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0).sum(axis=1)
+    return np.asarray(np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0).sum(axis=1))
 
 
 def _mean(weight: Array, value: Array) -> Array:

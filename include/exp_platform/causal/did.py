@@ -20,6 +20,7 @@ from exp_platform.stats.effect import (
 )
 from exp_platform.stats.moments import ROUNDING, centred_matrix
 from exp_platform.stats.sufficient import Array, SufficientStatistics
+from exp_platform.stats.thresholds import DID_UNITS_PER_DATE
 
 UNIT_LEVEL_ERRORS = "unit_level_errors"
 DATES_LEFT_OUT = "cohort_dates_without_both_arms"
@@ -145,7 +146,7 @@ def cohort_weights(
 
     One date of several whose levels do not exist (`has_levels`) is left out too: it must not take the others with it.
     """
-    usable = (control_n >= 2) & (treatment_n >= 2)
+    usable = (control_n >= DID_UNITS_PER_DATE) & (treatment_n >= DID_UNITS_PER_DATE)
     if has_levels is not None and control_n.shape[1] > 1:
         usable &= has_levels
     treated = np.where(usable, treatment_n, 0.0)

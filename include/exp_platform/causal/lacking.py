@@ -69,7 +69,7 @@ def _totals(arms: SufficientStatistics, weight: Array) -> tuple[_Units, _Units]:
 
 
 def _no_events(side: _Units, place: int) -> NDArray[np.bool_]:
-    return (side.did_n > 0) & (side.did_v[..., place] == 0) & (side.did_vv[..., place, place] == 0)
+    return np.asarray((side.did_n > 0) & (side.did_v[..., place] == 0) & (side.did_vv[..., place, place] == 0))
 
 
 def _either(sides: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:

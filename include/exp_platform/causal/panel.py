@@ -148,4 +148,4 @@ def _products(values: Array) -> Array:
 def _over_dates(weight: Array, value: Array) -> Array:
     """Σ weight · value over the dates (axis 1) that have a weight."""
     weight = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim))
-    return np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0).sum(axis=1)
+    return np.asarray(np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0).sum(axis=1))

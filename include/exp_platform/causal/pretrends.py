@@ -13,13 +13,13 @@ from exp_platform.causal.panel import Components, Panel, components
 from exp_platform.stats.effect import DEFAULT_ALPHA, join_reasons, t_quantile, two_sided_p
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sufficient import Array
+from exp_platform.stats.thresholds import PRETRENDS_FAIL_BELOW
 from exp_platform.status import PretrendVerdict
 
 __all__ = ("TESTS", "Panel", "PretrendDeltas", "PretrendTests", "pretrend_deltas", "pretrend_tests")
 
 TESTS = ("slope", "joint")
 FEWER_CLUSTERS_THAN_DAYS = "fewer_clusters_than_days"
-FAIL_BELOW = 0.05  # on the p adjusted over the two tests of one row
 SINGULAR = 1e-10  # smallest eigenvalue of the deltas' correlation matrix that still counts as regular
 
 
@@ -92,7 +92,7 @@ def pretrend_tests(panel: Panel, *, by_cohort_date: bool = False) -> PretrendTes
         ],
         parts.few.shape,
     )
-    verdict = np.where(adjusted < FAIL_BELOW, PretrendVerdict.FAILED.value, PretrendVerdict.PASSED.value)
+    verdict = np.where(adjusted < PRETRENDS_FAIL_BELOW, PretrendVerdict.FAILED.value, PretrendVerdict.PASSED.value)
     return PretrendTests(
         statistic=np.where(usable, np.stack([t, f], axis=-1), np.nan),
         df=np.where(usable, np.stack([t_df, f_df], axis=-1), np.nan),

@@ -296,7 +296,7 @@ def _numbered(batch: pa.RecordBatch, known: dict[Cell, int]) -> NDArray[np.int32
         rest, cluster = divmod(code, len(clusters))
         cell = (names[rest % len(names)], first + rest // len(names), clusters[cluster])
         number_of[code] = known.setdefault(cell, len(known))
-    return number_of[codes]
+    return np.asarray(number_of[codes])
 
 
 def _pairs(days: Days, arm_of: Codes, values: Numbers, width: int) -> tuple[Codes, Numbers]:
