@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exp_platform.decision.trust import ITT_GATES, SRM_GATES
-from exp_platform.status import CheckStatus, GuardrailStatus, Trust
+from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
+from exp_platform.status import GuardrailStatus, Trust
 
 Row = Mapping[str, Any]
 
 
 def quality_verdict(rows: Iterable[Row], analysis_mode: str) -> str | None:
     """One sentence on the failed checks of J2 that cost the result its trust; None without any."""
-    failed = [row for row in rows if row["status"] == CheckStatus.FAIL]
-    if analysis_mode == "itt":
-        failed = [row for row in failed if row["check_name"] in ITT_GATES]
+    failed = [row for row in rows if exposures_failed(row, analysis_mode)]
     if not failed:
         return None
     by_check: dict[str, list[Row]] = {}
@@ -35,7 +33,7 @@ def _quality_words(check: str, rows: list[Row]) -> str:
 
 def srm_verdict(rows: Iterable[Row]) -> str | None:
     """One sentence on the failed sample-ratio tests; None without any."""
-    failed = [row for row in rows if row["check_name"] in SRM_GATES and row["status"] == CheckStatus.FAIL]
+    failed = [row for row in rows if sample_ratio_failed(row)]
     if not failed:
         return None
     words = [

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from exp_platform.config.models import Experiment
-from exp_platform.decision.trust import ITT_GATES, SRM_GATES
+from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
 from exp_platform.status import CheckStatus, GuardrailStatus
 
 Row = Mapping[str, Any]
@@ -63,11 +63,7 @@ def verdict_alerts(
     """The alerts on failed guardrails, SRM checks and quality checks of one dt, from the rows of its run."""
     return [
         *(_guardrail(experiment, dt, row) for row in guardrails if row["status"] == GuardrailStatus.FAIL),
-        *(
-            _srm(experiment, dt, row)
-            for row in validation
-            if row["check_name"] in SRM_GATES and row["status"] == CheckStatus.FAIL
-        ),
+        *(_srm(experiment, dt, row) for row in validation if sample_ratio_failed(row)),
         *_quality(experiment, dt, quality),
     ]
 
@@ -122,7 +118,7 @@ def _quality(experiment: Experiment, dt: date, rows: Iterable[Row]) -> list[Aler
             failed.setdefault(row["check_name"], []).append(row)
     alerts = []
     for name, found in sorted(failed.items()):
-        gates = experiment.analysis_mode == "exposed" or name in ITT_GATES
+        gates = any(exposures_failed(row, experiment.analysis_mode) for row in found)
         days = sorted(row["date"] for row in found)
         if not gates and days[-1] < dt - RECENT:
             continue

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from exp_platform.config.load import Project
+from exp_platform.decision.trust import SRM_GATES
 from exp_platform.detection.cases import Case, Outcome
 from exp_platform.detection.exposures import last_day
 from exp_platform.errors import ContractViolation
@@ -40,7 +41,6 @@ TO_CHECKS = (
     *("analyze_results", "validate_statistics"),
 )
 EVENTS = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
-SRM_GATES = ("srm_assigned", "srm_analysed")
 
 
 def scratch_project(project: Project, folder: Path) -> Project:
