@@ -167,6 +167,7 @@ def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: 
         "config",
         "analysis_mode",
         "fault",
+        "full_refresh",
         "seed",
     }
     assert all(schema["title"] and analysis.params.get_param(name).description for name, schema in schemas.items())

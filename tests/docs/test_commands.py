@@ -25,7 +25,7 @@ COMMANDS = [
 
 @cache
 def fresh_shell(*words: str) -> str:
-    """The output of a command in a shell with nothing set but HOME and PATH; the command must succeed."""
+    """What a command prints in a shell without anything set but HOME and PATH; it must succeed."""
     clean = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
     done = subprocess.run(words, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"

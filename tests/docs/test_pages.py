@@ -1,4 +1,4 @@
-"""Everything that the pages show is true of the code: languages, links, YAML, SQL and Python."""
+"""What the pages show is true of the code: languages, links, YAML, SQL and Python."""
 
 from __future__ import annotations
 
