@@ -103,7 +103,7 @@ class Took:
 
 
 def pipeline(project: Project, dt: date, run_id: str, spark: Any, **options: Any) -> dict[str, Took]:
-    """What each stage took."""
+    """Stage -> the time that it took, of one run of the pipeline."""
     marks: list[tuple[str, float, float]] = []
 
     def mark(name: str) -> None:
@@ -116,7 +116,7 @@ def pipeline(project: Project, dt: date, run_id: str, spark: Any, **options: Any
 
 
 def against_duckdb(project: Project, dt: date, *, distinct: bool, folder: Path | None = None) -> Took:
-    """What DuckDB takes on two threads; with a folder it writes and checks J4's two tables too, as J4 does."""
+    """The time of DuckDB on two threads; with a folder it also writes and checks J4's two tables, as J4 does."""
     db = duckdb.connect(config={"threads": 2})
     metrics = project.metrics_of(project.experiment(EXPERIMENT))
     started, cpu = time.monotonic(), time.process_time()

@@ -2,13 +2,13 @@
 # experiment_analysis
 
 Analyses one experiment as of one day: from raw events to a decision and its memo. Each stage is one Spark application;
-what it publishes becomes visible only after its audit, for this experiment alone. Running it again is always safe.
+its rows become visible only after their audit, for this experiment alone. Running it again is always safe.
 
 **Trigger it** with the form (play button): pick the experiment, leave the date empty for yesterday.
 
 **Gates** (`quality_gate`, `srm_gate`, `guardrail_gate`) turn red when the result must not be used. The results and the
-memo are written all the same: they say why. Whoever waits for the asset `experiment_passed/<id>` is only told when none
-is red and the result is trusted.
+memo are written all the same and say why. The asset `experiment_passed/<id>` is updated only when no gate is red and
+the result is trusted.
 
 ## When it fails
 

@@ -32,7 +32,7 @@ def make_project(folder: Path, **profile: object) -> Project:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes many minutes runs only when it is asked for: `make test-long`."""
+    """Skip tests that take many minutes, unless they are selected as in `make test-long`."""
     if "long" not in config.option.markexpr:
         left = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if item not in left]

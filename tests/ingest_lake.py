@@ -55,7 +55,7 @@ class IngestLake:
         return Path(self.project.raw_folder(self.experiment_id))
 
     def with_experiment(self, experiment_id: str, **changes: Any) -> IngestLake:
-        """The same lake for an experiment with two arms, and an arm that nobody may be in."""
+        """An ingest lake for an experiment with two live arms and one arm without allocation."""
         base = self.project.experiments["exp_checkout_button_001"].model_dump()
         base |= {"experiment_id": experiment_id} | changes
         base["variants"] = changes.get(

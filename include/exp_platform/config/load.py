@@ -153,7 +153,7 @@ class Project:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_analysis_mode(self, experiment_id: str, mode: str | None) -> Project:
-        """The same project with one experiment's analysis mode overridden; recorded through its config hash."""
+        """The project with one experiment's analysis mode replaced; the config hash then differs."""
         if not mode:
             return self
         experiment = self.experiment(experiment_id)

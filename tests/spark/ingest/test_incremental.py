@@ -1,4 +1,4 @@
-"""What the next day's run reads, adds, repeats and replaces."""
+"""The next day's run reads new files, adds their events, and replaces a dataset whose old files changed."""
 
 from __future__ import annotations
 

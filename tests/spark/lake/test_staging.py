@@ -313,7 +313,7 @@ def test_a_unit_that_would_stand_on_two_dates_is_found_beside_what_stays(lake: L
 
 
 def test_a_writer_of_any_other_date_in_between_is_noticed(lake: Lake) -> None:
-    """What stays was audited beside what is new: it must still be there."""
+    """The rows that stay were audited together with the new rows, so they must still be there."""
     three_dates(lake)
     early, summary = lake.handle(UNITS), Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
 

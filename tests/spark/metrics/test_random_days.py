@@ -82,7 +82,7 @@ class World:
             assert said[table] == expected[table], (table, self.told)
 
     def land_events(self) -> None:
-        """Of today, at first of some days before; some are late and some are early."""
+        """Land events of today, in the first run also of some days before; some events are late and some early."""
         for dataset in COLUMNS:
             if self.runs > 1 and self.random.random() < 0.5:
                 continue

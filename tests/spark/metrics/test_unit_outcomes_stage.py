@@ -65,7 +65,7 @@ def stage(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[
 
 
 def everyone_assigned(lake: Lake) -> Lake:  # noqa: F811
-    """The same lake with the experiment analysed as assigned, so that no exposures are needed."""
+    """The lake with the experiment analysed as assigned, so that no exposures are needed."""
     experiment = lake.project.experiment(EXPERIMENT).model_copy(update={"analysis_mode": "itt", "dimensions": ()})
     return Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
 

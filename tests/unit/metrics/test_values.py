@@ -1,4 +1,4 @@
-"""What a contract asks of the events."""
+"""The values, windows and periods that follow from a metric contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage sees: pinned inputs, its own outputs, the manifest, and a claim that is checked before every commit."""
+"""A stage reads pinned inputs and its own outputs, writes the manifest, and checks its claim before every commit."""
 
 from __future__ import annotations
 

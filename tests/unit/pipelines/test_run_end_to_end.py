@@ -1,4 +1,4 @@
-"""How a run outside Airflow ends: who is told, and what is given back."""
+"""The end of a run outside Airflow: alerts are sent and the claim is released."""
 
 from __future__ import annotations
 
