@@ -64,7 +64,7 @@ try:
     find_java_home()
     if missing_jars(CORE):
         print("setup: resolving the jars", flush=True)
-    resolve_jars(CORE)  # and unpack the native library, where that is not done
+    resolve_jars(CORE)
 except ExpError as error:
     sys.exit(f"setup: {error}")
 PY

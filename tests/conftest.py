@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,11 +20,7 @@ def make_project(folder: Path, **profile: object) -> Project:
         shutil.copytree(ROOT / "configs", folder / "configs")
     path = folder / "configs" / "dev.yaml"
     content = yaml.safe_load(path.read_text())
-    content["spark"] |= {"driver_memory": "1g", "native_memory": "512m", "shuffle_partitions": 2}
-    if os.environ.get("EXP_TEST_NATIVE") == "0":  # the same tests without native execution
-        content["spark"]["native"] = False
-    if content["spark"]["native"]:  # small frames of a test's own run as a table's rows would
-        content["spark"]["conf"] = {"spark.comet.exec.localTableScan.enabled": "true"}
+    content["spark"] |= {"driver_memory": "1g", "shuffle_partitions": 2}
     content |= profile
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_project(path)

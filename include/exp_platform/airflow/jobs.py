@@ -135,12 +135,11 @@ class SparkJobOperator(SparkSubmitOperator):
     def _prepare(self, config: str, arguments: list[str]) -> None:
         from exp_platform.config.load import load_project
         from exp_platform.spark.java import find_java_home
-        from exp_platform.spark.session import NATIVE_ENVIRONMENT, is_native, launch_conf
+        from exp_platform.spark.session import launch_conf
 
         try:
-            project = load_project(config)
-            self.conf = dict(launch_conf(project))
-            self.env_vars = submit_environment(find_java_home()) | (NATIVE_ENVIRONMENT if is_native(project) else {})
+            self.conf = dict(launch_conf(load_project(config)))
+            self.env_vars = submit_environment(find_java_home())
         except ConfigError as error:
             raise AirflowFailException(str(error)) from None
         if not self.needs_spark:

@@ -20,7 +20,7 @@ from exp_platform.errors import ConfigError, ExpError
 from exp_platform.paths import clone_root
 from exp_platform.spark.jars import CORE, require_jars
 from exp_platform.spark.java import find_java_home
-from exp_platform.spark.session import NATIVE_ENVIRONMENT, is_native, launch_conf
+from exp_platform.spark.session import launch_conf
 
 _NO_DATABASE = {"--help", "-h", "version"}  # words of an airflow command that needs no database
 
@@ -73,7 +73,7 @@ def spark_submit(home: Home, arguments: Sequence[str]) -> Command:
     find_java_home()
     require_jars(CORE, "make setup")
     project = load_project(_config_of(arguments))
-    environment = clone_environment(home) | (NATIVE_ENVIRONMENT if is_native(project) else {})
+    environment = clone_environment(home)
     command = [f"{environment['SPARK_HOME']}/bin/spark-submit", "--master", project.profile.spark.master]
     for key, value in launch_conf(project).items():
         command += ["--conf", f"{key}={value}"]

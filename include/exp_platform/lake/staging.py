@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Mode = Literal["overwrite", "append"]
-NATIVE = "spark.comet.enabled"
 # A date that no row has. Iceberg simplifies an empty IN list to "never" and then skips conflict detection.
 NO_DATE = date.min
 
@@ -200,15 +199,9 @@ def drop_branch(handle: IcebergTable, branch: str) -> None:
 
 
 def _partitioning(frame: DataFrame) -> str:
-    """As Spark plans it: a native plan keeps the same partitions, and does not say which they are."""
-    conf = frame.sparkSession.conf
-    native = conf.get(NATIVE, None)
-    conf.set(NATIVE, "false")
-    try:
-        plan = frame.select("*")._jdf.queryExecution().executedPlan()
-        return str(plan.outputPartitioning().toString()).lower()
-    finally:
-        conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
+    """How Spark's physical plan says that the frame's rows are divided, in lower case."""
+    plan = frame._jdf.queryExecution().executedPlan()
+    return str(plan.outputPartitioning().toString()).lower()
 
 
 def _head(handle: IcebergTable, branch: str, start: int) -> tuple[int, int]:

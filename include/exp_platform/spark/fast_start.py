@@ -74,7 +74,6 @@ def _scratch_config(folder: Path) -> Path:
     config.parent.mkdir()
     config.write_text(
         "profile: scratch\nraw_root: raw\ncatalog: {type: sqlite, uri: catalog.db, warehouse: warehouse}\n"
-        "spark: {native: true}\n"
     )
     return config
 

@@ -172,18 +172,18 @@ def units_at_risk(
 
 def open_spans(units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime) -> DataFrame:
     """One row per arm × dimensions × window × first and last day on which it is open, with its count of units."""
-    each = F.explode(F.array(*(F.lit(i) for i in range(len(periods))))).alias("period")
     known = dimensions_of(names)
-    first, last = (
-        F.coalesce(*(F.when(F.col("period") == i, bound) for i, bound in enumerate(bounds)))
-        for bounds in (
-            [period_start(period) for period in periods],
-            [F.least(period_end(period), F.lit(micros(cutoff))) - 1 for period in periods],
+    spans = [
+        F.struct(
+            F.lit(i).alias("period"),
+            period_start(period).alias("first"),
+            (F.least(period_end(period), F.lit(micros(cutoff))) - 1).alias("last"),
         )
-    )
-    opened = units.select("variant_id", *known, "anchor_us", "assignment_us", each).where(last >= first)
-    days = opened.select("variant_id", *known, "period", _day(first).alias("first"), _day(last).alias("last"))
-    return days.groupBy("variant_id", *known, "period", "first", "last").count()
+        for i, period in enumerate(periods)
+    ]
+    opened = units.select("variant_id", *known, F.inline(F.array(*spans))).where("last >= first")
+    first, last = (_day(F.col(name)).alias(name) for name in ("first", "last"))
+    return opened.groupBy("variant_id", *known, "period", first, last).count()
 
 
 def _inside(source: str, period: Period) -> Column:

@@ -173,11 +173,9 @@ def cut_in_two(*, far: bool = False) -> list[Column]:
     high = F.floor(F.col("value") * F.lit(HI))
     low = F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO))
     too_large = F.abs("value") >= F.lit(FAR)  # null for a unit without events, which has nothing to cut
-    # A cast that fails with these words. The column keeps it from being tried ahead of the rows, and raise_error would
-    # take the whole pass out of native execution.
     refusal = F.concat(F.lit(f"a value of {FAR:.0f} or more, though none was expected: "), F.col("metric_name"))
-    other = F.lit(0) if far else refusal
-    return [F.when(too_large, other.cast("bigint")).otherwise(part).alias(n) for n, part in (("hi", high), ("lo", low))]
+    other = F.lit(0) if far else F.raise_error(refusal)
+    return [F.when(too_large, other).otherwise(part).alias(name) for name, part in (("hi", high), ("lo", low))]
 
 
 def far_sum(where: Column | None = None) -> Column:

@@ -87,8 +87,6 @@ class SparkSettings(Model):
         default=None, description="Heap of each executor on a cluster; left out: Spark's default."
     )
     shuffle_partitions: int = Field(default=8, description="Partitions of a shuffle; there is no adaptive execution.")
-    native: bool = Field(default=False, description="True: native execution, see docs/decisions/0014.")
-    native_memory: str = Field(default="1g", description="Memory beside the heap; counts only where native is true.")
     conf: dict[str, str] = Field(default={}, description="Further Spark settings; they win over the platform's own.")
 
 
