@@ -144,7 +144,6 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.wait_for("resolve_run", "watcher")
         page.click("//button[@aria-label='Expand all task groups']")
         page.wait_for("quality_gate", "srm_gate", "guardrail_gate", "experiment_passed")
-        time.sleep(2)
         page.picture(pictures / "graph.png")
 
         page.run("localStorage.setItem('default_dag_view', JSON.stringify('grid'))")
@@ -159,7 +158,6 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.wait_for("Trigger")
         page.click("//button[contains(., 'Trigger')]")
         page.wait_for("Experiment", "As-of date", "Generate synthetic data first", "Rarely needed")
-        time.sleep(1)
         page.picture(pictures / "trigger_form.png")
 
         page.open(f"{rig.home.url}/experiments/memos/exp_good.html")
