@@ -65,7 +65,10 @@ def _window_problems(metric: Metric) -> list[str]:
             f"window.end_hours: found {window.end_hours}, must be more than start_hours ({window.start_hours})"
         )
     if metric.traits.opens_later and window.start_hours <= 0:
-        problems.append(f"window.start_hours: must be more than 0, a {metric.type} metric looks at a later window")
+        problems.append(
+            f"window.start_hours: found {window.start_hours}, must be more than 0: a {metric.type} metric looks at a "
+            "later window"
+        )
     return problems
 
 
