@@ -58,6 +58,7 @@ def pre_period_effect(arms: SufficientStatistics, *, ratio: bool = False, min_un
         arms,
         y=arms.x[..., 0],
         yy=arms.xx[..., 0, 0],
+        yyy=np.full_like(arms.yyy, np.nan),  # nobody knows how skewed it is
         **({"d": arms.x[..., 1], "dd": arms.xx[..., 1, 1], "yd": arms.xx[..., 0, 1]} if ratio else {}),
     )
     return (ratio_effect if ratio else mean_effect)(swapped, alpha=AA_ALPHA, min_units=min_units)
@@ -70,8 +71,9 @@ def share_with_value(arms: SufficientStatistics, *, ratio: bool = False) -> Effe
     difference: such an element has status insufficient_data and nothing to warn of.
     """
     if ratio:
-        return mean_effect(replace(arms, y=arms.d, yy=arms.dd), alpha=AA_ALPHA)
-    return mean_effect(replace(arms, n=arms.n + arms.n_null, y=arms.n, yy=arms.n), alpha=AA_ALPHA)
+        unknown = np.full_like(arms.yyy, np.nan)
+        return mean_effect(replace(arms, y=arms.d, yy=arms.dd, yyy=unknown), alpha=AA_ALPHA)
+    return mean_effect(replace(arms, n=arms.n + arms.n_null, y=arms.n, yy=arms.n, yyy=arms.n), alpha=AA_ALPHA)
 
 
 def outlier_share(buckets: SufficientStatistics) -> tuple[Array, NDArray[np.bool_]]:
