@@ -58,6 +58,7 @@ def pre_period_effect(arms: SufficientStatistics, *, ratio: bool = False, min_un
         arms,
         y=arms.x[..., 0],
         yy=arms.xx[..., 0, 0],
+        yyy=np.full_like(arms.yyy, np.nan),  # the sums do not tell its skewness
         **({"d": arms.x[..., 1], "dd": arms.xx[..., 1, 1], "yd": arms.xx[..., 0, 1]} if ratio else {}),
     )
     return (ratio_effect if ratio else mean_effect)(swapped, alpha=CHECK_SPEAKS_BELOW, min_units=min_units)
@@ -70,8 +71,9 @@ def share_with_value(arms: SufficientStatistics, *, ratio: bool = False) -> Effe
     difference: such an element has status insufficient_data and nothing to warn of.
     """
     if ratio:
-        return mean_effect(replace(arms, y=arms.d, yy=arms.dd), alpha=CHECK_SPEAKS_BELOW)
-    return mean_effect(replace(arms, n=arms.n + arms.n_null, y=arms.n, yy=arms.n), alpha=CHECK_SPEAKS_BELOW)
+        unknown = np.full_like(arms.yyy, np.nan)
+        return mean_effect(replace(arms, y=arms.d, yy=arms.dd, yyy=unknown), alpha=CHECK_SPEAKS_BELOW)
+    return mean_effect(replace(arms, n=arms.n + arms.n_null, y=arms.n, yy=arms.n, yyy=arms.n), alpha=CHECK_SPEAKS_BELOW)
 
 
 def outlier_share(buckets: SufficientStatistics) -> tuple[Array, NDArray[np.bool_]]:

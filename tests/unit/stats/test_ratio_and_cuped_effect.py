@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.ab import against_control, mean_arm, mean_effect
 from exp_platform.stats.cuped import cuped_effect, pooled_theta
 from exp_platform.stats.moments import linearise
 from exp_platform.stats.ratio import ratio_effect
@@ -96,6 +96,19 @@ def test_among_three_arms_a_comparison_that_the_common_slope_widens_says_so() ->
     assert effect.reason.tolist() == ["covariate_widens_the_interval", ""]
     assert effect.variance_reduction[0] < 0 < effect.variance_reduction[1]
     assert effect.control_mean[0] == effect.control_mean[1]
+
+
+def test_a_covariate_shrinks_the_pooled_error_too_where_the_small_arm_holds_no_large_value() -> None:
+    rng = np.random.default_rng(6)
+    records = []
+    for n, sigma in ((4_500, 1.5), (500, 0.3)):
+        habit = rng.normal(0, 1, n)
+        records.append(SufficientStatistics.from_units(np.exp(sigma * habit + rng.normal(0, 0.3, n)), x=habit))
+    both = SufficientStatistics.stack(records)
+    adjusted, plain = cuped_effect(both), mean_effect(both)
+    assert plain.se_abs[0] > 1.5 * against_control(mean_arm(both)).se_abs[0]
+    assert adjusted.variance_reduction[0] > 0.05
+    assert (adjusted.se_abs / plain.se_abs) ** 2 == pytest.approx(1 - adjusted.variance_reduction, rel=1e-9)
 
 
 def test_a_covariate_shrinks_the_error_of_a_share_by_the_factor_by_which_it_shrinks_welchs() -> None:

@@ -96,3 +96,17 @@ def test_the_covariance_with_another_base_is_heeded() -> None:
     )
     widths = [e.effect_rel_ci_high[0] - e.effect_rel_ci_low[0] for e in (together, apart)]
     assert widths[0] < widths[1]
+
+
+def test_with_a_pooled_error_the_base_has_the_pooled_variance_too() -> None:
+    """Where the small arm is control the relative interval must know how badly control's mean is known."""
+    rng = np.random.default_rng(3)
+    heavy = np.where(rng.random(9_000) < 0.3, rng.lognormal(0, 1.5, 9_000), 0.0) + 5
+    quiet = np.where(rng.random(1_000) < 0.3, 0.8, 0.0) + 5
+    effect = effect_of(quiet, heavy)
+    within = sum(((v - v.mean()) ** 2).sum() for v in (quiet, heavy)) / 9_998
+    assert effect.base_var[0] == pytest.approx(within / 1_000, rel=1e-9)
+    assert effect.base_cov[0] == pytest.approx(-within / 1_000, rel=1e-9)
+    t, ratio = t_quantile(0.975, effect.df)[0], 1 + effect.effect_rel_ci_high[0]
+    error = np.sqrt(within * (1 / 9_000 + ratio**2 / 1_000))
+    assert (heavy.mean() - ratio * quiet.mean()) / error == pytest.approx(-t, rel=1e-9)

@@ -60,6 +60,15 @@ def test_the_pre_period_of_a_ratio_is_compared_as_a_ratio() -> None:
     assert effect.reason[0] == "no_variance"
 
 
+def test_before_the_experiment_a_small_arm_without_the_large_values_is_no_difference() -> None:
+    """The skewness of the outcome, here none, says nothing of that of the covariate."""
+    x = [np.where(RNG.random(n) < 0.03, size, 0.0) for n, size in ((4_500, 400.0), (500, 1.0))]
+    arms = stack(*(SufficientStatistics.from_units(RNG.normal(5, 1, len(v)), x=v) for v in x))
+    own = stats.ttest_ind(x[1], x[0], equal_var=False)
+    assert own.pvalue < 1e-9
+    assert pre_period_effect(arms).p_value[0] > 1e-4
+
+
 def test_losing_the_values_of_one_arm_is_seen_in_the_share_with_value() -> None:
     values = RNG.normal(5, 1, 1000)
     fewer = np.where(RNG.random(1000) < 0.1, np.nan, values)
