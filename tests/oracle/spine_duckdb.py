@@ -154,12 +154,32 @@ class Oracle:
 
     def panel(self, metric: Metric) -> list[dict]:
         """Cross products of daily values before assignment, for every pair of days."""
-        (_, source, aggregation) = self.parts(metric)[0]
-        daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
-        days = metric.pre_period_days
         return rows(
             self.db,
             f"""
+            {self.daily_values(metric)}
+            select i.variant_id, i.cohort_date, i.day as day_i, j.day as day_j, count(*) as n, fsum(i.v) as sum_i,
+                   fsum(j.v) as sum_j, fsum(i.v * j.v) as sum_ij
+            from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
+        )
+
+    def panel_clusters(self, metric: Metric, dimension: str) -> list[dict]:
+        """Units and sums of daily values by value of a dimension; units without a value are in none."""
+        return rows(
+            self.db,
+            f"""
+            {self.daily_values(metric)}
+            select variant_id, cohort_date, day, replace(segment, '{dimension}=', '') as cluster, count(*) as n,
+                   fsum(v) as total
+            from dense join dims using (user_id) where starts_with(segment, '{dimension}=') group by 1, 2, 3, 4""",
+        )
+
+    def daily_values(self, metric: Metric) -> str:
+        """SQL: `dense`, one row for each included user and day before assignment."""
+        (_, source, aggregation) = self.parts(metric)[0]
+        daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
+        days = metric.pre_period_days
+        return f"""
             with grid as (
                 select user_id, variant_id, cohort_date, day from cohort, range(-{days}, 0) r(day) where included),
             happened as (
@@ -167,11 +187,7 @@ class Oracle:
                 from outcomes join cohort using (user_id)
                 where included and metric_name = '{source}' and t < {self.cutoff} and t < a and t >= a - {days * DAY}
                 group by 1, 2),
-            dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))
-            select i.variant_id, i.cohort_date, i.day as day_i, j.day as day_j, count(*) as n, fsum(i.v) as sum_i,
-                   fsum(j.v) as sum_j, fsum(i.v * j.v) as sum_ij
-            from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
-        )
+            dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))"""
 
     def calendar(self, metric: Metric) -> list[dict]:
         """Units whose window holds some of a UTC day, and the sums of their events on it, by variant and segment."""

@@ -75,7 +75,9 @@ def check(spark: Any, data: Data) -> None:
     db = data.database({user: row["unit_bucket"] for user, row in found.items()})
     oracle = Oracle(db, micros(END), micros(CUTOFF))
     compare_units(found, oracle, data)
-    tables = metric_tables(Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
+    tables = metric_tables(
+        Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF, cluster="land")
+    )
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
     compare_statistics(rows[METRIC_STATISTICS], oracle)
@@ -223,6 +225,21 @@ def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:
         for key, want in theirs.items():
             for name in ("n", "sum_i", "sum_j", "sum_ij"):
                 assert close(ours[key][name], want[name]), f"panel of {metric.name} {key} {name}"
+        compare_clusters(ours, oracle.panel_clusters(metric, "land"), metric.name)
+
+
+def compare_clusters(ours: dict[tuple[Any, ...], dict[str, Any]], theirs: list[dict[str, Any]], name: str) -> None:
+    """Rows of a day with itself hold every cluster of their arm and date; no other row holds any."""
+    want: dict[tuple[Any, ...], dict[str, tuple[int, float]]] = {}
+    for row in theirs:
+        key = (row["variant_id"], row["cohort_date"], row["day"], row["day"])
+        want.setdefault(key, {})[row["cluster"]] = (row["n"], row["total"])
+    for key, row in ours.items():
+        expected = want.get(key, {})
+        assert (row["cluster_units"] or {}) == {cluster: n for cluster, (n, _) in expected.items()}, f"{name} {key}"
+        got = row["cluster_sums"] or {}
+        assert got.keys() == expected.keys()
+        assert all(close(got[cluster], total) for cluster, (_, total) in expected.items()), f"{name} {key}"
 
 
 def group(row: dict[str, Any]) -> tuple[Any, ...]:

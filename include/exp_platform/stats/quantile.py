@@ -4,8 +4,8 @@ A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000),
 values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
 edge, so that engines whose logarithms differ in the last digit agree. `BIN_SQL` is the same formula in SQL.
 
-A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as of
-counts below 370 and of most whole milliseconds, the quantile is that value and no other.
+A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as
+whole numbers below 370 do, the quantile is that value and no other.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-from exp_platform.stats.ab import against_control
-from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, t_quantile
+from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, compare, t_quantile
 from exp_platform.stats.sufficient import Array
 
 BINS_PER_DOUBLING = 256
@@ -27,6 +27,8 @@ NUDGE = 1e-6
 BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) * 256 + 1e-6) + 300000) AS INT) END"
 
 OUT_OF_REACH = "quantile_out_of_reach"
+LOPSIDED = 1.5  # times the error, beyond which the longer side of an interval is no chance of the sample
+TWO_VALUES = 0.75  # of an interval's width that one step makes up where two neighbours are all that it holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,52 +158,82 @@ def quantile_effect(
     alpha: float = DEFAULT_ALPHA,
     min_units: int = DEFAULT_MIN_UNITS,
 ) -> Effect:
-    """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment."""
-    singles = [quantile_arm(arm, q, alpha=alpha) for arm in arms]
-    arm = Arm(
-        **{name: np.array([getattr(single, name) for single in singles], dtype=float) for name in vars(singles[0])}
+    """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment.
+
+    Each arm's interval reaches further to one side than to the other where its values are skewed, most of all beside a
+    share of zeros. What counts is the side that faces the other arm, and at least half of the width. Two arms beside
+    the same step may each be on the wrong side of it: there the interval reaches two steps.
+    """
+    levels = [_level(arm, q, alpha=alpha) for arm in arms]
+    pairs = [(levels[0], level) for level in levels[1:]]
+    control, treatment = (
+        _arms([pair[side].arm for pair in pairs], [pair[side].variance_against(pair[1 - side]) for pair in pairs])
+        for side in (0, 1)
     )
-    unreachable = ~np.isfinite(arm.var_mean) & (arm.n >= min_units)
-    return against_control(
-        arm, alpha=alpha, min_units=min_units, insufficient=[(unreachable[1:] | unreachable[:1], OUT_OF_REACH)]
+    unreachable = [~np.isfinite(arm.var_mean) & (arm.n >= min_units) for arm in (control, treatment)]
+    return compare(
+        control,
+        treatment,
+        alpha=alpha,
+        min_units=min_units,
+        insufficient=[(unreachable[0] | unreachable[1], OUT_OF_REACH)],
     )
 
 
 def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA) -> Arm:
-    """One arm's q-quantile; its standard error is the width of the interval by inversion over that of Student's t.
+    """One arm's q-quantile; its standard error is half of the interval by inversion over the quantile of Student's t.
 
     The share F of values below the estimate has the variance of a ratio over groups (a unit's events lie in one
     group); the interval's ends are the quantiles at q ± t · se(F). `sd` is null: a quantile has none.
     """
+    return _level(histogram, q, alpha=alpha).arm
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One arm's quantile, its interval by inversion, and whether that holds only a few values a step apart."""
+
+    arm: Arm
+    low: float = np.nan
+    high: float = np.nan
+    t: float = np.nan  # that the interval was drawn with
+    steps: bool = False
+
+    def variance_against(self, other: _Level) -> float:
+        """Variance of the quantile in a comparison with another arm's."""
+        value = float(self.arm.mean)
+        facing = (self.high - value if float(other.arm.mean) >= value else value - self.low) / self.t
+        error = float(np.sqrt(self.arm.var_mean))
+        error = facing if facing > LOPSIDED * error else error
+        same_step = self.steps and other.steps and max(self.low, other.low) <= min(self.high, other.high)
+        return error * error * (2 if same_step else 1)
+
+
+def _level(histogram: Histogram, q: float, *, alpha: float) -> _Level:
     bins = histogram.by_bin()
     total = bins.count.sum()
     if total <= 0:
-        return _scalar_arm(histogram.units, np.nan, np.nan, np.nan)
+        return _Level(_scalar_arm(histogram.units, np.nan, np.nan, np.nan))
     at, inside = _position(q * total, bins.count)
     value = _value(bins, at, inside)
     se_share, df = _share_error(histogram, q, bins.code[at], inside)
     t = float(t_quantile(1 - alpha / 2, np.asarray(df))) if df > 0 else np.nan
-    if t * se_share == 0 or bins.low[0] == bins.high[-1]:
-        error = 0.0  # one value only, as far as the histogram can tell
-    elif q - t * se_share > 0 and q + t * se_share < 1:
-        ends = [_position(share * total, bins.count) for share in (q - t * se_share, q + t * se_share)]
-        low, high = (_value(bins, *end) for end in ends)
-        if low == high:
-            error = _pinned_error(bins, at, q * total, t, se_share * total)
-        else:
-            error = _reach(low, value, high, _widest_step(bins, ends[0][0], ends[1][0])) / t
+    if t * se_share == 0 or bins.low[0] == bins.high[-1]:  # one value only, as far as the histogram can tell
+        return _Level(_scalar_arm(histogram.units, value, 0.0, df), value, value, t)
+    if not (q - t * se_share > 0 and q + t * se_share < 1):
+        return _Level(_scalar_arm(histogram.units, value, np.nan, df))
+    ends = [_position(share * total, bins.count) for share in (q - t * se_share, q + t * se_share)]
+    low, high = (_value(bins, *end) for end in ends)
+    step, rounding = _steps(bins, ends[0][0], ends[1][0])
+    if low == high:
+        error = _pinned_error(bins, at, q * total, t, se_share * total)
     else:
-        error = np.nan
-    return _scalar_arm(histogram.units, value, error * error, df)  # not **: that raises where a product is infinite
-
-
-def _reach(low: float, value: float, high: float, step: float) -> float:
-    """Half of an interval around the value that stands for [low, high].
-
-    Between close values it is half of the width. Where values are a step apart (counts), the estimate is a coin toss
-    between neighbours: the interval covers the end that is further away, as far as a step or two, and a step at least.
-    """
-    return max((high - low) / 2, min(max(high - value, value - low), 2 * step), step)
+        # Where values are a step apart (counts), the estimate is a coin toss between neighbours: the interval covers
+        # both, with whatever degrees of freedom it is drawn.
+        error = max(((high - low) / 2 + rounding) / t, step / float(special.ndtri(1 - alpha / 2)))
+    steps = low < high and step > TWO_VALUES * (high - low)
+    # Not **: that raises where a product is infinite.
+    return _Level(_scalar_arm(histogram.units, value, error * error, df), low, high, t, steps)
 
 
 def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) -> float:
@@ -220,6 +252,12 @@ def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) ->
     return float(error)
 
 
+def _arms(singles: Sequence[Arm], variances: Sequence[float]) -> Arm:
+    """One element for each comparison."""
+    columns = {f.name: np.array([getattr(arm, f.name) for arm in singles], dtype=float) for f in fields(Arm)}
+    return Arm(**(columns | {"var_mean": np.array(variances, dtype=float)}))
+
+
 def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:
     return Arm(*(np.asarray(value, dtype=float) for value in (units, mean, np.nan, variance, df)))
 
@@ -231,9 +269,14 @@ def _position(rank: float, count: Array) -> tuple[int, float]:
     return at, min(max(float((rank - below[at] + count[at]) / count[at]), 0.0), 1.0)
 
 
-def _widest_step(bins: Bins, first: int, last: int) -> float:
-    """Widest gap between the values of neighbouring bins, from one bin to another."""
-    return float((bins.low[first + 1 : last + 1] - bins.high[first:last]).max(initial=0.0))
+def _steps(bins: Bins, first: int, last: int) -> tuple[float, float]:
+    """The widest gap between neighbouring bins, and half of the mean one as far as values repeat.
+
+    The quantile of values that repeat (counts, whole milliseconds) is one of them: it is rounded, as its estimate is.
+    """
+    gaps = bins.low[first + 1 : last + 1] - bins.high[first:last]
+    repeat = 1 - (last - first + 1) / float(bins.count[first : last + 1].sum())
+    return float(gaps.max(initial=0.0)), float(gaps.sum()) / max(len(gaps), 1) * repeat / 2
 
 
 def _value(bins: Bins, at: int, inside: float) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from tests.unit.causal.test_did_effect import group, stack
 
+from exp_platform.calibration.clusters import rollouts
 from exp_platform.causal.cluster_errors import cluster_spread, freedom
 from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.did import did_effect
@@ -86,30 +85,6 @@ def test_the_factor_and_the_degrees_of_freedom_are_those_of_the_whole_covariance
     total = sum(covariances)
     variances = [np.array([np.trace(cov)]) for cov in covariances]
     assert freedom(variances, spreads)[0] == pytest.approx(np.trace(total) ** 2 / np.trace(total @ total))
-
-
-def rollouts(
-    rng: np.random.Generator, of_arm: tuple[int, int], spread: float, dates: int, rounds: int
-) -> SufficientStatistics:
-    """Stores of uneven size whose units share a shock to their change; lead (arm, date, rollout, store).
-
-    With several dates each store has units on one of them only.
-    """
-    stores = np.arange(sum(of_arm))
-    n = np.ceil(20 * np.exp(rng.normal(0, spread, (rounds, len(stores)))))
-    post = 10 + rng.normal(0, 0.5, n.shape) + rng.normal(0, 1, n.shape) / np.sqrt(n)
-    in_arm = np.stack([stores < of_arm[0], stores >= of_arm[0]])[:, None, None]
-    here = in_arm & (stores % dates == np.arange(dates)[:, None])[None, :, None]
-    v = np.stack([post, np.full_like(post, 10.0)], axis=-1)
-    vv = v[..., :, None] * v[..., None, :] + np.eye(2)
-    units = here * n
-    return replace(
-        SufficientStatistics.zeros(units.shape, m=2),
-        n=units,
-        did_n=units,
-        did_v=units[..., None] * v,
-        did_vv=units[..., None, None] * vv,
-    )
 
 
 @pytest.mark.parametrize("dates", [1, 3])

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multivariate import test_mvmean_2indep as hotelling
 
+from exp_platform.calibration.clusters import panels
 from exp_platform.causal.pretrends import Panel, pretrend_deltas, pretrend_tests
 
 RNG = np.random.default_rng(10)
@@ -166,36 +167,11 @@ def test_five_units_for_each_day_are_enough() -> None:
     assert "insufficient_data" not in pretrend_tests(panel(units(35), units(35))).verdict[0]
 
 
-def clustered(
-    rng: np.random.Generator,
-    of_arm: tuple[int, int],
-    shock: float,
-    rounds: int,
-    *,
-    spread: float = 0.0,
-    drift: float = 0.0,
-) -> Panel:
-    """Stores of 1,200 units an arm with a level of their own and a shock on each day; lead (arm, round)."""
-    days, arms = np.arange(-14, 0), []
-    stores = sum(of_arm)
-    for arm, mine in enumerate((range(of_arm[0]), range(of_arm[0], stores))):
-        n = np.zeros((rounds, stores))
-        size = np.exp(rng.normal(0, spread, (rounds, len(mine))))
-        n[:, mine] = np.ceil(1200 * size / size.sum(axis=1, keepdims=True))
-        noise = rng.normal(0, 1, (rounds, stores, 14)) / np.sqrt(np.maximum(n, 1))[..., None]
-        level = rng.normal(3, 0.2, (rounds, stores, 1)) + rng.normal(0, shock, (rounds, stores, 14))
-        arms.append((n, n[..., None] * (level + noise + arm * drift * days)))
-    n, sums = (np.stack(parts) for parts in zip(*arms, strict=True))
-    daily = sums.sum(axis=2)
-    products = daily[..., :, None] * daily[..., None, :] / n.sum(axis=2)[..., None, None] + 1200 * np.eye(14)
-    return Panel(days, n.sum(axis=2), daily, products, n, sums)
-
-
 @pytest.mark.parametrize("of_arm", [(5, 5), (20, 20), (50, 50), (45, 5)])
 @pytest.mark.parametrize("spread", [0.0, 0.5], ids=["of one size", "of uneven size"])
 def test_shocks_of_clusters_are_no_trend(of_arm: tuple[int, int], spread: float) -> None:
     """Between units such parallel worlds failed in 95, 40 and 15% with 5, 20 and 50 clusters an arm."""
-    found = clustered(np.random.default_rng(1), of_arm, 0.1, rounds=1000, spread=spread)
+    found = panels(np.random.default_rng(1), of_arm, spread, 0.0, rounds=1000)
     tests = pretrend_tests(found)
     failed = (tests.verdict == "failed").any(axis=-1)
     assert failed.mean() <= 0.05 + 0.023
@@ -206,7 +182,7 @@ def test_shocks_of_clusters_are_no_trend(of_arm: tuple[int, int], spread: float)
 
 def test_the_joint_test_needs_more_clusters_than_days_and_the_slope_stands_alone_without_it() -> None:
     rng = np.random.default_rng(2)
-    few, enough = (pretrend_tests(clustered(rng, (g, g), 0.1, rounds=1)) for g in (14, 15))
+    few, enough = (pretrend_tests(panels(rng, (g, g), 0.0, 0.0, rounds=1)) for g in (14, 15))
     assert few.verdict[0, 0].tolist() == ["passed", "insufficient_data"]
     assert set(few.reason[0, 0]) == {"fewer_clusters_than_days"}
     assert few.p_value_adjusted[0, 0, 0] == few.p_value[0, 0, 0]
@@ -214,13 +190,13 @@ def test_the_joint_test_needs_more_clusters_than_days_and_the_slope_stands_alone
 
 
 def test_fewer_than_five_clusters_in_an_arm_show_no_trend_and_no_parallel() -> None:
-    tests = pretrend_tests(clustered(np.random.default_rng(3), (40, 4), 0.1, rounds=1))
+    tests = pretrend_tests(panels(np.random.default_rng(3), (40, 4), 0.0, 0.0, rounds=1))
     assert tests.verdict[0, 0].tolist() == ["insufficient_data"] * 2
     assert set(tests.reason[0, 0]) == {"too_few_clusters"}
 
 
 def test_a_drift_of_the_treated_clusters_is_found() -> None:
-    tests = pretrend_tests(clustered(np.random.default_rng(4), (20, 20), 0.1, rounds=200, drift=0.03))
+    tests = pretrend_tests(panels(np.random.default_rng(4), (20, 20), 0.0, 0.03, rounds=200))
     assert (tests.verdict[..., 0] == "failed").mean() > 0.9
 
 

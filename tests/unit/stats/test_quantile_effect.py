@@ -156,12 +156,32 @@ def test_the_error_of_a_pinned_quantile_falls_with_its_distance_from_the_next_st
     assert (np.diff(errors) <= 1e-12).all() and 0 < errors[-1] < 0.05
 
 
-def test_the_far_end_counts_where_values_are_a_step_apart() -> None:
-    """The interval by inversion is [8, 10] around 8: half of its width would leave 10 out."""
-    values = np.repeat([7.0, 8.0, 9.0, 10.0], [660, 100, 4, 736])
-    arm = quantile_arm(counted(np.random.default_rng(3).permutation(values)), 0.5)
-    assert arm.mean == 8.0
-    assert 8.0 + 1.97 * np.sqrt(arm.var_mean) >= 10.0
+def test_the_side_that_faces_the_other_arm_counts_beside_a_share_of_zeros() -> None:
+    """The 95th percentile of values that are 0 for 94%: an arm at 0 could be far above it and not below."""
+    rng = np.random.default_rng(6)
+    arms = [np.where(np.arange(1500) < zeros, 0.0, rng.lognormal(3, 1, 1500)) for zeros in (1427, 1410)]
+    control, treatment = (quantile_arm(counted(v), 0.95) for v in arms)
+    assert control.mean == 0.0 < treatment.mean
+    effect = quantile_effect([counted(v) for v in arms], 0.95)
+    assert effect.se_abs[0] ** 2 > 1.5 * (control.var_mean + treatment.var_mean)
+
+
+def test_two_arms_beside_the_same_step_may_each_be_on_its_wrong_side() -> None:
+    """Both medians are 2 or 3; control shows 3 and treatment 2, where the truth may be 2 and 3."""
+    values = [np.repeat([1.0, 2.0, 3.0, 4.0], [300, low - 300, 1200 - low, 300]) for low in (748, 752)]
+    rng = np.random.default_rng(2)
+    effect = quantile_effect([counted(rng.permutation(v)) for v in values], 0.5)
+    assert effect.effect_abs[0] == -1.0
+    assert effect.effect_abs_ci_low[0] < -1.0 and effect.effect_abs_ci_high[0] >= 1.0
+    apart = quantile_effect([counted(rng.permutation(v)) for v in (values[0], values[1] + 2)], 0.5)
+    assert apart.effect_abs[0] == 1.0
+    assert 1.0 <= apart.effect_abs_ci_high[0] - apart.effect_abs[0] < 1.6
+
+
+def test_the_interval_of_values_that_repeat_makes_room_for_their_rounding() -> None:
+    exact = np.random.default_rng(7).normal(200, 14, 1500)
+    smooth, rounded = (np.sqrt(quantile_arm(counted(v), 0.5).var_mean) for v in (exact, np.round(exact)))
+    assert rounded * 1.97 - smooth * 1.97 == pytest.approx(0.5, abs=0.35)
 
 
 def test_a_shift_is_found_with_its_sign_and_size() -> None:
