@@ -17,7 +17,7 @@ from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import overwrite_rows, read_rows
 from exp_platform.lake.tables.names import RUN_CLAIM
 
-ABANDONED_AFTER = timedelta(hours=12)  # a run that died without a word does not hold its experiment for ever
+ABANDONED_AFTER = timedelta(hours=12)  # a run that was killed never releases its claim
 _ATTEMPTS = 20
 
 

@@ -108,13 +108,13 @@ class Statistics:
 
 
 def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:
-    """Included units by arm and cohort date, from rows of the statistics: every unit is in those of every metric."""
+    """(arm, cohort date) -> number of included units, read from one metric's rows: every metric counts every unit."""
     rows = _units_of_segments(statistics, pc.field("segment") == ALL)
     return {(row["variant_id"], row["cohort_date"]): row["n"] + row["n_null"] for row in rows}
 
 
 def units_by_value(statistics: pa.Table, dimension: str) -> dict[tuple[str, date], dict[str, int]]:
-    """The same by value of a dimension; units without a value are in none."""
+    """(arm, cohort date) -> value of a dimension -> number of included units; units without a value are left out."""
     prefix = f"{dimension}="
     found: dict[tuple[str, date], dict[str, int]] = {}
     for row in _units_of_segments(statistics, pc.starts_with(pc.field("segment"), prefix)):

@@ -26,7 +26,7 @@ from exp_platform.sums.scales import Scales, power_of_two
 from exp_platform.sums.unit_bins import BinCounts
 from exp_platform.sums.unit_groups import Cells, Groups
 
-ENOUGH = 25000  # rows at a time: below that, it is the number of NumPy's calls that costs
+ENOUGH = 25000  # rows at a time: with fewer rows the overhead of NumPy's calls dominates
 NOWHERE = -1
 
 SUMS_SCHEMA = pa.schema(

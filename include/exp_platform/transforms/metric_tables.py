@@ -38,7 +38,7 @@ from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.last_run import LastRun, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
 
-WARNINGS = "warnings"  # a note of the statistics
+WARNINGS = "warnings"  # key in the notes that are stored with the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
 
 
@@ -60,7 +60,7 @@ class Inputs:
     far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
     join: JoinHint = HASH
     cluster: str | None = None  # dimension that clusters a rollout's errors
-    last: LastRun | None = None  # what an earlier run's sums still say
+    last: LastRun | None = None  # the earlier run whose sums are reused
 
 
 @dataclass(frozen=True)
