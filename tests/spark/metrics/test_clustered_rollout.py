@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from exp_platform.lake.claim import claim
 from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
 from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT
 
-from exp_platform.lake.claim import claim
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.stages import BY_NAME
 from exp_platform.transforms.metric_tables import PANEL
