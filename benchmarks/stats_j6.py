@@ -20,7 +20,7 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.results.analysis import analyze
 from exp_platform.results.frame import to_table
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STATISTICS, PANEL, RESULTS = (
@@ -32,7 +32,7 @@ ARMS = ("control", "a", "b")[:VARIANTS]
 SEGMENT_NAMES = ("all", *(f"country=c{i}" for i in range(SEGMENTS - 1)))
 
 
-def plan() -> Plan:
+def plan() -> AnalysisPlan:
     """An experiment of three arms with a hundred mean metrics, as of its last day."""
     keys: dict[str, Any] = {"version": 1, "owner": "bench", "direction": "increase", "pre_period_days": 14}
     metrics = tuple(
@@ -53,7 +53,7 @@ def plan() -> Plan:
         dimensions=("country",),
     )
     cutoff = START + timedelta(days=DAYS)
-    return Plan(experiment, metrics, cutoff.date() - timedelta(days=1), cutoff)
+    return AnalysisPlan(experiment, metrics, cutoff.date() - timedelta(days=1), cutoff)
 
 
 def statistics_table(names: list[str]) -> pa.Table:

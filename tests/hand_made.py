@@ -13,7 +13,7 @@ import pyarrow as pa
 from exp_platform.config.models import Experiment, Metric, Variant, Window
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.quantile import Bins, bin_of
 from exp_platform.stats.sufficient import SufficientStatistics
 
@@ -68,10 +68,10 @@ def experiment(metrics: Sequence[Metric], arms: Sequence[str] = ("control", "tre
     return Experiment(**(base | keys))
 
 
-def plan(metrics: Sequence[Metric], days: int = 14, **keys: Any) -> Plan:
+def plan(metrics: Sequence[Metric], days: int = 14, **keys: Any) -> AnalysisPlan:
     """The plan as of the day number `days`."""
     cutoff = START + timedelta(days=days)
-    return Plan(experiment(metrics, **keys), tuple(metrics), cutoff.date() - timedelta(days=1), cutoff)
+    return AnalysisPlan(experiment(metrics, **keys), tuple(metrics), cutoff.date() - timedelta(days=1), cutoff)
 
 
 def draw_units(

@@ -23,7 +23,7 @@ from exp_platform.lake.tables.names import (
     PANEL_STATISTICS,
 )
 from exp_platform.stats.quantile import BIN_SQL
-from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark
@@ -76,7 +76,7 @@ def check(spark: Any, data: Data) -> None:
     oracle = Oracle(db, micros(END), micros(CUTOFF))
     compare_units(found, oracle, data)
     tables = metric_tables(
-        Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF, cluster="land")
+        SumInputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF, cluster="land")
     )
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}

@@ -23,7 +23,7 @@ Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Delivery:
     """The numbers of alerts that one call has sent, failed to send, and left pending."""
 
     sent: int = 0
@@ -56,7 +56,7 @@ def waiting(project: Project, experiment_id: str, now: datetime) -> list[dict[st
     return sorted(news, key=lambda row: (row["at"], row["kind"], row["subject"]))
 
 
-def deliver(project: Project, experiment_id: str, send: Send, now: datetime, log: Log = print) -> Outcome:
+def deliver(project: Project, experiment_id: str, send: Send, now: datetime, log: Log = print) -> Delivery:
     """Send the waiting alerts; an error that `send(payload)` raises is recorded and not raised again."""
     sent = lost = 0
     for row in waiting(project, experiment_id, now):
@@ -68,7 +68,7 @@ def deliver(project: Project, experiment_id: str, send: Send, now: datetime, log
         sent, lost = sent + (error is None), lost + (error is not None)
         said = "sent" if error is None else f"not sent, the next run tries again: {error}"
         log(f"alert {row['kind']} {row['subject']} ({row['dt']}): {said}")
-    return Outcome(sent=sent, lost=lost)
+    return Delivery(sent=sent, lost=lost)
 
 
 def _try(send: Send, payload: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from exp_platform.alerts.book import Outcome, deliver, record, waiting
+from exp_platform.alerts.book import Delivery, deliver, record, waiting
 from exp_platform.alerts.model import Alert, contract_alert, crash_alert, verdict_alerts
 from exp_platform.alerts.webhook import webhook
 from exp_platform.config.load import Project
@@ -31,7 +31,7 @@ def alert_after_run(
     error: BaseException | None = None,
     log: Callable[[str], None] = print,
     now: datetime | None = None,
-) -> Outcome:
+) -> Delivery:
     """Record and send the alerts of a run; a fault while doing so is logged and never fails the run."""
     at = now or datetime.now(UTC)
     try:
@@ -45,10 +45,10 @@ def alert_after_run(
         left = len(waiting(project, experiment_id, at))
         if left:
             log(f"recorded {left} alerts in ops.alerts and sent none: {WEBHOOK} is not set")
-        return Outcome(pending=left)
+        return Delivery(pending=left)
     except Exception as fault:
         log(f"the alerts of run {run_id} could not be recorded or sent: {type(fault).__name__}: {fault}")
-        return Outcome()
+        return Delivery()
 
 
 def run_alerts(

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from exp_platform.calibration import buckets, daily_looks, decisions, edges, gates, one_look, page, plot
-from exp_platform.calibration.findings import Finding, Promise
+from exp_platform.calibration.findings import Measured, Promise
 
 SEED = 20260201
 EXPERIMENTS = 5_000
 QUICK = 600
 
 
-def run(experiments: int, seed: int, log: Callable[[str], None]) -> tuple[list[Finding], daily_looks.Looks]:
+def run(experiments: int, seed: int, log: Callable[[str], None]) -> tuple[list[Measured], daily_looks.Looks]:
     """All studies, each from its own random stream so that none moves when another changes."""
     streams = iter(np.random.default_rng(seed).spawn(len(_studies(experiments)) + 1))
     findings, looks = daily_looks.false_alarms(next(streams), experiments)
@@ -29,9 +29,9 @@ def run(experiments: int, seed: int, log: Callable[[str], None]) -> tuple[list[F
     return findings, looks
 
 
-def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator], Iterator[Finding]]]]:
+def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator], Iterator[Measured]]]]:
     """Name and study; expensive ones get fewer experiments, rare events more."""
-    plan: list[tuple[Callable[[np.random.Generator, int], Iterator[Finding]], int]] = [
+    plan: list[tuple[Callable[[np.random.Generator, int], Iterator[Measured]], int]] = [
         *((study, experiments) for study in one_look.studies()),
         (edges.false_positives, 2 * experiments),
         (edges.relative_coverage, experiments // 2),

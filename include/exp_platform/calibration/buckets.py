@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from exp_platform.calibration.findings import Z_BAND, Finding, Promise
+from exp_platform.calibration.findings import Z_BAND, Measured, Promise
 from exp_platform.calibration.one_look import estimate
 from exp_platform.calibration.worlds import BINARY, MEAN, RATIO, SPLITS, simulate_buckets
 from exp_platform.stats.effect import DEFAULT_ALPHA, Effect
@@ -92,7 +92,7 @@ def _sum_over(buckets: SufficientStatistics, chosen: NDArray[np.bool_]) -> Suffi
     return SufficientStatistics(**{name: np.tensordot(weight, value, axes=1) for name, value in vars(buckets).items()})
 
 
-def study(rng: np.random.Generator, deals: int, experiments: int = 40) -> Iterator[Finding]:
+def study(rng: np.random.Generator, deals: int, experiments: int = 40) -> Iterator[Measured]:
     """Bucket A/A of the estimators on experiments with a real effect of 20%; `deals` over all of them."""
     for world in (MEAN, BINARY, RATIO):
         merged = [simulate_buckets(world, rng, 3_000, lift=0.2).sum(axis=0) for _ in range(experiments)]
@@ -105,4 +105,4 @@ def study(rng: np.random.Generator, deals: int, experiments: int = 40) -> Iterat
                 case = f"{world.name}, {method}, {name}: {experiments} experiments of 6,000 units"
                 promise = Promise.EQUALS if name == "50/50" else Promise.AT_MOST
                 # Forty sets of buckets leave 0.2 points of luck beside the Monte-Carlo error of the deals.
-                yield Finding("A/A on unit buckets", case, promise, 0.05, rate, deals, allowance=0.006)
+                yield Measured("A/A on unit buckets", case, promise, 0.05, rate, deals, allowance=0.006)

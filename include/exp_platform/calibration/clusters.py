@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.causal.clustered import clustered_did_effect
-from exp_platform.causal.pretrends import Panel, pretrend_tests
+from exp_platform.causal.pretrends import PanelMoments, pretrend_tests
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
 STUDY = "clusters"
@@ -21,13 +21,13 @@ SPREADS = {"of one size": 0.0, "of uneven size": 1.0}  # sd of the logarithm of 
 DAYS = 14
 
 
-def rows(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def rows(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """All studies of this module."""
     yield from effects(rng, experiments)
     yield from pre_trends(rng, experiments)
 
 
-def effects(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def effects(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """Without an effect at most alpha are significant (6% where an arm has five clusters); too few have no answer."""
     for dates in (1, 3):
         for name, spread in SPREADS.items():
@@ -41,7 +41,7 @@ def effects(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
         yield finding(STUDY, f"{_named(of_arm)} clusters: any answer", Promise.AT_MOST, 0.0, answered)
 
 
-def pre_trends(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def pre_trends(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """Shocks of a cluster's day (sd 0.1) are no trend: parallel rollouts fail in at most alpha, a drift is found."""
     for of_arm in ((5, 5), (20, 20), (50, 50), (45, 5)):
         for name, spread in (("of one size", 0.0), ("of uneven size", 0.5)):
@@ -78,7 +78,7 @@ def rollouts(
 
 def panels(
     rng: np.random.Generator, of_arm: tuple[int, int], spread: float, drift: float, rounds: int, shock: float = 0.1
-) -> Panel:
+) -> PanelMoments:
     """1,200 units an arm, in clusters with a level of their own and a shock on each day; lead (arm, rollout)."""
     days, arms = np.arange(-DAYS, 0), []
     count = sum(of_arm)
@@ -92,7 +92,7 @@ def panels(
     n, sums = (np.stack(parts) for parts in zip(*arms, strict=True))
     units, daily = n.sum(axis=2), sums.sum(axis=2)
     products = daily[..., :, None] * daily[..., None, :] / units[..., None, None]
-    return Panel(days, units, daily, products + units[..., None, None] * np.eye(DAYS), n, sums)
+    return PanelMoments(days, units, daily, products + units[..., None, None] * np.eye(DAYS), n, sums)
 
 
 def _p_values(
@@ -122,7 +122,7 @@ def _failed(
     for start in range(0, experiments, AT_ONCE):
         panel = panels(rng, of_arm, spread, drift, min(AT_ONCE, experiments - start))
         if not clusters:
-            panel = Panel(panel.relative_days, panel.n, panel.sums, panel.products)
+            panel = PanelMoments(panel.relative_days, panel.n, panel.sums, panel.products)
         found.append((pretrend_tests(panel).verdict[0] == "failed").any(axis=-1))
     return np.concatenate(found)
 

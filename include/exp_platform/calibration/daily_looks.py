@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.one_look import ALPHA, estimate
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, RATIO, SPLITS, World, simulate, split
 from exp_platform.stats.ab import mean_effect
@@ -44,9 +44,9 @@ def ever(effect: Effect, alpha: float = ALPHA) -> tuple[Crossed, Crossed, Crosse
     return naive, valid, both
 
 
-def false_alarms(rng: np.random.Generator, experiments: int) -> tuple[list[Finding], Looks]:
+def false_alarms(rng: np.random.Generator, experiments: int) -> tuple[list[Measured], Looks]:
     """A/A under daily looks for several types and methods; the curves are those of the first case."""
-    found: list[Finding] = []
+    found: list[Measured] = []
     curves: Looks | None = None
     for world, method in CASES:
         for name, shares in SPLITS.items():
@@ -60,7 +60,7 @@ def false_alarms(rng: np.random.Generator, experiments: int) -> tuple[list[Findi
     return found, curves
 
 
-def interval_coverage(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def interval_coverage(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """All thirty intervals of the confidence sequence hold the true effect at once."""
     lift = 0.1
     for world, method in CASES:
@@ -102,7 +102,7 @@ def _looks(world: World, method: str, arms: SufficientStatistics) -> Effect:
     return with_anytime(estimate(world, method, arms), DAYS * PER_DAY)
 
 
-def _rows(case: str, rules: tuple[Crossed, Crossed, Crossed]) -> list[Finding]:
+def _rows(case: str, rules: tuple[Crossed, Crossed, Crossed]) -> list[Measured]:
     naive, anytime, both = (rule[..., -1] for rule in rules)
     study = f"A/A, {DAYS} daily looks"
     return [

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exp_platform.calibration.daily_looks import TWO_PHASE
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.worlds import COUNT, MEAN, SPLITS, Sizes, simulate, split
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary, decide_arm
 from exp_platform.decision.trust import TrustVerdict
@@ -32,7 +32,7 @@ FINAL = (Decision.SHIP, Decision.STOP, Decision.DO_NOT_SHIP)
 
 
 @dataclass(frozen=True)
-class Scenario:
+class DecisionCase:
     """A true state of the world, and what may go wrong in it."""
 
     name: str
@@ -44,11 +44,11 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("no effect, no harm: ships", 0.0, 0.0, Decision.SHIP, Promise.AT_MOST, ONE_SIDED),
-    Scenario("no effect, no harm: do_not_ship", 0.0, 0.0, Decision.DO_NOT_SHIP, Promise.REPORTED, ONE_SIDED),
-    Scenario("no effect, no harm: stops", 0.0, 0.0, Decision.STOP, Promise.AT_MOST, ONE_SIDED),
-    Scenario("primary worse by 12%: ships", -LIFT, 0.0, Decision.SHIP, Promise.AT_MOST, 0.001),
-    Scenario(
+    DecisionCase("no effect, no harm: ships", 0.0, 0.0, Decision.SHIP, Promise.AT_MOST, ONE_SIDED),
+    DecisionCase("no effect, no harm: do_not_ship", 0.0, 0.0, Decision.DO_NOT_SHIP, Promise.REPORTED, ONE_SIDED),
+    DecisionCase("no effect, no harm: stops", 0.0, 0.0, Decision.STOP, Promise.AT_MOST, ONE_SIDED),
+    DecisionCase("primary worse by 12%: ships", -LIFT, 0.0, Decision.SHIP, Promise.AT_MOST, 0.001),
+    DecisionCase(
         "primary better, guardrail harmed by its margin: ships",
         LIFT,
         -MARGIN,
@@ -56,7 +56,7 @@ SCENARIOS = (
         Promise.AT_MOST,
         ONE_SIDED,
     ),
-    Scenario(
+    DecisionCase(
         "primary better, guardrail harmed by three margins: ships",
         LIFT,
         -3 * MARGIN,
@@ -64,7 +64,7 @@ SCENARIOS = (
         Promise.AT_MOST,
         0.001,
     ),
-    Scenario(
+    DecisionCase(
         "primary better, guardrail harmed by three margins: stops",
         LIFT,
         -3 * MARGIN,
@@ -72,11 +72,11 @@ SCENARIOS = (
         Promise.REPORTED,
         1.0,
     ),
-    Scenario("primary better by 12%, no harm: ships", LIFT, 0.0, Decision.SHIP, Promise.REPORTED, 0.8),
+    DecisionCase("primary better by 12%, no harm: ships", LIFT, 0.0, Decision.SHIP, Promise.REPORTED, 0.8),
 )
 
 
-def decision_errors(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def decision_errors(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """Follow each experiment day by day, act on its first final decision, and count the wrong ones."""
     for name, shares in SPLITS.items():
         units = split(DAYS * PER_DAY, shares)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exp_platform.calibration.daily_looks import DAYS, TWO_PHASE, ever
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.worlds import Sizes
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.effect import Effect
@@ -44,7 +44,7 @@ def simulate_sums(
     return SufficientStatistics(**{**vars(arms), **sums})
 
 
-def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """A/A at one look; where there are too few events there is no answer, and the case says how often."""
     for world, units, before in ONE_LOOK:
         effect = _estimate(world, simulate_sums(world, rng, experiments, units))
@@ -55,7 +55,7 @@ def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Find
         yield finding("A/A, uneven arms and rare events", case, Promise.AT_MOST, ALPHA, hits, before=before)
 
 
-def relative_coverage(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def relative_coverage(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """The relative interval of revenue: how often it holds a lift of 10%, and that it errs on both sides alike."""
     study, lift = "coverage of the relative interval, revenue", 0.1
     for n, before in ((500, 0.869), (2_000, 0.883), (20_000, 0.923)):
@@ -68,7 +68,7 @@ def relative_coverage(rng: np.random.Generator, experiments: int) -> Iterator[Fi
             yield finding(study, f"{n:,} units an arm, lies {side} it", Promise.AT_MOST, ALPHA / 2, missed)
 
 
-def daily_looks(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def daily_looks(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """A/A under thirty daily looks: the confidence sequence alone, and the two-phase rule."""
     for world, units, before in LOOKS:
         sums = simulate_sums(world, rng, experiments, units, days=DAYS)
@@ -80,7 +80,7 @@ def daily_looks(rng: np.random.Generator, experiments: int) -> Iterator[Finding]
         yield finding(study, f"{case}: two-phase rule of the decision", Promise.AT_MOST, TWO_PHASE, both)
 
 
-def guardrails(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def guardrails(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """A guardrail that is harmed by its margin and passes; one that is not harmed and stops within thirty days."""
     study = "guardrails, rare events and heavy tails"
     for world, units, before in AT_MARGIN:

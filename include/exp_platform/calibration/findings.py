@@ -22,7 +22,7 @@ class Promise(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Measured:
     """One row of the calibration page."""
 
     study: str
@@ -52,7 +52,7 @@ class Finding:
         }[self.promise]
 
 
-def finding(study: str, case: str, promise: Promise, target: float, hits: Any, **options: Any) -> Finding:
+def finding(study: str, case: str, promise: Promise, target: float, hits: Any, **options: Any) -> Measured:
     """A finding from an array of outcomes, one boolean per simulated experiment."""
     outcomes = np.asarray(hits, dtype=bool).ravel()
-    return Finding(study, case, promise, target, float(outcomes.mean()), len(outcomes), **options)
+    return Measured(study, case, promise, target, float(outcomes.mean()), len(outcomes), **options)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.one_look import ALPHA
 from exp_platform.calibration.worlds import COUNT, SPLITS, Sizes, simulate, split
-from exp_platform.causal.pretrends import Panel, pretrend_tests
+from exp_platform.causal.pretrends import PanelMoments, pretrend_tests
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.guardrail import assess_guardrails
 from exp_platform.stats.multiplicity import holm
@@ -24,7 +24,7 @@ ROWS = 6  # guardrails × arms
 SHARES = {"50/50": (0.5, 0.5), "90/10": (0.9, 0.1), "three arms": (0.4, 0.3, 0.3)}
 
 
-def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400) -> Iterator[Finding]:
+def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400) -> Iterator[Measured]:
     """SRM under daily looks: false alarms without a mismatch, detection of one of two points."""
     for name, allocation in SHARES.items():
         shares = np.array(allocation)
@@ -62,7 +62,7 @@ def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400)
             yield finding(f"SRM, {DAYS} daily looks", f"{case}: found by {what}", Promise.REPORTED, 0.8, hits)
 
 
-def guardrails(rng: np.random.Generator, experiments: int, total: int = 4_000) -> Iterator[Finding]:
+def guardrails(rng: np.random.Generator, experiments: int, total: int = 4_000) -> Iterator[Measured]:
     """Guardrail errors: passing what harms by the margin, stopping what harms nobody."""
     study = "guardrails, margin 5%"
     for name, shares in SPLITS.items():
@@ -80,7 +80,7 @@ def guardrails(rng: np.random.Generator, experiments: int, total: int = 4_000) -
             yield finding(study, f"{horizon}: harm is three margins, found", Promise.REPORTED, 0.8, severe == "fail")
 
 
-def pre_trends(rng: np.random.Generator, experiments: int, per_arm: int = 600, days: int = 14) -> Iterator[Finding]:
+def pre_trends(rng: np.random.Generator, experiments: int, per_arm: int = 600, days: int = 14) -> Iterator[Measured]:
     """Parallel groups with a standing gap fail a pre-trend test in at most 5%; drifting ones are found."""
     relative = np.arange(-days, 0)
     for drift, promise, target in ((0.0, Promise.AT_MOST, ALPHA), (0.03, Promise.REPORTED, 0.8)):
@@ -91,12 +91,12 @@ def pre_trends(rng: np.random.Generator, experiments: int, per_arm: int = 600, d
                 rate = rng.gamma(2.0, 0.5 + 0.1 * arm, (per_arm, 1)) * (1 + arm * drift * relative)
                 daily = rng.poisson(np.maximum(rate, 0.0)).astype(float)
                 sums[arm, i], products[arm, i] = daily.sum(axis=0), daily.T @ daily
-        tests = pretrend_tests(Panel(relative, n, sums, products))
+        tests = pretrend_tests(PanelMoments(relative, n, sums, products))
         case = "parallel with a gap: either test fails" if drift == 0 else f"drift of {drift:.0%} a day: found"
         yield finding("pre-trends, 14 days", case, promise, target, (tests.verdict == "failed").any(axis=-1))
 
 
-def secondary_metrics(rng: np.random.Generator, experiments: int, metrics: int = 10) -> Iterator[Finding]:
+def secondary_metrics(rng: np.random.Generator, experiments: int, metrics: int = 10) -> Iterator[Measured]:
     """Holm over ten secondary metrics without an effect: any below alpha in at most alpha of the experiments."""
     for name, shares in SPLITS.items():
         effect = mean_effect(simulate(COUNT, rng, experiments * metrics, split(1_000, shares)))

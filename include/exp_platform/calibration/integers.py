@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.quantile import Histogram, quantile_effect
 from exp_platform.stats.sufficient import Array
@@ -76,13 +76,13 @@ CASES = (
 )
 
 
-def rows(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def rows(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """All studies of this module."""
     yield from steps(rng, experiments)
     yield from mostly_zero(rng, experiments)
 
 
-def steps(rng: np.random.Generator, experiments: int, units: int = UNITS) -> Iterator[Finding]:
+def steps(rng: np.random.Generator, experiments: int, units: int = UNITS) -> Iterator[Measured]:
     """Values a step apart: no difference is seen in at most alpha, and the interval holds the true one in 95%."""
     for case in CASES:
         effects = [experiment(rng, case.quantile, case.control, case.treatment, units) for _ in range(experiments)]
@@ -93,7 +93,7 @@ def steps(rng: np.random.Generator, experiments: int, units: int = UNITS) -> Ite
         yield finding(STUDY, f"{case.name}: covered", Promise.AT_LEAST, 1 - ALPHA, covered, allowance=0.01)
 
 
-def mostly_zero(rng: np.random.Generator, experiments: int, units: int = UNITS) -> Iterator[Finding]:
+def mostly_zero(rng: np.random.Generator, experiments: int, units: int = UNITS) -> Iterator[Measured]:
     """The 95th percentile of a metric that is 0 for about 95% of units, on both scales."""
     for share in (0.94, 0.95, 0.96):
         draw = partial(often_zero, share)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from exp_platform.calibration.findings import Finding, Promise, finding
+from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.worlds import MEAN, REVENUE, SPLITS, WORLDS, World, latencies, simulate, split
 from exp_platform.causal.did import did_effect
 from exp_platform.stats.ab import mean_effect
@@ -35,7 +35,7 @@ def estimate(world: World, method: str, arms: SufficientStatistics, alpha: float
     return mean_effect(arms, binary=world.binary, alpha=alpha)
 
 
-def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """A/A at one look: p below alpha in alpha of the experiments; with uneven arms and skewed units in fewer."""
     for world in WORLDS:
         for name, shares in SPLITS.items():
@@ -46,7 +46,7 @@ def false_positives(rng: np.random.Generator, experiments: int) -> Iterator[Find
                 yield finding("A/A, one look", case, _exactly(name), ALPHA, _asked(p_value) < ALPHA)
 
 
-def coverage(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def coverage(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """With a known effect of 10% both intervals hold the truth in 1 − alpha of the experiments."""
     lift = 0.1
     for world in WORLDS:
@@ -66,7 +66,7 @@ def coverage(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
                     yield finding("coverage of an effect of 10%", case, promise, 1 - ALPHA, covered)
 
 
-def quantiles(rng: np.random.Generator, experiments: int, units: int = 1500) -> Iterator[Finding]:
+def quantiles(rng: np.random.Generator, experiments: int, units: int = 1500) -> Iterator[Measured]:
     """A/A and coverage of quantiles of unit values and of events clustered in units."""
     for q, events in QUANTILES:
         kind = "unit values" if events == 1 else f"events, {events} per unit"
@@ -94,7 +94,7 @@ def quantile_experiment(rng: np.random.Generator, q: float, events: int, units: 
     return quantile_effect(arms, q, alpha=ALPHA)
 
 
-def power(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def power(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """At the effect stated as detectable, experiments find it as often as the power formula says."""
     for world in WORLDS:
         for name, shares in SPLITS.items():
@@ -104,7 +104,7 @@ def power(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
 
 def _power(
     rng: np.random.Generator, experiments: int, world: World, method: str, name: str, shares: tuple[float, float]
-) -> Finding:
+) -> Measured:
     units = split(_total(world), shares)
     blank = estimate(world, method, simulate(world, rng, 200, units))
     lift = float(np.nanmedian(blank.mde)) / world.base
@@ -121,7 +121,7 @@ def _power(
 
 def skewed(
     rng: np.random.Generator, experiments: int, sizes: tuple[int, ...] = (500, 2_000, 20_000)
-) -> Iterator[Finding]:
+) -> Iterator[Measured]:
     """Skewed revenue at several sizes and an uneven split, with what the skewness rule says of each."""
     for units in (*((n, n) for n in sizes), (9_000, 1_000)):
         arms = simulate(REVENUE, rng, experiments, units)
@@ -132,7 +132,7 @@ def skewed(
         yield finding("skewed revenue, A/A", case, promise, ALPHA, effect.p_value < ALPHA, allowance=0.01)
 
 
-def unlike_slopes(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def unlike_slopes(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """CUPED where the arms follow the covariate with slopes of their own: it holds, and is never wider than plain."""
     for control, treatment in ((1.0, -1.0), (1.0, 0.0), (0.0, 2.0)):
         for name, shares in SPLITS.items():
@@ -148,7 +148,7 @@ def unlike_slopes(rng: np.random.Generator, experiments: int) -> Iterator[Findin
             yield finding("CUPED, unlike slopes", f"wider than plain, {case}", Promise.AT_MOST, 0.0, wider)
 
 
-def few_denominators(rng: np.random.Generator, experiments: int) -> Iterator[Finding]:
+def few_denominators(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """A/A of a ratio whose denominator is 0 for most units: the others are those that count."""
     for carriers, before in ((5, 0.185), (10, 0.100), (25, 0.065)):
         sides, counts = [], []
@@ -170,7 +170,7 @@ def few_denominators(rng: np.random.Generator, experiments: int) -> Iterator[Fin
             )
 
 
-def imputed_covariate(rng: np.random.Generator, experiments: int, total: int = 3000) -> Iterator[Finding]:
+def imputed_covariate(rng: np.random.Generator, experiments: int, total: int = 3000) -> Iterator[Measured]:
     """New users get the pooled covariate mean: an effect on them alone is still covered."""
     share_new, lift = 0.4, 1.0
     for name, shares in SPLITS.items():
@@ -186,7 +186,7 @@ def imputed_covariate(rng: np.random.Generator, experiments: int, total: int = 3
         yield finding("coverage, CUPED", case, Promise.EQUALS, 1 - ALPHA, covered)
 
 
-def studies() -> tuple[Callable[[np.random.Generator, int], Iterator[Finding]], ...]:
+def studies() -> tuple[Callable[[np.random.Generator, int], Iterator[Measured]], ...]:
     """All studies of this module that take a number of experiments."""
     return (false_positives, coverage, power, imputed_covariate, unlike_slopes, few_denominators)
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import exp_platform
-from exp_platform.calibration.findings import Finding, Promise
+from exp_platform.calibration.findings import Measured, Promise
 
 INTRODUCTION = """# Calibration
 
@@ -60,7 +60,7 @@ def engine_fingerprint() -> str:
     return f"stats+causal {digest.hexdigest()[:12]}"
 
 
-def render(findings: Sequence[Finding], seed: int, charts: str) -> str:
+def render(findings: Sequence[Measured], seed: int, charts: str) -> str:
     """Markdown of all findings, one table for each study; `charts` begins the file names of the two charts."""
     promised = [f for f in findings if f.promise is not Promise.REPORTED]
     parts = [
@@ -88,7 +88,7 @@ def render(findings: Sequence[Finding], seed: int, charts: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _row(found: Finding, told: bool) -> str:
+def _row(found: Measured, told: bool) -> str:
     digits = 2 if found.target < 0.01 else 1
     if found.promise is Promise.REPORTED:
         promise, band, kept = "reported", "", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exp_platform.calibration.daily_looks import Looks
-from exp_platform.calibration.findings import Finding
+from exp_platform.calibration.findings import Measured
 
 WIDTH, LEFT, RIGHT, TOP = 860, 64, 200, 40
 GREY, RED, GREEN, BLUE = "#8a8f98", "#d1495b", "#2a9d8f", "#3a6ea5"
@@ -44,7 +44,7 @@ def looks_chart(looks: Looks, alpha: float) -> str:
     return _svg(height, body)
 
 
-def findings_chart(findings: Sequence[Finding], title: str) -> str:
+def findings_chart(findings: Sequence[Measured], title: str) -> str:
     """One row per finding: the band around its target, and the observed rate as a dot."""
     row, label = 19, 330
     height = TOP + row * len(findings) + 36

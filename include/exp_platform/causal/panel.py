@@ -17,7 +17,7 @@ UNITS_PER_DAY = 5  # an arm needs this many units for each day of the panel
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class PanelMoments:
     """Sums over units of their daily values before assignment; axis 0 of the leading axes is the arm, control first.
 
     `sums` is lead + (J,), `products` lead + (J, J), in the order of `relative_days` (ascending, negative). A unit
@@ -32,10 +32,10 @@ class Panel:
     cluster_n: Array | None = None
     cluster_sums: Array | None = None
 
-    def with_dates(self) -> Panel:
+    def with_dates(self) -> PanelMoments:
         """The same with a cohort date as axis 1."""
         clusters = (v if v is None else v[:, None] for v in (self.cluster_n, self.cluster_sums))
-        return Panel(self.relative_days, self.n[:, None], self.sums[:, None], self.products[:, None], *clusters)
+        return PanelMoments(self.relative_days, self.n[:, None], self.sums[:, None], self.products[:, None], *clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Components:
         return share[0] * share[1] * self.common[..., None] if self.common.any() else np.zeros_like(share[0])
 
 
-def components(panel: Panel) -> Components:
+def components(panel: PanelMoments) -> Components:
     """From sums with a cohort date as axis 1; errors are between clusters where the panel has them."""
     with np.errstate(all="ignore"):
         mean = panel.sums / panel.n[..., None]
@@ -86,7 +86,7 @@ def components(panel: Panel) -> Components:
 
 
 def _between_units(
-    panel: Panel, mean: Array, n: tuple[Array, Array], weight: Array, levels: tuple[Array, Array, Array]
+    panel: PanelMoments, mean: Array, n: tuple[Array, Array], weight: Array, levels: tuple[Array, Array, Array]
 ) -> Components:
     with np.errstate(all="ignore"):
         cov = centred_matrix(panel.n, panel.sums, panel.products) / (panel.n * (panel.n - 1))[..., None, None]
@@ -114,7 +114,7 @@ def _between_units(
 
 
 def _between_clusters(
-    panel: Panel, mean: Array, n: tuple[Array, Array], weight: Array, levels: tuple[Array, Array, Array]
+    panel: PanelMoments, mean: Array, n: tuple[Array, Array], weight: Array, levels: tuple[Array, Array, Array]
 ) -> Components:
     """A cluster's deviations are added up over dates and then squared; each arm has its own factor and freedom."""
     assert panel.cluster_n is not None and panel.cluster_sums is not None

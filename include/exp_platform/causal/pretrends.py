@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from exp_platform.causal.panel import Components, Panel, components
+from exp_platform.causal.panel import Components, PanelMoments, components
 from exp_platform.stats.effect import DEFAULT_ALPHA, join_reasons, t_quantile, two_sided_p
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.stats.thresholds import PRETRENDS_FAIL_BELOW
 from exp_platform.status import PretrendVerdict
 
-__all__ = ("TESTS", "Panel", "PretrendDeltas", "PretrendTests", "pretrend_deltas", "pretrend_tests")
+__all__ = ("TESTS", "PanelMoments", "PretrendDeltas", "PretrendTests", "pretrend_deltas", "pretrend_tests")
 
 TESTS = ("slope", "joint")
 FEWER_CLUSTERS_THAN_DAYS = "fewer_clusters_than_days"
@@ -51,7 +51,9 @@ class PretrendTests:
     slope: Array  # change of delta per day, lead without the test axis
 
 
-def pretrend_deltas(panel: Panel, *, by_cohort_date: bool = False, alpha: float = DEFAULT_ALPHA) -> PretrendDeltas:
+def pretrend_deltas(
+    panel: PanelMoments, *, by_cohort_date: bool = False, alpha: float = DEFAULT_ALPHA
+) -> PretrendDeltas:
     """Daily deltas of each treatment against control with their intervals; lead of the result has one arm less."""
     parts = components(panel if by_cohort_date else panel.with_dates())
     with np.errstate(all="ignore"):
@@ -63,7 +65,7 @@ def pretrend_deltas(panel: Panel, *, by_cohort_date: bool = False, alpha: float 
     return PretrendDeltas(panel.relative_days, parts.control_mean, parts.treatment_mean, parts.delta, se, df, low, high)
 
 
-def pretrend_tests(panel: Panel, *, by_cohort_date: bool = False) -> PretrendTests:
+def pretrend_tests(panel: PanelMoments, *, by_cohort_date: bool = False) -> PretrendTests:
     """Slope of the deltas on the day, and Hotelling's F that all deltas are equal (a constant gap is allowed).
 
     Both take the whole covariance between days from totals of units or of clusters, so that days need not be

@@ -11,14 +11,14 @@ from exp_platform.config.models import Metric
 from exp_platform.decision.rivals import beaten
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary
 from exp_platform.results.panel import joint_verdict
-from exp_platform.results.plan import Plan, in_force
+from exp_platform.results.plan import AnalysisPlan, in_force
 
 Row = Mapping[str, Any]
 OPTIMISTIC = (FEW_CLUSTERS, SINGLE_CLUSTER, UNIT_LEVEL_ERRORS)
 
 
 def evidence(
-    deciding: Mapping[tuple[str, str], Row], guardrails: Sequence[Row], pretrends: Sequence[Row], plan: Plan
+    deciding: Mapping[tuple[str, str], Row], guardrails: Sequence[Row], pretrends: Sequence[Row], plan: AnalysisPlan
 ) -> list[ArmEvidence]:
     """One record per treatment arm, in the registry's order."""
     primary, treatments = plan.primary, plan.experiment.treatments
@@ -37,7 +37,7 @@ def evidence(
     ]
 
 
-def moment(plan: Plan) -> Moment:
+def moment(plan: AnalysisPlan) -> Moment:
     """Where the experiment stands as of the plan's dt."""
     days = int((plan.cutoff - plan.experiment.start_ts).total_seconds() // 86_400)
     return Moment(plan.planned_end_reached, days, plan.experiment.alpha)
@@ -48,14 +48,14 @@ def _doubts(row: Row) -> tuple[str, ...]:
     return tuple(word for word in row["reason"].split(", ") if word in OPTIMISTIC)
 
 
-def _pretrends(tests: Sequence[Row], arm: str, plan: Plan) -> str | None:
+def _pretrends(tests: Sequence[Row], arm: str, plan: AnalysisPlan) -> str | None:
     if not plan.is_rollout or plan.primary is None:
         return None
     primary = plan.primary.name
     return joint_verdict(t["verdict"] for t in tests if t["variant_id"] == arm and t["metric_name"] == primary)
 
 
-def _primary(row: Row, metric: Metric, plan: Plan) -> Primary:
+def _primary(row: Row, metric: Metric, plan: AnalysisPlan) -> Primary:
     columns = in_force(plan.interval_in_force, metric.decision_scale)
     return Primary(
         status=row["status"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from exp_platform.config.models import Metric
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.arm import Arm
 from exp_platform.stats.effect import compare
 from exp_platform.stats.error import larger
@@ -20,7 +20,7 @@ from exp_platform.status import Method, ResultStatus
 Row = Mapping[str, Any]
 
 
-def beaten(rows: Sequence[Row], metric: Metric, plan: Plan) -> dict[str, tuple[str, ...]]:
+def beaten(rows: Sequence[Row], metric: Metric, plan: AnalysisPlan) -> dict[str, tuple[str, ...]]:
     """For each arm the others than which it is significantly better, from the deciding rows of the primary metric.
 
     Means, shares and ratios are compared by the level, spread and size of each arm, by the interval in force, with Holm

@@ -48,7 +48,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ArmDecision:
     """A decision for one arm (or `all`) and its reasons in order, as words; `word:subject` where one is meant."""
 
     variant_id: str
@@ -58,18 +58,18 @@ class Verdict:
 
 def decide(
     arms: Sequence[ArmEvidence], trust: TrustVerdict, moment: Moment, policy: Policy = DEFAULT
-) -> tuple[Verdict, ...]:
+) -> tuple[ArmDecision, ...]:
     """One verdict per arm and one for `all`, the last."""
     verdicts = tuple(decide_arm(arm, trust, moment, policy) for arm in arms)
     return (*verdicts, sum_up(verdicts, {arm.variant_id: arm.beats for arm in arms}))
 
 
-def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Policy = DEFAULT) -> Verdict:
+def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Policy = DEFAULT) -> ArmDecision:
     """The first rule that applies: invalid, stop, insufficient_data, ship, do_not_ship, keep_running, inconclusive."""
     doubts = (*(reason for reason in trust.reasons if trust.trust is not Trust.NOT_TRUSTED), *arm.doubts)
 
-    def verdict(decision: Decision, *reasons: str) -> Verdict:
-        return Verdict(arm.variant_id, decision, tuple(dict.fromkeys((*reasons, *doubts))))
+    def verdict(decision: Decision, *reasons: str) -> ArmDecision:
+        return ArmDecision(arm.variant_id, decision, tuple(dict.fromkeys((*reasons, *doubts))))
 
     invalid = (*(trust.reasons if trust.trust is Trust.NOT_TRUSTED else ()), *_pretrends(arm))
     if invalid:
@@ -98,30 +98,30 @@ def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
     return verdict(Decision.INCONCLUSIVE, *(why if better or row is None else _underpowered(row)))
 
 
-def sum_up(arms: Sequence[Verdict], beats: Mapping[str, Sequence[str]] | None = None) -> Verdict:
+def sum_up(arms: Sequence[ArmDecision], beats: Mapping[str, Sequence[str]] | None = None) -> ArmDecision:
     """`ship` when an arm ships, `stop` when all stop, else keep_running, do_not_ship, what they share, a person.
 
     An arm that is not shipped beside one that nobody can judge yet is no reason to end: a person decides. Where several
     ship, `beats` says which of them are better than which.
     """
 
-    def those(decision: Decision) -> list[Verdict]:
+    def those(decision: Decision) -> list[ArmDecision]:
         return [arm for arm in arms if arm.decision is decision]
 
     shipping = those(Decision.SHIP)
     if shipping:
         names = [arm.variant_id for arm in shipping]
         told = _told_apart(names, beats or {})
-        return Verdict(ALL, Decision.SHIP, (*(f"ship:{name}" for name in names), *told, *_shared(shipping)))
+        return ArmDecision(ALL, Decision.SHIP, (*(f"ship:{name}" for name in names), *told, *_shared(shipping)))
     if len(those(Decision.STOP)) == len(arms):
-        return Verdict(ALL, Decision.STOP, _union(arms))
+        return ArmDecision(ALL, Decision.STOP, _union(arms))
     if those(Decision.KEEP_RUNNING):
-        return Verdict(ALL, Decision.KEEP_RUNNING, _named(arms, those(Decision.KEEP_RUNNING)))
+        return ArmDecision(ALL, Decision.KEEP_RUNNING, _named(arms, those(Decision.KEEP_RUNNING)))
     if those(Decision.DO_NOT_SHIP) and len(those(Decision.DO_NOT_SHIP)) + len(those(Decision.STOP)) == len(arms):
-        return Verdict(ALL, Decision.DO_NOT_SHIP, _named(arms, those(Decision.DO_NOT_SHIP)))
+        return ArmDecision(ALL, Decision.DO_NOT_SHIP, _named(arms, those(Decision.DO_NOT_SHIP)))
     if len({arm.decision for arm in arms}) == 1:
-        return Verdict(ALL, arms[0].decision, _union(arms))
-    return Verdict(ALL, Decision.INCONCLUSIVE, ("arms_differ", *(f"{a.decision}:{a.variant_id}" for a in arms)))
+        return ArmDecision(ALL, arms[0].decision, _union(arms))
+    return ArmDecision(ALL, Decision.INCONCLUSIVE, ("arms_differ", *(f"{a.decision}:{a.variant_id}" for a in arms)))
 
 
 def _pretrends(arm: ArmEvidence) -> tuple[str, ...]:
@@ -192,15 +192,15 @@ def _told_apart(names: Sequence[str], beats: Mapping[str, Sequence[str]]) -> tup
     return (f"best:{best[0]}",) if best else (f"not_told_apart:{' and '.join(names)}",)
 
 
-def _shared(arms: Sequence[Verdict]) -> tuple[str, ...]:
+def _shared(arms: Sequence[ArmDecision]) -> tuple[str, ...]:
     return tuple(reason for reason in arms[0].reasons if all(reason in arm.reasons for arm in arms))
 
 
-def _union(arms: Sequence[Verdict]) -> tuple[str, ...]:
+def _union(arms: Sequence[ArmDecision]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reason for arm in arms for reason in arm.reasons))
 
 
-def _named(arms: Sequence[Verdict], those: Sequence[Verdict]) -> tuple[str, ...]:
+def _named(arms: Sequence[ArmDecision], those: Sequence[ArmDecision]) -> tuple[str, ...]:
     """The reasons of the arms that decide; with several arms also what each of them gets."""
     each: Sequence[str] = () if len(arms) == 1 else [f"{arm.decision}:{arm.variant_id}" for arm in arms]
     return (*each, *_union(those))

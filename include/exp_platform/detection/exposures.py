@@ -22,7 +22,7 @@ from exp_platform.stats.srm import srm_test
 from exp_platform.status import CheckStatus
 from exp_platform.synth.faults import FAULTS, resolve_faults
 from exp_platform.synth.frames import Frames, draw
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 from exp_platform.transforms.assignments import canonical_assignments
 from exp_platform.transforms.exposures import judge_exposures, validate_users
 from exp_platform.transforms.quality_daily import daily_outcome_volume, daily_quality
@@ -31,7 +31,7 @@ UNTOUCHED = "healthy"  # stands for the unchanged outcomes, which are measured o
 Fired = dict[str, set[str]]  # experiment -> checks that failed
 
 
-def draw_seeds(spark: SparkSession, plan: Plan, seeds: int) -> Frames:
+def draw_seeds(spark: SparkSession, plan: SynthPlan, seeds: int) -> Frames:
     """Healthy data of `seeds` experiments of the plan's size; the column `_seed` numbers the experiments.
 
     A user's random numbers come from a hash of seed and user, so another set of users is as random as another seed.
@@ -47,7 +47,7 @@ def with_id(frames: Frames, experiment_id: Column) -> Frames:
     return Frames(**{n: f.withColumn("experiment_id", experiment_id) for n, f in frames.present().items()})
 
 
-def run_cases(spark: SparkSession, plan: Plan, wanted: Iterable[Case], seeds: int) -> list[Outcome]:
+def run_cases(spark: SparkSession, plan: SynthPlan, wanted: Iterable[Case], seeds: int) -> list[Outcome]:
     """Run every case on every seed."""
     wanted = tuple(wanted)
     healthy = draw_seeds(spark, plan, seeds)
@@ -73,7 +73,7 @@ def run_cases(spark: SparkSession, plan: Plan, wanted: Iterable[Case], seeds: in
     ]
 
 
-def run_healthy(spark: SparkSession, plan: Plan, seeds: int) -> Fired:
+def run_healthy(spark: SparkSession, plan: SynthPlan, seeds: int) -> Fired:
     """Experiment -> failed checks, for so many healthy experiments."""
     fired = judge(with_id(draw_seeds(spark, plan, seeds), _name(UNTOUCHED)), plan)
     assert len(fired) == seeds, f"{len(fired)} of {seeds} experiments came back"
@@ -84,7 +84,7 @@ def _name(case: str) -> Column:
     return F.concat(F.lit(f"{case}/"), F.col("_seed"))
 
 
-def judge(frames: Frames, plan: Plan) -> Fired:
+def judge(frames: Frames, plan: SynthPlan) -> Fired:
     """The checks of J2, and the SRM gate on assigned users, that fail for each experiment_id in the frames."""
     daily, volume = measure(frames, plan)
     settings = QualitySettings()
@@ -96,7 +96,7 @@ def judge(frames: Frames, plan: Plan) -> Fired:
 
 
 def measure(
-    frames: Frames, plan: Plan
+    frames: Frames, plan: SynthPlan
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[tuple[str, date], int]]]:
     """Experiment -> daily measures, and experiment -> outcome volumes, as of the last day."""
     experiment, seen = plan.experiment, as_of(plan)
@@ -118,7 +118,7 @@ def measure(
 
 
 def failed_checks(
-    daily: list[dict[str, Any]], volume: Mapping[tuple[str, date], int], plan: Plan, settings: QualitySettings
+    daily: list[dict[str, Any]], volume: Mapping[tuple[str, date], int], plan: SynthPlan, settings: QualitySettings
 ) -> set[str]:
     """Names of the checks that fail on at least one day, with `srm` when the SRM test fails."""
     experiment, seen = plan.experiment, as_of(plan)
@@ -143,7 +143,7 @@ def failed_checks(
     return failed
 
 
-def srm_fails(daily: list[dict[str, Any]], plan: Plan) -> bool:
+def srm_fails(daily: list[dict[str, Any]], plan: SynthPlan) -> bool:
     """True when the sequential SRM test on validly assigned users by assignment date fails."""
     arms = [variant.id for variant in plan.experiment.variants]
     days = sorted({row["date"] for row in daily})
@@ -154,12 +154,12 @@ def srm_fails(daily: list[dict[str, Any]], plan: Plan) -> bool:
     return srm_test(counts, [v.allocation for v in plan.experiment.variants]).status is CheckStatus.FAIL
 
 
-def last_day(plan: Plan) -> date:
+def last_day(plan: SynthPlan) -> date:
     """The dt at which every window is closed."""
     return last_synthetic_day(plan.experiment, plan.scenario, plan.metrics)
 
 
-def as_of(plan: Plan) -> datetime:
+def as_of(plan: SynthPlan) -> datetime:
     """The cut-off of the last day: events before this instant are seen."""
     return cutoff(last_day(plan))
 

@@ -33,7 +33,7 @@ from exp_platform.pipelines.session import Session
 from exp_platform.status import CheckStatus
 from exp_platform.synth.faults import resolve_faults
 from exp_platform.synth.generate import generate
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 INGEST = ("sync_registry", "ingest_events")
 TO_CHECKS = (
@@ -66,7 +66,7 @@ class Bench:
 
     project: Project
     spark: SparkSession
-    plan: Plan
+    plan: SynthPlan
     log: Callable[[str], None] = print
     runs: int = 0
 
@@ -91,7 +91,7 @@ class Bench:
                 self.log(f"seed {seed}: {case.key}: {', '.join(sorted(fired[case.key])) or 'nothing fired'}")
         return [Outcome(case, len(seeds), fired[case.key], said[case.key]) for case in wanted]
 
-    def observe(self, plan: Plan, to_checks: bool) -> Seen:
+    def observe(self, plan: SynthPlan, to_checks: bool) -> Seen:
         """Generate the plan's data, run the stages up to ingest or up to the checks, and read the tables."""
         blocked = ""
         generate(self.project, replace(plan, metrics=()), lambda: self.spark)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Scenario, Variant
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 14
 METRICS = ("conversion", "revenue", "sessions")
 
 
-def detection_plan(project: Project, n_users: int) -> Plan:
+def detection_plan(project: Project, n_users: int) -> SynthPlan:
     """The plan: two weeks, two arms, 85% of users exposed, a real effect, and three of the shipped metrics."""
     experiment = Experiment(
         experiment_id="exp_detection",
@@ -35,4 +35,4 @@ def detection_plan(project: Project, n_users: int) -> Plan:
         base_conversion=0.10,
         effect_lift_conversion=0.03,
     )
-    return Plan(experiment, scenario, project.metrics_of(experiment))
+    return SynthPlan(experiment, scenario, project.metrics_of(experiment))

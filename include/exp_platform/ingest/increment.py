@@ -26,7 +26,7 @@ class IngestedFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReadPlan:
     """The files to read and why; `append` adds the events of new files, `whole` replaces the experiment's dataset."""
 
     mode: Mode
@@ -37,7 +37,7 @@ class Plan:
     reason: str = ""
 
 
-def plan(present: Sequence[RawFile], known: Mapping[str, IngestedFile], full: str = "") -> Plan:
+def plan(present: Sequence[RawFile], known: Mapping[str, IngestedFile], full: str = "") -> ReadPlan:
     """Compare the files now present with those read before; `full` is a reason to read everything again."""
     now = {file.path: file for file in present}
     vanished = tuple(sorted(known.keys() - now.keys()))
@@ -51,10 +51,12 @@ def plan(present: Sequence[RawFile], known: Mapping[str, IngestedFile], full: st
     if vanished:
         reasons.append(f"{len(vanished)} vanished ({_some(vanished)})")
     if known and reasons:
-        return Plan("whole", tuple(present), (), changed, vanished, "; ".join(reasons))
+        return ReadPlan("whole", tuple(present), (), changed, vanished, "; ".join(reasons))
     if not known:
-        return Plan("whole" if present else "unchanged", tuple(present), reason="first read" if present else "no files")
-    return Plan("append" if new else "unchanged", new, unchanged)
+        return ReadPlan(
+            "whole" if present else "unchanged", tuple(present), reason="first read" if present else "no files"
+        )
+    return ReadPlan("append" if new else "unchanged", new, unchanged)
 
 
 def encode_files(files: Iterable[IngestedFile]) -> str:

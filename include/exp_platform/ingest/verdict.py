@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exp_platform.ingest.increment import Plan
+from exp_platform.ingest.increment import ReadPlan
 from exp_platform.ingest.problems import Problem
 from exp_platform.lake.audit import Finding
 
@@ -58,7 +58,7 @@ def rules_shown(tally: Tally) -> str:
     return ", ".join(f"{rule} {count:,}" for rule, count in ordered)
 
 
-def findings_of(tally: Tally, plan: Plan, extra_columns: Mapping[str, list[str]], late_days: int) -> list[Finding]:
+def findings_of(tally: Tally, plan: ReadPlan, extra_columns: Mapping[str, list[str]], late_days: int) -> list[Finding]:
     """The findings on a dataset that may be published; the failed ones are warnings."""
     found = [
         Finding("there are rows", True, unexpected_count=0, detail=f"{tally.valid_distinct} distinct events"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exp_platform.memo import words
-from exp_platform.results.plan import Plan, in_force
+from exp_platform.results.plan import AnalysisPlan, in_force
 from exp_platform.status import CheckStatus, ResultStatus
 
 Row = Mapping[str, Any]
@@ -16,7 +16,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class Answers:
     """The rows that the run published, one list per table."""
 
     decisions: Rows
@@ -30,7 +30,7 @@ class Published:
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
 
 
-def memo_content(published: Published, plan: Plan, run: Mapping[str, Any]) -> dict[str, Any]:
+def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
     """All content of the memo; `run` holds run_id, config_hash, code_version and computed_at."""
     return {
         "experiment": _experiment(plan),
@@ -50,7 +50,7 @@ def memo_content(published: Published, plan: Plan, run: Mapping[str, Any]) -> di
     }
 
 
-def _experiment(plan: Plan) -> dict[str, Any]:
+def _experiment(plan: AnalysisPlan) -> dict[str, Any]:
     e = plan.experiment
     return {
         "id": e.experiment_id,
@@ -69,7 +69,7 @@ def _experiment(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _answer(published: Published, plan: Plan) -> dict[str, Any]:
+def _answer(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
     """Trust, decision and reasons of the experiment, and of each arm with its deciding row of the primary metric."""
     by_arm = {row["variant_id"]: row for row in published.decisions}
     summary = by_arm[ALL]
@@ -98,7 +98,7 @@ def _answer(published: Published, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plan(published: Published, plan: Plan) -> dict[str, Any]:
+def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
     primary = plan.primary
     return {
         "planned_end": words.moment(plan.planned_end),
@@ -116,7 +116,7 @@ def _plan(published: Published, plan: Plan) -> dict[str, Any]:
     }
 
 
-def first_crossings(looks: Rows, plan: Plan) -> dict[str, str | None]:
+def first_crossings(looks: Rows, plan: AnalysisPlan) -> dict[str, str | None]:
     """Arm -> the first dt among the kept results at which the primary's anytime-valid p was below alpha."""
     if plan.primary is None:
         return {}
@@ -146,7 +146,7 @@ def _guardrail(row: Row) -> dict[str, Any]:
     }
 
 
-def metric_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
+def metric_rows(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
     """The deciding row of every metric × arm, the primary metric first."""
     order = {metric.name: i for i, metric in enumerate(plan.metrics)}
     rows = [row for row in published.results if row["is_deciding"]]
@@ -155,7 +155,7 @@ def metric_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
     return [_result(row, plan) | {"mature_share": mature.get(row["metric_name"])} for row in rows]
 
 
-def segment_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
+def segment_rows(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
     """The primary metric's rows by segment, estimated by the deciding method."""
     chosen = [
         row
@@ -170,14 +170,14 @@ def segment_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _methods(published: Published, plan: Plan) -> list[dict[str, Any]]:
+def _methods(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
     """Rows of the whole cohort by every method, which show what the choice of method changes."""
     rows = [row for row in published.results if row["segment"] == ALL]
     order = {metric.name: i for i, metric in enumerate(plan.metrics)}
     return [_result(row, plan) for row in sorted(rows, key=lambda r: (order[r["metric_name"]], r["variant_id"]))]
 
 
-def _result(row: Row, plan: Plan) -> dict[str, Any]:
+def _result(row: Row, plan: AnalysisPlan) -> dict[str, Any]:
     """One result: effect and interval in force on the deciding scale, and the relative effect with its interval."""
     metric = plan.metric(row["metric_name"])
     columns = in_force(plan.interval_in_force, metric.decision_scale)
@@ -231,7 +231,7 @@ def tone(
     return "better" if (effect > 0) is increase_is_good else "worse"
 
 
-def _role(name: str, plan: Plan) -> str:
+def _role(name: str, plan: AnalysisPlan) -> str:
     if name == plan.experiment.primary_metric:
         return "primary"
     return "guardrail" if any(g.metric == name for g in plan.experiment.guardrails) else "secondary"
@@ -241,7 +241,7 @@ def _mature(checks: Rows) -> dict[str, float | None]:
     return {row["metric_name"]: row["observed"] for row in checks if row["check_name"] == "maturity"}
 
 
-def _checks(published: Published) -> dict[str, Any]:
+def _checks(published: Answers) -> dict[str, Any]:
     """The sample-ratio checks, the checks that warned or failed, and the number of checks that passed."""
     columns = (
         *("check_name", "metric_name", "variant_id", "segment", "statistic", "p_value", "observed", "expected"),
@@ -289,7 +289,7 @@ def _worst(statuses: Sequence[str]) -> str:
     return CheckStatus.OK.value
 
 
-def _pretrends(published: Published, plan: Plan) -> dict[str, Any]:
+def _pretrends(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
     """The pre-trend tests of every metric, and the daily differences of the primary metric."""
     columns = ("metric_name", "variant_id", "test", "statistic", "p_value_adjusted", "verdict", "reason")
     primary = plan.experiment.primary_metric

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from exp_platform.ingest import faults
 from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, path_of, with_run_columns
 from exp_platform.ingest.files import RawFile
-from exp_platform.ingest.increment import IngestedFile, Plan, decode_files, known_files, plan
+from exp_platform.ingest.increment import IngestedFile, ReadPlan, decode_files, known_files, plan
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import entries, refused_rows
 from exp_platform.ingest.read import FILE, ReadResult, read_source
@@ -45,7 +45,7 @@ class Examined:
     """The result of examining one dataset; `pending` is None when there is nothing to publish."""
 
     source: DatasetSource
-    plan: Plan
+    plan: ReadPlan
     known: dict[str, IngestedFile]
     problems: list[Problem] = field(default_factory=list)
     extra_columns: dict[str, list[str]] = field(default_factory=dict)
@@ -94,9 +94,9 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
         listed = list_source(run.project, source, ctx.session)
     except PermissionError as error:
         refused = Problem(dataset, "files can be read", source.location, f"may not be listed ({error})")
-        return Examined(source, Plan("unchanged", ()), known, [refused])
+        return Examined(source, ReadPlan("unchanged", ()), known, [refused])
     present = [replace(f, fingerprint=f"{f.fingerprint}.{contract}") for f in listed]
-    examined = Examined(source, Plan("unchanged", ()), known, must_record=recorded != known)
+    examined = Examined(source, ReadPlan("unchanged", ()), known, must_record=recorded != known)
     examined.plan = plan(present, known, _reason_for_whole(ctx, examined, contract))
     try:
         if examined.plan.mode != "unchanged" and not _read(ctx, examined):

@@ -13,7 +13,7 @@ from exp_platform.results.cube import ALL, Axes, Cube, cubes, read_axes
 from exp_platform.results.effects import effect_frames
 from exp_platform.results.frame import Frame, concat, rank, take
 from exp_platform.results.panel import pretrend_frames
-from exp_platform.results.plan import Plan, in_force, names
+from exp_platform.results.plan import AnalysisPlan, in_force, names
 from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import Method, PretrendVerdict, ResultStatus
@@ -31,7 +31,7 @@ class Analysis:
     tests: Frame
 
 
-def analyze(statistics: pa.Table, panel: pa.Table, plan: Plan) -> Analysis:
+def analyze(statistics: pa.Table, panel: pa.Table, plan: AnalysisPlan) -> Analysis:
     """All effects of one experiment as of one dt; costs grow with metrics, arms, segments and dates, not with users."""
     axes = read_axes(statistics, plan.arms)
     groups = cubes(statistics, plan.metrics, axes)
@@ -53,12 +53,12 @@ def included_units(groups: Sequence[Cube]) -> dict[str, Array]:
     }
 
 
-def is_deciding(results: Frame, plan: Plan) -> NDArray[np.bool_]:
+def is_deciding(results: Frame, plan: AnalysisPlan) -> NDArray[np.bool_]:
     """One row per metric × arm, fixed in advance: the whole cohort, by the registry's method."""
     return np.asarray((results["segment"] == ALL) & (results["method"] == plan.experiment.method_in_force))
 
 
-def with_pretrends(results: Frame, tests: Frame, plan: Plan) -> Frame:
+def with_pretrends(results: Frame, tests: Frame, plan: AnalysisPlan) -> Frame:
     """Difference in differences without parallel pre-trends is no answer: its numbers stay, its status says so.
 
     A rollout whose pre-trends could not be tested keeps its status, with the reason `pretrends_not_tested`.
@@ -77,7 +77,7 @@ def with_pretrends(results: Frame, tests: Frame, plan: Plan) -> Frame:
     return results | {"status": status, "reason": reason}
 
 
-def adjusted_p(results: Frame, plan: Plan) -> Array:
+def adjusted_p(results: Frame, plan: AnalysisPlan) -> Array:
     """Holm within each family, on the p in force; null outside every family.
 
     Families: the primary's arms; all secondary metric × arm, where the policy may ask for Benjamini–Hochberg; the
@@ -99,7 +99,7 @@ def adjusted_p(results: Frame, plan: Plan) -> Array:
     return adjusted
 
 
-def p_in_force(results: Frame, plan: Plan) -> Array:
+def p_in_force(results: Frame, plan: AnalysisPlan) -> Array:
     """The p that decides in each row: anytime-valid before the planned end; null unless ok, or without an effect on the
     contract's scale."""
     relative = np.array([metric.decision_scale == "relative" for metric in plan.metrics])
@@ -109,11 +109,11 @@ def p_in_force(results: Frame, plan: Plan) -> Array:
     return np.where(results["status"] == ResultStatus.OK.value, p_value, np.nan)
 
 
-def _secondary_positions(plan: Plan) -> list[int]:
+def _secondary_positions(plan: AnalysisPlan) -> list[int]:
     return [i for i, metric in enumerate(plan.metrics) if plan.is_secondary(metric.name)]
 
 
-def _only_dimensions(results: Frame, plan: Plan) -> Frame:
+def _only_dimensions(results: Frame, plan: AnalysisPlan) -> Frame:
     """Without the segments of the cluster attribute, unless the registry also lists it as a dimension."""
     cluster = plan.experiment.cluster
     if cluster is None or cluster in plan.experiment.dimensions:
@@ -121,7 +121,7 @@ def _only_dimensions(results: Frame, plan: Plan) -> Frame:
     return take(results, np.array([not s.startswith(f"{cluster}=") for s in results["segment"]]))
 
 
-def _sorted(results: Frame, axes: Axes, plan: Plan) -> Frame:
+def _sorted(results: Frame, axes: Axes, plan: AnalysisPlan) -> Frame:
     keys = (
         rank(results["segment"], axes.segments),
         rank(results["method"], METHODS),

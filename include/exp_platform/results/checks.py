@@ -11,17 +11,17 @@ import pyarrow as pa
 
 from exp_platform.results.cube import Axes, Cube
 from exp_platform.results.deciding import Row
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.status import CheckStatus
 
 ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
+class CheckInputs:
     """What the checks read: numbers of one experiment as of one dt."""
 
-    plan: Plan
+    plan: AnalysisPlan
     statistics: pa.Table
     cubes: Sequence[Cube]
     axes: Axes

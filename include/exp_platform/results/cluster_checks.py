@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from exp_platform.results.checks import Inputs, check_row
+from exp_platform.results.checks import CheckInputs, check_row
 from exp_platform.status import CheckStatus
 
 MIN_SHARE = 0.95  # of the units with the attribute, below which the check warns: the others are taken for one cluster
 
 
-def cluster_checks(inputs: Inputs) -> list[dict[str, Any]]:
+def cluster_checks(inputs: CheckInputs) -> list[dict[str, Any]]:
     """One row for a rollout with `cluster`; without the attribute errors are between units, and the check fails."""
     cluster = inputs.plan.experiment.cluster
     if not inputs.plan.is_rollout or cluster is None or not inputs.cubes:

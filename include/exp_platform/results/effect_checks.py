@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from exp_platform.config.models import Metric
-from exp_platform.results.checks import Inputs, check_row
+from exp_platform.results.checks import CheckInputs, check_row
 from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import window_hours
 from exp_platform.stats.ab import mean_effect
@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 MIN_COHORT = 30  # units of an arm from which a cohort date knows the error of its own effect
 
 
-def twyman_checks(inputs: Inputs) -> Rows:
+def twyman_checks(inputs: CheckInputs) -> Rows:
     """An effect far outside what the metric has seen in other experiments is more often a fault than a discovery."""
     rows: Rows = []
     for (metric, arm), row in inputs.deciding.items():
@@ -46,7 +46,7 @@ def twyman_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def novelty_checks(inputs: Inputs) -> Rows:
+def novelty_checks(inputs: CheckInputs) -> Rows:
     """Does the effect fade or grow with the days since exposure?
 
     Cohorts of different age are independent groups that have been exposed for so many days (at most the window). What
@@ -89,13 +89,13 @@ def novelty_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def exposed_days(inputs: Inputs, metric: Metric) -> Array:
+def exposed_days(inputs: CheckInputs, metric: Metric) -> Array:
     """Days that the cohort of each date has been in the metric's window, on average, at most the whole window."""
     ages = [(inputs.plan.cutoff.date() - day).days - 0.5 for day in inputs.axes.dates]
     return np.asarray(np.minimum(np.array(ages, dtype=float), window_hours(metric, inputs.plan.experiment) / 24))
 
 
-def power_checks(inputs: Inputs) -> Rows:
+def power_checks(inputs: CheckInputs) -> Rows:
     """The smallest effect that this look finds with 80% power by the interval in force; never a verdict."""
     rows: Rows = []
     test = "anytime-valid" if inputs.plan.interval_in_force == "anytime" else "fixed-horizon"
@@ -118,7 +118,7 @@ def power_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def pretrend_checks(inputs: Inputs) -> Rows:
+def pretrend_checks(inputs: CheckInputs) -> Rows:
     """Parallel pre-trends: a rollout's deciding metric must pass, elsewhere the check speaks like any other."""
     rows: Rows = []
     pairs = sorted({(row["metric_name"], row["variant_id"]) for row in inputs.pretrends})

@@ -15,7 +15,7 @@ from exp_platform.config.models import Metric
 from exp_platform.results.cube import Cube
 from exp_platform.results.frame import Frame, labels
 from exp_platform.results.histograms import quantile_effects
-from exp_platform.results.plan import Plan, window_hours
+from exp_platform.results.plan import AnalysisPlan, window_hours
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.cuped import NO_COVARIATE, cuped_effect
 from exp_platform.stats.effect import Effect, blank
@@ -38,20 +38,20 @@ _COLUMNS = (
 )
 
 
-def effect_frames(table: pa.Table, cube: Cube, plan: Plan) -> list[Frame]:
+def effect_frames(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> list[Frame]:
     """The rows of a cube's metrics by every method; the lead of each effect is (treatment, metric, segment)."""
     found = quantiles(table, cube, plan) if cube.kind == "quantile" else means(cube, plan)
     return [_frame(_with_looks(effect, plan), method, cube) for method, effect in found.items()]
 
 
-def _with_looks(effect: Effect, plan: Plan) -> Effect:
+def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
     """The anytime-valid columns; while they are in force the detectable effect is that of their test."""
     planned = plan.experiment.planned_users
     looks = with_anytime(effect, planned)
     return with_anytime_mde(looks, planned) if plan.interval_in_force == "anytime" else looks
 
 
-def means(cube: Cube, plan: Plan) -> dict[Method, Effect]:
+def means(cube: Cube, plan: AnalysisPlan) -> dict[Method, Effect]:
     """A/B, CUPED and difference in differences of means, shares and ratios."""
     options: dict[str, Any] = {"alpha": plan.experiment.alpha, "min_units": plan.experiment.min_units}
     ratio, binary = cube.kind == "ratio", cube.kind == "binary"
@@ -63,7 +63,7 @@ def means(cube: Cube, plan: Plan) -> dict[Method, Effect]:
     return {Method.AB: plain, Method.CUPED: adjusted, Method.DID: _did(cube, plan, plain, options)}
 
 
-def quantiles(table: pa.Table, cube: Cube, plan: Plan) -> dict[Method, Effect]:
+def quantiles(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> dict[Method, Effect]:
     """A/B of quantiles; CUPED falls back to it, difference in differences does not apply."""
     plain = quantile_effects(table, cube, alpha=plan.experiment.alpha, min_units=plan.experiment.min_units)
     return {
@@ -73,7 +73,7 @@ def quantiles(table: pa.Table, cube: Cube, plan: Plan) -> dict[Method, Effect]:
     }
 
 
-def _did(cube: Cube, plan: Plan, plain: Effect, options: dict[str, Any]) -> Effect:
+def _did(cube: Cube, plan: AnalysisPlan, plain: Effect, options: dict[str, Any]) -> Effect:
     """Difference in differences, for a rollout within cohort dates; not without a pre-period as long as the window."""
     if cube.stats.did_v.shape[-1] == 0:
         return _not_applicable(plain, np.ones(plain.lead, dtype=bool), NO_PRE_PERIOD)
@@ -89,7 +89,7 @@ def _did(cube: Cube, plan: Plan, plain: Effect, options: dict[str, Any]) -> Effe
     return effect
 
 
-def did_obstacle(metric: Metric, plan: Plan) -> str | None:
+def did_obstacle(metric: Metric, plan: AnalysisPlan) -> str | None:
     """Why a metric has no difference in differences: its pre-period must be as long as its window."""
     days = plan.experiment.pre_period_days if metric.pre_period_days is None else metric.pre_period_days
     if days == 0:
@@ -97,7 +97,7 @@ def did_obstacle(metric: Metric, plan: Plan) -> str | None:
     return SHORT_PRE_PERIOD if window_hours(metric, plan.experiment) > 24 * days else None
 
 
-def _with_clusters(effect: Effect, cube: Cube, plan: Plan, options: dict[str, Any]) -> Effect:
+def _with_clusters(effect: Effect, cube: Cube, plan: AnalysisPlan, options: dict[str, Any]) -> Effect:
     """Errors of the overall rows by the registry's cluster attribute, whose values come as segments."""
     prefix = f"{plan.experiment.cluster}="
     index = [i for i, segment in enumerate(cube.axes.segments) if segment.startswith(prefix)]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from exp_platform.results.deciding import Row, effect_of
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.guardrail import Guardrails, assess_guardrails
 from exp_platform.status import GuardrailStatus, ResultStatus
 
 NO_RELATIVE_EFFECT = "no_relative_effect"
 
 
-def guardrail_rows(deciding: Mapping[tuple[str, str], Row], plan: Plan) -> list[dict[str, Any]]:
+def guardrail_rows(deciding: Mapping[tuple[str, str], Row], plan: AnalysisPlan) -> list[dict[str, Any]]:
     """One row per guardrail × treatment arm, by the deciding method and the interval in force."""
     pairs = [(g, arm.id) for g in plan.experiment.guardrails for arm in plan.experiment.treatments]
     if not pairs:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exp_platform.config.models import Metric
-from exp_platform.results.checks import Inputs, check_row
+from exp_platform.results.checks import CheckInputs, check_row
 from exp_platform.results.cube import bucket_stats
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sanity import OUTLIER_SHARE, outlier_share, pre_period_effect, share_with_value, skewness
@@ -18,7 +18,7 @@ from exp_platform.status import CheckStatus
 Rows = list[dict[str, Any]]
 
 
-def aa_checks(inputs: Inputs) -> Rows:
+def aa_checks(inputs: CheckInputs) -> Rows:
     """Do the arms already differ before the experiment? Holm over metrics and arms; not for a rollout, which may."""
     if inputs.plan.is_rollout:
         return []
@@ -46,7 +46,7 @@ def aa_checks(inputs: Inputs) -> Rows:
     ]
 
 
-def share_checks(inputs: Inputs) -> Rows:
+def share_checks(inputs: CheckInputs) -> Rows:
     """Does the experiment change who has a value at all (for ratios: the mean denominator)? Not for a rollout."""
     if inputs.plan.is_rollout:
         return []
@@ -80,7 +80,7 @@ def share_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def outlier_checks(inputs: Inputs) -> Rows:
+def outlier_checks(inputs: CheckInputs) -> Rows:
     """Can a handful of units carry the result? Skewness against each arm's units, and the spread by unit bucket."""
     rows: Rows = []
     for cube in inputs.cubes:
@@ -116,7 +116,7 @@ def outlier_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def maturity_checks(inputs: Inputs) -> Rows:
+def maturity_checks(inputs: CheckInputs) -> Rows:
     """Share of included units whose window has closed; never a verdict."""
     rows: Rows = []
     for cube in inputs.cubes:
@@ -129,7 +129,7 @@ def maturity_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def cap_checks(inputs: Inputs) -> Rows:
+def cap_checks(inputs: CheckInputs) -> Rows:
     """A cap that came out as 0 was not applied."""
     wanted = [metric for metric in inputs.plan.metrics if metric.cap is not None]
     if not wanted:

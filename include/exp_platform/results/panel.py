@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from exp_platform.causal.panel import Panel
+from exp_platform.causal.panel import PanelMoments
 from exp_platform.causal.pretrends import FEWER_CLUSTERS_THAN_DAYS, TESTS, pretrend_deltas, pretrend_tests
 from exp_platform.config.models import Metric
 from exp_platform.results.cube import Axes, positions
 from exp_platform.results.frame import Frame, concat, labels, take
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import PretrendVerdict
 
 
-def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: Plan) -> tuple[Frame, Frame]:
+def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: AnalysisPlan) -> tuple[Frame, Frame]:
     """Deltas per relative day and the two tests, for each metric × treatment arm that has a panel.
 
     `units` holds for each metric its included units by arm × cohort date: a unit without an event before assignment
@@ -37,11 +37,11 @@ def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: 
 
 
 def _parts(
-    table: pa.Table, names: Sequence[str], axes: Axes, panel: Panel, plan: Plan
-) -> Iterator[tuple[Sequence[str], Panel]]:
+    table: pa.Table, names: Sequence[str], axes: Axes, panel: PanelMoments, plan: AnalysisPlan
+) -> Iterator[tuple[Sequence[str], PanelMoments]]:
     """All metrics at once; for a rollout with clusters each metric for itself, because clusters can be many."""
     if not plan.is_rollout:
-        yield names, Panel(panel.relative_days, *(v.sum(axis=1) for v in (panel.n, panel.sums, panel.products)))
+        yield names, PanelMoments(panel.relative_days, *(v.sum(axis=1) for v in (panel.n, panel.sums, panel.products)))
         return
     clusters = cluster_names(table) if plan.experiment.cluster else []
     if not clusters:
@@ -49,7 +49,7 @@ def _parts(
         return
     for j, name in enumerate(names):
         columns = (panel.n, panel.sums, panel.products)
-        one = Panel(panel.relative_days, *(column[:, :, j : j + 1] for column in columns))
+        one = PanelMoments(panel.relative_days, *(column[:, :, j : j + 1] for column in columns))
         yield [name], _with_clusters(one, table.filter(pc.equal(table["metric_name"], name)), clusters, axes)
 
 
@@ -59,7 +59,7 @@ def cluster_names(table: pa.Table) -> list[str]:
     return sorted(keys.unique().to_pylist())
 
 
-def _with_clusters(panel: Panel, rows: pa.Table, clusters: Sequence[str], axes: Axes) -> Panel:
+def _with_clusters(panel: PanelMoments, rows: pa.Table, clusters: Sequence[str], axes: Axes) -> PanelMoments:
     """The panel of one metric with its clusters; units without a value are one more, so that none is lost."""
     mine = rows.filter(pc.equal(rows["day_i"], rows["day_j"]))
     index = [
@@ -105,7 +105,7 @@ def joint_verdict(verdicts: Iterable[str]) -> str:
     return PretrendVerdict.INSUFFICIENT_DATA.value
 
 
-def _by_length(table: pa.Table, plan: Plan) -> dict[int, list[Metric]]:
+def _by_length(table: pa.Table, plan: AnalysisPlan) -> dict[int, list[Metric]]:
     there = set(pc.unique(table["metric_name"]).to_pylist())
     groups: dict[int, list[Metric]] = {}
     for metric in plan.metrics:
@@ -115,7 +115,7 @@ def _by_length(table: pa.Table, plan: Plan) -> dict[int, list[Metric]]:
     return groups
 
 
-def _panel(table: pa.Table, names: Sequence[str], axes: Axes, days: int, units: Array) -> Panel:
+def _panel(table: pa.Table, names: Sequence[str], axes: Axes, days: int, units: Array) -> PanelMoments:
     """Lead (arm, cohort date, metric)."""
     relative_days = np.arange(-days, 0)
     index = [
@@ -134,10 +134,10 @@ def _panel(table: pa.Table, names: Sequence[str], axes: Axes, days: int, units: 
     sums[arm, day, metric, j] = rows["sum_j"].to_numpy()
     products[arm, day, metric, i, j] = rows["sum_ij"].to_numpy()
     products[arm, day, metric, j, i] = rows["sum_ij"].to_numpy()
-    return Panel(relative_days, units, sums, products)
+    return PanelMoments(relative_days, units, sums, products)
 
 
-def _delta_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> Frame:
+def _delta_frame(panel: PanelMoments, names: Sequence[str], axes: Axes, plan: AnalysisPlan) -> Frame:
     result = pretrend_deltas(panel, by_cohort_date=plan.is_rollout, alpha=plan.experiment.alpha)
     variant, metric, day = labels(axes.arms[1:], names, panel.relative_days.tolist())
     columns = {
@@ -146,7 +146,7 @@ def _delta_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> 
     return {"variant_id": variant, "metric_name": metric, "relative_day": day, **columns}
 
 
-def _test_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> Frame:
+def _test_frame(panel: PanelMoments, names: Sequence[str], axes: Axes, plan: AnalysisPlan) -> Frame:
     """Two rows for each metric × arm; the slope alone where its clusters are too few for the joint test."""
     result = pretrend_tests(panel, by_cohort_date=plan.is_rollout)
     variant, metric, test = labels(axes.arms[1:], names, TESTS)

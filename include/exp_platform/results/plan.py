@@ -14,7 +14,7 @@ Adjustment = Literal["holm", "benjamini_hochberg"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnalysisPlan:
     """One experiment as of one dt: everything that says which number decides, none of the numbers."""
 
     experiment: Experiment

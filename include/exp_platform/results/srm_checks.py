@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from exp_platform.results.checks import Inputs, check_row
+from exp_platform.results.checks import CheckInputs, check_row
 from exp_platform.results.cube import Cube
 from exp_platform.stats.power import days_to_planned
 from exp_platform.stats.srm import SrmLocalisation, SrmResult, localise_srm, srm_test
@@ -17,7 +17,7 @@ from exp_platform.status import CheckStatus
 Rows = list[dict[str, Any]]
 
 
-def srm_checks(inputs: Inputs) -> Rows:
+def srm_checks(inputs: CheckInputs) -> Rows:
     """The gates srm_assigned and srm_analysed, the chi-square beside each, and where a mismatch comes from.
 
     The sequential test may be looked at every day. The chi-square is for one look: it gates at the planned end, when no
@@ -38,7 +38,7 @@ def srm_checks(inputs: Inputs) -> Rows:
     return rows
 
 
-def planned_users_check(inputs: Inputs) -> Rows:
+def planned_users_check(inputs: CheckInputs) -> Rows:
     """Units in the analysis against the plan, and the further days to get there at the rate so far; never a verdict."""
     by_date, _ = analysed_counts(inputs)
     units, plan = float(by_date.sum()), inputs.plan
@@ -55,7 +55,7 @@ def planned_users_check(inputs: Inputs) -> Rows:
     return [check_row("planned_users", statistic=further, observed=units, expected=planned, detail=detail)]
 
 
-def assigned_counts(inputs: Inputs) -> tuple[Array, tuple[Any, ...]]:
+def assigned_counts(inputs: CheckInputs) -> tuple[Array, tuple[Any, ...]]:
     """Validly assigned users by assignment date × arm."""
     arms = {arm: i for i, arm in enumerate(inputs.axes.arms)}
     rows = [row for row in inputs.assigned if row["variant_id"] in arms and row["assigned"]]
@@ -67,19 +67,19 @@ def assigned_counts(inputs: Inputs) -> tuple[Array, tuple[Any, ...]]:
     return counts, days
 
 
-def analysed_counts(inputs: Inputs) -> tuple[Array, Array]:
+def analysed_counts(inputs: CheckInputs) -> tuple[Array, Array]:
     """Units of the cohort by cohort date × arm, and by segment × arm."""
     cube: Cube = inputs.cubes[0]
     included = (cube.stats.n + cube.stats.n_null)[:, :, 0, :]
     return included[..., 0].T, included.sum(axis=1).T
 
 
-def _allocation(inputs: Inputs) -> list[float]:
+def _allocation(inputs: CheckInputs) -> list[float]:
     shares = {variant.id: variant.allocation for variant in inputs.plan.experiment.variants}
     return [shares[arm] for arm in inputs.axes.arms]
 
 
-def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
+def _gate(name: str, counts: Array, days: Any, inputs: CheckInputs) -> Rows:
     result = srm_test(counts, _allocation(inputs))
     total = result.observed.sum()
     worst = int(np.argmax(np.abs(result.observed - result.expected)))
@@ -110,7 +110,7 @@ def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
     ]
 
 
-def _counts(result: SrmResult, days: Any, inputs: Inputs) -> str:
+def _counts(result: SrmResult, days: Any, inputs: CheckInputs) -> str:
     arms = [inputs.axes.arms[i] for i in result.arms]
     words = [
         f"{arm} {seen:,.0f} of {wanted:,.0f} expected"
@@ -121,7 +121,7 @@ def _counts(result: SrmResult, days: Any, inputs: Inputs) -> str:
     return "; ".join(words)
 
 
-def _located(name: str, found: SrmLocalisation, groups: Any, inputs: Inputs) -> Rows:
+def _located(name: str, found: SrmLocalisation, groups: Any, inputs: CheckInputs) -> Rows:
     """One row per group that holds units; `warn` by the p after Holm."""
     return [
         check_row(

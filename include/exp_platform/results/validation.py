@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exp_platform.results.checks import Inputs
+from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cluster_checks import cluster_checks
 from exp_platform.results.effect_checks import novelty_checks, power_checks, pretrend_checks, twyman_checks
 from exp_platform.results.metric_checks import aa_checks, cap_checks, maturity_checks, outlier_checks, share_checks
@@ -26,7 +26,7 @@ CHECKS = (
 )
 
 
-def validate(inputs: Inputs) -> list[dict[str, Any]]:
+def validate(inputs: CheckInputs) -> list[dict[str, Any]]:
     """One row per check × metric × arm × segment, sorted by the table's grain."""
     rows = [row for check in CHECKS for row in check(inputs)]
     return sorted(rows, key=lambda r: (r["check_name"], r["metric_name"], r["variant_id"], r["segment"]))

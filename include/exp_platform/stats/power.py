@@ -15,7 +15,7 @@ from exp_platform.stats.sufficient import Array
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplePlan:
     """Units that an effect needs, and how long they take at a given rate."""
 
     effect_abs: float  # metric's unit
@@ -33,7 +33,7 @@ def required_units(
     power: float = POWER,
     treatment_per_control: float = 1.0,
     units_per_day: float | None = None,
-) -> Plan:
+) -> SamplePlan:
     """Units for a two-sided t test to find `effect_abs` between units that spread with `sd`.
 
     `units_per_day` counts new units of both arms together. Multiply sd by √(1 − variance reduction) to plan for CUPED.
@@ -48,10 +48,10 @@ def required_units(
     units_treatment = max(2, math.ceil(float(np.squeeze(control)) * treatment_per_control))
     total = units_control + units_treatment
     days = math.ceil(total / units_per_day) if units_per_day and units_per_day > 0 else None
-    return Plan(abs(effect_abs), units_control, units_treatment, total, days)
+    return SamplePlan(abs(effect_abs), units_control, units_treatment, total, days)
 
 
-def required_units_binary(rate: float, effect_abs: float, **options: Any) -> Plan:
+def required_units_binary(rate: float, effect_abs: float, **options: Any) -> SamplePlan:
     """As `required_units` for a share of units: the spread is that of the two rates, averaged."""
     other = rate + effect_abs
     for name, value in (("rate", rate), ("rate + effect_abs", other)):

@@ -7,7 +7,7 @@ import math
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.synth.plan import DAY, HOUR, SECOND, WEEK, Plan
+from exp_platform.synth.plan import DAY, HOUR, SECOND, WEEK, SynthPlan
 from exp_platform.synth.random import normal, threshold, uniform
 from exp_platform.synth.users import attribute, dimensions
 
@@ -26,7 +26,7 @@ SWITCH_RATE = 0.03  # share of iOS users who change their platform after the ass
 HIDDEN = ("_key", "_day", "_is_treated", "_assign_us", "_first_exposure_us")
 
 
-def assignments(users: DataFrame, plan: Plan) -> DataFrame:
+def assignments(users: DataFrame, plan: SynthPlan) -> DataFrame:
     """One assignment event per user."""
     return users.select(
         *HIDDEN,
@@ -38,7 +38,7 @@ def assignments(users: DataFrame, plan: Plan) -> DataFrame:
     )
 
 
-def exposures(users: DataFrame, plan: Plan) -> DataFrame:
+def exposures(users: DataFrame, plan: SynthPlan) -> DataFrame:
     """One to four exposure events per exposed user, the later ones logged by session; none after the window."""
     draw = uniform("exposure/count")
     further = F.when(draw < 0.4, 0).when(draw < 0.7, 1).when(draw < 0.9, 2).otherwise(3)
@@ -63,7 +63,7 @@ def exposures(users: DataFrame, plan: Plan) -> DataFrame:
     )
 
 
-def attributes(users: DataFrame, plan: Plan) -> DataFrame:
+def attributes(users: DataFrame, plan: SynthPlan) -> DataFrame:
     """Each user's attributes, known before the assignment; a few users change platform afterwards."""
     known = F.when(F.col("_is_new"), F.col("_assign_us") - 60 * SECOND).otherwise(
         F.least(F.lit(plan.start_us), F.col("_assign_us")) - DAY
@@ -88,12 +88,12 @@ def attributes(users: DataFrame, plan: Plan) -> DataFrame:
     )
 
 
-def outcome_candidates(users: DataFrame, plan: Plan) -> DataFrame:
+def outcome_candidates(users: DataFrame, plan: SynthPlan) -> DataFrame:
     """Outcome events of both worlds: `_control` and `_treated` hold the values, null where an event does not happen."""
     return _orders(users, plan).unionByName(_visits(users, plan)).unionByName(_first_visits(users))
 
 
-def outcomes(candidates: DataFrame, plan: Plan) -> DataFrame:
+def outcomes(candidates: DataFrame, plan: SynthPlan) -> DataFrame:
     """The outcome events of the world that each user is in: treatment for treated users, else control."""
     value = F.when(F.col("_is_treated"), F.col("_treated")).otherwise(F.col("_control"))
     return (
@@ -119,7 +119,7 @@ def _event(metric: str, at: Column, control: Column, treated: Column) -> Column:
     )
 
 
-def _orders(users: DataFrame, plan: Plan) -> DataFrame:
+def _orders(users: DataFrame, plan: SynthPlan) -> DataFrame:
     """Conversion, revenue and refund events: at most one order per user and week, counted from assignment or exposure.
 
     A user orders when a standard normal number passes a threshold. The shares are so exact in both worlds, and whoever
@@ -161,7 +161,7 @@ def _orders(users: DataFrame, plan: Plan) -> DataFrame:
     return _explode(frame, events)
 
 
-def _order_value(plan: Plan) -> Column:
+def _order_value(plan: SynthPlan) -> Column:
     """The value of an order: lognormal, correlated between a user's orders, rounded to cents."""
     mean, sd = plan.scenario.revenue_mean, plan.scenario.revenue_sd
     if mean == 0:
@@ -172,7 +172,7 @@ def _order_value(plan: Plan) -> Column:
     return F.round(F.exp(F.lit(math.log(mean) - spread**2 / 2) + spread * score), 2)
 
 
-def _visits(users: DataFrame, plan: Plan) -> DataFrame:
+def _visits(users: DataFrame, plan: SynthPlan) -> DataFrame:
     """Sessions and their page latency: a user is active on some days, once or twice."""
     first, day = -2 * plan.scenario.pre_period_days, F.col("_rel")
     frame = users.withColumn("_rel", F.explode(F.sequence(F.lit(first), F.lit(7 * plan.weeks_after - 1))))

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exp_platform.synth.folder import Folder
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 Days = tuple[int, ...]
-FileFault = Callable[[Folder, float, Days, Plan], None]
+FileFault = Callable[[Folder, float, Days, SynthPlan], None]
 
 
-def _hit(folder: Folder, dataset: str, size: float, days: Days, plan: Plan) -> list[str]:
+def _hit(folder: Folder, dataset: str, size: float, days: Days, plan: SynthPlan) -> list[str]:
     """Paths of the files to damage: the dataset's last ones, at least one; with days, the last ones of these days."""
     files = [path for path in folder.files(dataset) if path.endswith(".parquet")]
     if days:
@@ -32,12 +32,12 @@ def _rewrite(folder: Folder, paths: list[str], change: Callable[[pa.Table], pa.T
             pq.write_table(change(table), target)
 
 
-def schema_drift(folder: Folder, size: float, days: Days, plan: Plan) -> None:
+def schema_drift(folder: Folder, size: float, days: Days, plan: SynthPlan) -> None:
     """The outcomes have lost their column `value`."""
     _rewrite(folder, _hit(folder, "outcomes", size, days, plan), lambda table: table.drop_columns(["value"]))
 
 
-def schema_drift_type(folder: Folder, size: float, days: Days, plan: Plan) -> None:
+def schema_drift_type(folder: Folder, size: float, days: Days, plan: SynthPlan) -> None:
     """The outcomes' column `value` has become text."""
 
     def change(table: pa.Table) -> pa.Table:
@@ -48,7 +48,7 @@ def schema_drift_type(folder: Folder, size: float, days: Days, plan: Plan) -> No
     _rewrite(folder, _hit(folder, "outcomes", size, days, plan), change)
 
 
-def schema_drift_extra(folder: Folder, size: float, days: Days, plan: Plan) -> None:
+def schema_drift_extra(folder: Folder, size: float, days: Days, plan: SynthPlan) -> None:
     """The outcomes have one more column, which the contract allows."""
 
     def change(table: pa.Table) -> pa.Table:
@@ -57,12 +57,12 @@ def schema_drift_extra(folder: Folder, size: float, days: Days, plan: Plan) -> N
     _rewrite(folder, _hit(folder, "outcomes", size, days, plan), change)
 
 
-def empty_dataset(folder: Folder, size: float, days: Days, plan: Plan) -> None:
+def empty_dataset(folder: Folder, size: float, days: Days, plan: SynthPlan) -> None:
     """The exposure files are there, with their columns, and hold no row."""
     _rewrite(folder, _hit(folder, "exposures", size, days, plan), lambda table: table.slice(0, 0))
 
 
-def corrupt_parquet(folder: Folder, size: float, days: Days, plan: Plan) -> None:
+def corrupt_parquet(folder: Folder, size: float, days: Days, plan: SynthPlan) -> None:
     """Outcome files were cut off in the middle of the upload."""
     for path in _hit(folder, "outcomes", size, days, plan):
         with folder.fs.open_input_file(path) as source:

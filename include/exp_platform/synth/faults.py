@@ -13,7 +13,7 @@ from exp_platform.synth.fault_files import FileFault
 from exp_platform.synth.fault_rows import RowFault
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.frames import Frames
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FaultKind:
     size: float  # the default size, a share of users, rows or files
     rows: RowFault | None = None
     files: FileFault | None = None
-    days: Callable[[Plan], tuple[int, ...]] = lambda plan: ()  # the default days; empty: every day
+    days: Callable[[SynthPlan], tuple[int, ...]] = lambda plan: ()  # the default days; empty: every day
     breaks_contract: bool = False
 
     @property
@@ -33,11 +33,11 @@ class FaultKind:
         return ((self.rows or self.files).__doc__ or "").split("\n")[0]
 
 
-def _middle_day(plan: Plan) -> tuple[int, ...]:
+def _middle_day(plan: SynthPlan) -> tuple[int, ...]:
     return (plan.scenario.days // 2,)
 
 
-def _two_middle_days(plan: Plan) -> tuple[int, ...]:
+def _two_middle_days(plan: SynthPlan) -> tuple[int, ...]:
     middle = plan.scenario.days // 2
     return tuple(day for day in (middle, middle + 1) if day < plan.scenario.days)
 
@@ -101,7 +101,7 @@ def _known(name: str) -> str:
     return name
 
 
-def resolve_faults(faults: Iterable[Fault], plan: Plan) -> tuple[Fault, ...]:
+def resolve_faults(faults: Iterable[Fault], plan: SynthPlan) -> tuple[Fault, ...]:
     """The faults with default sizes and days filled in; a size or day out of range is an error."""
     resolved = []
     for fault in faults:
@@ -116,7 +116,7 @@ def resolve_faults(faults: Iterable[Fault], plan: Plan) -> tuple[Fault, ...]:
     return tuple(resolved)
 
 
-def apply_to_rows(frames: Frames, plan: Plan) -> Frames:
+def apply_to_rows(frames: Frames, plan: SynthPlan) -> Frames:
     """Apply the plan's faults of rows to the frames, in order."""
     for fault in plan.faults:
         change = FAULTS[fault.name].rows
@@ -125,7 +125,7 @@ def apply_to_rows(frames: Frames, plan: Plan) -> Frames:
     return frames
 
 
-def apply_to_files(folder: Folder, plan: Plan) -> None:
+def apply_to_files(folder: Folder, plan: SynthPlan) -> None:
     """Apply the plan's faults of files to the written folder, in order."""
     for fault in plan.faults:
         change = FAULTS[fault.name].files
@@ -133,6 +133,6 @@ def apply_to_files(folder: Folder, plan: Plan) -> None:
             change(folder, fault.size, fault.days, plan)
 
 
-def breaks_contract(plan: Plan) -> bool:
+def breaks_contract(plan: SynthPlan) -> bool:
     """True when a fault of the plan makes the written data break their contract."""
     return any(FAULTS[fault.name].breaks_contract for fault in plan.faults)

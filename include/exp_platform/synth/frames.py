@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.schemas import event_time_column
 from exp_platform.synth import events
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 from exp_platform.synth.users import users as make_users
 
 Dataset = Literal["assignments", "exposures", "outcomes", "attributes"]
@@ -40,7 +40,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class World:
+class DrawnWorld:
     """All data drawn for one plan: the users, the outcomes of both worlds, and the datasets that are written."""
 
     users: DataFrame
@@ -48,7 +48,7 @@ class World:
     frames: Frames
 
 
-def draw(spark: SparkSession, plan: Plan) -> World:
+def draw(spark: SparkSession, plan: SynthPlan) -> DrawnWorld:
     """The healthy data of a plan, as frames that Spark has not computed yet."""
     users = make_users(spark, plan)
     candidates = events.outcome_candidates(users, plan)
@@ -59,7 +59,7 @@ def draw(spark: SparkSession, plan: Plan) -> World:
         outcomes=with_dt(events.outcomes(candidates, plan), "outcomes"),
         attributes=with_dt(events.attributes(users, plan), "attributes"),
     )
-    return World(users, candidates, frames)
+    return DrawnWorld(users, candidates, frames)
 
 
 def with_dt(frame: DataFrame, dataset: str) -> DataFrame:

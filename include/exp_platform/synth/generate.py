@@ -13,7 +13,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ConfigError
 from exp_platform.synth.folder import Folder
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,17 +34,17 @@ class Generated:
 
 def plan_of(
     project: Project, experiment_id: str, seed: int | None = None, faults: Iterable[Fault] | None = None
-) -> Plan:
+) -> SynthPlan:
     """The plan for an experiment's scenario; the given faults are added to those of the scenario."""
     from exp_platform.synth.faults import resolve_faults
 
     experiment, scenario = project.experiment(experiment_id), project.scenario(experiment_id)
-    healthy = Plan(experiment, scenario, project.metrics_of(experiment), scenario.seed if seed is None else seed)
+    healthy = SynthPlan(experiment, scenario, project.metrics_of(experiment), scenario.seed if seed is None else seed)
     broken = resolve_faults((*scenario.faults, *(faults or ())), healthy)
-    return Plan(experiment, scenario, healthy.metrics, healthy.seed, broken)
+    return SynthPlan(experiment, scenario, healthy.metrics, healthy.seed, broken)
 
 
-def generate(project: Project, plan: Plan, session: Callable[[], SparkSession]) -> Generated:
+def generate(project: Project, plan: SynthPlan, session: Callable[[], SparkSession]) -> Generated:
     """Write the plan's data into the raw zone, unless they are there; replaces only folders of the generator."""
     if not project.profile.synthetic:
         raise ConfigError(
@@ -73,7 +73,7 @@ def _same(marker: Any, fingerprint: dict[str, Any]) -> bool:
     return isinstance(marker, dict) and marker.get("fingerprint") == fingerprint["fingerprint"] and "rows" in marker
 
 
-def _write(folder: Folder, plan: Plan, spark: SparkSession, fingerprint: dict[str, Any]) -> dict[str, int]:
+def _write(folder: Folder, plan: SynthPlan, spark: SparkSession, fingerprint: dict[str, Any]) -> dict[str, int]:
     from exp_platform.synth.faults import apply_to_files, apply_to_rows, breaks_contract
     from exp_platform.synth.frames import draw
     from exp_platform.synth.truth import true_effects

@@ -7,12 +7,13 @@ import json
 import math
 import zlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from exp_platform.config.models import Experiment, Fault, Metric, Scenario
 from exp_platform.errors import ConfigError
+from exp_platform.metrics.values import micros
 
 GENERATOR_VERSION = 1  # raise it when the same seed gives other rows
 SECOND = 1_000_000
@@ -22,13 +23,8 @@ WEEK = 7 * DAY
 MIN_DAYS_AFTER = 14
 
 
-def micros(moment: datetime) -> int:
-    """A moment as microseconds since 1970."""
-    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
-
-
 @dataclass(frozen=True)
-class Plan:
+class SynthPlan:
     """The inputs of one generation: experiment, scenario, metrics, seed and faults."""
 
     experiment: Experiment

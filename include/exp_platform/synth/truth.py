@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.synth.plan import HOUR, Plan
+from exp_platform.synth.plan import HOUR, SynthPlan
 
 MODES = ("itt", "exposed")
 EXACT_PERCENTILE_USERS = 1_000_000  # an exact percentile holds every distinct value in memory
@@ -45,7 +45,7 @@ def measures(metrics: Iterable[Metric]) -> tuple[Measure, ...]:
     return tuple(found)
 
 
-def true_effects(users: DataFrame, candidates: DataFrame, plan: Plan) -> list[dict[str, Any]]:
+def true_effects(users: DataFrame, candidates: DataFrame, plan: SynthPlan) -> list[dict[str, Any]]:
     """One record per metric × mode × cap: means in both worlds, and their difference.
 
     The means are over all included units; in a rollout over the treated ones, whose effect difference-in-differences
@@ -67,7 +67,7 @@ def true_effects(users: DataFrame, candidates: DataFrame, plan: Plan) -> list[di
     return _records(wanted, means, percentiles, plan)
 
 
-def _windowed(candidates: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> DataFrame:
+def _windowed(candidates: DataFrame, wanted: tuple[Measure, ...], plan: SynthPlan) -> DataFrame:
     """One row per event × measure whose window holds the event."""
     per_source = F.when(F.lit(False), F.array().cast("array<struct<measure:int,low:bigint,high:bigint>>"))
     for source in dict.fromkeys(m.source for m in wanted):
@@ -77,12 +77,12 @@ def _windowed(candidates: DataFrame, wanted: tuple[Measure, ...], plan: Plan) ->
     return candidates.select(*UNIT, "_at", "_control", "_treated", F.inline(per_source)).where(inside)
 
 
-def _anchor(mode: str, plan: Plan) -> Column:
+def _anchor(mode: str, plan: SynthPlan) -> Column:
     first_exposure = mode == "exposed" or plan.experiment.assignment_source == "exposures"
     return F.col("_first_exposure_us" if first_exposure else "_assign_us")
 
 
-def _bounds(measure: Measure, plan: Plan) -> tuple[Column, Column]:
+def _bounds(measure: Measure, plan: SynthPlan) -> tuple[Column, Column]:
     """Start and end of a measure's half-open window in epoch microseconds; null where the unit is not included."""
     window, anchor, end = measure.metric.window, _anchor(measure.mode, plan), F.lit(plan.end_us)
     low = anchor + int(window.start_hours * HOUR)
@@ -92,7 +92,7 @@ def _bounds(measure: Measure, plan: Plan) -> tuple[Column, Column]:
     return low.alias("low"), (F.least(high, end) if window.truncate_at_end else high).alias("high")
 
 
-def _unit_values(users: DataFrame, candidates: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> DataFrame:
+def _unit_values(users: DataFrame, candidates: DataFrame, wanted: tuple[Measure, ...], plan: SynthPlan) -> DataFrame:
     """One row per included unit × measure: its value in both worlds, also without any event."""
     spine = users.select(*UNIT, F.explode(F.array(*[F.lit(m.index) for m in wanted])).alias("measure"))
     included = F.when(F.lit(False), F.lit(None).cast("long"))
@@ -143,7 +143,7 @@ def _value(world: str, wanted: tuple[Measure, ...]) -> Column:
     return value
 
 
-def _percentiles(values: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> dict[tuple[int, str], float]:
+def _percentiles(values: DataFrame, wanted: tuple[Measure, ...], plan: SynthPlan) -> dict[tuple[int, str], float]:
     """(measure, `cap` | `_control` | `_treated`) -> percentile; that of `cap` is over each unit's own world."""
     needed = {m.index: q for m in wanted if (q := m.metric.quantile or (m.metric.cap and m.metric.cap.quantile))}
     if not needed:
@@ -168,7 +168,7 @@ def _percentiles(values: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> 
     }
 
 
-def _counts(plan: Plan) -> Column:
+def _counts(plan: SynthPlan) -> Column:
     """True for the units that the true effect averages over."""
     return F.col("_is_treated") if plan.experiment.design == "rollout" else F.lit(True)
 
@@ -182,7 +182,7 @@ def _cap(measure: Measure, percentiles: dict[tuple[int, str], float]) -> float |
 
 
 def _means(
-    units: DataFrame, wanted: tuple[Measure, ...], percentiles: dict[tuple[int, str], float], plan: Plan
+    units: DataFrame, wanted: tuple[Measure, ...], percentiles: dict[tuple[int, str], float], plan: SynthPlan
 ) -> dict[int, Row]:
     """Measure -> number of units, and the means of both worlds, plain and capped."""
     capped = F.when(F.lit(False), F.lit(float("inf")))
@@ -202,7 +202,7 @@ def _means(
 
 
 def _records(
-    wanted: tuple[Measure, ...], means: dict[int, Row], percentiles: dict[tuple[int, str], float], plan: Plan
+    wanted: tuple[Measure, ...], means: dict[int, Row], percentiles: dict[tuple[int, str], float], plan: SynthPlan
 ) -> list[dict[str, Any]]:
     records = []
     by_metric: dict[tuple[str, str], list[Measure]] = {}

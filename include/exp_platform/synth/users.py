@@ -7,7 +7,7 @@ import random
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from exp_platform.synth.plan import DAY, HOUR, SECOND, Plan
+from exp_platform.synth.plan import DAY, HOUR, SECOND, SynthPlan
 from exp_platform.synth.random import KEY, exponential, normal, pick, threshold, uniform, user_key
 
 WEEKDAY_WEIGHTS = (20, 21, 21, 20, 19, 15, 14)  # Monday to Sunday
@@ -27,7 +27,7 @@ ATTRIBUTES = {
 OTHER_ATTRIBUTE = {"a": 0.5, "b": 0.3, "c": 0.2}
 
 
-def users(spark: SparkSession, plan: Plan) -> DataFrame:
+def users(spark: SparkSession, plan: SynthPlan) -> DataFrame:
     """One row per user; columns that begin with an underscore are not written to the raw zone."""
     ids = spark.range(0, plan.scenario.n_users, 1, plan.n_partitions)
     frame = ids.select(F.concat(F.lit(plan.user_prefix), F.col("id").cast("string")).alias("user_id"))
@@ -54,7 +54,7 @@ def users(spark: SparkSession, plan: Plan) -> DataFrame:
     ).withColumn("_anchor_us", F.coalesce("_first_exposure_us", "_assign_us"))
 
 
-def _assign_us(plan: Plan) -> Column:
+def _assign_us(plan: SynthPlan) -> Column:
     """Assignment time: the day drawn by weekday weights, the time of day with a peak in the early afternoon."""
     first = plan.experiment.start_ts.weekday()
     slots = [day for day in range(plan.scenario.days) for _ in range(WEEKDAY_WEIGHTS[(first + day) % 7])]
@@ -65,7 +65,7 @@ def _assign_us(plan: Plan) -> Column:
     return F.lit(plan.start_us) + day * DAY + F.floor(shifted * DAY)
 
 
-def _first_exposure_us(plan: Plan) -> Column:
+def _first_exposure_us(plan: SynthPlan) -> Column:
     """First exposure: minutes to hours after assignment, in the exposure window and before the experiment ends."""
     lag = F.lit(30 * SECOND) + F.floor(exponential(MEAN_EXPOSURE_LAG_HOURS * HOUR, "exposure/lag"))
     hours = min(MAX_EXPOSURE_LAG_HOURS, plan.experiment.exposure_window_hours or MAX_EXPOSURE_LAG_HOURS)
@@ -74,7 +74,7 @@ def _first_exposure_us(plan: Plan) -> Column:
     return F.col("_assign_us") + F.when(lag < limit, lag).otherwise(squeezed)
 
 
-def _with_propensity_and_variant(frame: DataFrame, plan: Plan) -> DataFrame:
+def _with_propensity_and_variant(frame: DataFrame, plan: SynthPlan) -> DataFrame:
     """Add `_propensity`, a standard normal number for how active a user is, and `variant`."""
     if plan.experiment.design == "rollout" and plan.experiment.cluster:
         return _clustered_rollout(frame, plan)
@@ -91,7 +91,7 @@ def _with_propensity_and_variant(frame: DataFrame, plan: Plan) -> DataFrame:
     return frame.withColumn("variant", _arm(plan, draw))
 
 
-def _clustered_rollout(frame: DataFrame, plan: Plan) -> DataFrame:
+def _clustered_rollout(frame: DataFrame, plan: SynthPlan) -> DataFrame:
     """Treat whole clusters, preferably active ones; new users' propensity is independent of their cluster."""
     source = random.Random(f"{plan.seed}/{plan.experiment_id}/clusters")
     level = [source.gauss(0, 1) for _ in range(N_CLUSTERS)]
@@ -109,7 +109,7 @@ def _clustered_rollout(frame: DataFrame, plan: Plan) -> DataFrame:
     return frame.withColumn("_propensity", mixed).withColumn("variant", _arm(plan, draw))
 
 
-def _arm(plan: Plan, draw: Column) -> Column:
+def _arm(plan: SynthPlan, draw: Column) -> Column:
     """The arm whose share of [0, 1) contains the draw."""
     chosen = F.when(F.lit(False), F.lit(None).cast("string"))
     for variant, upper in plan.arms:
@@ -117,7 +117,7 @@ def _arm(plan: Plan, draw: Column) -> Column:
     return chosen.otherwise(plan.experiment.control.id)
 
 
-def attribute(plan: Plan, dimension: str) -> Column:
+def attribute(plan: SynthPlan, dimension: str) -> Column:
     """A user's value of a dimension."""
     if dimension == "user_type":
         return F.when(F.col("_is_new"), "new").otherwise("returning")
@@ -126,7 +126,7 @@ def attribute(plan: Plan, dimension: str) -> Column:
     return pick(f"attribute/{dimension}", ATTRIBUTES.get(dimension, OTHER_ATTRIBUTE))
 
 
-def dimensions(plan: Plan) -> tuple[str, ...]:
+def dimensions(plan: SynthPlan) -> tuple[str, ...]:
     """Every dimension that users get: the generator's own, and those that the experiment names."""
     named = (*plan.experiment.dimensions, *((plan.experiment.cluster,) if plan.experiment.cluster else ()))
     return tuple(dict.fromkeys((*ATTRIBUTES, "user_type", *named)))

@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation
 from exp_platform.schemas import DATASETS, contract_columns, event_time_column, load_schema, required_columns
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.frames import Frames
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 _ARROW = {
     "string": (pa.string(),),
@@ -25,7 +25,7 @@ _ARROW = {
 USERS_PER_TASK = 100_000
 
 
-def write_frames(frames: Frames, folder: Folder, plan: Plan) -> None:
+def write_frames(frames: Frames, folder: Folder, plan: SynthPlan) -> None:
     """Write one Parquet file per dataset and day, with the contract's columns."""
     spark = frames.exposures.sparkSession
     tasks = max(
@@ -78,7 +78,7 @@ def count_rows(folder: Folder) -> dict[str, int]:
     return rows
 
 
-def check_written(folder: Folder, plan: Plan) -> None:
+def check_written(folder: Folder, plan: SynthPlan) -> None:
     """Raise ContractViolation unless columns, types, nulls and words of every file are as the contracts have them."""
     for dataset in DATASETS:
         expected = contract_columns(dataset)
@@ -108,7 +108,7 @@ def _check_nulls(path: str, dataset: str, footer: pq.FileMetaData) -> None:
                 )
 
 
-def _allowed_words(dataset: str, plan: Plan) -> dict[str, set[str]]:
+def _allowed_words(dataset: str, plan: SynthPlan) -> dict[str, set[str]]:
     allowed = {"experiment_id": {plan.experiment_id}}
     for column, spec in load_schema(dataset)["properties"].items():
         if "enum" in spec:

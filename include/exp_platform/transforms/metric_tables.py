@@ -46,7 +46,7 @@ SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, P
 
 
 @dataclass(frozen=True)
-class Inputs:
+class SumInputs:
     """The inputs of J5 for one experiment."""
 
     experiment_id: str
@@ -83,7 +83,7 @@ class UnitSums:
     warnings: list[str]
 
 
-def metric_tables(inputs: Inputs) -> MetricTables:
+def metric_tables(inputs: SumInputs) -> MetricTables:
     """Make the tables in Arrow, by two passes over unit rows and three over events that no earlier run has counted."""
     schemas = {
         name: arrow_schema(TABLES[name])
@@ -101,7 +101,7 @@ def metric_tables(inputs: Inputs) -> MetricTables:
     return MetricTables(rows, {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}, sums.warnings)
 
 
-def _counted(inputs: Inputs, schemas: dict[str, pa.Schema]) -> UnitSums:
+def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
     metrics, units = inputs.metrics, inputs.units.rows
     ends = inputs.units.collect(partial(unit_ends, metrics=metrics, units=units), ENDS_SQL)
     scales = pooled_scales(ends, metrics, units)
@@ -134,7 +134,7 @@ def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
     )
 
 
-def _event_histograms(inputs: Inputs) -> Histograms:
+def _event_histograms(inputs: SumInputs) -> Histograms:
     """Histograms of the event-level quantiles: counted from all events, or an earlier run's plus what is new.
 
     New are the new events of known units, and all events of units that have appeared since.
@@ -153,14 +153,14 @@ def _event_histograms(inputs: Inputs) -> Histograms:
     return Histograms.merged(found)
 
 
-def _histograms(inputs: Inputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
+def _histograms(inputs: SumInputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
     counts = event_histograms(
         cohort, outcomes, inputs.metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
     )
     return Histograms.merged([]) if counts is None else Histograms.of_rows(counts.toArrow())
 
 
-def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
+def _calendar(inputs: SumInputs, schema: pa.Schema) -> pa.Table:
     last = inputs.last
     return calendar_rows(
         inputs.cohort,
@@ -176,7 +176,7 @@ def _calendar(inputs: Inputs, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _panel(inputs: Inputs, known: UnitSums, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+def _panel(inputs: SumInputs, known: UnitSums, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
     by_metric, last, units = panels_of(inputs.metrics), inputs.last, known.units
     panels = tuple(dict.fromkeys(by_metric.values()))
     if not panels:

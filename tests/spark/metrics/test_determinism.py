@@ -20,7 +20,7 @@ from tests.oracle.test_spine_oracle import awkward
 from exp_platform.lake.batches import FrameBatches
 from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, event_sums
-from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values, unit_windows
@@ -51,7 +51,7 @@ def everything(spark: Any, data: Data, partitions: int) -> dict[str, Any]:
     units = unit_outcomes(cohort, outcomes, VALUE_METRICS, end_ts=END, cutoff=CUTOFF, far=far).persist()
     rows = sorted(units.toArrow().to_pylist(maps_as_pydicts="strict"), key=lambda row: row["user_id"])
     tables = metric_tables(
-        Inputs("exp_spine", FrameBatches(units), cohort, outcomes, VALUE_METRICS, VARIANTS, END, CUTOFF, far)
+        SumInputs("exp_spine", FrameBatches(units), cohort, outcomes, VALUE_METRICS, VARIANTS, END, CUTOFF, far)
     )
     units.unpersist()
     return {"units": rows} | {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}

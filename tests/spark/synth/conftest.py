@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from exp_platform.config.load import Project
-from exp_platform.synth.frames import Frames, World, draw
+from exp_platform.synth.frames import DrawnWorld, Frames, draw
 from exp_platform.synth.generate import plan_of
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 USERS, DAYS = 3000, 14
 
 
 @pytest.fixture(scope="session")
-def plan(session_project: Project) -> Plan:
+def plan(session_project: Project) -> SynthPlan:
     """3,000 users over 14 days: exposure 0.8, conversion 0.10 to 0.20, orders dearer by a tenth, pages slower."""
     shipped = plan_of(session_project, "exp_checkout_button_001")
     scenario = shipped.scenario.model_copy(
@@ -38,15 +38,15 @@ def plan(session_project: Project) -> Plan:
 
 
 @pytest.fixture(scope="session")
-def world(spark: Any, plan: Plan) -> World:
+def world(spark: Any, plan: SynthPlan) -> DrawnWorld:
     """The healthy data of the plan, computed once."""
     drawn = draw(spark, plan)
     frames = Frames(**{name: frame.persist() for name, frame in drawn.frames.present().items()})
-    return World(drawn.users.persist(), drawn.candidates.persist(), frames)
+    return DrawnWorld(drawn.users.persist(), drawn.candidates.persist(), frames)
 
 
 @pytest.fixture(scope="session")
-def rows(world: World) -> Callable[[str], pd.DataFrame]:
+def rows(world: DrawnWorld) -> Callable[[str], pd.DataFrame]:
     """A dataset, the users or the candidates as pandas."""
     found = world.frames.present() | {"users": world.users, "candidates": world.candidates}
     collected: dict[str, pd.DataFrame] = {}

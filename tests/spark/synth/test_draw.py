@@ -12,8 +12,8 @@ import pytest
 
 from exp_platform.config.models import Variant
 from exp_platform.schemas import contract_columns
-from exp_platform.synth.frames import World, draw
-from exp_platform.synth.plan import DAY, HOUR, Plan
+from exp_platform.synth.frames import DrawnWorld, draw
+from exp_platform.synth.plan import DAY, HOUR, SynthPlan
 
 pytestmark = pytest.mark.spark
 Rows = Callable[[str], pd.DataFrame]
@@ -26,7 +26,7 @@ def near(share: float, n: int) -> Any:
 
 @pytest.mark.parametrize("partitions", [1, 7])
 def test_the_same_rows_come_out_of_any_number_of_partitions(
-    spark: Any, plan: Plan, rows: Rows, partitions: int
+    spark: Any, plan: SynthPlan, rows: Rows, partitions: int
 ) -> None:
     again = draw(spark, replace(plan, partitions=partitions)).frames
     for name, frame in again.present().items():
@@ -36,7 +36,7 @@ def test_the_same_rows_come_out_of_any_number_of_partitions(
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
-def test_another_seed_and_another_experiment_give_other_people(spark: Any, plan: Plan, rows: Rows) -> None:
+def test_another_seed_and_another_experiment_give_other_people(spark: Any, plan: SynthPlan, rows: Rows) -> None:
     other_id = plan.experiment.model_copy(update={"experiment_id": "exp_other"})
     variants = rows("assignments").sort_values("user_id")["variant"].to_numpy()
     for other in (replace(plan, seed=8), replace(plan, experiment=other_id)):
@@ -44,7 +44,7 @@ def test_another_seed_and_another_experiment_give_other_people(spark: Any, plan:
         assert 0.4 < (frame["variant"].to_numpy() == variants).mean() < 0.6
 
 
-def test_the_rates_of_the_scenario_come_back(plan: Plan, rows: Rows) -> None:
+def test_the_rates_of_the_scenario_come_back(plan: SynthPlan, rows: Rows) -> None:
     users = rows("users")
     assert (users["variant"] == "treatment").mean() == near(0.5, len(users))
     assert users["_is_exposed"].mean() == near(0.8, len(users))
@@ -65,7 +65,7 @@ def test_order_values_are_skewed_with_the_mean_of_the_scenario_and_two_decimals(
     assert (revenue == revenue.round(2)).all()
 
 
-def test_exposures_come_after_the_assignment_and_before_the_end(plan: Plan, rows: Rows) -> None:
+def test_exposures_come_after_the_assignment_and_before_the_end(plan: SynthPlan, rows: Rows) -> None:
     seen = rows("exposures")
     at = seen["exposure_ts"].astype("int64") // (1000 if seen["exposure_ts"].dt.unit == "ns" else 1)
     assert (at > seen["_assign_us"]).all() and (at < plan.end_us).all()
@@ -75,7 +75,7 @@ def test_exposures_come_after_the_assignment_and_before_the_end(plan: Plan, rows
     assert 1.5 < len(seen) / seen["user_id"].nunique() < 2.5
 
 
-def test_an_exposure_window_is_kept(spark: Any, plan: Plan) -> None:
+def test_an_exposure_window_is_kept(spark: Any, plan: SynthPlan) -> None:
     narrow = replace(plan, experiment=plan.experiment.model_copy(update={"exposure_window_hours": 2}))
     seen = draw(spark, narrow).frames.exposures.selectExpr(
         "max(unix_micros(exposure_ts) - _assign_us) as longest", "count(distinct user_id) as users"
@@ -90,7 +90,7 @@ def test_assignments_follow_the_week(rows: Rows) -> None:
     assert share[[5, 6]].mean() < 0.85 * share[[0, 1, 2, 3]].mean()
 
 
-def test_new_users_have_no_past_and_veterans_a_long_one(plan: Plan, rows: Rows) -> None:
+def test_new_users_have_no_past_and_veterans_a_long_one(plan: SynthPlan, rows: Rows) -> None:
     users = rows("users").set_index("_key")
     events = rows("candidates")
     age = ((events["_assign_us"] - events["_at"]) / DAY).groupby(events["_key"]).max()
@@ -118,7 +118,7 @@ def test_attributes_are_known_before_the_assignment_and_some_change_afterwards(r
     assert set(known.loc[late, "dimension"]) == {"platform"}
 
 
-def test_more_than_one_treatment_arm_splits_the_share(spark: Any, plan: Plan) -> None:
+def test_more_than_one_treatment_arm_splits_the_share(spark: Any, plan: SynthPlan) -> None:
     arms = (("control", 0.4), ("green", 0.4), ("blue", 0.2))
     variants = tuple(Variant(id=name, allocation=share, is_control=name == "control") for name, share in arms)
     three = replace(
@@ -131,10 +131,12 @@ def test_more_than_one_treatment_arm_splits_the_share(spark: Any, plan: Plan) ->
 
 
 @pytest.mark.parametrize("cluster", [None, "city"])
-def test_a_rollout_takes_the_more_active_users_and_stays_parallel(spark: Any, plan: Plan, cluster: str | None) -> None:
+def test_a_rollout_takes_the_more_active_users_and_stays_parallel(
+    spark: Any, plan: SynthPlan, cluster: str | None
+) -> None:
     experiment = plan.experiment.model_copy(update={"design": "rollout", "cluster": cluster})
     scenario = plan.scenario.model_copy(update={"n_users": 12_000, "effect_lift_conversion": 0.0})
-    world: World = draw(spark, replace(plan, experiment=experiment, scenario=scenario))
+    world: DrawnWorld = draw(spark, replace(plan, experiment=experiment, scenario=scenario))
     users = world.users.toArrow().to_pandas().set_index("_key")
     level = users.groupby("_is_treated")["_propensity"].mean()
     assert level[True] - level[False] > 0.1
@@ -147,7 +149,7 @@ def test_a_rollout_takes_the_more_active_users_and_stays_parallel(spark: Any, pl
     assert abs(difference) < 4 * (arms["var"] / arms["size"]).sum() ** 0.5
 
 
-def test_without_an_assignment_log_there_is_no_such_dataset(spark: Any, plan: Plan) -> None:
+def test_without_an_assignment_log_there_is_no_such_dataset(spark: Any, plan: SynthPlan) -> None:
     derived = plan.experiment.model_copy(update={"assignment_source": "exposures"})
     assert set(draw(spark, replace(plan, experiment=derived)).frames.present()) == {
         "exposures",

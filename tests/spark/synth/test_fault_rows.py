@@ -15,15 +15,15 @@ from exp_platform.schemas import contract_columns
 from exp_platform.synth import fault_rows
 from exp_platform.synth.fault_rows import Days, RowFault
 from exp_platform.synth.faults import apply_to_rows
-from exp_platform.synth.frames import World
-from exp_platform.synth.plan import DAY, Plan
+from exp_platform.synth.frames import DrawnWorld
+from exp_platform.synth.plan import DAY, SynthPlan
 
 pytestmark = pytest.mark.spark
 Rows = Callable[[str], pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def broken(world: World, plan: Plan) -> Callable[..., pd.DataFrame]:
+def broken(world: DrawnWorld, plan: SynthPlan) -> Callable[..., pd.DataFrame]:
     """A dataset after a fault, as pandas."""
 
     def collect(dataset: str, fault: RowFault, size: float, days: Days = ()) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def test_a_user_exposed_to_several_arms_sees_both(broken: Any) -> None:
 
 
 @pytest.mark.parametrize("hours", [None, 24])
-def test_late_exposures_leave_a_user_without_a_valid_one(world: World, plan: Plan, hours: int | None) -> None:
+def test_late_exposures_leave_a_user_without_a_valid_one(world: DrawnWorld, plan: SynthPlan, hours: int | None) -> None:
     windowed = replace(plan, experiment=plan.experiment.model_copy(update={"exposure_window_hours": hours}))
     late = fault_rows.late_exposure(world.frames, 0.2, (), windowed).exposures.toArrow().to_pandas()
     at = late["exposure_ts"].astype("int64") // (1000 if late["exposure_ts"].dt.unit == "ns" else 1)
@@ -170,7 +170,7 @@ def test_the_treated_were_on_the_rise_before_the_assignment(broken: Any, rows: R
     assert left[True]["2"] == pytest.approx(1 - 0.375, abs=0.04)
 
 
-def test_shared_users_have_ids_of_no_experiment_in_every_dataset(world: World, plan: Plan) -> None:
+def test_shared_users_have_ids_of_no_experiment_in_every_dataset(world: DrawnWorld, plan: SynthPlan) -> None:
     frames = fault_rows.reused_user_ids_across_experiments(world.frames, 0.5, (), plan).present()
     shared = {}
     for name, frame in frames.items():
@@ -181,7 +181,7 @@ def test_shared_users_have_ids_of_no_experiment_in_every_dataset(world: World, p
     assert shared["exposures"] | shared["outcomes"] <= shared["assignments"]
 
 
-def test_faults_add_up(world: World, plan: Plan) -> None:
+def test_faults_add_up(world: DrawnWorld, plan: SynthPlan) -> None:
     both = replace(plan, faults=(Fault(name="srm", size=0.5), Fault(name="null_user_ids", size=0.1)))
     found = apply_to_rows(world.frames, both).assignments
     treated, nulls = found.select(

@@ -17,21 +17,21 @@ from exp_platform.schemas import DATASETS, contract_columns
 from exp_platform.synth.faults import resolve_faults
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.generate import generate
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 from exp_platform.synth.write import check_written
 
 pytestmark = pytest.mark.spark
 
 
 @pytest.fixture
-def small(plan: Plan) -> Plan:
+def small(plan: SynthPlan) -> SynthPlan:
     """200 users and one metric."""
     scenario = plan.scenario.model_copy(update={"n_users": 200})
     return replace(plan, scenario=scenario, metrics=plan.metrics[:1])
 
 
 @pytest.fixture
-def folder(project: Project, small: Plan) -> Path:
+def folder(project: Project, small: SynthPlan) -> Path:
     """The experiment's folder in the raw zone of a project of its own."""
     return Path(project.raw_folder(small.experiment_id))
 
@@ -41,7 +41,7 @@ def no_session() -> Any:
 
 
 def test_every_dataset_is_there_with_exactly_the_contracts_columns(
-    spark: Any, project: Project, small: Plan, folder: Path
+    spark: Any, project: Project, small: SynthPlan, folder: Path
 ) -> None:
     done = generate(project, small, lambda: spark)
     assert done.changed and done.rows["assignments"] == 200
@@ -55,14 +55,14 @@ def test_every_dataset_is_there_with_exactly_the_contracts_columns(
     assert sorted(p.name for p in folder.parent.iterdir()) == [small.experiment_id]
 
 
-def test_an_event_lies_in_the_folder_of_its_day(spark: Any, project: Project, small: Plan, folder: Path) -> None:
+def test_an_event_lies_in_the_folder_of_its_day(spark: Any, project: Project, small: SynthPlan, folder: Path) -> None:
     generate(project, small, lambda: spark)
     (day,) = sorted((folder / "exposures").iterdir())[3:4]
     times = ds.dataset(day).to_table()["exposure_ts"].to_pylist()
     assert {f"dt={time.date()}" for time in times} == {day.name}
 
 
-def test_the_truth_lies_beside_the_data(spark: Any, project: Project, small: Plan, folder: Path) -> None:
+def test_the_truth_lies_beside_the_data(spark: Any, project: Project, small: SynthPlan, folder: Path) -> None:
     generate(project, small, lambda: spark)
     truth = json.loads((folder / "_truth.json").read_text())
     assert [(e["metric"], e["mode"], e["n_units"] > 0) for e in truth["effects"]] == [
@@ -72,7 +72,7 @@ def test_the_truth_lies_beside_the_data(spark: Any, project: Project, small: Pla
 
 
 def test_the_same_again_is_nothing_to_do_and_another_seed_replaces_it(
-    spark: Any, project: Project, small: Plan, folder: Path
+    spark: Any, project: Project, small: SynthPlan, folder: Path
 ) -> None:
     first = generate(project, small, lambda: spark)
     files = sorted(folder.rglob("*"))
@@ -83,7 +83,7 @@ def test_the_same_again_is_nothing_to_do_and_another_seed_replaces_it(
     assert json.loads((folder / "_synthetic.json").read_text())["seed"] == 8
 
 
-def test_a_folder_with_somebodys_data_is_not_touched(project: Project, small: Plan, folder: Path) -> None:
+def test_a_folder_with_somebodys_data_is_not_touched(project: Project, small: SynthPlan, folder: Path) -> None:
     (folder / "exposures").mkdir(parents=True)
     (folder / "exposures" / "real.parquet").write_bytes(b"precious")
     with pytest.raises(ConfigError, match=r"holds files that the generator did not write .*another experiment id"):
@@ -91,14 +91,14 @@ def test_a_folder_with_somebodys_data_is_not_touched(project: Project, small: Pl
     assert (folder / "exposures" / "real.parquet").read_bytes() == b"precious"
 
 
-def test_a_profile_with_real_data_generates_nothing(project: Project, small: Plan) -> None:
+def test_a_profile_with_real_data_generates_nothing(project: Project, small: SynthPlan) -> None:
     real = replace(project, profile=project.profile.model_copy(update={"synthetic": False}))
     with pytest.raises(ConfigError, match="synthetic: found false"):
         generate(real, small, no_session)
 
 
 def test_faults_of_rows_and_files_reach_the_disk_and_the_marker(
-    spark: Any, project: Project, small: Plan, folder: Path
+    spark: Any, project: Project, small: SynthPlan, folder: Path
 ) -> None:
     faults = resolve_faults([Fault(name="schema_drift"), Fault(name="srm", size=1.0)], small)
     generate(project, replace(small, faults=faults), lambda: spark)
@@ -118,7 +118,7 @@ def test_faults_of_rows_and_files_reach_the_disk_and_the_marker(
     ],
 )
 def test_what_breaks_a_contract_would_be_seen_by_the_generators_own_check(
-    spark: Any, project: Project, small: Plan, fault: str, sentence: str
+    spark: Any, project: Project, small: SynthPlan, fault: str, sentence: str
 ) -> None:
     faults = resolve_faults([Fault(name=fault, size=0.3)], small)
     generate(project, replace(small, faults=faults), lambda: spark)
@@ -127,7 +127,7 @@ def test_what_breaks_a_contract_would_be_seen_by_the_generators_own_check(
 
 
 def test_an_interrupted_swap_is_finished_by_the_next_run(
-    spark: Any, project: Project, small: Plan, folder: Path
+    spark: Any, project: Project, small: SynthPlan, folder: Path
 ) -> None:
     generate(project, small, lambda: spark)
     left = folder.with_name(f"_new_{folder.name}")

@@ -16,7 +16,7 @@ from exp_platform.stats.cuped import cuped_effect
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.sufficient import SufficientStatistics
 from exp_platform.synth.frames import draw
-from exp_platform.synth.plan import DAY, Plan
+from exp_platform.synth.plan import DAY, SynthPlan
 
 pytestmark = pytest.mark.spark
 EXPERIMENTS, USERS = 60, 1500
@@ -24,7 +24,7 @@ SOURCES = {"conversion": "conversion", "revenue": "revenue", "sessions": "sessio
 
 
 @pytest.fixture(scope="module")
-def units(spark: Any, plan: Plan) -> pd.DataFrame:
+def units(spark: Any, plan: SynthPlan) -> pd.DataFrame:
     """One row per exposed user of 60 experiments: number of the experiment, arm, both worlds' totals, covariate."""
     scenario = plan.scenario.model_copy(update={"n_users": EXPERIMENTS * USERS})
     many = replace(plan, scenario=scenario, metrics=())

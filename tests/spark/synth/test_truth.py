@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exp_platform.config.models import Cap, Metric, Part, Window
-from exp_platform.synth.frames import World, draw
-from exp_platform.synth.plan import HOUR, Plan
+from exp_platform.config.models import Cap, Metric, RatioPart, Window
+from exp_platform.synth.frames import DrawnWorld, draw
+from exp_platform.synth.plan import HOUR, SynthPlan
 from exp_platform.synth.truth import true_effects
 
 pytestmark = pytest.mark.spark
@@ -49,21 +49,21 @@ METRICS = (
     metric(
         "per_session",
         "ratio",
-        numerator=Part(source="revenue", aggregation="sum"),
-        denominator=Part(source="sessions", aggregation="count"),
+        numerator=RatioPart(source="revenue", aggregation="sum"),
+        denominator=RatioPart(source="sessions", aggregation="count"),
     ),
 )
 BY_NAME = {m.name: m for m in METRICS}
 
 
 @pytest.fixture(scope="module")
-def effects(world: World, plan: Plan) -> dict[tuple[str, str, bool], dict[str, Any]]:
+def effects(world: DrawnWorld, plan: SynthPlan) -> dict[tuple[str, str, bool], dict[str, Any]]:
     """(metric, mode, capped) -> record."""
     records = true_effects(world.users, world.candidates, replace(plan, metrics=METRICS))
     return {(r["metric"], r["mode"], r["cap"] is not None): r for r in records}
 
 
-def unit_values(rows: Rows, plan: Plan, mode: str, source: str, aggregation: str, window: Window) -> pd.DataFrame:
+def unit_values(rows: Rows, plan: SynthPlan, mode: str, source: str, aggregation: str, window: Window) -> pd.DataFrame:
     """One row per included unit, one column per world; event by event for `event`."""
     anchor_column = "_assign_us" if mode == "itt" else "_first_exposure_us"
     units = rows("users").set_index("_key")
@@ -93,7 +93,9 @@ def unit_values(rows: Rows, plan: Plan, mode: str, source: str, aggregation: str
 
 @pytest.mark.parametrize("mode", ["itt", "exposed"])
 @pytest.mark.parametrize("name", [m.name for m in METRICS if m.type not in ("ratio", "quantile")])
-def test_the_truth_is_the_difference_of_both_worlds(effects: Any, rows: Rows, plan: Plan, name: str, mode: str) -> None:
+def test_the_truth_is_the_difference_of_both_worlds(
+    effects: Any, rows: Rows, plan: SynthPlan, name: str, mode: str
+) -> None:
     contract = BY_NAME[name]
     values = unit_values(rows, plan, mode, contract.source, contract.aggregation_in_force, contract.window)
     caps = {False: np.inf}
@@ -110,7 +112,7 @@ def test_the_truth_is_the_difference_of_both_worlds(effects: Any, rows: Rows, pl
 
 
 @pytest.mark.parametrize("mode", ["itt", "exposed"])
-def test_a_ratios_truth_is_a_ratio_of_means(effects: Any, rows: Rows, plan: Plan, mode: str) -> None:
+def test_a_ratios_truth_is_a_ratio_of_means(effects: Any, rows: Rows, plan: SynthPlan, mode: str) -> None:
     window = Window(end_hours=168)
     money = unit_values(rows, plan, mode, "revenue", "sum", window).mean()
     visits = unit_values(rows, plan, mode, "sessions", "count", window).mean()
@@ -121,7 +123,7 @@ def test_a_ratios_truth_is_a_ratio_of_means(effects: Any, rows: Rows, plan: Plan
 
 @pytest.mark.parametrize(("name", "aggregation"), [("p90_revenue", "sum"), ("p90_latency", "event")])
 def test_a_quantiles_truth_is_over_units_or_over_events(
-    effects: Any, rows: Rows, plan: Plan, name: str, aggregation: str
+    effects: Any, rows: Rows, plan: SynthPlan, name: str, aggregation: str
 ) -> None:
     values = unit_values(rows, plan, "exposed", BY_NAME[name].source, aggregation, Window(end_hours=168))
     record = effects[name, "exposed", False]
@@ -140,7 +142,7 @@ def test_what_the_scenario_leaves_alone_has_no_effect_at_all(effects: Any) -> No
     assert [effects[name, "itt", False]["effect_abs"] for name in ("cut_at_end", "week_2")] == [0, 0]
 
 
-def test_the_arms_differ_by_the_truth_within_chance(effects: Any, rows: Rows, plan: Plan) -> None:
+def test_the_arms_differ_by_the_truth_within_chance(effects: Any, rows: Rows, plan: SynthPlan) -> None:
     values = unit_values(rows, plan, "exposed", "conversion", "any", Window(end_hours=168))
     treated = rows("users").set_index("_key").loc[values.index, "_is_treated"]
     arms = values["realised"].groupby(treated).agg(["mean", "var", "size"])
@@ -149,7 +151,7 @@ def test_the_arms_differ_by_the_truth_within_chance(effects: Any, rows: Rows, pl
     assert difference == pytest.approx(effects["conversion", "exposed", False]["effect_abs"], abs=4 * error)
 
 
-def test_a_rollouts_truth_is_over_the_treated(spark: Any, plan: Plan) -> None:
+def test_a_rollouts_truth_is_over_the_treated(spark: Any, plan: SynthPlan) -> None:
     experiment = plan.experiment.model_copy(update={"design": "rollout"})
     rollout = replace(plan, experiment=experiment, metrics=METRICS[:1])
     world = draw(spark, rollout)
@@ -158,7 +160,7 @@ def test_a_rollouts_truth_is_over_the_treated(spark: Any, plan: Plan) -> None:
     assert record["n_units"] == world.users.where("_is_treated").count()
 
 
-def test_without_an_assignment_log_everybody_counted_is_exposed(spark: Any, plan: Plan) -> None:
+def test_without_an_assignment_log_everybody_counted_is_exposed(spark: Any, plan: SynthPlan) -> None:
     experiment = plan.experiment.model_copy(update={"assignment_source": "exposures"})
     derived = replace(plan, experiment=experiment, metrics=METRICS[:1])
     world = draw(spark, derived)

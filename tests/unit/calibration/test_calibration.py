@@ -9,7 +9,7 @@ import pytest
 
 from exp_platform.calibration import __main__ as command
 from exp_platform.calibration import buckets, daily_looks, decisions, edges, gates, one_look, page, plot
-from exp_platform.calibration.findings import Finding, Promise
+from exp_platform.calibration.findings import Measured, Promise
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
 from exp_platform.stats.ab import against_control, mean_arm, mean_effect
 from exp_platform.stats.quantile import Histogram
@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260201)
 
 
-def broken(findings: list[Finding]) -> list[Finding]:
+def broken(findings: list[Measured]) -> list[Measured]:
     return [found for found in findings if not found.kept]
 
 
@@ -66,7 +66,7 @@ def test_a_wrong_standard_error_would_be_caught() -> None:
     """Errors 15% too small, as when clustering or the control arm's term is forgotten."""
     effect = mean_effect(simulate(COUNT, rng(), 2000, (500, 500)))
     narrow = np.abs(effect.effect_abs) > 1.96 * 0.85 * effect.se_abs
-    found = Finding("", "", Promise.EQUALS, 0.05, float(narrow.mean()), narrow.size)
+    found = Measured("", "", Promise.EQUALS, 0.05, float(narrow.mean()), narrow.size)
     assert not found.kept
 
 
@@ -75,7 +75,7 @@ def test_an_error_that_the_small_arm_shows_alone_would_be_caught(world: edges.Su
     arms = edges.simulate_sums(world, rng(), 2000, (4_500, 500))
     own = against_control(mean_arm(arms)).p_value
     hits = np.where(np.isfinite(own), own, 1.0) < 0.05
-    found = Finding("", "", Promise.AT_MOST, 0.05, float(hits.mean()), hits.size)
+    found = Measured("", "", Promise.AT_MOST, 0.05, float(hits.mean()), hits.size)
     assert not found.kept
 
 
@@ -84,7 +84,7 @@ def test_the_delta_method_would_be_caught() -> None:
     effect = mean_effect(edges.simulate_sums(edges.SPEND, rng(), 1000, (2_000, 2_000), 0.1))
     high = effect.effect_rel + 1.96 * effect.se_rel
     missed = (high < 0.1)[np.isfinite(high)]
-    found = Finding("", "", Promise.AT_MOST, 0.025, float(missed.mean()), missed.size)
+    found = Measured("", "", Promise.AT_MOST, 0.025, float(missed.mean()), missed.size)
     assert not found.kept
 
 
@@ -148,12 +148,12 @@ def test_buckets_of_a_quantile_metric_are_dealt_too() -> None:
 
 
 def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
-    kept = Finding("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, 0.048, 2000)
-    lost = Finding("A/A, one look", "count < 1, did, absolute", Promise.EQUALS, 0.05, 0.12, 2000)
+    kept = Measured("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, 0.048, 2000)
+    lost = Measured("A/A, one look", "count < 1, did, absolute", Promise.EQUALS, 0.05, 0.12, 2000)
     text = page.render([kept, lost], seed=7, charts="x")
     assert "**1 of 2 promises kept**" in text
     assert "before" not in text.split("## ", 1)[1]
-    mended = Finding("A/A, uneven arms and rare events", "rare", Promise.AT_MOST, 0.05, 0.048, 2000, before=0.277)
+    mended = Measured("A/A, uneven arms and rare events", "rare", Promise.AT_MOST, 0.05, 0.048, 2000, before=0.277)
     assert "| rare | at most 5.0% | 3.4% to 6.6% | 4.8% | 27.7% | 2,000 | yes |" in page.render([mended], 7, "x")
     assert "| count, ab, absolute | equals 5.0% | 3.4% to 6.6% | 4.8% | 2,000 | yes |" in text
     assert "12.0% | 2,000 | **no** |" in text
@@ -168,7 +168,7 @@ def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
 def test_the_command_writes_page_and_charts_and_fails_when_a_promise_is_broken(
     rate: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    findings = [Finding("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, rate, 2000)]
+    findings = [Measured("A/A, one look", "count, ab, absolute", Promise.EQUALS, 0.05, rate, 2000)]
     curves = daily_looks.Looks(*(np.linspace(0, end, 30) for end in (0.28, 0.01, 0.05)))
     monkeypatch.setattr(command, "run", lambda experiments, seed, log: (findings, curves))
     assert command.main(["--out", str(tmp_path / "page.md"), "--quick"]) == code

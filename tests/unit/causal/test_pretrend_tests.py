@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multivariate import test_mvmean_2indep as hotelling
 
 from exp_platform.calibration.clusters import panels
-from exp_platform.causal.pretrends import Panel, pretrend_deltas, pretrend_tests
+from exp_platform.causal.pretrends import PanelMoments, pretrend_deltas, pretrend_tests
 
 RNG = np.random.default_rng(10)
 DAYS = np.arange(-7, 0)
@@ -19,10 +19,10 @@ def units(n: int = 400, days: int = 7) -> np.ndarray:
     return RNG.normal(0, 1, (n, 1)) + RNG.normal(3, 1, (n, days))
 
 
-def panel(*arms: np.ndarray) -> Panel:
+def panel(*arms: np.ndarray) -> PanelMoments:
     """From unit × day arrays, one for each arm."""
     days = arms[0].shape[1]
-    return Panel(
+    return PanelMoments(
         relative_days=np.arange(-days, 0),
         n=np.array([float(len(a)) for a in arms]),
         sums=np.stack([a.sum(axis=0) for a in arms]),
@@ -97,7 +97,7 @@ def test_within_cohort_dates_a_change_of_mix_is_no_trend() -> None:
     """The late date has a steeper day profile and most treated units: pooled it looks like a pre-trend."""
     steep = 0.4 * DAYS
     dates = [[units(900), units(100) + steep], [units(100), units(900) + steep]]
-    split = Panel(
+    split = PanelMoments(
         DAYS,
         np.array([[len(d) for d in arm] for arm in dates], dtype=float),
         np.array([[d.sum(axis=0) for d in arm] for arm in dates]),
@@ -108,10 +108,10 @@ def test_within_cohort_dates_a_change_of_mix_is_no_trend() -> None:
     assert pooled.verdict[0].tolist() == ["failed", "failed"]
 
 
-def by_date(*sizes: tuple[int, int]) -> Panel:
+def by_date(*sizes: tuple[int, int]) -> PanelMoments:
     """Parallel arms with (control, treatment) units on each date."""
     cells = [[units(pair[arm]) for pair in sizes] for arm in (0, 1)]
-    return Panel(
+    return PanelMoments(
         DAYS,
         np.array([[float(len(c)) for c in arm] for arm in cells]),
         np.array([[c.sum(axis=0) for c in arm] for arm in cells]),
@@ -176,7 +176,7 @@ def test_shocks_of_clusters_are_no_trend(of_arm: tuple[int, int], spread: float)
     failed = (tests.verdict == "failed").any(axis=-1)
     assert failed.mean() <= 0.05 + 0.023
     assert (tests.verdict[..., 0] != "insufficient_data").all()
-    by_unit = pretrend_tests(Panel(found.relative_days, found.n, found.sums, found.products))
+    by_unit = pretrend_tests(PanelMoments(found.relative_days, found.n, found.sums, found.products))
     assert (by_unit.verdict == "failed").any(axis=-1).mean() > 0.1
 
 
@@ -205,7 +205,7 @@ def test_clusters_of_single_units_give_the_deltas_and_the_slope_of_units() -> No
     alone = panel(control, treatment)
     n = np.stack([np.repeat([1.0, 0.0], [40, 60]), np.repeat([0.0, 1.0], [40, 60])])
     sums = np.stack([np.vstack([control, 0 * treatment]), np.vstack([0 * control, treatment])])
-    both = Panel(DAYS, alone.n, alone.sums, alone.products, n, sums)
+    both = PanelMoments(DAYS, alone.n, alone.sums, alone.products, n, sums)
     ours, theirs = pretrend_tests(both), pretrend_tests(alone)
     for name in ("statistic", "df", "df_denominator", "p_value"):
         assert getattr(ours, name)[0] == pytest.approx(getattr(theirs, name)[0], nan_ok=True)
@@ -219,7 +219,7 @@ def test_clusters_in_both_arms_share_what_happens_to_them() -> None:
     shock = rng.normal(0, 0.5, (30, 7))
     sums = np.stack([40 * (shock + rng.normal(3, 0.1, (30, 7))) for _ in range(2)])
     n = np.full((2, 30), 40.0)
-    both = Panel(DAYS, n.sum(axis=1), sums.sum(axis=1), np.stack([s.T @ s for s in sums]), n, sums)
+    both = PanelMoments(DAYS, n.sum(axis=1), sums.sum(axis=1), np.stack([s.T @ s for s in sums]), n, sums)
     tests, deltas = pretrend_tests(both), pretrend_deltas(both)
     assert deltas.df[0] == pytest.approx(29)
     assert (deltas.se[0] < 0.05).all()

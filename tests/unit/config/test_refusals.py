@@ -62,7 +62,7 @@ METRIC_MISTAKES = [
     (
         RETENTION,
         put(window={"start_hours": 0, "end_hours": 24}),
-        "window.start_hours: found 0.0, must be more than 0: a ret",
+        "window.start_hours: found 0.0, must be more than 0",
     ),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exp_platform.config.policy import Policy
-from exp_platform.decision.rules import ArmEvidence, Moment, Primary, Verdict, decide, decide_arm, sum_up
+from exp_platform.decision.rules import ArmDecision, ArmEvidence, Moment, Primary, decide, decide_arm, sum_up
 from exp_platform.decision.trust import TrustVerdict
 from exp_platform.status import Decision, Trust
 
@@ -115,7 +115,7 @@ def test_for_a_metric_where_less_is_good_a_fall_ships_and_a_rise_does_not():
     ],
 )
 def test_the_row_all_sums_the_arms_up(arms: str, expected: str):
-    verdicts = [Verdict(f"arm{i}", Decision(word), ("why",)) for i, word in enumerate(arms.split())]
+    verdicts = [ArmDecision(f"arm{i}", Decision(word), ("why",)) for i, word in enumerate(arms.split())]
     summary = sum_up(verdicts)
     assert (summary.variant_id, summary.decision) == ("all", expected)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from exp_platform.ingest.increment import Plan
+from exp_platform.ingest.increment import ReadPlan
 from exp_platform.ingest.problems import Problem, findings, summarise
 from exp_platform.ingest.verdict import Tally, findings_of, problem_of
 
-UNCHANGED = Plan("unchanged", ())
+UNCHANGED = ReadPlan("unchanged", ())
 
 
 def tally(bad: int, good: int, **other: int) -> Tally:
@@ -60,7 +60,7 @@ def test_duplicates_are_what_is_neither_refused_nor_distinct() -> None:
 
 
 def test_late_events_changed_files_and_extra_columns_are_warnings() -> None:
-    plan = Plan("whole", (), changed=("/raw/a",), reason="1 changed (/raw/a)")
+    plan = ReadPlan("whole", (), changed=("/raw/a",), reason="1 changed (/raw/a)")
     found = {f.expectation: f for f in findings_of(tally(0, 5, late=2), plan, {"device": ["/raw/b"]}, 3)}
     for expectation in ("events arrive in time", "only contract columns", "raw files do not change"):
         assert not found[expectation].success

@@ -17,13 +17,13 @@ from exp_platform.decision.evidence import evidence, moment
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
 from exp_platform.memo.blocked import write_blocked_memo
-from exp_platform.memo.content import Published, first_crossings, memo_content, tone
+from exp_platform.memo.content import Answers, first_crossings, memo_content, tone
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import memo_dir, read_latest, write_memo
 from exp_platform.memo.render import to_html, to_json, to_markdown
 from exp_platform.memo.summary import decision_summary
 from exp_platform.results.analysis import analyze
-from exp_platform.results.checks import Inputs
+from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.frame import to_table
@@ -56,7 +56,7 @@ def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **k
     results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
     deciding, axes = deciding_rows(results), read_axes(statistics, plan.arms)
     counted = hm.assigned(hm.draw_units(1, 3000, arms, days, kind="binary"))
-    checks = validate(Inputs(plan, statistics, cubes(statistics, metrics, axes), axes, counted, deciding))
+    checks = validate(CheckInputs(plan, statistics, cubes(statistics, metrics, axes), axes, counted, deciding))
     trust, guardrails = trust_of([], checks, "itt"), guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, [], plan), trust, moment(plan))
     decisions = [
@@ -71,7 +71,7 @@ def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **k
     ]
     rows = results.to_pylist()
     looks = [r for r in rows if r["is_deciding"] and r["metric_name"] == "conversion"]
-    published = Published(
+    published = Answers(
         decisions, rows, guardrails, checks, [], [], [], looks, data_section([], [], refused([], [], []), [])
     )
     return memo_content(published, plan, RUN)

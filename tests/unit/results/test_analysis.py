@@ -13,17 +13,17 @@ from tests import hand_made as hm
 from exp_platform.config.models import Guardrail
 from exp_platform.results.analysis import Analysis, analyze
 from exp_platform.results.frame import to_table
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 
 PANEL = "gold.fct_experiment_panel_statistics"
 
 
-def run(plan: Plan, *pairs, panel: pa.Table | None = None) -> Analysis:
+def run(plan: AnalysisPlan, *pairs, panel: pa.Table | None = None) -> Analysis:
     return analyze(hm.statistics(list(pairs)), panel if panel is not None else hm.empty(PANEL), plan)
 
 
-def table(answer: Analysis, plan: Plan) -> pa.Table:
+def table(answer: Analysis, plan: AnalysisPlan) -> pa.Table:
     constants = {
         "experiment_id": "exp_test",
         "dt": plan.dt,
@@ -36,12 +36,12 @@ def table(answer: Analysis, plan: Plan) -> pa.Table:
     return to_table("exp.analysis_results", answer.results, constants)
 
 
-def rows(answer: Analysis, plan: Plan, **where: str) -> list[dict]:
+def rows(answer: Analysis, plan: AnalysisPlan, **where: str) -> list[dict]:
     found = table(answer, plan).to_pylist()
     return [row for row in found if all(row[name] == value for name, value in where.items())]
 
 
-def one(answer: Analysis, plan: Plan, **where: str) -> dict:
+def one(answer: Analysis, plan: AnalysisPlan, **where: str) -> dict:
     found = rows(answer, plan, **where)
     assert len(found) == 1, where
     return found[0]
@@ -201,7 +201,7 @@ def test_secondary_metrics_form_one_family_and_the_primary_its_own():
         primary_metric="primary",
         guardrails=(Guardrail(metric="guard", max_relative_harm=0.1),),
     )
-    plan = Plan(
+    plan = AnalysisPlan(
         plan.experiment.model_copy(update={"metrics": ("primary", "second", "third")}),
         plan.metrics,
         plan.dt,

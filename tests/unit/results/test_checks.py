@@ -11,24 +11,24 @@ import pytest
 from tests import hand_made as hm
 
 from exp_platform.results.analysis import analyze
-from exp_platform.results.checks import Inputs
+from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.frame import to_table
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 from exp_platform.results.validation import validate
 
 PANEL = "gold.fct_experiment_panel_statistics"
 
 
-def inputs(plan: Plan, *pairs, panel: pa.Table | None = None, **changes: object) -> Inputs:
+def inputs(plan: AnalysisPlan, *pairs, panel: pa.Table | None = None, **changes: object) -> CheckInputs:
     statistics = hm.statistics(list(pairs))
     answer = analyze(statistics, panel if panel is not None else hm.empty(PANEL), plan)
     run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
     results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
     tests = to_table("exp.did_pretrend_tests", answer.tests, run).to_pylist()
     axes = read_axes(statistics, plan.arms)
-    found = Inputs(
+    found = CheckInputs(
         plan=plan,
         statistics=statistics,
         cubes=cubes(statistics, plan.metrics, axes),
@@ -40,12 +40,12 @@ def inputs(plan: Plan, *pairs, panel: pa.Table | None = None, **changes: object)
     return replace(found, **changes)
 
 
-def checks(given: Inputs, name: str, **where: str) -> list[dict]:
+def checks(given: CheckInputs, name: str, **where: str) -> list[dict]:
     rows = [row for row in validate(given) if row["check_name"] == name]
     return [row for row in rows if all(row[key] == value for key, value in where.items())]
 
 
-def statuses(given: Inputs) -> dict[str, set[str]]:
+def statuses(given: CheckInputs) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for row in validate(given):
         found.setdefault(row["check_name"], set()).add(row["status"])
@@ -269,7 +269,7 @@ def test_an_experiment_without_a_single_unit_breaks_no_check(design: str):
     answer = analyze(statistics, hm.empty(PANEL), plan)
     run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
     results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
-    nothing = Inputs(plan, statistics, cubes(statistics, metrics, axes), axes, [], deciding_rows(results))
+    nothing = CheckInputs(plan, statistics, cubes(statistics, metrics, axes), axes, [], deciding_rows(results))
     ratio = [(row["status"], row["p_value"], row["observed"]) for row in checks(nothing, "srm_assigned")]
     assert ratio == ([("ok", 1.0, None)] if design == "randomized" else [])
     (row,) = checks(nothing, "planned_users")

@@ -8,12 +8,12 @@ from tests import hand_made as hm
 from tests.unit.results.test_analysis import one, rows, run
 from tests.unit.results.test_checks import checks, inputs
 
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 
 STORES = 40
 
 
-def rollout(cluster: str | None = "country", **keys: object) -> Plan:
+def rollout(cluster: str | None = "country", **keys: object) -> AnalysisPlan:
     return hm.plan([hm.metric("revenue")], design="rollout", dimensions=(), cluster=cluster, **keys)
 
 
@@ -105,5 +105,5 @@ def test_an_attribute_that_no_unit_has_is_a_failed_check_and_the_errors_say_that
 
 
 @pytest.mark.parametrize("plan", [hm.plan([hm.metric("revenue")]), rollout(None)], ids=["randomised", "no cluster"])
-def test_nothing_is_asked_without_clusters(plan: Plan):
+def test_nothing_is_asked_without_clusters(plan: AnalysisPlan):
     assert checks(inputs(plan, (hm.metric("revenue"), units())), "clusters") == []

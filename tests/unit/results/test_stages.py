@@ -22,14 +22,14 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.files import memo_dir
 from exp_platform.pipelines.registry import BY_NAME
-from exp_platform.results.plan import Plan
+from exp_platform.results.plan import AnalysisPlan
 
 STAGES = ("analyze_results", "validate_statistics", "check_guardrails", "write_memo")
 OUTPUTS = [table for name in STAGES for table in BY_NAME[name].publishes]
 ARMS = ("control", "a", "b")
 
 
-def clone(folder, metrics: list[Metric], plan: Plan) -> Project:
+def clone(folder, metrics: list[Metric], plan: AnalysisPlan) -> Project:
     """A project whose registry holds the test's experiment and metrics."""
     project = make_project(folder)
     for metric in metrics:
@@ -56,7 +56,7 @@ def quality_rows(assigned: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(filled, schema=schema)
 
 
-def run(project: Project, plan: Plan, run_id: str) -> None:
+def run(project: Project, plan: AnalysisPlan, run_id: str) -> None:
     claim(project, "exp_test", run_id, plan.dt, started_by="test")
     for name in STAGES:
         with opened(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
@@ -125,7 +125,7 @@ def test_each_dt_keeps_its_answers_and_the_memo_names_the_first_look_with_eviden
         cutoff = plan.cutoff - timedelta(days=days_before)
         run(
             project,
-            Plan(plan.experiment, plan.metrics, plan.dt - timedelta(days=days_before), cutoff),
+            AnalysisPlan(plan.experiment, plan.metrics, plan.dt - timedelta(days=days_before), cutoff),
             f"run_{cutoff:%d}",
         )
     dts = {row["dt"] for row in answers(project, "exp.analysis_results")}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.did import did_effect
-from exp_platform.causal.pretrends import Panel, pretrend_deltas, pretrend_tests
+from exp_platform.causal.pretrends import PanelMoments, pretrend_deltas, pretrend_tests
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.cuped import cuped_effect
 from exp_platform.stats.effect import Effect
@@ -118,7 +118,7 @@ def test_quantiles_answer_with_a_number_or_a_status(arms: list[list[float]], q: 
 def test_pre_trends_answer_with_a_number_or_a_verdict(days: int, units: list[list[int]], split: int) -> None:
     table = np.array(units, dtype=float).reshape(-1, 4)[:, :days]
     arms = [table[:split], table[split:]]
-    panel = Panel(
+    panel = PanelMoments(
         np.arange(-days, 0),
         np.array([float(len(a)) for a in arms]),
         np.stack([a.sum(axis=0) for a in arms]),

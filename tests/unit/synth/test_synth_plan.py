@@ -8,7 +8,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Fault, Variant
 from exp_platform.errors import ConfigError
 from exp_platform.synth.generate import plan_of
-from exp_platform.synth.plan import Plan
+from exp_platform.synth.plan import SynthPlan
 
 CHECKOUT = "exp_checkout_button_001"
 
@@ -36,7 +36,7 @@ def test_a_seed_given_by_hand_wins_over_the_scenarios(project: Project) -> None:
 def test_more_days_than_the_experiment_runs_are_refused(project: Project) -> None:
     scenario = project.scenario(CHECKOUT).model_copy(update={"days": 29})
     with pytest.raises(ConfigError, match=r"days: found 29, but the experiment runs 28 days .*lower days or move"):
-        Plan(project.experiment(CHECKOUT), scenario)
+        SynthPlan(project.experiment(CHECKOUT), scenario)
 
 
 def test_the_treatment_share_is_split_among_the_treatment_arms_by_their_allocation(project: Project) -> None:
@@ -48,7 +48,7 @@ def test_the_treatment_share_is_split_among_the_treatment_arms_by_their_allocati
     )
     experiment = project.experiment(CHECKOUT).model_copy(update={"variants": variants})
     scenario = project.scenario(CHECKOUT).model_copy(update={"treatment_share": 0.6})
-    assert Plan(experiment, scenario).arms == (("big", pytest.approx(0.4)), ("small", pytest.approx(0.6)))
+    assert SynthPlan(experiment, scenario).arms == (("big", pytest.approx(0.4)), ("small", pytest.approx(0.6)))
 
 
 def test_outcomes_go_on_until_the_longest_window_is_closed(project: Project) -> None:

@@ -11,7 +11,7 @@ from exp_platform.config.models.experiment import (
     Source,
     Variant,
 )
-from exp_platform.config.models.metric import Cap, Metric, Part, Window
+from exp_platform.config.models.metric import Cap, Metric, RatioPart, Window
 from exp_platform.config.models.metric_types import Aggregation, MetricType
 from exp_platform.config.models.profile import (
     CatalogSettings,
@@ -41,11 +41,11 @@ __all__ = [
     "MetricType",
     "Model",
     "ObjectStoreSettings",
-    "Part",
     "PinSettings",
     "Profile",
     "QualitySettings",
     "QuarantineSettings",
+    "RatioPart",
     "Scenario",
     "Source",
     "SparkSettings",

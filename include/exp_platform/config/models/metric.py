@@ -20,7 +20,7 @@ class Window(Model):
     truncate_at_end: bool = Field(default=False, description="True: it closes at end_ts at the latest.")
 
 
-class Part(Model):
+class RatioPart(Model):
     """Numerator or denominator of a ratio, over the metric's window."""
 
     source: str = Field(description="metric_name of the outcome events.")
@@ -55,8 +55,8 @@ class Metric(Model):
             "count, sum for sum and for a quantile of users, mean for mean."
         ),
     )
-    numerator: Part | None = Field(default=None, description="Of a ratio, and required there.")
-    denominator: Part | None = Field(default=None, description="Of a ratio, and required there.")
+    numerator: RatioPart | None = Field(default=None, description="Of a ratio, and required there.")
+    denominator: RatioPart | None = Field(default=None, description="Of a ratio, and required there.")
     quantile: float | None = Field(default=None, description="Of a quantile metric: which one, between 0 and 1.")
     level: Literal["unit", "event"] = Field(
         default="unit", description="Of a quantile metric: the quantile of users' values, or of single events."

@@ -24,12 +24,12 @@ from exp_platform.transforms.last_run import LastRun, reach_of_new_events
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
-    from exp_platform.transforms.metric_tables import Inputs
+    from exp_platform.transforms.metric_tables import SumInputs
 
 SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
 
 
-def last_sums(ctx: StageContext, inputs: Inputs) -> LastRun | None:
+def last_sums(ctx: StageContext, inputs: SumInputs) -> LastRun | None:
     """J5's tables of an earlier run and the events since; None when all events must be read."""
     previous, reason = _previous(ctx, inputs)
     if previous is None:
@@ -78,7 +78,7 @@ def _sentence(last: Previous, known: LastRun) -> str:
     return f"reused {reused} of {last.dt}; recomputed: {units}panels of {len(known.panel_dates)} cohort dates, {days}"
 
 
-def _previous(ctx: StageContext, inputs: Inputs) -> tuple[dict[str, Previous] | None, str]:
+def _previous(ctx: StageContext, inputs: SumInputs) -> tuple[dict[str, Previous] | None, str]:
     if inputs.far:
         return None, "outcome values are too large for sums that can be added to"
     found: dict[str, Previous] = {}

@@ -10,7 +10,7 @@ from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
 from exp_platform.transforms.cohort import without_dimensions
 from exp_platform.transforms.joins import join_for
-from exp_platform.transforms.metric_tables import Inputs, metric_tables
+from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def run(ctx: StageContext) -> None:
         ctx.publish(name, rows, notes=tables.notes.get(name))
 
 
-def read_inputs(ctx: StageContext) -> Inputs:
+def read_inputs(ctx: StageContext) -> SumInputs:
     """The unit rows, their cohort and the outcome events of this run."""
     outcomes, cohort = ctx.read.frame(OUTCOMES), ctx.read.frame(COHORT)
-    return Inputs(
+    return SumInputs(
         experiment_id=ctx.run.experiment_id,
         units=ctx.read.batches(UNIT_OUTCOMES, UNIT_COLUMNS),
         cohort=cohort if ctx.run.experiment.attributes_read else without_dimensions(cohort),

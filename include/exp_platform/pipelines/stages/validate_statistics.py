@@ -14,11 +14,11 @@ from exp_platform.lake.tables.names import (
     STATISTICAL_VALIDATION,
 )
 from exp_platform.pipelines.stages.analyze_results import run_columns
-from exp_platform.results.checks import Inputs
+from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.history import past_effects
-from exp_platform.results.plan import Plan, names
+from exp_platform.results.plan import AnalysisPlan, names
 from exp_platform.results.validation import validate
 from exp_platform.status import CheckStatus
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read statistics and effects; publish one row per check."""
-    plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    plan = AnalysisPlan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     axes = read_axes(statistics, plan.arms)
     history = past_effects(
         ctx.read.handle(ANALYSIS_RESULTS), plan.experiment.experiment_id, plan.dt, names(plan.metrics)
     )
-    inputs = Inputs(
+    inputs = CheckInputs(
         plan=plan,
         statistics=statistics,
         cubes=cubes(statistics, plan.metrics, axes),

@@ -19,12 +19,12 @@ from exp_platform.lake.tables.names import (
     STATISTICAL_VALIDATION,
 )
 from exp_platform.ledger.pins import pin_inputs
-from exp_platform.memo.content import Published, memo_content
+from exp_platform.memo.content import Answers, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.registry import EVENTS
-from exp_platform.results.plan import Plan, in_force
+from exp_platform.results.plan import AnalysisPlan, in_force
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
-    plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
-    published = Published(
+    plan = AnalysisPlan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
         guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
@@ -71,7 +71,7 @@ def pin_events(ctx: StageContext) -> None:
     ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
 
 
-def _looks(ctx: StageContext, plan: Plan) -> list[dict[str, Any]]:
+def _looks(ctx: StageContext, plan: AnalysisPlan) -> list[dict[str, Any]]:
     """The primary metric's deciding rows of every dt so far; the memo finds the first significant dt in them."""
     if plan.primary is None:
         return []
