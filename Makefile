@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-object-store demo test test-long lint format up down bench suites docs detect calibrate lock reset clean
+.PHONY: help setup setup-test setup-dev setup-object-store demo test test-fast test-long lint format up down trigger bench suites docs docs-generated detect calibrate lock reset clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,20 @@ up: setup ## Airflow on localhost with the DAGs loaded and unpaused
 down: ## stop what `make up` started
 	@$(PY) -m exp_platform.airflow.local down
 
-test: setup-test ## every test
-	@$(PY) -m pytest $(ARGS)
+comma := ,
+trigger: ## a run in the Airflow that `make up` started: make trigger ID=exp_checkout_button_001 [DT=2026-02-15]
+	@test -n "$(ID)" || { echo "trigger: name the experiment: make trigger ID=exp_checkout_button_001 [DT=2026-02-15]" >&2; exit 64; }
+	@bin/airflow dags trigger experiment_analysis --conf '{"experiment_id": "$(ID)"$(if $(DT),$(comma) "dt": "$(DT)")}'
+
+# Four workers on two cores: end-to-end tests wait for Airflow most of the time. Each takes up to 3 GB.
+WORKERS := 4
+SIDE_BY_SIDE = --dist loadfile --no-loadscope-reorder --durations=10
+
+test: setup-test ## every test but the long ones, several at a time; the ten slowest at the end (ARGS="-k some words")
+	@$(PY) -m pytest -n $(WORKERS) $(SIDE_BY_SIDE) $(ARGS)
+
+test-fast: setup-test ## what needs neither Spark nor a running Airflow
+	@$(PY) -m pytest -n 2 $(SIDE_BY_SIDE) -m "not spark and not airflow and not slow" $(ARGS)
 
 test-long: setup-test ## what takes many minutes: a backfill against direct runs, random days against full refreshes
 	@$(PY) -m pytest -m long $(ARGS)
@@ -52,8 +64,12 @@ suites: setup ## write great_expectations/ from the contracts
 docs: setup ## build the data docs of the latest audits
 	@$(PY) -m exp_platform.quality.docs
 
+docs-generated: setup ## write docs/tables.md, docs/schemas/ and the tables of docs/configuration.md from the code
+	@$(PY) -m exp_platform.lake.tables.page
+	@$(PY) -m exp_platform.config.export
+
 detect: setup ## run every fault and print which checks fired
-	@$(PY) -m exp_platform.quality.detection --out docs/detection-matrix.md
+	@$(PY) -m exp_platform.detection --out docs/detection-matrix.md
 
 calibrate: setup ## thousands of simulated experiments through the real inference code
 	@$(PY) -m exp_platform.calibration --out docs/calibration.md

@@ -25,7 +25,7 @@ from benchmarks.spine_duckdb import same_work
 from exp_platform.config.load import Project, load_project
 from exp_platform.metrics.values import DAY_US, micros
 from exp_platform.pipelines.dates import cutoff
-from exp_platform.pipelines.job import Run
+from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_end_to_end import run_end_to_end
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,20 +103,20 @@ class Took:
 
 
 def pipeline(project: Project, dt: date, run_id: str, spark: Any, **options: Any) -> dict[str, Took]:
-    """What each stage took."""
+    """Stage -> the time that it took, of one run of the pipeline."""
     marks: list[tuple[str, float, float]] = []
 
     def mark(name: str) -> None:
         marks.append((name, time.monotonic(), _cpu(spark)))
 
-    run = Run(project, EXPERIMENT, dt, run_id, by_hand=False)
-    run_end_to_end(run, options=options, spark=spark, log=lambda line: None, on_stage=lambda stage: mark(stage.name))
+    run = Run(project, EXPERIMENT, dt, run_id, Options(**options))
+    run_end_to_end(run, spark=spark, log=lambda line: None, on_stage=lambda stage: mark(stage.name))
     mark("end")
     return {name: Took(round(later[1] - at, 2), round(later[2] - cpu, 2)) for (name, at, cpu), later in pairwise(marks)}
 
 
 def against_duckdb(project: Project, dt: date, *, distinct: bool, folder: Path | None = None) -> Took:
-    """What DuckDB takes on two threads; with a folder it writes and checks J4's two tables too, as J4 does."""
+    """The time of DuckDB on two threads; with a folder it also writes and checks J4's two tables, as J4 does."""
     db = duckdb.connect(config={"threads": 2})
     metrics = project.metrics_of(project.experiment(EXPERIMENT))
     started, cpu = time.monotonic(), time.process_time()

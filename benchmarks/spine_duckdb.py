@@ -13,10 +13,10 @@ import duckdb
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import families
-from exp_platform.metrics.numbers import MAPS
-from exp_platform.metrics.panels import panels_of
 from exp_platform.metrics.values import DAY_US, UnitValue, hours_us, pre_period_days, unit_values
 from exp_platform.stats.quantile import BIN_SQL
+from exp_platform.sums.numbers import MAPS
+from exp_platform.sums.panels import panels_of
 
 AGGREGATES = {
     "sum": "coalesce(sum(value) filter ({w}), 0.0)",
@@ -163,23 +163,25 @@ def statistics(db: duckdb.DuckDBPyConnection, i: int, metric: Metric) -> None:
     exists = db.execute(f"select count(*) from duckdb_tables() where table_name = '{table}'").fetchall()[0][0]
     db.execute(f"insert into {table} {query}" if exists else f"create temp table {table} as {query}")
     if metric.type == "quantile":
-        bins = BIN_SQL.format(v=f"y{i}")
+        bins, counted = BIN_SQL.format(v=f"y{i}"), f"count(*) as n, min(y{i}) as low, max(y{i}) as high"
         db.execute(
             f"""create or replace temp table bins_{i} as
-            select variant_id, cohort_date, -1 as bucket, {bins} as bin, count(*) as n from unit_rows group by all
-            union all select variant_id, null, bucket, {bins} as bin, count(*) from unit_rows group by all"""
+            select variant_id, cohort_date, -1 as bucket, {bins} as bin, {counted} from unit_rows group by all
+            union all select variant_id, null, bucket, {bins} as bin, {counted} from unit_rows group by all"""
         )
 
 
 def events_by_bin(db: duckdb.DuckDBPyConnection, metrics: Sequence[Metric]) -> None:
     """Histograms of events for event-level quantiles."""
-    db.execute("create or replace temp table bins (metric varchar, variant_id varchar, bucket int, bin int, n bigint)")
+    columns = "metric varchar, variant_id varchar, bucket int, bin int, n bigint, low double, high double"
+    db.execute(f"create or replace temp table bins ({columns})")
     for metric in metrics:
         if unit_values(metric):
             continue
         start, end = window(metric)
         db.execute(
-            f"""insert into bins select '{metric.name}', variant_id, bucket, {BIN_SQL.format(v="value")}, count(*)
+            f"""insert into bins
+            select '{metric.name}', variant_id, bucket, {BIN_SQL.format(v="value")}, count(*), min(value), max(value)
             from events join units using (user_id)
             where metric_name = '{metric.sources[0]}' and t >= a + {start} and t < a + {end} group by all"""
         )

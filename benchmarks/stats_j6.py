@@ -72,6 +72,8 @@ def statistics_table(names: list[str]) -> pa.Table:
         "unit_bucket": np.full(rows, -1, dtype=np.int32),
         "covariates": pa.array([["pre"]] * rows),
         "histogram": pa.nulls(rows),
+        "histogram_lows": pa.nulls(rows),
+        "histogram_highs": pa.nulls(rows),
         "cap": pa.nulls(rows),
         "cap_denominator": pa.nulls(rows),
         "n_mature": s.n.ravel(),

@@ -1,9 +1,9 @@
 """
 # daily_experiments
 
-Every midnight (UTC), one day after the other: which experiments are due for the day that has just ended, have their raw
-data landed, then one `experiment_analysis` run for each. A day is due from the experiment's start until the longest
-metric window of its last user has closed.
+Every midnight (UTC), one day after the other: it finds the experiments that are due for the day that has just ended,
+waits for their raw data, and starts one `experiment_analysis` run for each. A day is due from the experiment's start
+until the longest metric window of its last user has closed.
 
 **Backfill:** `airflow backfill create --dag-id daily_experiments --from-date 2026-02-02 --to-date 2026-02-11`; a run
 dated D analyses the day before D. An older day never moves the tables that show the latest.
@@ -29,7 +29,7 @@ from airflow.sdk import DAG
 from exp_platform.airflow import daily
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 with DAG(
     dag_id="daily_experiments",

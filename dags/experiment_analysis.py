@@ -2,13 +2,13 @@
 # experiment_analysis
 
 Analyses one experiment as of one day: from raw events to a decision and its memo. Each stage is one Spark application;
-what it publishes becomes visible only after its audit, for this experiment alone. Running it again is always safe.
+its rows become visible only after their audit, for this experiment alone. Running it again is always safe.
 
 **Trigger it** with the form (play button): pick the experiment, leave the date empty for yesterday.
 
 **Gates** (`quality_gate`, `srm_gate`, `guardrail_gate`) turn red when the result must not be used. The results and the
-memo are written all the same: they say why. Whoever waits for the asset `experiment_passed/<id>` is only told when none
-is red and the result is trusted.
+memo are written all the same and say why. The asset `experiment_passed/<id>` is updated only when no gate is red and
+the result is trusted.
 
 ## When it fails
 
@@ -34,7 +34,7 @@ from exp_platform.airflow import tasks
 from exp_platform.airflow.callbacks import alert_crash
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS, stage_groups, stage_tasks
 from exp_platform.airflow.params import analysis_params
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 with DAG(
     dag_id="experiment_analysis",

@@ -3,19 +3,18 @@
 
 Every Sunday at 03:00 UTC, one step after the other:
 
-- `compact` rewrites small files, experiment by experiment under its claim: one that a run is at work on waits a week
+- `compact` rewrites small files, experiment by experiment under its claim; it skips an experiment that a run works on
 - `expire_snapshots` drops old snapshots, but none that a published result is pinned to
-- `remove_orphan_files` deletes files that no snapshot knows and that are too old to belong to a running write
+- `remove_orphan_files` deletes files that belong to no snapshot and are too old to belong to a running write
 - `drop_old_quarantine` deletes refused rows after `quarantine.retain_days`
 
 No answer changes. Interrupting it at any time is safe, and so is running it again.
 
 ## When it fails
 
-Each step goes on where it can, so one red step does not stop the next. The line above ERROR in its log is one
-sentence for you. `compact` with exit 75: runs kept changing the same tables; clear it when less is going on. Out of
-memory: raise `spark.driver_memory` in the profile. Left alone for a week it does no harm: reads become slower, the
-store larger.
+One red step does not stop the next. The line above ERROR in its log is one sentence for you. `compact` with exit 75:
+runs kept changing the same tables; clear it when fewer runs are active. Out of memory: raise `spark.driver_memory` in
+the profile. A week without maintenance does no harm: reads become slower and the store larger.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
 from exp_platform.airflow.tasks import watcher
 from exp_platform.airflow.upkeep import MaintenanceOperator
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 STEPS = {
     "compact": "compact",

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Set up the clone: virtual environment from the lock, jars, the class archive. Nothing outside the clone is written,
-# apart from package caches. Every step is skipped when it is already done.
+# apart from package caches. Every step is skipped when it is already done; a clone that was moved begins anew.
 #   scripts/setup.sh [test] [dev]      dependency groups beside the runtime
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. bin/_environment.sh
 UV_VERSION=0.13.8
 
 die() { printf 'setup: %s\n' "$1" >&2; exit 1; }
@@ -19,6 +20,15 @@ find_python() {
     done
     die "Python 3.11 is needed and was not found (looked for \$PYTHON, python3.11, python3). Install it, or set PYTHON=/path/to/python3.11."
 }
+
+made_in=$(environment_made_in)
+if [ -n "$made_in" ] && [ "$made_in" != "$clone" ]; then
+    echo "setup: this clone was moved from $made_in; its virtual environment and class archive are made anew"
+    rm -rf .venv .setup
+    if [ -e data/catalog.db ]; then
+        echo "setup: the lake in data/ still belongs to $made_in: run \`make reset\` to begin with an empty one"
+    fi
+fi
 
 free_gb=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
 if [ ! -d .venv ] && [ "$free_gb" -lt 5 ]; then
@@ -54,7 +64,7 @@ try:
     find_java_home()
     if missing_jars(CORE):
         print("setup: resolving the jars", flush=True)
-    resolve_jars(CORE)  # and unpack the native library, where that is not done
+    resolve_jars(CORE)
 except ExpError as error:
     sys.exit(f"setup: {error}")
 PY

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,15 @@ from exp_platform.config.load import Project, load_project
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A test's JVM is over, or does something new, before the optimising compiler pays: without that compiler and with one
+# thread that collects garbage, Spark costs a third less. The code cache is as large as it is with both compilers.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
+os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED)
+os.environ.setdefault("SPARK_LAUNCHER_OPTS", SHORT_LIVED)
+
+LONGEST_FIRST = ("airflow", "slow", "spark")  # marks, in the order in which their files start
+LEFT_OUT = pytest.StashKey[list[str]]()
+
 
 def make_project(folder: Path, **profile: object) -> Project:
     """A small clone in `folder`: the shipped configuration with lake, raw zone and memos of its own."""
@@ -21,22 +31,44 @@ def make_project(folder: Path, **profile: object) -> Project:
         shutil.copytree(ROOT / "configs", folder / "configs")
     path = folder / "configs" / "dev.yaml"
     content = yaml.safe_load(path.read_text())
-    content["spark"] |= {"driver_memory": "1g", "native_memory": "512m", "shuffle_partitions": 2}
-    if os.environ.get("EXP_TEST_NATIVE") == "0":  # the same tests without native execution
-        content["spark"]["native"] = False
-    if content["spark"]["native"]:  # small frames of a test's own run as a table's rows would
-        content["spark"]["conf"] = {"spark.comet.exec.localTableScan.enabled": "true"}
+    content["spark"] |= {"driver_memory": "1g", "shuffle_partitions": 2}
     content |= profile
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_project(path)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes many minutes runs only when it is asked for: `make test-long`."""
+    """Leave out what takes many minutes unless it is asked for, and begin with the files that take longest.
+
+    Workers take whole files in this order: while one waits for Airflow the others compute; short files fill the end.
+    """
     if "long" not in config.option.markexpr:
         left = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
+        config.stash[LEFT_OUT] = [item.nodeid for item in left]
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = config.stash.get(LEFT_OUT, [])
+    ranks: dict[Path, int] = {}
+    for item in items:
+        rank = next((n for n, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)), len(LONGEST_FIRST))
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker has ended: it knows what was left out, the process that prints the summary does not."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which tests did not run."""
+    left = config.stash.get(LEFT_OUT, [])
+    if left:
+        terminalreporter.section("left out")
+        terminalreporter.write_line(f"{len(left)} tests take many minutes each and did not run: make test-long")
+        terminalreporter.write_line("\n".join(left))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from exp_platform.config.models import Experiment, Metric, Variant, Window
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.results.plan import Plan
-from exp_platform.stats.quantile import bin_of
+from exp_platform.stats.quantile import Bins, bin_of
 from exp_platform.stats.sufficient import SufficientStatistics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,17 +111,28 @@ def statistics(tables: Mapping[Metric | str, Units] | Sequence[tuple[Metric, Uni
     return _table(STATISTICS, rows)
 
 
-def panel(name: str, arms: Mapping[str, Any], day: date = FIRST_DAY) -> pa.Table:
-    """The panel of one cohort date: for each arm a matrix units × days before assignment (the last column is −1)."""
+def panel(
+    name: str, arms: Mapping[str, Any], day: date = FIRST_DAY, clusters: Mapping[str, Any] | None = None
+) -> pa.Table:
+    """The panel of one cohort date: for each arm a matrix units × days before assignment (the last column is −1).
+
+    `clusters` names the cluster of each unit of an arm, None for no value.
+    """
     rows = []
     for arm, values in arms.items():
         matrix = np.asarray(values, dtype=float)
         days = matrix.shape[1]
+        stores = np.asarray((clusters or {}).get(arm, [None] * len(matrix)), dtype=object)
+        known = sorted({store for store in stores if store is not None})
         for i in range(days):
             for j in range(i, days):
                 sums = (matrix[:, i].sum(), matrix[:, j].sum(), (matrix[:, i] * matrix[:, j]).sum())
                 where = ("exp_test", name, arm, day, i - days, j - days, len(matrix))
-                rows.append(dict(zip(TABLES[PANEL].columns, (*where, *sums), strict=True)))
+                row = dict(zip(TABLES[PANEL].columns, (*where, *sums), strict=False))
+                if i == j and known:
+                    row["cluster_units"] = [(store, int((stores == store).sum())) for store in known]
+                    row["cluster_sums"] = [(store, float(matrix[stores == store, i].sum())) for store in known]
+                rows.append(row)
     return _table(PANEL, rows)
 
 
@@ -139,7 +150,7 @@ def _metric_rows(contract: Any, units: Units) -> list[dict[str, Any]]:
             here = mine & (units.day == day)
             rows.append(_row(contract, units, here, arm, "all", day, -1))
             if units.country is not None:
-                for value in sorted(set(units.country[here])):
+                for value in sorted({v for v in units.country[here] if v is not None}):
                     segment = f"country={value}"
                     rows.append(_row(contract, units, here & (units.country == value), arm, segment, day, -1))
         for b in sorted(set(bucket[mine])):
@@ -156,10 +167,11 @@ def _row(contract: Any, units: Units, where: Any, arm: str, segment: str, day: A
     v = np.stack([y, d, pre, pre_d], axis=1) if ratio else np.stack([y, pre], axis=1)
     s = SufficientStatistics.from_units(y, x=x, d=d, v=v[has])
     if contract.type == "quantile":
-        keys, counts = np.unique(bin_of(y[has]), return_counts=True)
-        histogram = list(zip(keys.tolist(), counts.tolist(), strict=True))
+        bins = Bins.of_values(bin_of(y[has]), y[has])
+        histogram = list(zip(bins.code.tolist(), bins.count.astype(int).tolist(), strict=True))
+        extremes = {"histogram_lows": bins.low.tolist(), "histogram_highs": bins.high.tolist()}
     else:
-        histogram = None
+        histogram, extremes = None, {}
     scalars = {name: float(getattr(s, name)) for name in ("y", "yy", "yyy", "d", "dd", "yd")}
     lists = {name: getattr(s, name).ravel().tolist() for name in ("x", "xx", "xy", "dx", "did_v", "did_vv")}
     return {
@@ -178,6 +190,7 @@ def _row(contract: Any, units: Units, where: Any, arm: str, segment: str, day: A
         "histogram": histogram,
         "cap": None,
         "cap_denominator": None,
+        **extremes,
         **scalars,
         **lists,
     }

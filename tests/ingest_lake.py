@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.conftest import make_project
+from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
-from exp_platform.pipelines.context import StageContext
+from exp_platform.lake.catalog import ensure_tables
 from exp_platform.pipelines.stages import ingest_events
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from exp_platform.pipelines.context import StageContext
 
 DT = date(2026, 1, 10)
 MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -52,7 +55,7 @@ class IngestLake:
         return Path(self.project.raw_folder(self.experiment_id))
 
     def with_experiment(self, experiment_id: str, **changes: Any) -> IngestLake:
-        """The same lake for an experiment with two arms, and an arm that nobody may be in."""
+        """An ingest lake for an experiment with two live arms and one arm without allocation."""
         base = self.project.experiments["exp_checkout_button_001"].model_dump()
         base |= {"experiment_id": experiment_id} | changes
         base["variants"] = changes.get(
@@ -105,7 +108,7 @@ class IngestLake:
     @contextmanager
     def context(self, run_id: str, dt: date = DT, **options: Any) -> Iterator[StageContext]:
         """The stage's context."""
-        with StageContext.open(
+        with opened(
             self.project,
             self.experiment_id,
             dt,

@@ -1,4 +1,4 @@
-"""Generate an experiment's raw events.
+"""Generate an experiment's synthetic raw events.
 
 python -m exp_platform.generate_synth --config configs/dev.yaml --experiment-id ID [--seed N]
     [--fault NAME[:SIZE[:DAYS]]] ...
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from exp_platform.config.load import load_project
 from exp_platform.pipelines.job import Parser, add_synth_arguments, exit_with
 from exp_platform.synth.faults import FAULTS, parse_fault
-from exp_platform.synth.generate import Generated, generate, plan_of
+from exp_platform.synth.generate import generate, plan_of, sentence
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Parse the arguments, generate the events, and print what was written."""
     known = "\n".join(f"  {name:36} {kind.what} Default size {kind.size:g}." for name, kind in FAULTS.items())
     parser = Parser(prog="generate_synth", description=__doc__, epilog=f"faults:\n{known}", allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -37,12 +37,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(sentence(generate(project, plan, session)), flush=True)
     except Exception as error:
         exit_with(error)
-
-
-def sentence(done: Generated) -> str:
-    """What a person wants to know of a generation."""
-    rows = ", ".join(f"{count:,} {name}" for name, count in done.rows.items())
-    return f"{'wrote' if done.changed else 'found as wanted, nothing to do:'} {rows} in {done.folder}"
 
 
 if __name__ == "__main__":

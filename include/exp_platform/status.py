@@ -1,4 +1,4 @@
-"""Valid outcomes are values, not exceptions: the words that results, checks and decisions are written in."""
+"""The words for the outcomes of results, checks, guardrails and decisions; valid outcomes are values, not errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PretrendVerdict(StrEnum):
 
 
 class GuardrailStatus(StrEnum):
-    """A guardrail passes by evidence, not by the absence of it."""
+    """Status of a guardrail; it passes only by evidence, never for lack of evidence of harm."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -39,7 +39,7 @@ class GuardrailStatus(StrEnum):
 
 
 class Trust(StrEnum):
-    """Can the result be believed at all?"""
+    """Trust in a result: may its numbers be used for a decision?"""
 
     TRUSTED = "trusted"
     CAUTION = "caution"
@@ -47,7 +47,7 @@ class Trust(StrEnum):
 
 
 class Decision(StrEnum):
-    """What should we do? Ordered by precedence; the first that applies is taken."""
+    """The decision on an arm or an experiment, in order of precedence: the first that applies is taken."""
 
     INVALID = "invalid"
     STOP = "stop"
@@ -59,7 +59,7 @@ class Decision(StrEnum):
 
 
 class Method(StrEnum):
-    """How an effect is estimated."""
+    """Method by which an effect is estimated."""
 
     AB = "ab"
     CUPED = "cuped"

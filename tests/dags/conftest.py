@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,13 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
 }
+
+
+def pytest_unconfigure() -> None:
+    """Airflow's log goes to what was standard output when Airflow was imported: a file that pytest closes now."""
+    for handler in list(logging.root.handlers):
+        if isinstance(handler, logging.StreamHandler) and handler.stream not in (sys.__stdout__, sys.__stderr__):
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture

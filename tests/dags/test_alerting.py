@@ -109,7 +109,7 @@ def test_a_run_with_nothing_to_tell_says_so_and_asks_nobody(
 ) -> None:
     monkeypatch.setattr(alerting, "slack_sender", lambda: pytest.fail("nothing waits, so nobody need be asked"))
     alerting._tell(project, [], RUN, context())
-    assert capsys.readouterr().out == "exp_a_001: nothing to tell\n"
+    assert capsys.readouterr().out == "exp_a_001: no alert to send\n"
 
 
 def test_the_callback_tells_only_what_the_task_alert_could_not(monkeypatch: pytest.MonkeyPatch) -> None:

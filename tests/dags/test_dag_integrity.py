@@ -17,7 +17,7 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from exp_platform.pipelines.stages import STAGES
+from exp_platform.pipelines.registry import STAGES
 
 pytestmark = pytest.mark.airflow
 
@@ -167,6 +167,7 @@ def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: 
         "config",
         "analysis_mode",
         "fault",
+        "full_refresh",
         "seed",
     }
     assert all(schema["title"] and analysis.params.get_param(name).description for name, schema in schemas.items())
@@ -187,7 +188,7 @@ def test_maintenance_goes_on_after_a_red_step_and_is_red_all_the_same(bag: DagBa
 
 
 def weights(dag: DAG) -> dict[str, int]:
-    """What decides who gets the next free slot of the pool."""
+    """Task id -> priority weight, which decides on the next free slot of the pool `spark`."""
     restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
     tasks = [SimpleNamespace(task=task) for task in restored.tasks if task.pool == "spark"]
     return {ti.task.task_id: ti.task.weight_rule.get_weight(ti) for ti in tasks}

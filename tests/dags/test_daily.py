@@ -1,4 +1,4 @@
-"""What the daily run finds, waits for and starts."""
+"""The daily run: the experiments that it finds, the data that it waits for, and the runs that it starts."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.airflow.memo import MemoOperator
 from exp_platform.config.load import Project
-from exp_platform.lake.claim import claim, current_claim
+from exp_platform.ledger.claim import claim, current_claim
 from exp_platform.pipelines.dates import parse_dt
+from exp_platform.pipelines.registry import BY_NAME
 
 pytestmark = pytest.mark.airflow
 
@@ -48,7 +49,9 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def write(project: Project, failures: dict[str, dict[str, Any]], states: dict[str, str] | None = None) -> None:
     run = {"config": str(project.path), "experiment_id": ID, "dt": "2026-01-10", "run_id": "r1"}
     stages = ["ingest_events", "analyze_results"]
-    task = MemoOperator(task_id="write_memo", stage="write_memo", job_folder=project.root, upstream_stages=stages)
+    task = MemoOperator(
+        task_id="write_memo", stage=BY_NAME["write_memo"], job_folder=project.root, upstream_stages=stages
+    )
     task.execute({"ti": FakeTaskInstance(run, failures, states)})  # type: ignore[typeddict-item]
 
 

@@ -19,11 +19,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from exp_platform.airflow.jobs import StageFailure, StageRetryPolicy
 from exp_platform.airflow.links import MemoLink
-from exp_platform.airflow.operator import StageOperator, stage_arguments
+from exp_platform.airflow.operator import StageOperator
 from exp_platform.airflow.submit import spark_home
+from exp_platform.pipelines.registry import BY_NAME
 
 pytestmark = pytest.mark.airflow
 
+STAGE = BY_NAME["build_assignments"]
 JSON_CONNECTION = '{"conn_type": "spark", "host": "local[1]"}'
 
 
@@ -48,14 +50,13 @@ class Rig:
         self.folder = folder
         self.binary = folder / "spark-submit"
         self.run = {"config": str(profile), "experiment_id": "exp_a_001", "dt": "2026-02-01", "run_id": "r1"} | run
+        self.run.setdefault("generate_synth", False)
         self.ti = FakeTaskInstance(self.run)
 
     def operator(self, script: str, **kwargs: Any) -> StageOperator:
         self.binary.write_text(f"#!{sys.executable}\n" + textwrap.dedent(script))
         self.binary.chmod(0o755)
-        operator = StageOperator(
-            task_id="build_assignments", stage="build_assignments", job_folder=self.folder, **kwargs
-        )
+        operator = StageOperator(task_id="build_assignments", stage=STAGE, job_folder=self.folder, **kwargs)
         operator._spark_binary = str(self.binary)
         return operator
 
@@ -108,15 +109,27 @@ def test_a_uri_connection_that_names_no_master_is_refused(rig: Rig, monkeypatch:
         rig.execute(SAVE_ARGUMENTS)
 
 
-def test_values_stay_values_even_when_they_begin_with_dashes(rig: Rig) -> None:
-    assert stage_arguments(rig.run | {"experiment_id": "--run-id=x"})[1] == "--experiment-id=--run-id=x"
-
-
-def test_what_is_not_set_is_not_passed(rig: Rig) -> None:
-    assert stage_arguments(rig.run | {"analysis_mode": None}, {"seed": 0, "fault": ""})[3:] == [
+def test_the_job_gets_the_run_as_values_and_only_the_options_that_it_takes(rig: Rig) -> None:
+    rig.run |= {"seed": 0, "fault": "srm:0.1", "full_refresh": True, "analysis_mode": None}
+    rig.execute(SAVE_ARGUMENTS)
+    words = saved(rig, "argv")
+    assert words[words.index("--experiment-id=exp_a_001") - 1 :] == [
+        f"--config={rig.run['config']}",
+        "--experiment-id=exp_a_001",
+        "--dt=2026-02-01",
         "--run-id=r1",
-        "--seed=0",
+        "--full-refresh",
     ]
+
+
+def test_a_stage_whose_rows_are_all_reused_starts_no_jvm(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "exp_platform.pipelines.run_stage.reused_whole", lambda run, stage: asked.append(stage.name) is None
+    )
+    rig.execute(SAVE_ARGUMENTS)
+    assert asked == ["build_assignments"]
+    assert not (rig.folder / "argv").exists()
 
 
 def test_the_job_sees_this_environment_whatever_the_shell_had(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +149,7 @@ def test_a_stage_leads_to_the_memo_of_its_day(rig: Rig) -> None:
 
 
 def test_the_real_binary_is_absolute_and_of_this_environment(rig: Rig) -> None:
-    operator = StageOperator(task_id="t", stage="t", job_folder=rig.folder)
+    operator = StageOperator(task_id="t", stage=STAGE, job_folder=rig.folder)
     assert operator._spark_binary == str(spark_home() / "bin" / "spark-submit")
     assert os.access(operator._spark_binary, os.X_OK)
 

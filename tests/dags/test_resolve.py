@@ -11,7 +11,7 @@ from exp_platform.airflow.resolve import resolve
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_catalog
-from exp_platform.lake.manifest import StageManifest
+from exp_platform.ledger.manifest import StageManifest
 
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 
@@ -25,8 +25,9 @@ def run(project: Project, conf: dict[str, Any] | None = None, **params: Any) -> 
         "generate_synth": False,
         "fault": None,
         "seed": None,
+        "full_refresh": False,
     } | params
-    return resolve(values, conf if conf is not None else params, "run_1", NOW)
+    return resolve(values, conf if conf is not None else params, "run_1", NOW).to_xcom()
 
 
 def test_without_a_date_and_raw_data_it_is_yesterday(project: Project) -> None:

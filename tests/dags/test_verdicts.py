@@ -1,4 +1,4 @@
-"""What makes a gate red, and in which words."""
+"""The verdicts that make a gate red, and their sentences."""
 
 from __future__ import annotations
 

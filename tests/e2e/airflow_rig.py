@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -44,20 +46,28 @@ SCENARIOS = {
     "exp_late": SMALL,
 }
 
+# What Airflow reads beside the environment of `Home`: it would look every five minutes for tasks of a dead scheduler.
+SETTINGS = """
+[core]
+fernet_key = {fernet_key}
+
+[scheduler]
+orphaned_tasks_check_interval = 10
+"""
 
 # One session for all days; each of them is what `exp run` would do.
 DIRECT_RUNS = """
 import sys
 from datetime import date
 from exp_platform.config.load import load_project
-from exp_platform.pipelines.job import Run
+from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_end_to_end import run_end_to_end
 from exp_platform.spark.session import build_spark_session
 
 project = load_project(sys.argv[1])
 session = build_spark_session("direct runs", project)
 for word in sys.argv[3:]:
-    run = Run(project, sys.argv[2], date.fromisoformat(word), f"direct_{word}", by_hand=False)
+    run = Run(project, sys.argv[2], date.fromisoformat(word), f"direct_{word}")
     run_end_to_end(run, spark=session, log=lambda line: None)
 """
 
@@ -95,6 +105,9 @@ class Rig:
         self.project = small_project(folder, names, **profile)
         self.home = Home(folder / "airflow", free_port(), folder / "dags")
         shutil.copytree(ROOT / "dags", self.home.dags)
+        self.home.folder.mkdir()
+        fernet_key = base64.urlsafe_b64encode(os.urandom(32)).decode()
+        (self.home.folder / "airflow.cfg").write_text(SETTINGS.format(fernet_key=fernet_key))
         self.home.prepare(1)
 
     def environment(self) -> dict[str, str]:

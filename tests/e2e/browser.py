@@ -9,7 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 )
+
+
+class Refused(AssertionError):
+    """The browser did not do what it was asked to, and says why."""
 
 
 class Browser:
@@ -88,22 +94,49 @@ class Browser:
                 raise AssertionError(f"not on the page after {seconds} s: {missing}; the page says:\n{text[:2000]}")
             time.sleep(0.5)
 
-    def click(self, xpath: str) -> None:
-        """Click the first element that the XPath finds."""
-        found = self._send("POST", "/element", {"using": "xpath", "value": xpath})
-        self._send("POST", f"/element/{found[_ELEMENT]}/click", {})
+    def click(self, xpath: str, seconds: float = 40) -> None:
+        """Click the first element that the XPath finds, as soon as a person could."""
+        self._as_soon_as_usable(xpath, lambda element: self._send("POST", f"{element}/click", {}), seconds)
 
-    def type(self, xpath: str, text: str) -> None:
-        """Replace what a field holds."""
-        found = self._send("POST", "/element", {"using": "xpath", "value": xpath})[_ELEMENT]
-        self._send("POST", f"/element/{found}/clear", {})
-        self._send("POST", f"/element/{found}/value", {"text": text})
+    def type(self, xpath: str, text: str, seconds: float = 40) -> None:
+        """Replace what a field holds, as soon as a person could."""
 
-    def picture(self, file: Path) -> Path:
-        """A PNG of the window."""
+        def replace(field: str) -> None:
+            self._send("POST", f"{field}/clear", {})
+            self._send("POST", f"{field}/value", {"text": text})
+
+        self._as_soon_as_usable(xpath, replace, seconds)
+
+    def picture(self, file: Path, seconds: float = 5) -> Path:
+        """A PNG of the window once it has come to rest, or after so many seconds."""
+        until = time.monotonic() + seconds
+        before, now = "", str(self._send("GET", "/screenshot"))
+        while now != before and time.monotonic() < until:
+            time.sleep(0.3)
+            before, now = now, str(self._send("GET", "/screenshot"))
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(base64.b64decode(self._send("GET", "/screenshot")))
+        file.write_bytes(base64.b64decode(now))
         return file
+
+    def _as_soon_as_usable(self, xpath: str, act: Callable[[str], object], seconds: float) -> None:
+        """Act on the first element of the XPath that is visible and enabled; a page that changes is looked at again."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                why = "there is none"
+                for found in self._send("POST", "/elements", {"using": "xpath", "value": xpath}):
+                    element = f"/element/{found[_ELEMENT]}"
+                    if self._send("GET", f"{element}/displayed") and self._send("GET", f"{element}/enabled"):
+                        act(element)
+                        return
+                    why = "it is not visible or not enabled"
+            except Refused as refused:  # the element has just gone, or another one lies above it
+                why = str(refused)
+            if time.monotonic() > until:
+                raise AssertionError(
+                    f"{xpath} not usable after {seconds} s: {why}; the page says:\n{self.text()[:2000]}"
+                )
+            time.sleep(0.2)
 
     def _wait_for_driver(self) -> None:
         for _ in range(100):
@@ -122,4 +155,4 @@ class Browser:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
-            raise AssertionError(json.load(error)["value"]["message"].splitlines()[0]) from None
+            raise Refused(json.load(error)["value"]["message"].splitlines()[0]) from None

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,6 @@ def test_bad_conf_is_refused_by_the_server_before_there_is_a_run(rig: Rig, conf:
         ended(rig, "experiment_analysis", "bad")
 
 
-def test_starting_twice_says_that_it_runs_already(rig: Rig) -> None:
-    again = rig.local("up")
-    assert again.returncode == 0
-    assert f"already running: {rig.home.url}" in again.stdout
-
-
 @pytest.fixture(scope="module")
 def first_run(rig: Rig) -> dict[str, str]:
     """A run during which the scheduler was killed and started again: the states of its tasks."""
@@ -144,7 +139,6 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.wait_for("resolve_run", "watcher")
         page.click("//button[@aria-label='Expand all task groups']")
         page.wait_for("quality_gate", "srm_gate", "guardrail_gate", "experiment_passed")
-        time.sleep(2)
         page.picture(pictures / "graph.png")
 
         page.run("localStorage.setItem('default_dag_view', JSON.stringify('grid'))")
@@ -159,7 +153,6 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.wait_for("Trigger")
         page.click("//button[contains(., 'Trigger')]")
         page.wait_for("Experiment", "As-of date", "Generate synthetic data first", "Rarely needed")
-        time.sleep(1)
         page.picture(pictures / "trigger_form.png")
 
         page.open(f"{rig.home.url}/experiments/memos/exp_good.html")
@@ -167,19 +160,12 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
         page.picture(pictures / "memo.png")
 
 
-def test_pages_ask_for_the_login(rig: Rig) -> None:
-    import urllib.error
-    import urllib.request
-
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"{rig.home.url}/experiments/")
-    assert caught.value.code == 401
-
-
 def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_the_others(
     rig: Rig, first_run: dict[str, str], tmp_path: Path
 ) -> None:
     [latest] = decisions(rig, "exp_good")
+    days = [date(2026, 1, 13), date(2026, 1, 14)]
+    beside = ThreadPoolExecutor().submit(direct_runs, rig, tmp_path, "exp_good", days)
     window = ["--from-date", "2026-01-14", "--to-date", "2026-01-15"]
     done = rig.airflow("backfill", "create", "--dag-id", "daily_experiments", *window)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -199,5 +185,19 @@ def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_
     children = rig.client().get("/dags/experiment_analysis/dagRuns?limit=50")["dag_runs"]
     assert {f"exp_good__2026-01-{day}__1" for day in (13, 14)} <= {run["dag_run_id"] for run in children}
     assert all(run["logical_date"] is None for run in children if run["dag_run_id"].startswith("exp_good__"))
-    days = [date(2026, 1, 13), date(2026, 1, 14)]
-    assert differing_tables(rig.project, direct_runs(rig, tmp_path, "exp_good", days), "exp_good", days) == []
+    assert differing_tables(rig.project, beside.result(), "exp_good", days) == []
+
+
+def test_pages_ask_for_the_login(rig: Rig) -> None:
+    import urllib.error
+    import urllib.request
+
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{rig.home.url}/experiments/")
+    assert caught.value.code == 401
+
+
+def test_starting_twice_says_that_it_runs_already(rig: Rig) -> None:
+    again = rig.local("up")
+    assert again.returncode == 0
+    assert f"already running: {rig.home.url}" in again.stdout

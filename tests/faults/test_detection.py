@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from exp_platform.config.load import Project
-from exp_platform.quality.detection.cases import SIZES, Case, Outcome, cases
-from exp_platform.quality.detection.exposures import run_cases, run_healthy
-from exp_platform.quality.detection.page import Healthy, page, upper_bound
-from exp_platform.quality.detection.pipeline import Bench
-from exp_platform.quality.detection.world import detection_plan
+from exp_platform.detection.cases import SIZES, Case, Outcome, cases
+from exp_platform.detection.exposures import run_cases, run_healthy
+from exp_platform.detection.page import Healthy, page, upper_bound
+from exp_platform.detection.pipeline import Bench
+from exp_platform.detection.world import detection_plan
 from exp_platform.synth.faults import FAULTS
 
 INGEST_CASES = [

@@ -9,7 +9,7 @@ import pytest
 from tests.ingest_lake import IngestLake, at, make_lake
 
 from exp_platform.errors import FencedConflict
-from exp_platform.pipelines.context import StageContext
+from exp_platform.pipelines.publisher import Publisher
 from exp_platform.pipelines.stages import ingest_events
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def lake(shared_lake: IngestLake, request: pytest.FixtureRequest) -> IngestLake:
 def kill_at_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """The events are committed, ops.ingested_files is not."""
 
-    def replace(self: StageContext, table: str, rows: list[dict[str, Any]], /, **key: Any) -> None:
+    def replace(self: Publisher, table: str, rows: list[dict[str, Any]], /, **key: Any) -> None:
         if table == "ops.ingested_files":
             raise KilledError
         original(self, table, rows, **key)
 
-    original = StageContext.replace
-    monkeypatch.setattr(StageContext, "replace", replace)
+    original = Publisher.replace
+    monkeypatch.setattr(Publisher, "replace", replace)
 
 
 @pytest.mark.parametrize("full_refresh", [False, True])
@@ -71,7 +71,7 @@ def test_events_committed_without_their_record_are_not_added_again(
 def test_a_lost_record_does_not_add_an_event_twice(lake: IngestLake) -> None:
     lake.run("r2")
     with lake.context("lost") as ctx:
-        ctx.replace("ops.ingested_files", [], dataset="outcomes")
+        ctx.publish.replace("ops.ingested_files", [], dataset="outcomes")
     lake.write("outcomes", [lake.row("outcomes", "u4", "revenue", 1.0, TIME)], "newer.parquet")
     lake.run("r3")
     assert lake.users("outcomes") == ["u1", "u2", "u3", "u4"]
@@ -79,7 +79,9 @@ def test_a_lost_record_does_not_add_an_event_twice(lake: IngestLake) -> None:
 
 def test_of_two_runs_that_append_the_same_file_the_second_to_commit_is_refused(lake: IngestLake) -> None:
     with pytest.raises(FencedConflict, match="changed by another writer"), lake.context("slow") as slow:
-        slow.stage_rows("exp.outcomes", lake.spark.table("iceberg.exp.outcomes").where("false"))  # takes the fence
+        slow.publish.write_unseen(
+            "exp.outcomes", lake.spark.table("iceberg.exp.outcomes").where("false")
+        )  # takes the fence
         lake.run("quick")
         ingest_events.run(slow)
     assert lake.users("outcomes") == ["u1", "u2", "u3"]

@@ -16,9 +16,11 @@ from tests.conftest import make_project
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, load_handle, spark_catalog_conf
-from exp_platform.lake.publish import Origin, publish
+from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.publication import Origin
+from exp_platform.lake.publish import Publication, publish
 from exp_platform.lake.tables import TABLES
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,9 +34,9 @@ WRITER = textwrap.dedent("""
     import sys, time
     from datetime import UTC, date, datetime
     from exp_platform.config.load import load_project
-    from exp_platform.lake import manifest
+    from exp_platform.ledger import manifest
     from exp_platform.lake.catalog import load_handle
-    from exp_platform.pipelines.context import StageContext
+    from tests.stages import opened
 
     config, experiment, rounds, rows, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
     project = load_project(config)
@@ -55,7 +57,7 @@ WRITER = textwrap.dedent("""
     at = datetime(2026, 2, 2, tzinfo=UTC)
     for i in range(rounds):
         run_id, dt = f"run_{rows}_{i}", date(2026, 2, 1)
-        with StageContext.open(project, experiment, dt, run_id, "sync_registry", log=lambda _: None) as ctx:
+        with opened(project, experiment, dt, run_id, "sync_registry", log=lambda _: None) as ctx:
             ctx.publish("silver.dim_experiment_variant", [
                 {"experiment_id": experiment, "variant_id": f"v{n}", "is_control": n == 0,
                  "expected_allocation": 0.1, "updated_at": at} for n in range(rows)])
@@ -146,7 +148,8 @@ def test_spark_writers_of_different_experiments_at_once_lose_no_commit(
                 "true AS is_valid",
             )
             origin = Origin(f"run_{turn}", "build_assignments", DT, "config", "code")
-            publish(TABLES[ASSIGNMENTS], frame, Scope(experiment, DT), origin, load_handle(lake_project, ASSIGNMENTS))
+            handle = load_handle(lake_project, ASSIGNMENTS)
+            publish(Publication(TABLES[ASSIGNMENTS], Scope(experiment, DT), origin, handle), frame)
 
     with ThreadPoolExecutor(len(experiments)) as pool:
         list(pool.map(write, experiments))
@@ -161,7 +164,8 @@ SPARK_WRITER = textwrap.dedent("""
     from exp_platform.config.load import load_project
     from exp_platform.lake.audit import Scope
     from exp_platform.lake.catalog import load_handle
-    from exp_platform.lake.publish import Origin, publish
+    from exp_platform.lake.publication import Origin
+    from exp_platform.lake.publish import Publication, publish
     from exp_platform.lake.tables import TABLES
     from exp_platform.spark.session import build_spark_session
 
@@ -174,7 +178,8 @@ SPARK_WRITER = textwrap.dedent("""
             "timestamp'2026-01-05 10:00:00' AS assignment_ts", "'user' AS unit", "'a' AS source_file",
             "timestamp'2026-02-02 00:00:00' AS ingested_at")
         origin = Origin(f"run_{turn}", "ingest_events", date(2026, 2, 1), "config", "code")
-        publish(table, frame, Scope("exp_killed_writer", date(2026, 2, 1)), origin, load_handle(project, table.name))
+        scope = Scope("exp_killed_writer", date(2026, 2, 1))
+        publish(Publication(table, scope, origin, load_handle(project, table.name)), frame)
         print(turn, flush=True)
 """)
 
@@ -210,8 +215,9 @@ LARGE_WRITER = textwrap.dedent("""
     import sys, time
     from datetime import date
     from exp_platform.config.load import load_project
-    from exp_platform.lake import manifest
-    from exp_platform.pipelines import context, publishing
+    from exp_platform.ledger import manifest
+    from exp_platform.lake import publish
+    from tests.stages import opened
     from exp_platform.spark.session import build_spark_session
 
     def stop(*_, **__):
@@ -222,7 +228,7 @@ LARGE_WRITER = textwrap.dedent("""
     project = load_project(config)
     spark = build_spark_session("killed writer", project)
     if moment == "files_written":
-        publishing.commit_staged = stop
+        publish.commit_staged = stop
     if moment == "committed":
         manifest.StageManifest.flush = stop
     experiment = "exp_checkout_button_001"
@@ -231,10 +237,10 @@ LARGE_WRITER = textwrap.dedent("""
         "timestamp'2026-01-05 10:00:00' AS assignment_time_utc", "timestamp'2026-01-05 10:00:00' AS anchor_utc",
         "date'2026-01-05' AS cohort_date", "true AS included", "cast(null AS string) AS exclusion_reason",
         "map('country', 'DE') AS dimensions")
-    with context.StageContext.open(
+    with opened(
         project, experiment, date(2026, 2, 1), f"run_{rows}", "build_unit_outcomes", spark=spark, log=lambda _: None
     ) as ctx:
-        ctx.publish_large("gold.fct_experiment_cohort", frame)
+        ctx.publish("gold.fct_experiment_cohort", frame)
 """)
 
 

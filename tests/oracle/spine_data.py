@@ -81,7 +81,7 @@ class Data:
             self.outcomes.append(row)
 
     def frames(self, spark: Any, partitions: int | None = None) -> tuple[Any, Any]:
-        """The same as Spark frames."""
+        """Cohort and outcomes of the data as Spark frames."""
         cohort = spark.createDataFrame(pa.Table.from_pylist(self.cohort, COHORT))
         outcomes = spark.createDataFrame(pa.Table.from_pylist(self.outcomes, OUTCOMES))
         if partitions is not None:
@@ -89,7 +89,7 @@ class Data:
         return cohort, outcomes
 
     def database(self, buckets: dict[str, int]) -> duckdb.DuckDBPyConnection:
-        """The same in DuckDB, with the unit buckets that Spark hashed."""
+        """A DuckDB database with cohort and outcomes of the data, and the unit buckets that Spark hashed."""
         db = duckdb.connect()
         cohort = pa.table(
             {

@@ -154,12 +154,32 @@ class Oracle:
 
     def panel(self, metric: Metric) -> list[dict]:
         """Cross products of daily values before assignment, for every pair of days."""
-        (_, source, aggregation) = self.parts(metric)[0]
-        daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
-        days = metric.pre_period_days
         return rows(
             self.db,
             f"""
+            {self.daily_values(metric)}
+            select i.variant_id, i.cohort_date, i.day as day_i, j.day as day_j, count(*) as n, fsum(i.v) as sum_i,
+                   fsum(j.v) as sum_j, fsum(i.v * j.v) as sum_ij
+            from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
+        )
+
+    def panel_clusters(self, metric: Metric, dimension: str) -> list[dict]:
+        """Units and sums of daily values by value of a dimension; units without a value are in none."""
+        return rows(
+            self.db,
+            f"""
+            {self.daily_values(metric)}
+            select variant_id, cohort_date, day, replace(segment, '{dimension}=', '') as cluster, count(*) as n,
+                   fsum(v) as total
+            from dense join dims using (user_id) where starts_with(segment, '{dimension}=') group by 1, 2, 3, 4""",
+        )
+
+    def daily_values(self, metric: Metric) -> str:
+        """SQL: `dense`, one row for each included user and day before assignment."""
+        (_, source, aggregation) = self.parts(metric)[0]
+        daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
+        days = metric.pre_period_days
+        return f"""
             with grid as (
                 select user_id, variant_id, cohort_date, day from cohort, range(-{days}, 0) r(day) where included),
             happened as (
@@ -167,19 +187,60 @@ class Oracle:
                 from outcomes join cohort using (user_id)
                 where included and metric_name = '{source}' and t < {self.cutoff} and t < a and t >= a - {days * DAY}
                 group by 1, 2),
-            dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))
-            select i.variant_id, i.cohort_date, i.day as day_i, j.day as day_j, count(*) as n, fsum(i.v) as sum_i,
-                   fsum(j.v) as sum_j, fsum(i.v * j.v) as sum_ij
-            from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
+            dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))"""
+
+    def calendar(self, metric: Metric) -> list[dict]:
+        """Units whose window holds some of a UTC day, and the sums of their events on it, by variant and segment."""
+        start, end = self.window(metric)
+        totals = {"sum": "fsum(value) filter ({w})", "count": "(count(*) filter ({w}))::double"}
+        numbers = self.parts(metric)
+        happened = ", ".join(
+            totals[aggregation].format(w=f"metric_name = '{source}'") + f" as v{i}"
+            for i, (_, source, aggregation) in enumerate(numbers)
+        )
+        shown = ", ".join(f"coalesce(v{i}, 0.0) as v{i}" for i in range(len(numbers)))
+        return rows(
+            self.db,
+            f"""
+            with segmented as (
+                select 'all' as segment, cohort.* from cohort where included
+                union all select segment, cohort.* from cohort join dims using (user_id) where included),
+            open as (
+                select variant_id, segment, unnest(range({start} // {DAY},
+                       (least({end}, {self.cutoff}) - 1) // {DAY} + 1)) as day
+                from segmented where least({end}, {self.cutoff}) - 1 >= {start}),
+            at_risk as (select variant_id, segment, day, count(*) as n from open group by all),
+            happened as (
+                select variant_id, segment, t // {DAY} as day, {happened}
+                from outcomes join segmented using (user_id)
+                where t < {self.cutoff} and t >= {start} and t < {end} group by all)
+            select variant_id, segment, date '1970-01-01' + day::int as date, n, {shown}
+            from at_risk left join happened using (variant_id, segment, day)""",
+        )
+
+    def unit_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
+        """Units per bin in both grouping sets, with the smallest and the largest value."""
+        return rows(
+            self.db,
+            f"""
+            with base as materialized ({self.analysed(metric)}),
+            grouped as (
+                select 'all' as segment, cohort_date as cd, -1 as b, * from base
+                union all select 'all', null, unit_bucket, * from base
+                union all select segment, cohort_date, -1, base.* from base join dims using (user_id))
+            select variant_id, segment, cd as cohort_date, b as unit_bucket, {bin_sql.format(v="y")} as bin,
+                   count(*) as n, min(y) as low, max(y) as high
+            from grouped where has group by 1, 2, 3, 4, 5""",
         )
 
     def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
-        """Events per bin by variant × bucket, and the units that have any."""
+        """Events per bin by variant × bucket, with the smallest and the largest value."""
         start, end = self.window(metric)
         return rows(
             self.db,
             f"""
-            select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as events
+            select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as n, min(value) as low,
+                   max(value) as high
             from outcomes join cohort using (user_id)
             where included and metric_name = '{metric.source}' and t < {self.cutoff} and t >= {start} and t < {end}
             group by 1, 2, 3""",

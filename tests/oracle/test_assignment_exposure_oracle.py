@@ -28,7 +28,7 @@ def micros(text: str) -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """What both implementations are told; times in epoch microseconds."""
+    """The settings that both implementations get; times are in epoch microseconds."""
 
     start: int = micros("2026-01-05")
     end: int = micros("2026-01-09")

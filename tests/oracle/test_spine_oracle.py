@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -13,9 +14,16 @@ from hypothesis import strategies as st
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
 from tests.oracle.spine_duckdb import Oracle
 
+from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
 from exp_platform.stats.quantile import BIN_SQL
-from exp_platform.transforms.metric_tables import OVERALL, PANEL, STATISTICS, Inputs, metric_tables
+from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark
@@ -67,13 +75,17 @@ def check(spark: Any, data: Data) -> None:
     db = data.database({user: row["unit_bucket"] for user, row in found.items()})
     oracle = Oracle(db, micros(END), micros(CUTOFF))
     compare_units(found, oracle, data)
-    tables = metric_tables(Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF))
+    tables = metric_tables(
+        Inputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF, cluster="land")
+    )
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
-    compare_statistics(rows[STATISTICS], oracle)
-    compare_aggregates(rows[OVERALL], rows[STATISTICS])
-    compare_histograms(rows[STATISTICS], oracle)
-    compare_panel(rows[PANEL], oracle)
+    compare_statistics(rows[METRIC_STATISTICS], oracle)
+    compare_aggregates(rows[METRIC_AGGREGATES_OVERALL], rows[METRIC_STATISTICS])
+    compare_cohort_days(rows[METRIC_AGGREGATES_DAILY], rows[METRIC_STATISTICS])
+    compare_calendar_days(rows[METRIC_AGGREGATES_DAILY], oracle)
+    compare_histograms(rows[METRIC_STATISTICS], oracle)
+    compare_panel(rows[PANEL_STATISTICS], oracle)
 
 
 def compare_units(found: dict[str, Any], oracle: Oracle, data: Data) -> None:
@@ -136,21 +148,67 @@ def compare_aggregates(rows: list[dict[str, Any]], statistics: list[dict[str, An
             assert close(row["covariate_cross_product"], math.fsum(s["xy"][0] for s in parts))
 
 
+def compare_cohort_days(rows: list[dict[str, Any]], statistics: list[dict[str, Any]]) -> None:
+    """The rows by cohort date are the first grouping set of the statistics, which the oracle has looked at."""
+    ours = {group_of_day(row, row["date"]): row for row in rows if row["date_kind"] == "cohort"}
+    theirs = {group_of_day(row, row["cohort_date"]): row for row in statistics if row["cohort_date"] is not None}
+    assert ours.keys() == theirs.keys()
+    for key, want in theirs.items():
+        got = ours[key]
+        assert (got["n"], got["n_null"]) == (want["n"], want["n_null"]), key
+        if got["sum"] is None:
+            continue
+        pairs = {"sum": want["y"], "sum_squares": want["yy"], "covariate_sum": want["x"][0]}
+        pairs |= {"covariate_sum_squares": want["xx"][0], "covariate_cross_product": want["xy"][0]}
+        if got["denominator_sum"] is not None:
+            pairs |= {"denominator_sum": want["d"], "denominator_sum_squares": want["dd"]}
+            pairs |= {"denominator_cross_product": want["yd"]}
+        for name, value in pairs.items():
+            assert close(got[name], value), f"{key} {name}: {got[name]} against {value}"
+
+
+def compare_calendar_days(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    """Sums of events by UTC day inside the windows, for metrics that add up over days."""
+    adds_up = [m for m in METRICS if m.type != "quantile" and all(p[2] in ("sum", "count") for p in oracle.parts(m))]
+    calendar = [row for row in rows if row["date_kind"] == "calendar"]
+    assert {row["metric_name"] for row in calendar} <= {m.name for m in adds_up}
+    for metric in adds_up:
+        ours = {group_of_day(row, row["date"]): row for row in calendar if row["metric_name"] == metric.name}
+        theirs = {group_of_day({"metric_name": metric.name} | row, row["date"]): row for row in oracle.calendar(metric)}
+        assert ours.keys() == theirs.keys(), metric.name
+        for key, want in theirs.items():
+            got = ours[key]
+            assert got["n"] == want["n"], f"{key}: {got['n']} units against {want['n']}"
+            assert close(got["sum"], want["v0"]), f"{key}: {got['sum']} against {want['v0']}"
+            assert close(got["denominator_sum"], want.get("v1")), f"{key}: the denominator"
+
+
 def compare_histograms(rows: list[dict[str, Any]], oracle: Oracle) -> None:
-    for row in rows:
-        if row["metric_name"] == "median_a":
-            assert sum((row["histogram"] or {}).values()) == row["n"]
+    units = next(m for m in METRICS if m.name == "median_a")
+    theirs = {(*group(r), r["bin"]): [r["n"], r["low"], r["high"]] for r in oracle.unit_histogram(units, BIN_SQL)}
+    ours = {(*group(row), bin_): rest for row, bin_, rest in bins_of(rows, units)}
+    assert ours.keys() == theirs.keys()
+    assert all(close(ours[key], theirs[key]) for key in theirs)  # a unit's value is a sum, which the oracle rounds
     events = next(m for m in METRICS if m.level == "event")
     theirs = {
-        (r["variant_id"], r["unit_bucket"], r["bin"]): r["events"] for r in oracle.event_histogram(events, BIN_SQL)
+        (r["variant_id"], r["unit_bucket"], r["bin"]): [r["n"], r["low"], r["high"]]
+        for r in oracle.event_histogram(events, BIN_SQL)
     }
     ours = {
-        (row["variant_id"], row["unit_bucket"], bin_): count
-        for row in rows
-        if row["metric_name"] == events.name and row["unit_bucket"] >= 0
-        for bin_, count in (row["histogram"] or {}).items()
+        (row["variant_id"], row["unit_bucket"], bin_): rest
+        for row, bin_, rest in bins_of(rows, events)
+        if row["unit_bucket"] >= 0
     }
     assert ours == theirs
+
+
+def bins_of(rows: list[dict[str, Any]], metric: Metric) -> Iterator[tuple[dict[str, Any], int, list[Any]]]:
+    """Row, bin, and the bin's count and extremes; the extremes stand in the order of the bins."""
+    for row in rows:
+        if row["metric_name"] == metric.name and row["histogram"]:
+            ordered = sorted(row["histogram"].items())
+            for (bin_, n), low, high in zip(ordered, row["histogram_lows"], row["histogram_highs"], strict=True):
+                yield row, bin_, [n, low, high]
 
 
 def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:
@@ -167,10 +225,29 @@ def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:
         for key, want in theirs.items():
             for name in ("n", "sum_i", "sum_j", "sum_ij"):
                 assert close(ours[key][name], want[name]), f"panel of {metric.name} {key} {name}"
+        compare_clusters(ours, oracle.panel_clusters(metric, "land"), metric.name)
+
+
+def compare_clusters(ours: dict[tuple[Any, ...], dict[str, Any]], theirs: list[dict[str, Any]], name: str) -> None:
+    """Rows of a day with itself hold every cluster of their arm and date; no other row holds any."""
+    want: dict[tuple[Any, ...], dict[str, tuple[int, float]]] = {}
+    for row in theirs:
+        key = (row["variant_id"], row["cohort_date"], row["day"], row["day"])
+        want.setdefault(key, {})[row["cluster"]] = (row["n"], row["total"])
+    for key, row in ours.items():
+        expected = want.get(key, {})
+        assert (row["cluster_units"] or {}) == {cluster: n for cluster, (n, _) in expected.items()}, f"{name} {key}"
+        got = row["cluster_sums"] or {}
+        assert got.keys() == expected.keys()
+        assert all(close(got[cluster], total) for cluster, (_, total) in expected.items()), f"{name} {key}"
 
 
 def group(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[k] for k in ("variant_id", "segment", "cohort_date", "unit_bucket"))
+
+
+def group_of_day(row: dict[str, Any], day: Any) -> tuple[Any, ...]:
+    return (*(row[k] for k in ("metric_name", "variant_id", "segment")), day)
 
 
 def panel_key(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Alerts of runs inside Airflow: which there are, written down first, then sent through the Slack connection."""
+"""Alerts of runs inside Airflow: recorded in ops.alerts first, then sent through the Slack connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exp_platform.airflow.failures import dead_stages, first_failure, task_state
 from exp_platform.airflow.links import memo_path
 from exp_platform.airflow.slack import CONNECTION, slack_sender
 from exp_platform.errors import ConfigError, ContractViolation, Superseded
-from exp_platform.pipelines.stages import STAGES
+from exp_platform.pipelines.registry import STAGES
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,13 +26,13 @@ _GATE_OF = {"guardrail_failed": "guardrail_gate", "srm_failed": "srm_gate", "qua
 
 
 def alert_run(context: Context) -> None:
-    """Everything that one run of `experiment_analysis` has to tell."""
+    """Record and send all alerts of one run of `experiment_analysis`."""
     from exp_platform.airflow.read import project_of
     from exp_platform.alerts.deliver import run_alerts
 
     run = context["ti"].xcom_pull(task_ids="resolve_run")
     if not run:
-        print("nothing to tell: the run could not be resolved, whoever started it sees why")
+        print("no alert: the run could not be resolved, and the person who started it sees why")
         return
     project, dt = project_of(run), date.fromisoformat(run["dt"])
     alerts = run_alerts(project, run["experiment_id"], dt, run["run_id"])
@@ -41,7 +41,7 @@ def alert_run(context: Context) -> None:
 
 
 def alert_crashed_run(context: Context) -> None:
-    """For a failed run whose task `alert` did not succeed; whatever it has already told is not told twice."""
+    """Send the alerts of a failed run whose task `alert` did not succeed; alerts that were sent are not sent again."""
     if task_states(context).get("alert") != "success":
         alert_run(context)
 
@@ -49,7 +49,7 @@ def alert_crashed_run(context: Context) -> None:
 def alert_problem(
     context: Context, project: Project, experiment_id: str, dt: date, subject: str, sentence: str
 ) -> None:
-    """Something went wrong with an experiment before a run of its own began."""
+    """Record and send an alert about an experiment for which no run has begun."""
     from exp_platform.alerts.model import crash_alert
 
     run = {"experiment_id": experiment_id, "dt": dt.isoformat(), "run_id": context["run_id"]}
@@ -57,14 +57,15 @@ def alert_problem(
 
 
 def send_waiting(context: Context) -> None:
-    """Tries again what is pending or was lost, experiment by experiment."""
-    from exp_platform.alerts.book import LOST, PENDING, RETRY_DAYS, TABLE, waiting
+    """Send the alerts that are pending or lost, experiment by experiment."""
+    from exp_platform.alerts.book import LOST, PENDING, RETRY_DAYS, waiting
     from exp_platform.config.load import load_project
     from exp_platform.lake.catalog import load_handle
     from exp_platform.lake.ops import read_rows
+    from exp_platform.lake.tables.names import ALERTS
 
     project, now = load_project(context["params"]["config"]), datetime.now(UTC)
-    rows = read_rows(load_handle(project, TABLE), {"state": (PENDING, LOST)})
+    rows = read_rows(load_handle(project, ALERTS), {"state": (PENDING, LOST)})
     news = {name: len(waiting(project, name, now)) for name in sorted({row["experiment_id"] for row in rows})}
     for experiment_id in (name for name, count in news.items() if count):
         _deliver(project, experiment_id)
@@ -75,7 +76,7 @@ def send_waiting(context: Context) -> None:
 
 
 def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dead: list[str]) -> Alert | None:
-    """What ended the run, unless it is nothing to wake anybody for: a newer run took over, or the conf was wrong."""
+    """The alert for the failure that ended a run; None when a newer run took over or the conf was wrong."""
     from exp_platform.alerts.model import contract_alert, crash_alert
 
     experiment_id, dt = run["experiment_id"], date.fromisoformat(run["dt"])
@@ -90,7 +91,7 @@ def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dea
 def links_of(
     context: Context, experiment_id: str, subject: str, kind: str, base_url: str | None = None, dt: str | None = None
 ) -> dict[str, str]:
-    """Where to look: the log of the task that said so, the run, the memo (of a day); `base_url` is as people see it."""
+    """Links to the log of the task behind an alert, the run and the memo; `base_url` is the address that people use."""
     base = (base_url or conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
     ti = context["ti"]
     run = f"{base}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id, safe='')}"
@@ -104,7 +105,7 @@ def _tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context
     now = datetime.now(UTC)
     for alert in alerts:
         print(f"{alert.kind} {alert.subject}: {alert.sentence}")
-        # A verdict is in the memo of its day; a blocked or crashed run has none, and the latest says so.
+        # A verdict is in the memo of its dt. A blocked or crashed run has none, and the latest memo says why.
         memo_dt = alert.dt.isoformat() if alert.kind in _GATE_OF else None
         base_url = project.profile.ui_base_url
         links = links_of(context, alert.experiment_id, alert.subject, alert.kind, base_url, memo_dt)
@@ -118,10 +119,10 @@ def _deliver(project: Project, experiment_id: str) -> None:
     now = datetime.now(UTC)
     left = len(waiting(project, experiment_id, now))
     if not left:
-        said = "nothing to tell"
+        said = "no alert to send"
     elif (send := slack_sender()) is not None:
         outcome = deliver(project, experiment_id, send, now)
         said = f"{outcome.sent} sent, {outcome.lost} lost"
     else:
-        said = f"{left} wait in ops.alerts: there is no connection '{CONNECTION}'"
+        said = f"{left} alerts wait in ops.alerts: there is no connection '{CONNECTION}'"
     print(f"{experiment_id}: {said}")

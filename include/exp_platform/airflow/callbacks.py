@@ -1,4 +1,4 @@
-"""Called by Airflow when a run fails."""
+"""The callback that Airflow calls when a run fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 def alert_crash(context: Any) -> None:
-    """The last net: tells of a failed run of which the task `alert` could not tell."""
+    """Send the alerts of a failed run when its task `alert` could not."""
     from exp_platform.airflow.alerting import alert_crashed_run
 
     try:

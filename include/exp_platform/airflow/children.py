@@ -1,4 +1,4 @@
-"""One `experiment_analysis` run for each experiment that is due."""
+"""The operator that starts one `experiment_analysis` run for each experiment that is due."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-# A red child has had its own retries; only what went wrong around it is worth another try.
+# A red child run has had its own retries; only a fault in starting or watching it is worth another try.
 _CHILD_FAILED = ExceptionRetryPolicy(
     rules=[RetryRule("airflow.sdk.exceptions.AirflowException", RetryAction.FAIL, reason="the child run is red")]
 )
 
 
 def child_run_id(experiment: Mapping[str, Any], try_number: int) -> str:
-    """`<experiment>__<dt>__<parent try>`: the same child for the same day, a new one when the parent tries again."""
+    """The child's run id `<experiment>__<dt>__<parent try>`: one child per day and per try of the parent."""
     return f"{experiment['experiment_id']}__{experiment['dt']}__{try_number}"
 
 
 class TriggerAnalysis(TriggerDagRunOperator):
-    """Starts the run of one experiment and waits for it without holding a worker; red when the run is red."""
+    """Start the run of one experiment and wait for it without holding a worker; red when the run is red."""
 
     template_fields = ("experiment",)
 
@@ -44,7 +44,7 @@ class TriggerAnalysis(TriggerDagRunOperator):
         self.experiment = experiment
 
     def execute(self, context: Context) -> None:
-        """The conf of the child is what its form would say."""
+        """Trigger the child run; its conf holds the fields that a person would fill into the form."""
         self.conf = {key: self.experiment[key] for key in ("experiment_id", "dt", "config")}
         self.trigger_run_id = child_run_id(self.experiment, context["ti"].try_number)
         super().execute(context)

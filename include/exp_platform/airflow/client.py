@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Client:
-    """One login; errors carry what the server said."""
+    """A client with one login; an error carries the server's answer."""
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self._url = url
@@ -22,11 +22,11 @@ class Client:
         return str(answer["access_token"])
 
     def get(self, path: str) -> Any:
-        """GET below /api/v2."""
+        """Send GET to a path below /api/v2; return the JSON answer."""
         return self.send("GET", path)
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Any method below /api/v2."""
+        """Send a request to a path below /api/v2; return the JSON answer, or None for an empty one."""
         return self._send(method, f"{self._url}/api/v2{path}", body, {"Authorization": f"Bearer {self._token}"})
 
     def _send(self, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
@@ -41,7 +41,7 @@ class Client:
 
 
 class ApiError(OSError):
-    """The server refused; `status` and what it said."""
+    """The server refused a request; `status` is the HTTP code, `said` its answer."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(f"{status}: {said}")

@@ -20,7 +20,7 @@ _NAME = "{{ task.experiment['experiment_id'] }}"
 
 
 def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
-    """What each run of a due experiment is told; due on the day before the firing instant."""
+    """The conf of the run of each experiment that is due on the day before the firing instant."""
     from exp_platform.config.load import load_project
 
     project = load_project(config)
@@ -38,23 +38,23 @@ def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
 
 
 def _firing(context: Context) -> datetime:
-    """The instant of the schedule; where Airflow makes data intervals for cron, the logical date is a day earlier."""
+    """The instant of the schedule; not the logical date, which is a day earlier where Airflow uses data intervals."""
     run = context["dag_run"]
     return run.data_interval_end or run.logical_date or run.run_after
 
 
 class EarlierDaysFirst(BaseOperator):
-    """Waits, without holding a worker, until no run of an earlier day is going on.
+    """Wait, without holding a worker, until no run of an earlier day is running.
 
-    A backfill starts many days at once, whatever max_active_runs says; two days of one experiment must not meet, since
-    the newer run would take the experiment over from the older.
+    A backfill starts many days at once, whatever max_active_runs is. Two days of one experiment must not run at the
+    same time, because the newer run would take the experiment over from the older one.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(retries=2, **kwargs)
 
     def execute(self, context: Context, event: Any = None) -> None:
-        """Looks again each time that an earlier run has ended."""
+        """Check for an earlier run; Airflow calls this again each time that one has ended."""
         earlier = context["ti"].get_previous_dagrun(state="running")
         if earlier is None:
             return
@@ -66,7 +66,7 @@ class EarlierDaysFirst(BaseOperator):
 
 @task(retries=2)
 def find_due() -> list[dict[str, Any]]:
-    """Decides the day once, and which experiments are due on it."""
+    """Decide the day of this run, and the experiments that are due on it."""
     from exp_platform.errors import ExpError
 
     context = get_current_context()
@@ -82,7 +82,7 @@ def find_due() -> list[dict[str, Any]]:
 
 @task(retries=2)
 def refused_configs() -> None:
-    """Red when a registry file is broken, so that somebody mends it; the other experiments do not wait for that."""
+    """Fail when a registry file is broken, so that somebody repairs it; the other experiments run all the same."""
     from exp_platform.airflow.alerting import alert_problem
     from exp_platform.config.load import load_project
     from exp_platform.errors import ConfigError
@@ -111,7 +111,7 @@ def analyse_experiment(experiment: Any) -> None:
 
 @task(retries=2)
 def retry_alerts() -> None:
-    """Sends the alerts that are still pending or were lost."""
+    """Send the alerts that are pending or lost."""
     from exp_platform.airflow.alerting import send_waiting
 
     send_waiting(get_current_context())

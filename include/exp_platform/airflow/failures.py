@@ -1,4 +1,4 @@
-"""What became of the stages of a run, as the tasks after them see it."""
+"""Failures of a run's stages, as later tasks of the run find them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _DEAD = ("failed", "upstream_failed")
 
 
 def first_failure(context: Context, stages: Iterable[str]) -> dict[str, Any] | None:
-    """What the earliest failed stage said; None when none has said anything."""
+    """The failure that the earliest failed stage has left in XCom; None when no stage has left one."""
     found = [context["ti"].xcom_pull(task_ids=stage, key=FAILURE_KEY) for stage in stages]
     return next((failure for failure in found if failure), None)
 
 
 def task_states(context: Context) -> dict[str, Any]:
-    """State of every task of this run."""
+    """Task id -> state, for every task of this run."""
     ti = context["ti"]
     return dict(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))
 
 
 def dead_stages(context: Context, stages: Iterable[str]) -> list[str]:
-    """Stages that failed or could not start, in their order; one that was killed or timed out has said nothing."""
+    """Stages that failed or could not start, in order; a stage that was killed or timed out has left no failure."""
     states = task_states(context)
     return [name for name in stages if states.get(name) in _DEAD]

@@ -1,7 +1,7 @@
-"""Runs one command so that it cannot outlive who started it: run by path with the standard library alone.
+"""Run one command so that it can't outlive its starter; this file is run by its path, without any package.
 
-Standard input is a lifeline: the starter holds its other end open and never writes. When the starter ends, however it
-ends, the line closes and the whole process group is killed: spark-submit, its JVM, and the Python driver that would
+Standard input is the lifeline: the starter holds the other end open and never writes. When the starter ends, also by a
+kill, the line closes and the whole process group is killed: spark-submit, its JVM, and the Python driver, which would
 otherwise go on and commit.
 """
 
@@ -19,7 +19,7 @@ def _kill_group_when_line_closes() -> None:
 
 
 def main(command: list[str]) -> int:
-    """Exit code of the command; 128 + n when signal n ended it, as a shell would say."""
+    """Run the command and return its exit code; 128 + n when signal n ended it, as in a shell."""
     if os.getpgrp() != os.getpid():
         sys.stderr.write("guard: start me as the leader of a process group of my own\n")
         return 2
@@ -30,7 +30,7 @@ def main(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Not sys.exit: the watching thread sits in a read that the interpreter's shutdown would wait for.
+    # Not sys.exit: the interpreter's shutdown would wait for the watching thread, which is blocked in a read.
     code = main(sys.argv[1:])
     sys.stderr.flush()
     os._exit(code)

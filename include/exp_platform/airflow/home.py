@@ -1,4 +1,4 @@
-"""Airflow's home inside the clone: every setting of the local Airflow, and its database. Airflow is not imported."""
+"""Airflow's home inside the clone: the settings of the local Airflow, and its database. Airflow is not imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 HOST = "127.0.0.1"
 LOGIN = "admin"
@@ -19,7 +19,7 @@ LOGIN = "admin"
 
 @dataclass(frozen=True)
 class Home:
-    """Where the local Airflow lives and where it listens."""
+    """The local Airflow: its folder, its port, and the folder of its DAGs."""
 
     folder: Path
     port: int = 8080
@@ -27,17 +27,17 @@ class Home:
 
     @property
     def url(self) -> str:
-        """Address of the UI."""
+        """The address of the UI."""
         return f"http://localhost:{self.port}"
 
     @property
     def logs(self) -> Path:
-        """Logs of the services; task logs are below `tasks`."""
+        """The folder of the services' logs; task logs are in its subfolder `tasks`."""
         return self.folder / "logs"
 
     @property
     def password(self) -> str:
-        """The login's password, made once."""
+        """The login's password, which is generated once."""
         file = self.folder / "passwords.json"
         if not file.exists():
             _write_private(file, json.dumps({LOGIN: secrets.token_urlsafe(9)}))
@@ -50,7 +50,7 @@ class Home:
         return file.read_text()
 
     def environment(self) -> dict[str, str]:
-        """Every setting; nothing is read from or written to another Airflow on this machine."""
+        """The environment with every setting; no other Airflow on this machine is read or written."""
         root = clone_root()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.password  # noqa: B018  (made before Airflow looks for it)
@@ -73,7 +73,7 @@ class Home:
             "AIRFLOW__API__INSTANCE_NAME": "Experiments",
             "AIRFLOW__API__SECRET_KEY": self._secret("api_secret"),
             "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt_secret"),
-            # The first answers after a start are slow, and slower still while Spark has both cores.
+            # The first answers after a start are slow, and even slower while Spark uses both cores.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder}/airflow.db",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.logs / "tasks"),
@@ -85,7 +85,7 @@ class Home:
         }
 
     def prepare(self, pool_slots: int) -> None:
-        """Database, connection and pool; at once when a stamp says that they are there."""
+        """Create database, connection and pool; skipped when a stamp file says that they exist."""
         stamp = self.folder / "prepared"
         content = f"airflow {version('apache-airflow')}, pool {pool_slots}"
         if stamp.exists() and stamp.read_text() == content and (self.folder / "airflow.db").exists():

@@ -1,4 +1,4 @@
-"""One job as one Spark application, with the exit codes that the jobs promise."""
+"""Run one job as one Spark application, and turn its exit code into success, failure or retry."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 POOL = "spark"
-FAILURE_KEY = "failure"  # XCom: why a stage failed, for the alert and the person
+FAILURE_KEY = "failure"  # XCom key of a stage's failure, which the alert and the memo read
 _NO_RETRY = {ConfigError.exit_code, ContractViolation.exit_code, Superseded.exit_code}
-# A stage without a session is over before the optimising compiler pays.
+# A stage without a session ends before the optimising compiler would pay off.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class StageFailure(AirflowException):
-    """A job ended with an exit code that a retry may mend."""
+    """A job ended with an exit code after which a retry may succeed."""
 
     def __init__(self, exit_code: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -36,12 +36,12 @@ class StageFailure(AirflowException):
 
 
 class StageRetryPolicy(RetryPolicy):
-    """A fenced conflict is tried once more, soon; every other fault as often and as slowly as the task says."""
+    """Retry a fenced conflict once after 5 seconds, and every other fault by the task's own settings."""
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """The decision; a cleared task starts to count anew, so the attempt is counted from the end."""
+        """The decision to retry or fail; the attempt is counted from max_tries, because clearing a task raises it."""
         if getattr(exception, "exit_code", None) != FencedConflict.exit_code:
             return RetryDecision.default()
         retries = context["task"].retries or 0 if context else max_tries
@@ -51,21 +51,21 @@ class StageRetryPolicy(RetryPolicy):
                 "two fenced conflicts in a row: another run or a compaction keeps changing this experiment"
             )
         return RetryDecision.retry(
-            timedelta(seconds=5), "somebody else changed this experiment's rows: once more from the start"
+            timedelta(seconds=5), "another writer changed this experiment's rows: the stage starts again"
         )
 
     def serialize(self) -> dict[str, Any]:
-        """No settings."""
+        """The policy as a dictionary; it has no settings."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> StageRetryPolicy:
-        """No settings."""
+        """The policy from a dictionary; it has no settings."""
         return cls()
 
 
 def failure_of(job: str, exit_code: int, sentence: str) -> AirflowException:
-    """The exception that makes Airflow retry, or not."""
+    """The exception for a job's exit code; its type decides whether Airflow retries."""
     said = sentence or "it printed nothing; see the lines above"
     if exit_code in _NO_RETRY:
         return AirflowFailException(said)
@@ -77,7 +77,7 @@ def failure_of(job: str, exit_code: int, sentence: str) -> AirflowException:
 
 
 class SparkJobOperator(SparkSubmitOperator):
-    """Submits `spark_jobs/<job>.py`; what it is told is known when the task runs: see `job_arguments`."""
+    """Submits `spark_jobs/<job>.py` with the arguments that `job_arguments` returns when the task runs."""
 
     ui_color = "#e8f1fb"
 
@@ -111,10 +111,10 @@ class SparkJobOperator(SparkSubmitOperator):
 
     @abstractmethod
     def job_arguments(self, context: Context) -> tuple[str, list[str]]:
-        """The profile that decides how the JVM is started, and the command line of the job."""
+        """The profile, which decides how the JVM is started, and the command line of the job."""
 
     def execute(self, context: Context) -> None:
-        """Submit, wait, and turn the exit code into success, failure or retry."""
+        """Submit the job, wait for it, and turn its exit code into success, failure or retry."""
         config, arguments = self.job_arguments(context)
         self._prepare(config, arguments)
         done = threading.Event()
@@ -135,12 +135,11 @@ class SparkJobOperator(SparkSubmitOperator):
     def _prepare(self, config: str, arguments: list[str]) -> None:
         from exp_platform.config.load import load_project
         from exp_platform.spark.java import find_java_home
-        from exp_platform.spark.session import NATIVE_ENVIRONMENT, is_native, launch_conf
+        from exp_platform.spark.session import launch_conf
 
         try:
-            project = load_project(config)
-            self.conf = dict(launch_conf(project))
-            self.env_vars = submit_environment(find_java_home()) | (NATIVE_ENVIRONMENT if is_native(project) else {})
+            self.conf = dict(launch_conf(load_project(config)))
+            self.env_vars = submit_environment(find_java_home())
         except ConfigError as error:
             raise AirflowFailException(str(error)) from None
         if not self.needs_spark:
@@ -159,18 +158,18 @@ class SparkJobOperator(SparkSubmitOperator):
         )
 
     def on_kill(self) -> None:
-        """The Spark application ends with its task."""
+        """End the Spark application together with its task."""
         if self._hook is not None:
             self._hook.on_kill()
 
 
 def _watch_supervisor(done: threading.Event) -> None:
-    """When this task's supervisor is killed nobody would hear of its result: end at once, the application too."""
+    """End this task and its Spark application when the task's supervisor is killed, which alone reports the result."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CommsDecoder
 
     if not isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), CommsDecoder):
-        return  # `airflow dags test`: no supervisor, and a shell may well end before its command
+        return  # `airflow dags test` has no supervisor, and its parent, a shell, may end before the command
     supervisor = os.getppid()
 
     def watch() -> None:

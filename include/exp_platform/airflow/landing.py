@@ -1,4 +1,4 @@
-"""Waiting for a day's raw data without holding a worker."""
+"""Wait for a day's raw data without holding a worker."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# Assignments and exposures may rightly have none on a day, and have none after the end.
+# Only outcomes are awaited: on some days, and after the end, there are rightly no assignments or exposures.
 _DATASET = "outcomes"
 
 
 def has_landed(config: str, experiment_id: str, dt: str) -> bool:
-    """Whether the raw zone holds files of outcomes for that day or a later one; mapped sources count as landed."""
+    """True when the raw zone has files of outcomes for that day or a later one; a mapped source counts as landed."""
     from pyarrow import fs
 
     from exp_platform.config.load import load_project
@@ -36,7 +36,7 @@ def has_landed(config: str, experiment_id: str, dt: str) -> bool:
 
 
 class RawLandedTrigger(BaseTrigger):
-    """Looks every minute until the day's data are there or the time is up."""
+    """A trigger that looks for the day's data every `interval` seconds, until they have landed or the time is up."""
 
     def __init__(self, config: str, experiment_id: str, dt: str, until: float, interval: float) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ class RawLandedTrigger(BaseTrigger):
         self.interval = interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Path of the class, and its arguments."""
+        """The path of the class, and its arguments."""
         names = ("config", "experiment_id", "dt", "until", "interval")
         return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: landed or not."""
+        """Yield one event, which says whether the data have landed."""
         while not await asyncio.to_thread(has_landed, self.config, self.experiment_id, self.dt):
             left = self.until - time.time()
             if left <= 0:
@@ -63,7 +63,7 @@ class RawLandedTrigger(BaseTrigger):
 
 
 class RawReady(BaseOperator):
-    """Waits up to `landing.timeout_hours` for the day's raw data; looks once before it defers."""
+    """Wait up to `landing.timeout_hours` for the day's raw data."""
 
     template_fields = ("experiment",)
     ui_color = "#fff7e6"
@@ -74,7 +74,7 @@ class RawReady(BaseOperator):
         self.interval = interval
 
     def execute(self, context: Context) -> None:
-        """At once when the data are there, as in a backfill."""
+        """Return at once when the data have landed, as in a backfill; else defer to the trigger."""
         wanted = self.experiment
         if has_landed(wanted["config"], wanted["experiment_id"], wanted["dt"]):
             self.log.info("raw data of %s have landed for %s", wanted["dt"], wanted["experiment_id"])
@@ -86,7 +86,7 @@ class RawReady(BaseOperator):
         self.defer(trigger=trigger, method_name="resume", timeout=timedelta(hours=hours + 1))
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
-        """Fails for good when the time is up: a person has to look at the source."""
+        """Fail without retry when the time is up, because a person has to look at the source."""
         if not event["landed"]:
             sentence = (
                 f"no raw outcomes of {self.experiment['dt']} after {self.experiment['timeout_hours']} h: "

@@ -1,4 +1,4 @@
-"""Buttons on a task's page that lead to what a person wants to read next."""
+"""Buttons on a task's page that lead to the memo and to data docs."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ PAGES = "/experiments"  # where the plugin serves memos and data docs
 
 
 def memo_path(experiment_id: str, dt: str | None = None) -> str:
-    """Path on the Airflow server of an experiment's latest memo, or of what was said as of a day."""
+    """Path on the Airflow server of an experiment's latest memo, or of the memo of a dt."""
     name = quote(experiment_id, safe="")
     return f"{PAGES}/memos/{name}/{dt}.html" if dt else f"{PAGES}/memos/{name}.html"
 
 
 class MemoLink(BaseOperatorLink):
-    """The experiment's decision memo as of the run's day; the latest until that is written."""
+    """The button to the memo of the run's dt; until that is written, the page shows the latest memo."""
 
     name = "Memo"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Path on this server; empty while the run is not resolved."""
+        """The path of the memo's page; empty while the run is not resolved."""
         experiment_id = getattr(operator, "experiment_id", None)
         return memo_path(experiment_id, getattr(operator, "memo_dt", None)) if experiment_id else ""
 
 
 class DataDocsLink(BaseOperatorLink):
-    """What the contracts check, and how the latest checks went."""
+    """The button to data docs, which show the rules of each table and the findings of the latest audits."""
 
     name = "Data docs"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Path on this server."""
+        """The path of the first page of data docs."""
         return f"{PAGES}/docs/"

@@ -1,4 +1,4 @@
-"""`make demo`, `make up`, `make down`: Airflow inside the clone, on localhost, without a network."""
+"""Commands behind `make demo`, `make up` and `make down`: Airflow inside the clone, on localhost, without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from exp_platform.airflow.home import HOST, LOGIN, Home
 from exp_platform.errors import ExpError
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 DEMO = {"experiment_id": "exp_checkout_button_001", "generate_synth": True}
@@ -29,7 +29,7 @@ _ENDING = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
 
 
 def pool_slots() -> int:
-    """Spark applications at a time: each of them takes two cores."""
+    """Number of Spark applications at a time; each takes two cores."""
     return max(1, (os.cpu_count() or 2) // 2)
 
 
@@ -37,7 +37,7 @@ def pool_slots() -> int:
 
 
 def demo(home: Home, conf: dict[str, Any]) -> int:
-    """The DAG from beginning to end in one process with the real operators; ends with the decision and the memo."""
+    """Run the whole DAG in one process with the real operators, then print the decision and the memo's path."""
     began = time.monotonic()
     home.prepare(pool_slots())
     log = home.logs / "demo.log"
@@ -59,14 +59,14 @@ def demo(home: Home, conf: dict[str, Any]) -> int:
 
 @dataclass
 class Progress:
-    """Reads the log of `airflow dags test`; one line for each task that ended."""
+    """Reads the log of `airflow dags test` and makes one line for each task that ended."""
 
     clock: Callable[[], float] = time.monotonic
     began: float = 0.0
     word: str = ""
 
     def read(self, line: str) -> str | None:
-        """Name, seconds, and a word when it is not plainly green."""
+        """For the log line that ends a task: its name, its seconds, and FAILED or skipped; else None."""
         if _STARTING.search(line):
             self.began, self.word = self.clock(), ""
         elif "Task failed with exception" in line:
@@ -79,7 +79,7 @@ class Progress:
 
 
 def _last_error(log: Path) -> str:
-    """The sentence of the first exception in the log."""
+    """The error text of the first exception in the log."""
     found = re.findall(r"(?:AirflowFailException|StageFailure): (.+)", log.read_text())
     return found[0] if found else ""
 
@@ -93,16 +93,16 @@ def _show_decision(experiment_id: str, seconds: float) -> None:
     decision = latest_decision(project, experiment_id)
     print(f"\n{seconds:.0f} s")
     print(decision_summary(project, experiment_id, decision["dt"]) if decision else "nothing was decided")
-    print("The same in Airflow's UI: make up")
+    print("To run experiments in Airflow's UI: make up")
 
 
 # --- make up, make down --------------------------------------------------------------------------------------------
 
 
 def up(home: Home) -> int:
-    """Every service that does not run yet, in the background; returns when the UI answers and the DAGs are there."""
+    """Start every service that is not running, in the background, and wait until the UI shows the DAGs."""
     pids = _alive(home)
-    if pids:  # where it listens was decided when it started, whatever port is asked for now
+    if pids:  # a running Airflow keeps the port that it was started with
         home = replace(home, port=_recorded(home)["port"])
     if len(pids) == len(SERVICES):
         print(f"Airflow is already running: {home.url} (login {LOGIN}, password {home.password}); make down stops it")
@@ -129,7 +129,7 @@ def up(home: Home) -> int:
 
 
 def down(home: Home) -> int:
-    """Ask every service to end, then end it; the Spark applications end with their tasks."""
+    """Stop every service by SIGTERM, after 20 seconds by SIGKILL; the Spark applications end with their tasks."""
     alive = _alive(home)
     if not alive:
         print("Airflow is not running")
@@ -151,7 +151,7 @@ def _pid_file(home: Home) -> Path:
 
 
 def _alive(home: Home) -> dict[str, int]:
-    """Services of this home that run, by name."""
+    """Name -> process id, for the running services of this home."""
     return {name: pid for name, pid in _recorded(home)["pids"].items() if _running(pid)}
 
 
@@ -162,7 +162,7 @@ def _recorded(home: Home) -> dict[str, Any]:
 
 
 def _running(pid: int) -> bool:
-    """Whether the process is there, is no zombie, and is Airflow's (a number may have been given out again)."""
+    """True when the process runs, is no zombie, and is Airflow's, as the id may have been given to another process."""
     shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.returncode == 0 and not shown.stdout.startswith("Z") and "airflow" in shown.stdout
 
@@ -241,7 +241,7 @@ def _words(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code; every refusal is one sentence."""
+    """Run one command and return its exit code; a refused command prints one sentence."""
     words = _words(argv)
     home = Home(words.home.resolve(), words.port, words.dags.resolve())
     try:

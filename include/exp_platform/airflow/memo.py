@@ -1,4 +1,4 @@
-"""The memo is written whatever happened: by its stage or, when a contract blocked the run, with a banner on top."""
+"""The operator of the memo: it runs the stage `write_memo` or, for a blocked run, puts a banner on the last memo."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class MemoOperator(StageOperator):
-    """`write_memo`, with the trigger rule all_done."""
+    """Writes the memo after all other stages are done, also after failed ones."""
 
     def __init__(self, *, upstream_stages: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.upstream_stages = upstream_stages
 
     def execute(self, context: Context) -> None:
-        """The stage when all others are done; the banner when one was blocked; else the memo stays as it was."""
+        """Run the stage when all others succeeded, write the banner when one was blocked, else leave the memo alone."""
         run = context["ti"].xcom_pull(task_ids="resolve_run")
         try:
             self._write(context, run)
@@ -33,7 +33,7 @@ class MemoOperator(StageOperator):
     def _write(self, context: Context, run: dict[str, Any] | None) -> None:
         failure = first_failure(context, self.upstream_stages)
         if failure is None and run is not None and (dead := dead_stages(context, self.upstream_stages)):
-            # Its numbers would be those of an earlier run.
+            # The memo of this run would show numbers of an earlier run.
             raise AirflowSkipException(f"{dead[0]} ended without a word, so the memo stays as it was: see its log")
         if failure is None or run is None:
             super().execute(context)
@@ -51,13 +51,13 @@ class MemoOperator(StageOperator):
         self.log.info("blocked by %s: %s", failure["stage"], failure["sentence"])
 
     def _release(self, run: dict[str, Any] | None) -> None:
-        """The last stage gives the experiment back, so that maintenance may work on it."""
+        """Release the claim on the experiment after the last stage, so that maintenance may work on it."""
         from exp_platform.airflow.read import project_of
-        from exp_platform.lake.claim import release
+        from exp_platform.ledger.claim import release
 
         if run is None:
             return
         try:
             release(project_of(run), run["experiment_id"], run["run_id"])
-        except Exception:  # it is given up by itself after some hours
-            self.log.exception("the claim on %s could not be given back", run["experiment_id"])
+        except Exception:  # the claim expires by itself after 12 hours
+            self.log.exception("the claim on %s could not be released", run["experiment_id"])

@@ -1,60 +1,63 @@
-"""One stage of the pipeline as one Spark application."""
+"""Run one stage of the pipeline as one Spark application, unless all of its rows are reused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.airflow.links import DataDocsLink, MemoLink
+from exp_platform.pipelines.registry import Stage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-
-def stage_arguments(run: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> list[str]:
-    """`--name=value` for each value that is set, so that a value beginning with dashes stays a value.
-
-    Words with spaces between them in `extra` become the same option several times.
-    """
-    values = {
-        "config": run["config"],
-        "experiment-id": run["experiment_id"],
-        "dt": run["dt"],
-        "run-id": run["run_id"],
-        "analysis-mode": run.get("analysis_mode"),
-    }
-    arguments = [f"--{name}={value}" for name, value in values.items() if value not in (None, "")]
-    return arguments + [f"--{name}={word}" for name, value in (extra or {}).items() for word in words_of(value)]
-
-
-def words_of(value: Any) -> list[str]:
-    """Several values of one option, written with spaces between them."""
-    return str(value).split() if value not in (None, "") else []
+    from exp_platform.pipelines.run import Run
 
 
 class StageOperator(SparkJobOperator):
-    """Submits a stage for the run that the task `resolve_run` has resolved."""
+    """Runs a stage of the run that the task `resolve_run` has decided on."""
 
     operator_extra_links = (MemoLink(), DataDocsLink())
 
-    def __init__(
-        self, *, stage: str, only_with: str | None = None, passes: tuple[str, ...] = (), **kwargs: Any
-    ) -> None:
-        # Of several runs that wait for the pool, the one that is furthest goes on: a memo now, not all at the end.
-        super().__init__(job=stage, weight_rule="upstream", **kwargs)
-        self.only_with = only_with  # key of the run without which this stage is skipped
-        self.passes = passes  # keys of the run that this stage takes beside the usual ones
-        self.experiment_id: str | None = None  # known when the task runs, as is the next; the links need them
+    def __init__(self, *, stage: Stage, **kwargs: Any) -> None:
+        # Of several runs that wait for the pool, the one that is furthest continues, so that memos come one by one.
+        super().__init__(job=stage.name, needs_spark=stage.needs_spark, weight_rule="upstream", **kwargs)
+        self.stage = stage
+        self.experiment_id: str | None = None  # like memo_dt set when the task runs; the links read both
         self.memo_dt: str | None = None
 
+    def execute(self, context: Context) -> None:
+        """Submit the stage, unless all of its rows can be reused, which needs no JVM."""
+        run = self.run_of(context)
+        if self.stage.needs_spark and self._reused(run):
+            return
+        super().execute(context)
+
     def job_arguments(self, context: Context) -> tuple[str, list[str]]:
-        """What `resolve_run` has decided; without it, or without what this stage is for, the stage is skipped."""
-        run = context["ti"].xcom_pull(task_ids="resolve_run")
-        if not run or (self.only_with and not run.get(self.only_with)):
-            raise AirflowSkipException(f"without {self.only_with}" if run else "the run could not be resolved")
-        self.experiment_id, self.memo_dt = run["experiment_id"], run["dt"]
-        extra = {key.replace("_", "-"): run.get(key) for key in self.passes}
-        return run["config"], stage_arguments(run, extra)
+        """The profile and the command line of the stage."""
+        run = self.run_of(context)
+        return str(run.project.path), run.arguments(self.stage)
+
+    def run_of(self, context: Context) -> Run:
+        """The run that `resolve_run` has decided on; skips the task without a run, or a stage that is not wanted."""
+        from exp_platform.pipelines.run import Run
+
+        values = context["ti"].xcom_pull(task_ids="resolve_run")
+        if not values:
+            raise AirflowSkipException("the run could not be resolved")
+        if self.stage.optional and not values["generate_synth"]:
+            raise AirflowSkipException("without generate_synth")
+        self.experiment_id, self.memo_dt = values["experiment_id"], values["dt"]
+        return Run.from_xcom(values)
+
+    def _reused(self, run: Run) -> bool:
+        """True when the stage could reuse all rows in this process; after an error the stage is submitted anyway."""
+        from exp_platform.pipelines.run_stage import reused_whole
+
+        try:
+            return reused_whole(run, self.stage)
+        except Exception as error:
+            self.log.info("the stage is submitted, because the question of reuse failed: %s", error)
+            return False

@@ -1,4 +1,4 @@
-"""Memos and data docs as pages of Airflow's own server, behind its login."""
+"""Pages of Airflow's own server, behind its login, that show memos and data docs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ td,th{{text-align:left;padding:.3rem 1.5rem .3rem 0}}</style>
 
 
 def folders() -> tuple[Path, Path]:
-    """Where memos and data docs are written."""
+    """The folders of memos and of data docs."""
     project = load_project()
     return Path(project.resolve(project.profile.memo_dir)), Path(project.resolve(project.profile.docs_dir))
 
 
 def inside(folder: Path, name: str) -> Path | None:
-    """The file of that name when it is there and really below the folder."""
+    """The file of that name, when it exists below the folder; else None."""
     file = (folder / name).resolve()
     return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
 
 
 def list_memos(memos: Path) -> str:
-    """One row for each memo, the latest first."""
+    """An HTML table with one row per memo, the latest first."""
     files = sorted(memos.glob("*.html"), key=lambda file: file.stat().st_mtime, reverse=True)
     if not files:
         return "<p>No memo yet: trigger <code>experiment_analysis</code>.</p>"
@@ -52,7 +52,7 @@ def list_memos(memos: Path) -> str:
 
 
 def _summary(file: Path) -> tuple[str, str, str]:
-    """Decision, trust and dt of a memo; a blocked one says so, since its numbers are old."""
+    """Decision, trust and dt of a memo; a blocked memo is marked, because its numbers are old."""
     content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     answer = content.get("answer") or {}
     blocked = f" (blocked since {content['blocked']['since']})" if content.get("blocked") else ""
@@ -61,7 +61,7 @@ def _summary(file: Path) -> tuple[str, str, str]:
 
 
 def build_app(where: Callable[[], tuple[Path, Path]] = folders) -> FastAPI:
-    """The pages; every one of them asks for Airflow's login."""
+    """The web app with the pages; each page requires Airflow's login."""
     app = FastAPI(title="Experiments", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None)
 
     @app.get("/")
@@ -70,7 +70,7 @@ def build_app(where: Callable[[], tuple[Path, Path]] = folders) -> FastAPI:
 
     @app.get("/memos/{name:path}")
     def memo(name: str) -> Response:
-        of_a_day = "/" in name and inside(where()[0], name) is None  # not written yet: the latest says what there is
+        of_a_day = "/" in name and inside(where()[0], name) is None  # not written yet: the latest memo is shown
         shown = f"{name.split('/')[0]}.html" if of_a_day else name
         return _serve(where()[0], shown, f"no memo {name}: the stage write_memo has not run for it")
 
@@ -91,7 +91,7 @@ def _serve(folder: Path, name: str, otherwise: str) -> Response:
 
 
 class ExperimentPages(AirflowPlugin):
-    """An entry in the navigation, and what the buttons of a task lead to."""
+    """The plugin: an entry in the navigation, and the pages that a task's buttons lead to."""
 
     name = "experiment_pages"
     fastapi_apps = [{"app": build_app(), "url_prefix": PAGES, "name": "experiments"}]  # noqa: RUF012

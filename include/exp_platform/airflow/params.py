@@ -1,4 +1,4 @@
-"""The typed parameters of `experiment_analysis`: the trigger form, and the first refusal of bad conf."""
+"""The typed parameters of `experiment_analysis`: they make the trigger form and refuse a bad conf."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from airflow.sdk import Param
 
 from exp_platform.config.models import ID_PATTERN
 
-# Not `$`: in Python it also accepts a line break at the end. Not `\Z`: the browser does not know it.
+# The end of a text. In Python `$` would also accept a line break at the end, and browsers do not know `\Z`.
 END = r"(?![\s\S])"
 _ADVANCED = "Rarely needed"  # "Advanced Options" is Airflow's own
 _FAULT = r"[a-z_]+(:[0-9.]+(:[0-9,]+)?)?"
 
 
 def default_config(root: Path) -> str:
-    """$EXP_CONFIG, else the embedded default."""
+    """The profile of $EXP_CONFIG, else configs/dev.yaml."""
     return os.environ.get("EXP_CONFIG") or str(Path("configs") / "dev.yaml")
 
 
 def known_experiments(root: Path) -> list[str]:
-    """Suggestions for the form: the registry's file names and the profile's scenarios; nothing is validated here."""
+    """Experiment ids that the form suggests: the registry's file names and the profile's scenarios, unvalidated."""
     found = {file.stem for file in (root / "configs" / "experiments").glob("*.y*ml")}
     profile = root / default_config(root)
     if profile.is_file():
@@ -34,7 +34,7 @@ def known_experiments(root: Path) -> list[str]:
 
 
 def analysis_params(root: Path) -> dict[str, Param]:
-    """Two fields a person fills in; the rest is folded."""
+    """The fields of the form; those that are rarely needed are folded."""
     experiments = known_experiments(root)
     return {
         "experiment_id": Param(
@@ -59,11 +59,17 @@ def analysis_params(root: Path) -> dict[str, Param]:
             description="Writes the raw events of the profile's scenario. Refused where the profile is not synthetic.",
             type="boolean",
         ),
+        "full_refresh": _advanced(
+            False,
+            "Full refresh",
+            "Computes everything again instead of reusing rows of earlier runs.",
+            type="boolean",
+        ),
         "config": config_param(root),
         "analysis_mode": _advanced(
             None,
             "Analysis mode",
-            "Only to override the registry's mode for this run; it is recorded with the results.",
+            "Only to override the registry's mode for this run; the mode is recorded with the results.",
             type=["null", "string"],
             enum=["itt", "exposed", None],
             values_display={
@@ -87,7 +93,7 @@ def analysis_params(root: Path) -> dict[str, Param]:
 
 
 def config_param(root: Path) -> Param:
-    """Which profile a run uses."""
+    """The field for the profile that a run uses."""
     return _advanced(default_config(root), "Profile", "A file in configs/.", type="string", minLength=1)
 
 

@@ -13,12 +13,12 @@ from exp_platform.config.load import load_project
 
 
 def spark_connection(master: str) -> Connection:
-    """As JSON, never as a URI: Airflow would read the host out of `local[2]` wrongly and go on with master `yarn`."""
+    """The connection with the master as host; a URI would not do, as Airflow misreads `local[2]` and uses `yarn`."""
     return Connection(conn_id="spark_default", conn_type="spark", host=master, description="Where the stages run")
 
 
 def prepare(pool_slots: int) -> None:
-    """Safe to repeat; a connection or pool that somebody has changed stays as it is."""
+    """Migrate the database and create connection and pool; an existing connection or pool stays as it is."""
     from airflow.settings import engine
     from sqlalchemy import inspect
 

@@ -1,4 +1,4 @@
-"""What a run is about, decided once by its first task and read by all others."""
+"""Resolve a run: its first task decides once on experiment, dt and options, and all other tasks read that."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from exp_platform.airflow.operator import words_of
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError
 from exp_platform.pipelines.job import check_synth, dt_of_run
+from exp_platform.pipelines.run import Options, Run
 
 
-def resolve(
-    params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now: datetime | None = None
-) -> dict[str, Any]:
-    """The run as plain values; refuses what the form cannot: unknown keys, unknown experiments, a forbidden profile."""
+def resolve(params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now: datetime | None = None) -> Run:
+    """The run for a conf; refuses errors that the form can't find, such as unknown keys and experiments."""
     unknown = [key for key in conf if key not in params]
     if unknown:
         known = sorted(params)
         raise ConfigError(f"conf: unknown key '{unknown[0]}'{suggest(unknown[0], known)}; allowed: {', '.join(known)}")
-    experiment_id = params["experiment_id"]
-    project = load_project(params["config"]).with_analysis_mode(experiment_id, params["analysis_mode"])
+    experiment_id, mode = params["experiment_id"], params["analysis_mode"] or None
+    project = load_project(params["config"]).with_analysis_mode(experiment_id, mode)
     project.experiment(experiment_id)
-    if params["generate_synth"] and not project.profile.synthetic:
+    options = Options(
+        generate_synth=params["generate_synth"],
+        seed=params["seed"],
+        fault=tuple((params["fault"] or "").split()),
+        full_refresh=params["full_refresh"],
+    )
+    if options.generate_synth and not project.profile.synthetic:
         raise ConfigError(
             f"generate_synth: the profile {project.path.name} is not synthetic, so nothing may be generated"
         )
-    check_synth(params["generate_synth"], words_of(params["fault"]), params["seed"])
+    check_synth(options.generate_synth, options.fault, options.seed)
     given = params["dt"] or dt_begun_with(project, experiment_id, run_id)
-    dt = dt_of_run(project, experiment_id, given, now or datetime.now(UTC), params["generate_synth"])
-    return {**params, "config": str(project.path), "dt": dt.isoformat(), "run_id": run_id}
+    dt = dt_of_run(project, experiment_id, given, now or datetime.now(UTC), options.generate_synth)
+    return Run(project, experiment_id, dt, run_id, options, mode)
 
 
 def dt_begun_with(project: Project, experiment_id: str, run_id: str) -> str | None:
-    """The dt that the run has already worked for: cleared whole on a later day, it must not mix two dts."""
-    from exp_platform.lake.manifest import run_rows
+    """The dt that the run has begun with, if any: a run that is cleared on a later day must not mix two dts."""
+    from exp_platform.ledger.manifest import run_rows
 
     rows = run_rows(project, experiment_id, run_id)
     return rows[0]["dt"].isoformat() if rows else None

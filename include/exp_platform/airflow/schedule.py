@@ -1,4 +1,4 @@
-"""Which day a scheduled run is about, and which experiments are due on it."""
+"""The schedule: the day of a scheduled run, and the experiments that are due on it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from exp_platform.config.models import Experiment, Metric
 
 
 def day_of_firing(firing: datetime) -> date:
-    """The as-of date of a run that fires at this instant: the last whole day before it, in UTC."""
+    """The as-of date of a run that fires at this instant: the last whole UTC day before it."""
     return firing.astimezone(UTC).date() - timedelta(days=1)
 
 
 def last_instant(experiment: Experiment, metrics: Iterable[Metric]) -> datetime:
-    """When the last attribution window of the experiment's last possible user closes."""
+    """The instant at which the longest attribution window of the last possible user closes."""
     hours = [
         float(metric.window.end_hours)
         for metric in metrics
@@ -24,7 +24,7 @@ def last_instant(experiment: Experiment, metrics: Iterable[Metric]) -> datetime:
 
 
 def is_due(experiment: Experiment, metrics: Iterable[Metric], dt: date) -> bool:
-    """Not a draft, and the day overlaps [start, end + longest metric window)."""
+    """True when the experiment is no draft and the day overlaps [start, end + longest metric window)."""
     day_start = datetime.combine(dt, time(), UTC)
     day_end = day_start + timedelta(days=1)
     return (

@@ -1,4 +1,4 @@
-"""Posting to Slack through the provider's hook and the connection `slack_default`."""
+"""Post messages to Slack through Airflow's Slack provider and the connection `slack_default`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LONGEST_WAIT_SECONDS = 30  # a run does not wait longer for Slack, whatever Retr
 
 
 class SlackError(Exception):
-    """The message did not arrive; the sentence never holds the webhook's URL, which is a secret."""
+    """The message did not arrive; the error text never contains the webhook's URL, which is a secret."""
 
 
 class PatientRateLimitHandler(RateLimitErrorRetryHandler):
-    """Waits as long as Slack asks, but not for ever."""
+    """Waits as long as Slack asks, unless that is longer than LONGEST_WAIT_SECONDS."""
 
     def _can_retry(
         self,
@@ -40,7 +40,7 @@ class PatientRateLimitHandler(RateLimitErrorRetryHandler):
 
 
 def slack_sender(timeout: int = TIMEOUT_SECONDS) -> Callable[[Mapping[str, Any]], None] | None:
-    """`send(payload)`, which raises when the message did not arrive; None where there is no connection."""
+    """A function `send(payload)`, which raises when the message did not arrive; None without a connection."""
     hook = SlackWebhookHook(
         slack_webhook_conn_id=CONNECTION,
         timeout=timeout,

@@ -1,4 +1,4 @@
-"""spark-submit of this virtual environment, started so that the Spark application dies with its task."""
+"""Start spark-submit of this virtual environment in such a way that the Spark application dies with its task."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 
 _GUARD = str(Path(__file__).with_name("guard.py"))
 _MASTER = re.compile(r"local(\[[^\]]+\])?|spark://.+|k8s://.+|yarn")
-_LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # configs/log4j2.properties: Spark's lines, not the job's
+_LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # a line of Spark's log, see configs/log4j2.properties
 _JVM_GREETING = "WARNING: Using incubator modules"  # printed by every JVM that Spark starts
 _GRACE_SECONDS = 3.0
 
 
 def spark_home() -> Path:
-    """The Spark that pip installed beside this package."""
+    """The folder of the Spark that pip installed in this environment."""
     spec = importlib.util.find_spec("pyspark")
     if spec is None or spec.origin is None:
         raise AirflowFailException("pyspark is not installed in this environment: run `make setup`")
@@ -32,7 +32,7 @@ def spark_home() -> Path:
 
 
 def submit_environment(java_home: str) -> dict[str, str]:
-    """What spark-submit must see, whatever the shell that started Airflow had set."""
+    """The environment variables for spark-submit; they override those of the shell that started Airflow."""
     return {
         "JAVA_HOME": java_home,
         "SPARK_HOME": str(spark_home()),
@@ -43,7 +43,7 @@ def submit_environment(java_home: str) -> dict[str, str]:
 
 
 class GuardedSparkSubmitHook(SparkSubmitHook):
-    """The provider's hook with a process group of its own, a lifeline, and a connection that has to exist."""
+    """The provider's hook, with an own process group, a lifeline, and a check that the connection exists."""
 
     _logger_name = "spark"  # shown beside each line of the task's log
 
@@ -73,14 +73,14 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
         return [sys.executable, "-I", "-S", _GUARD, *submit]
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
-        """Run to the end; standard input is the guard's lifeline and closes with this process."""
+        """Run spark-submit to its end; its standard input, the guard's lifeline, closes with this process."""
         return super().submit(application, stdin=subprocess.PIPE, start_new_session=True, **kwargs)
 
     def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
         super()._process_spark_submit_log(line for line in itr if not line.startswith(_JVM_GREETING))
 
     def on_kill(self) -> None:
-        """Ask the whole group to end, then end it; then whatever the cluster needs (YARN, Kubernetes)."""
+        """End the whole process group, then the application on a cluster (YARN, Kubernetes)."""
         process = self._submit_sp
         if process is not None and process.poll() is None:
             _end_group(process)
@@ -88,18 +88,18 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of the job; None while it has not ended."""
+        """The exit code of the job; None while it runs."""
         return None if self._submit_sp is None else self._submit_sp.returncode
 
     @property
     def last_sentence(self) -> str:
-        """The job's own last line; Spark's log lines after it do not count."""
+        """The last line that the job itself printed; lines of Spark's log are left out."""
         lines = [line for line in self._last_submit_log_lines if line and not _LOG_LINE.match(line)]
         return self._mask_cmd([lines[-1]]) if lines else ""
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    """SIGTERM to the group, three seconds, SIGKILL; a group that has gone in between is fine."""
+    """Send SIGTERM to the process group, and SIGKILL three seconds later unless the group has ended."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         until = time.monotonic() + _GRACE_SECONDS

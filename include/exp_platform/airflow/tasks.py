@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from exp_platform.lake.tables.names import DECISION, EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
+
 if TYPE_CHECKING:
     from exp_platform.airflow.verdicts import Row
 
 PASSED = AssetAlias("experiment_passed")
-# A verdict is final (AirflowFailException is never retried); a hiccup of the machine is not.
+# A verdict is final, because AirflowFailException is never retried; other errors, such as a lost connection, are.
 HICCUPS: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 
 
 @task(**HICCUPS)
 def resolve_run() -> dict[str, Any]:
-    """Decide once what this run is about; every other task reads it from here."""
+    """Decide once on the run's experiment, dt and options; every other task reads them from XCom."""
     from exp_platform.airflow.resolve import resolve
     from exp_platform.errors import ExpError
 
     context = get_current_context()
     dag_run = context["dag_run"]
     try:
-        run = resolve(dict(context["params"]), dict(dag_run.conf or {}), dag_run.run_id)
+        run = resolve(dict(context["params"]), dict(dag_run.conf or {}), dag_run.run_id).to_xcom()
     except ExpError as error:
         raise AirflowFailException(str(error)) from None
     print(", ".join(f"{key}={value}" for key, value in run.items() if value not in (None, "")))
@@ -34,14 +36,14 @@ def resolve_run() -> dict[str, Any]:
 
 
 def _run() -> dict[str, Any]:
-    run = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
+    run: dict[str, Any] | None = get_current_context()["ti"].xcom_pull(task_ids="resolve_run")
     if not run:
         raise AirflowSkipException("the run could not be resolved")
     return run
 
 
 def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
-    """Red with the sentence, or green with the number of rows that were looked at."""
+    """Fail the gate with the verdict's sentence, or print the number of checked rows."""
     from exp_platform.airflow.read import verdict_rows
 
     run = _run()
@@ -54,7 +56,7 @@ def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
 
 
 def _say(sentence: str, run: dict[str, Any]) -> None:
-    """In lines that fit the page: below the error Airflow shows how it got there, which helps nobody here."""
+    """Print the sentence in short lines with a link to the memo, above the traceback that Airflow shows."""
     from exp_platform.airflow.alerting import links_of
     from exp_platform.airflow.read import project_of
 
@@ -65,41 +67,41 @@ def _say(sentence: str, run: dict[str, Any]) -> None:
 
 @task(**HICCUPS)
 def quality_gate() -> None:
-    """Fails when a J2 check costs the result its trust."""
+    """Fail when a failed check of J2 costs the result its trust."""
     from exp_platform.airflow.read import project_of
     from exp_platform.airflow.verdicts import quality_verdict
 
     run = _run()
     mode = project_of(run).experiment(run["experiment_id"]).analysis_mode
-    _judge(lambda rows: quality_verdict(rows, mode), "gold.fct_experiment_exposure_quality_daily")
+    _judge(lambda rows: quality_verdict(rows, mode), EXPOSURE_QUALITY_DAILY)
 
 
 @task(**HICCUPS)
 def srm_gate() -> None:
-    """Fails when the arms do not have the sizes that were promised."""
+    """Fail when the arms do not have the sizes that the registry promises."""
     from exp_platform.airflow.verdicts import srm_verdict
 
-    _judge(srm_verdict, "gold.fct_experiment_statistical_validation")
+    _judge(srm_verdict, STATISTICAL_VALIDATION)
 
 
 @task(**HICCUPS)
 def guardrail_gate() -> None:
-    """Fails when a guardrail failed."""
+    """Fail when a guardrail failed."""
     from exp_platform.airflow.verdicts import guardrail_verdict
 
-    _judge(guardrail_verdict, "gold.fct_experiment_guardrail_status")
+    _judge(guardrail_verdict, GUARDRAIL_STATUS)
 
 
 @task(**HICCUPS, outlets=[PASSED])
 def experiment_passed() -> None:
-    """Adds the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
+    """Update the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
     from exp_platform.airflow.read import verdict_rows
     from exp_platform.airflow.verdicts import withheld
 
     run = _run()
-    decisions = verdict_rows(run, "gold.fct_experiment_decision")
+    decisions = verdict_rows(run, DECISION)
     decision = next((row for row in decisions if row["variant_id"] == "all"), None)
-    reason = withheld(decision, verdict_rows(run, "gold.fct_experiment_guardrail_status"))
+    reason = withheld(decision, verdict_rows(run, GUARDRAIL_STATUS))
     if reason or decision is None:
         raise AirflowSkipException(f"not passed: {reason}")
     asset = Asset(f"experiment_passed/{run['experiment_id']}")
@@ -110,7 +112,7 @@ def experiment_passed() -> None:
 
 @task(**HICCUPS, trigger_rule=TriggerRule.ALL_DONE)
 def alert() -> None:
-    """Tells Slack once of each failed gate, broken contract or crash; an outage of Slack never fails the run."""
+    """Alert once on each failed gate, broken contract or crash; an outage of Slack never fails the run."""
     from exp_platform.airflow.alerting import alert_run
 
     alert_run(get_current_context())
@@ -118,5 +120,5 @@ def alert() -> None:
 
 @task(**HICCUPS, trigger_rule=TriggerRule.ONE_FAILED)
 def watcher() -> None:
-    """Red when anything before it is red: `alert` always runs and would hide a failure from the run's state."""
+    """Fail when any task before it failed: `alert` always runs and would hide a failure from the run's state."""
     raise AirflowFailException("a task of this run failed: see the red ones")

@@ -1,4 +1,4 @@
-"""The steps of `lakehouse_maintenance`."""
+"""The operator of the DAG `lakehouse_maintenance`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from exp_platform.airflow.jobs import SparkJobOperator
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class MaintenanceOperator(SparkJobOperator):
-    """One step over the whole lake; safe to repeat and to interrupt."""
+    """Runs one maintenance step over the whole lake; safe to repeat and to interrupt."""
 
     def __init__(self, *, step: str, **kwargs: Any) -> None:
         super().__init__(
@@ -30,7 +30,7 @@ class MaintenanceOperator(SparkJobOperator):
         self.step = step
 
     def job_arguments(self, context: Context) -> tuple[str, list[str]]:
-        """The profile and the step."""
+        """The profile and the command line of the step."""
         from exp_platform.config.load import load_project
         from exp_platform.errors import ConfigError
 

@@ -1,21 +1,19 @@
-"""What the gates read: verdict rows, and the sentence that makes a gate red. No Airflow here."""
+"""The verdicts of the gates: from published rows to the sentence that makes a gate red, without Airflow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exp_platform.decision.trust import ITT_GATES, SRM_GATES
-from exp_platform.status import CheckStatus, GuardrailStatus, Trust
+from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
+from exp_platform.status import GuardrailStatus, Trust
 
 Row = Mapping[str, Any]
 
 
 def quality_verdict(rows: Iterable[Row], analysis_mode: str) -> str | None:
-    """Failed J2 checks that cost the trust, as one sentence; None when there are none."""
-    failed = [row for row in rows if row["status"] == CheckStatus.FAIL]
-    if analysis_mode == "itt":
-        failed = [row for row in failed if row["check_name"] in ITT_GATES]
+    """One sentence on the failed checks of J2 that cost the result its trust; None without any."""
+    failed = [row for row in rows if exposures_failed(row, analysis_mode)]
     if not failed:
         return None
     by_check: dict[str, list[Row]] = {}
@@ -34,8 +32,8 @@ def _quality_words(check: str, rows: list[Row]) -> str:
 
 
 def srm_verdict(rows: Iterable[Row]) -> str | None:
-    """A failed gating test of the sample ratio, as one sentence."""
-    failed = [row for row in rows if row["check_name"] in SRM_GATES and row["status"] == CheckStatus.FAIL]
+    """One sentence on the failed sample-ratio tests; None without any."""
+    failed = [row for row in rows if sample_ratio_failed(row)]
     if not failed:
         return None
     words = [
@@ -45,7 +43,7 @@ def srm_verdict(rows: Iterable[Row]) -> str | None:
 
 
 def guardrail_verdict(rows: Iterable[Row]) -> str | None:
-    """Failed guardrails, as one sentence."""
+    """One sentence on the failed guardrails; None without any."""
     failed = [row for row in rows if row["status"] == GuardrailStatus.FAIL]
     if not failed:
         return None
@@ -58,7 +56,7 @@ def guardrail_verdict(rows: Iterable[Row]) -> str | None:
 
 
 def withheld(decision: Row | None, guardrails: Iterable[Row]) -> str | None:
-    """Why the experiment has not passed; None when it has: trusted, and no guardrail failed."""
+    """The reason why the experiment has not passed; None when it is trusted and no guardrail failed."""
     if decision is None:
         return "no decision was made"
     if decision["trust"] != Trust.TRUSTED:

@@ -1,4 +1,4 @@
-"""After a run outside Airflow: its alerts to the log, the book and, where $SLACK_WEBHOOK_URL is set, to Slack."""
+"""Alerts of a run outside Airflow: logged, recorded in ops.alerts, and sent to Slack if $SLACK_WEBHOOK_URL is set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from exp_platform.alerts.model import Alert, contract_alert, crash_alert, verdic
 from exp_platform.alerts.webhook import webhook
 from exp_platform.config.load import Project
 from exp_platform.errors import ContractViolation
-from exp_platform.lake import manifest
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.read import read_arrow
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
+from exp_platform.ledger import manifest
 
-GUARDRAILS = "gold.fct_experiment_guardrail_status"
-VALIDATION = "gold.fct_experiment_statistical_validation"
-QUALITY = "gold.fct_experiment_exposure_quality_daily"
 WEBHOOK = "SLACK_WEBHOOK_URL"
 
 
@@ -34,7 +32,7 @@ def alert_after_run(
     log: Callable[[str], None] = print,
     now: datetime | None = None,
 ) -> Outcome:
-    """Record and send; a fault in here is logged and never fails the run."""
+    """Record and send the alerts of a run; a fault while doing so is logged and never fails the run."""
     at = now or datetime.now(UTC)
     try:
         alerts = run_alerts(project, experiment_id, dt, run_id, error)
@@ -46,18 +44,18 @@ def alert_after_run(
             return deliver(project, experiment_id, webhook(url), at, log)
         left = len(waiting(project, experiment_id, at))
         if left:
-            log(f"{left} alerts are written to ops.alerts and not sent: {WEBHOOK} is not set")
+            log(f"recorded {left} alerts in ops.alerts and sent none: {WEBHOOK} is not set")
         return Outcome(pending=left)
     except Exception as fault:
-        log(f"the alerts of run {run_id} could not be handled: {type(fault).__name__}: {fault}")
+        log(f"the alerts of run {run_id} could not be recorded or sent: {type(fault).__name__}: {fault}")
         return Outcome()
 
 
 def run_alerts(
     project: Project, experiment_id: str, dt: date, run_id: str, error: BaseException | None = None
 ) -> list[Alert]:
-    """The alerts of one run: what its verdicts say, and the error that ended it."""
-    tables = (GUARDRAILS, VALIDATION, QUALITY)
+    """The alerts of one run: those of its verdicts, and that of the error that ended it."""
+    tables = (GUARDRAIL_STATUS, STATISTICAL_VALIDATION, EXPOSURE_QUALITY_DAILY)
     guardrails, validation, quality = (rows_of_run(project, experiment_id, dt, run_id, table) for table in tables)
     alerts = verdict_alerts(project.experiment(experiment_id), dt, guardrails, validation, quality)
     if error is not None:
@@ -69,7 +67,7 @@ def run_alerts(
 
 
 def rows_of_run(project: Project, experiment_id: str, dt: date, run_id: str, table: str) -> list[dict[str, Any]]:
-    """What this very run published in a table, even when another run has published since; nothing if it did not."""
+    """The rows that this run published in a table, even when another run has published since; empty without any."""
     snapshot_id = manifest.pins_of(manifest.run_rows(project, experiment_id, run_id)).published.get(table)
     if snapshot_id is None:
         return []
@@ -81,7 +79,7 @@ def rows_of_run(project: Project, experiment_id: str, dt: date, run_id: str, tab
 
 
 def links_of(project: Project, experiment_id: str) -> Mapping[str, str]:
-    """Where the memo is: on the server where there is one, else its file."""
+    """The link to the memo: its page on the Airflow server, or its file without a server."""
     base = project.profile.ui_base_url
     if base:
         return {"memo": f"{base.rstrip('/')}/experiments/memos/{experiment_id}.html"}

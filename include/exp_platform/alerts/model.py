@@ -1,4 +1,4 @@
-"""An alert: one thing that went wrong with one experiment on one day, told once."""
+"""Alerts: each reports one fault of one experiment as of one dt, once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from enum import StrEnum
 from typing import Any
 
 from exp_platform.config.models import Experiment
-from exp_platform.decision.trust import ITT_GATES, SRM_GATES
+from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
 from exp_platform.status import CheckStatus, GuardrailStatus
 
 Row = Mapping[str, Any]
-RECENT = timedelta(days=2)  # a failed check that costs no trust is news for so long
+RECENT = timedelta(days=2)  # a failed check that costs no trust is reported for so long
 
 
 class Kind(StrEnum):
-    """What is worth waking somebody for."""
+    """The kinds of alerts."""
 
     GUARDRAIL_FAILED = "guardrail_failed"
     SRM_FAILED = "srm_failed"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """Grain: experiment × dt × kind × subject × verdict_hash."""
+    """One alert per experiment × dt × kind × subject × verdict_hash."""
 
     experiment_id: str
     dt: date
@@ -41,13 +41,13 @@ class Alert:
 
     @property
     def verdict_hash(self) -> str:
-        """Of what the message says: the same verdict on the same day is the same alert, whichever run finds it."""
+        """Hash of the message: an equal verdict on the same day is the same alert, whichever run finds it."""
         content = json.dumps([self.sentence, sorted(self.facts.items())])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def key(self) -> dict[str, Any]:
-        """The columns that make it one alert."""
+        """The columns that identify the alert."""
         return {
             "experiment_id": self.experiment_id,
             "dt": self.dt,
@@ -60,36 +60,32 @@ class Alert:
 def verdict_alerts(
     experiment: Experiment, dt: date, guardrails: Iterable[Row], validation: Iterable[Row], quality: Iterable[Row]
 ) -> list[Alert]:
-    """Alerts of one dt, from the rows that its run published."""
+    """The alerts on failed guardrails, SRM checks and quality checks of one dt, from the rows of its run."""
     return [
         *(_guardrail(experiment, dt, row) for row in guardrails if row["status"] == GuardrailStatus.FAIL),
-        *(
-            _srm(experiment, dt, row)
-            for row in validation
-            if row["check_name"] in SRM_GATES and row["status"] == CheckStatus.FAIL
-        ),
+        *(_srm(experiment, dt, row) for row in validation if sample_ratio_failed(row)),
         *_quality(experiment, dt, quality),
     ]
 
 
 def contract_alert(experiment_id: str, dt: date, stage: str, sentence: str) -> Alert:
-    """Gate 1 blocked a stage."""
+    """The alert that a broken contract blocked a stage."""
     return Alert(experiment_id, dt, Kind.CONTRACT_BROKEN, stage, first_line(sentence), {"stage": stage})
 
 
 def crash_alert(experiment_id: str, dt: date, stage: str, sentence: str) -> Alert:
-    """A stage failed after its retries."""
+    """The alert that a stage failed after its retries."""
     return Alert(experiment_id, dt, Kind.RUN_CRASHED, stage, first_line(sentence), {"stage": stage})
 
 
 def first_line(text: str) -> str:
-    """One line that fits into a message."""
+    """The first line of a text, cut to 500 characters."""
     line = text.strip().splitlines()[0] if text.strip() else "no message"
     return line if len(line) <= 500 else f"{line[:499]}…"
 
 
 def percent(value: float | None) -> str:
-    """A fraction as people read it."""
+    """A fraction in percent with its sign."""
     return "unknown" if value is None else f"{value:+.2%}"
 
 
@@ -115,14 +111,14 @@ def _srm(experiment: Experiment, dt: date, row: Row) -> Alert:
 
 
 def _quality(experiment: Experiment, dt: date, rows: Iterable[Row]) -> list[Alert]:
-    """One alert per failed check; one that costs no trust only while it is news."""
+    """One alert per failed check; a check that costs no trust is reported only while its failure is recent."""
     failed: dict[str, list[Row]] = {}
     for row in rows:
         if row["status"] == CheckStatus.FAIL:
             failed.setdefault(row["check_name"], []).append(row)
     alerts = []
     for name, found in sorted(failed.items()):
-        gates = experiment.analysis_mode == "exposed" or name in ITT_GATES
+        gates = any(exposures_failed(row, experiment.analysis_mode) for row in found)
         days = sorted(row["date"] for row in found)
         if not gates and days[-1] < dt - RECENT:
             continue

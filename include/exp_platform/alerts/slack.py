@@ -1,4 +1,4 @@
-"""An alert as Slack shows it: Block Kit, with a plain text for notifications."""
+"""An alert as a Slack message: Block Kit, with a plain text for notifications."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TITLES = {
     Kind.CONTRACT_BROKEN: "Contract broken: nothing new is published",
     Kind.RUN_CRASHED: "Run crashed",
 }
-FIELDS = 10  # Slack's limit for one section
-LENGTH = 2000  # and for one field
+FIELDS = 10  # Slack's limit of fields in one section
+LENGTH = 2000  # Slack's limit of characters in one field
 
 
 def slack_payload(alert: Alert, links: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The message; `links` maps a word (log, run, memo) to a URL, or to a path where there is no server."""
+    """The message; `links` maps a word (log, run, memo) to a URL, or to a file without a server."""
     title = TITLES[alert.kind]
     fields = {"experiment": alert.experiment_id, "dt": alert.dt.isoformat(), **alert.facts}
     blocks: list[dict[str, Any]] = [
@@ -37,7 +37,7 @@ def slack_payload(alert: Alert, links: Mapping[str, str] | None = None) -> dict[
 
 
 def escape(text: str) -> str:
-    """Slack's own three characters; what comes from data must not become a mention or a link."""
+    """Escape Slack's three control characters, so that data can't become a mention or a link."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -1,4 +1,4 @@
-"""Posting to a Slack webhook without any client library."""
+"""Post messages to a Slack webhook by the standard library alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_WAIT_SECONDS = 30.0  # a run does not wait longer for Slack, whatever Re
 
 
 class SendError(Exception):
-    """The message did not arrive; the sentence never holds the webhook's URL, which is a secret."""
+    """The message did not arrive; the error text never contains the webhook's URL, which is a secret."""
 
 
 def webhook(
@@ -26,7 +26,10 @@ def webhook(
     timeout: float = TIMEOUT_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Callable[[Mapping[str, Any]], None]:
-    """A `send(payload)` that tries again after 429 (as long as Retry-After says), 5xx, time-outs and refusals."""
+    """A `send(payload)` that tries again after 429, 5xx, time-outs and refused connections.
+
+    After 429 it waits as long as Retry-After says.
+    """
 
     def send(payload: Mapping[str, Any]) -> None:
         for attempt in range(1, attempts + 1):
@@ -41,7 +44,7 @@ def webhook(
 
 
 def _post(url: str, payload: Mapping[str, Any], timeout: float) -> tuple[str | None, float | None]:
-    """(what went wrong or None, seconds to wait before another try; None: no use in trying)."""
+    """Post once; return the problem, or None, and the seconds to wait before another try, or None for no other try."""
     try:
         request = urllib.request.Request(
             url, data=json.dumps(payload).encode(), headers={"Content-Type": "application/json"}, method="POST"

@@ -61,7 +61,7 @@ def bucket_aa_quantile(
     groups, where = np.unique(histogram.group, return_inverse=True)
     p_values = []
     for treated in _deals(len(groups), rounds, share, seed):
-        parts = [_pick(histogram, mask[where], mask.mean()) for mask in (~treated, treated)]
+        parts = [histogram.of_groups(mask[where], float(mask.mean())) for mask in (~treated, treated)]
         p_values.append(quantile_effect(parts, q, alpha=alpha).p_value[0])
     return _summarise(np.array(p_values), alpha, len(groups))
 
@@ -90,10 +90,6 @@ def _deals(count: int, rounds: int, share: float, seed: int) -> NDArray[np.bool_
 def _sum_over(buckets: SufficientStatistics, chosen: NDArray[np.bool_]) -> SufficientStatistics:
     weight = chosen.astype(float)
     return SufficientStatistics(**{name: np.tensordot(weight, value, axes=1) for name, value in vars(buckets).items()})
-
-
-def _pick(histogram: Histogram, rows: NDArray[np.bool_], share: float) -> Histogram:
-    return Histogram(histogram.units * share, histogram.group[rows], histogram.bin[rows], histogram.count[rows])
 
 
 def study(rng: np.random.Generator, deals: int, experiments: int = 40) -> Iterator[Finding]:

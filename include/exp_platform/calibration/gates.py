@@ -14,8 +14,9 @@ from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.guardrail import assess_guardrails
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sequential import with_anytime
-from exp_platform.stats.srm import DOUBT_BELOW, FAIL_BELOW, chi_square, sequential_p
+from exp_platform.stats.srm import chi_square, sequential_p
 from exp_platform.stats.sufficient import Array
+from exp_platform.stats.thresholds import SRM_DOUBTS_BELOW, SRM_FAILS_BELOW
 
 DAYS = 30
 MARGIN = 0.05
@@ -30,33 +31,33 @@ def sample_ratio(rng: np.random.Generator, experiments: int, per_day: int = 400)
         counts = rng.multinomial(per_day, shares, size=(experiments, DAYS)).astype(float)
         yield finding(
             f"SRM, {DAYS} daily looks",
-            f"{name}: sequential p ever below {FAIL_BELOW}",
+            f"{name}: sequential p ever below {SRM_FAILS_BELOW}",
             Promise.AT_MOST,
-            FAIL_BELOW,
-            sequential_p(counts, shares)[:, -1] < FAIL_BELOW,
+            SRM_FAILS_BELOW,
+            sequential_p(counts, shares)[:, -1] < SRM_FAILS_BELOW,
         )
         fixed = chi_square(np.cumsum(counts, axis=1), shares)[1].min(axis=1)
         yield finding(
             f"SRM, {DAYS} daily looks",
-            f"{name}: chi-square ever below {FAIL_BELOW}",
+            f"{name}: chi-square ever below {SRM_FAILS_BELOW}",
             Promise.EXCEEDS,
-            FAIL_BELOW,
-            fixed < FAIL_BELOW,
+            SRM_FAILS_BELOW,
+            fixed < SRM_FAILS_BELOW,
         )
         final = chi_square(counts.sum(axis=1), shares)[1]
-        for word, below in (("fails", FAIL_BELOW), ("doubts", DOUBT_BELOW)):
+        for word, below in (("fails", SRM_FAILS_BELOW), ("doubts", SRM_DOUBTS_BELOW)):
             case = f"{name}: chi-square {word} at the planned end, below {below}"
             yield finding(f"SRM, {DAYS} daily looks", case, Promise.AT_MOST, below, final < below)
     for drift in (0.01, 0.02, 0.04):
         shares = np.array([0.5, 0.5])
         counts = rng.multinomial(per_day, shares + np.array([drift, -drift]), size=(experiments, DAYS)).astype(float)
-        found = sequential_p(counts, shares)[:, -1] < FAIL_BELOW
+        found = sequential_p(counts, shares)[:, -1] < SRM_FAILS_BELOW
         final = chi_square(counts.sum(axis=1), shares)[1]
         case = f"50/50 that is {50 + 100 * drift:g}/{50 - 100 * drift:g}, {DAYS * per_day:,} users"
         for what, hits in (
             ("sequential", found),
-            ("or the chi-square at the end", found | (final < FAIL_BELOW)),
-            ("or a caution", found | (final < DOUBT_BELOW)),
+            ("or the chi-square at the end", found | (final < SRM_FAILS_BELOW)),
+            ("or a caution", found | (final < SRM_DOUBTS_BELOW)),
         ):
             yield finding(f"SRM, {DAYS} daily looks", f"{case}: found by {what}", Promise.REPORTED, 0.8, hits)
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
-from exp_platform.causal.did import DATES_LEFT_OUT, cohort_weights, defined, lacking, linear_map, pre_post, uneven
-from exp_platform.stats.effect import (
-    DEFAULT_ALPHA,
-    DEFAULT_MIN_UNITS,
-    Arm,
-    Base,
-    Effect,
-    Reason,
-    compare,
-    satterthwaite,
+import numpy as np
+
+from exp_platform.causal.cluster_errors import (
+    MIN_CONTRASTS,
+    TOO_FEW_CLUSTERS,
+    ClusterSpread,
+    cluster_spread,
+    freedom,
 )
+from exp_platform.causal.did import DATES_LEFT_OUT, cohort_weights, defined, linear_map, pre_post, uneven
+from exp_platform.causal.lacking import lacking
+from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Base, Effect, Reason, compare
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 
-TOO_FEW_CLUSTERS = "fewer_than_two_clusters"
 FEW_CLUSTERS = "few_clusters"
 SINGLE_CLUSTER = "cohort_dates_with_one_cluster"
 MANY, MANY_IN_ARM = 30, 10  # clusters, in all and in an arm, from which cluster-robust errors are usually trusted
@@ -36,13 +35,10 @@ def clustered_did_effect(
     """As `did_effect`, with cluster-robust variance: the last of the leading axes is the cluster.
 
     A cluster may hold units of both arms and of several dates: its influence on the effect is added up before it is
-    squared. The variance is G/(G − 1) · Σ influence² over the G clusters that hold units; fewer than 30 of them, or
-    than 10 in an arm, are named in `reason`. It has G − 1 degrees of freedom where every cluster lies in both arms;
-    where clusters lie in one arm each arm brings its own, as in Welch's test: two treated stores beside forty others
-    are two.
-
-    Clusters that are alone in their arm on a cohort date show no spread there. Dates where that is so are named; where
-    no date has two clusters in each arm there is no answer, because the interval would leave out an arm's error.
+    squared. Each arm's influences are scaled by what its own clusters fail to show (G/(G − 1) for G of one size) and
+    bring its own degrees of freedom: two treated stores beside forty others are two. An arm with fewer than 5 clusters,
+    or as many comparisons within cohort dates, has no answer; fewer than 30 clusters, or than 10 in an arm, are named
+    in `reason`, as are dates on which an arm is a single cluster, whose spread the other clusters must stand for.
     """
     if not by_cohort_date:
         arms = arms[:, None]
@@ -50,69 +46,63 @@ def clustered_did_effect(
     levels = pre_post(total, ratio=ratio)
     control_n = np.broadcast_to(levels.n[:1], levels.n[1:].shape)
     weight, left_out = cohort_weights(control_n, levels.n[1:], defined(levels)[:1] & defined(levels)[1:])
-    units = np.where((weight > 0)[..., None], arms.did_n[1:] + arms.did_n[:1], 0.0).sum(axis=1)
-    clusters = (units > 0).sum(axis=-1)
-    influence = _influences(arms, total, weight, ratio=ratio)
-    variance, var_base, cov_base = _cluster_variances(influence, clusters)
-    change, df = levels.post - levels.pre, _freedom(arms.did_n, weight, influence[0])
+    errors = _errors(arms, total, weight, ratio=ratio)
+    change = levels.post - levels.pre
     # The variance is of the difference as a whole, because a cluster can lie in both arms: treatment carries it.
-    treatment = _arm(weight, levels.n[1:], levels.post[1:], levels.sd[1:], variance, df)
-    control = _arm(weight, control_n, levels.post[:1], levels.sd[:1], np.zeros_like(variance), df)
-    best, fewest, alone = _clusters_by_arm(arms.did_n, weight)
-    few: list[Reason] = [(best < 2, TOO_FEW_CLUSTERS)]
+    treatment = _arm(weight, levels.n[1:], levels.post[1:], levels.sd[1:], errors.var_effect, errors.df)
+    control = _arm(weight, control_n, levels.post[:1], levels.sd[:1], np.zeros_like(errors.var_effect), errors.df)
+    contrasts = np.minimum(*(spread.contrasts for spread in errors.spreads))
+    in_arm = np.minimum(*((spread.share > 0).sum(axis=-1) for spread in errors.spreads))
+    in_all = np.logical_or(*(spread.share > 0 for spread in errors.spreads)).sum(axis=-1)
+    too_few: Reason = (contrasts < MIN_CONTRASTS, TOO_FEW_CLUSTERS)
     return compare(
         control,
         treatment,
         effect_abs=_mean(weight, change[1:] - change[:1]),
-        base=Base(_mean(weight, levels.pre[1:] + change[:1]), var_base, cov_base, df),
+        base=Base(_mean(weight, levels.pre[1:] + change[:1]), errors.var_base, errors.cov_effect_base, errors.df_base),
         alpha=alpha,
         min_units=min_units,
-        insufficient=[*few, *lacking(total, True, ratio=ratio, binary=binary), uneven(weight, control_n)],
+        insufficient=[too_few, *lacking(total, weight, ratio=ratio, binary=binary), uneven(weight, control_n)],
         notes=[
             (left_out, DATES_LEFT_OUT),
-            ((best >= 2) & ((clusters < MANY) | (fewest < MANY_IN_ARM)), FEW_CLUSTERS),
-            ((best >= 2) & alone, SINGLE_CLUSTER),
+            (~too_few[0] & ((in_all < MANY) | (in_arm < MANY_IN_ARM)), FEW_CLUSTERS),
+            (~too_few[0] & np.logical_or(*(spread.alone for spread in errors.spreads)), SINGLE_CLUSTER),
         ],
     )
 
 
-def _clusters_by_arm(units: Array, weight: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Of the arm with the fewest: clusters on its best date, in all, and whether an arm is one cluster on a date."""
-    sides = [(side > 0) & (weight > 0)[..., None] for side in (units[:1], units[1:])]
-    by_date = [side.sum(axis=-1) for side in sides]
-    best = np.minimum(*(count.max(axis=1) for count in by_date))
-    in_all = np.minimum(*(side.any(axis=1).sum(axis=-1) for side in sides))
-    return best, in_all, np.any([count == 1 for count in by_date], axis=0).any(axis=1)
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """Of the effect and of the counterfactual that it is relative to."""
+
+    spreads: tuple[ClusterSpread, ClusterSpread]  # control's and treatment's
+    var_effect: Array
+    df: Array
+    var_base: Array
+    df_base: Array
+    cov_effect_base: Array
 
 
-def _influences(
-    arms: SufficientStatistics, total: SufficientStatistics, weight: Array, *, ratio: bool
-) -> tuple[Array, Array]:
-    """Each cluster's influence (last axis) on the effect and on its base."""
+def _errors(arms: SufficientStatistics, total: SufficientStatistics, weight: Array, *, ratio: bool) -> _Errors:
+    """From each cluster's influence on each arm's change and on treatment's level before."""
     post, pre = _deviations(arms, total, ratio=ratio)
+    units = np.broadcast_to(arms.did_n[:1], arms.did_n[1:].shape), arms.did_n[1:]
+    spreads = cluster_spread(units[0], weight), cluster_spread(units[1], weight)
     with np.errstate(all="ignore"):
-        change, before = ((part / total.did_n[..., None]) for part in (post - pre, pre))
-        effect = _over_dates(weight, change[1:] - change[:1])
-        return effect, _over_dates(weight, before[1:] + change[:1])
-
-
-def _cluster_variances(influence: tuple[Array, Array], clusters: Array) -> tuple[Array, Array, Array]:
-    """Variance of the effect, of its base, and their covariance."""
-    effect, base = influence
-    with np.errstate(all="ignore"):
-        scale = clusters / (clusters - 1.0)
-        return tuple(scale * (a * b).sum(axis=-1) for a, b in ((effect, effect), (base, base), (effect, base)))
-
-
-def _freedom(units: Array, weight: Array, influence: Array) -> Array:
-    """Degrees of freedom of the effect's variance from clusters in treatment, in control and in both."""
-    used = (weight > 0)[..., None]
-    control, treatment = (((side > 0) & used).any(axis=1) for side in (units[:1], units[1:]))
-    kinds = (treatment & ~control, control & ~treatment, treatment & control)
-    with np.errstate(all="ignore"):
-        parts = [np.where(kind, influence**2, 0.0).sum(axis=-1) for kind in kinds]
-        freedom = satterthwaite(parts, [np.maximum(kind.sum(axis=-1) - 1.0, 1.0) for kind in kinds])
-        return np.minimum(freedom, (control | treatment).sum(axis=-1) - 1.0)
+        change, before = (part / total.did_n[..., None] for part in (post - pre, pre))
+        scales = [np.sqrt(spread.factor)[..., None] for spread in spreads]
+        control = scales[0] * _over_dates(weight, change[:1])
+        treated, level = (scales[1] * _over_dates(weight, part[1:]) for part in (change, before))
+        of_control, of_treated, of_level = ((side**2).sum(axis=-1) for side in (control, treated, level))
+        effect, base = treated - control, level + control
+        return _Errors(
+            spreads,
+            var_effect=(effect**2).sum(axis=-1),
+            df=freedom((of_control, of_treated), spreads),
+            var_base=(base**2).sum(axis=-1),
+            df_base=freedom((of_control, of_level), spreads),
+            cov_effect_base=(effect * base).sum(axis=-1),
+        )
 
 
 def _arm(weight: Array, n: Array, post: Array, sd: Array, variance: Array, df: Array) -> Arm:
@@ -132,7 +122,7 @@ def _deviations(arms: SufficientStatistics, total: SufficientStatistics, *, rati
 
 def _over_dates(weight: Array, value: Array) -> Array:
     weight = weight[..., None]
-    return np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0).sum(axis=1)
+    return np.asarray(np.where(weight > 0, weight * np.where(weight > 0, value, 0.0), 0.0).sum(axis=1))
 
 
 def _mean(weight: Array, value: Array) -> Array:

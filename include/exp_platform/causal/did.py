@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exp_platform.stats.ab import MIN_EVENTS
+from exp_platform.causal.lacking import lacking
 from exp_platform.stats.effect import (
     DEFAULT_ALPHA,
     DEFAULT_MIN_UNITS,
-    TOO_FEW_EVENTS,
     Arm,
     Base,
     Effect,
@@ -20,13 +19,23 @@ from exp_platform.stats.effect import (
     satterthwaite,
 )
 from exp_platform.stats.moments import ROUNDING, centred_matrix
-from exp_platform.stats.ratio import ZERO_DENOMINATOR
 from exp_platform.stats.sufficient import Array, SufficientStatistics
+from exp_platform.stats.thresholds import DID_UNITS_PER_DATE
 
 UNIT_LEVEL_ERRORS = "unit_level_errors"
 DATES_LEFT_OUT = "cohort_dates_without_both_arms"
 UNEVEN_DATES = "cohort_dates_too_uneven"
 MIN_EFFECTIVE = 10  # effective units of an arm over several dates, below which its error is not known
+
+
+@dataclass(frozen=True, eq=False)
+class BeforeAndAfter:
+    """Means of control and of each treatment in the two periods; lead as that of the effect, NaN is null."""
+
+    control_before: Array
+    control_after: Array
+    treatment_before: Array
+    treatment_after: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +66,12 @@ def did_effect(
     With `by_cohort_date` axis 1 is the cohort date: the effect is taken within each date and weighted by its treated
     units, as a rollout needs; dates with under two units in an arm are left out and named in `reason`. The relative
     effect is relative to the counterfactual, treatment's post mean − effect. Variance is between units; for a rollout
-    the reason `unit_level_errors` says so. `control_mean`, `treatment_mean` and the sds are those of the post period.
+    the reason `unit_level_errors` says so. `control_mean`, `treatment_mean` and the sds are those of the post period;
+    `before_and_after` has the means of both periods.
     """
-    levels = pre_post(arms, ratio=ratio)
     if not by_cohort_date:
-        levels = PrePost(**{name: value[:, None] for name, value in vars(levels).items()})
-    control, treatment = _pairs(levels)
+        arms = arms[:, None]
+    control, treatment = _pairs(pre_post(arms, ratio=ratio))
     weight, left_out = cohort_weights(control.n, treatment.n, defined(control) & defined(treatment))
     notes: list[Reason] = [(left_out, DATES_LEFT_OUT)]
     if rollout:
@@ -74,9 +83,20 @@ def did_effect(
         base=_counterfactual(control, treatment, weight),
         alpha=alpha,
         min_units=min_units,
-        insufficient=[*lacking(arms, by_cohort_date, ratio=ratio, binary=binary), uneven(weight, control.n)],
+        insufficient=[*lacking(arms, weight, ratio=ratio, binary=binary), uneven(weight, control.n)],
         notes=notes,
     )
+
+
+def before_and_after(
+    arms: SufficientStatistics, *, ratio: bool = False, by_cohort_date: bool = False
+) -> BeforeAndAfter:
+    """Mean of each arm in both periods, weighted over cohort dates as the effect is; the effect is what they leave."""
+    if not by_cohort_date:
+        arms = arms[:, None]
+    control, treatment = _pairs(pre_post(arms, ratio=ratio))
+    weight, _ = cohort_weights(control.n, treatment.n, defined(control) & defined(treatment))
+    return BeforeAndAfter(*(_sum(weight, level) for side in (control, treatment) for level in (side.pre, side.post)))
 
 
 def pre_post(arms: SufficientStatistics, *, ratio: bool = False) -> PrePost:
@@ -126,7 +146,7 @@ def cohort_weights(
 
     One date of several whose levels do not exist (`has_levels`) is left out too: it must not take the others with it.
     """
-    usable = (control_n >= 2) & (treatment_n >= 2)
+    usable = (control_n >= DID_UNITS_PER_DATE) & (treatment_n >= DID_UNITS_PER_DATE)
     if has_levels is not None and control_n.shape[1] > 1:
         usable &= has_levels
     treated = np.where(usable, treatment_n, 0.0)
@@ -151,25 +171,6 @@ def uneven(weight: Array, control_n: Array) -> Reason:
     """Where a date with a handful of control units carries the effect: their spread is the error, and is not known."""
     several = (weight > 0).sum(axis=1) > 1
     return several & (effective_units(weight, control_n) < MIN_EFFECTIVE), UNEVEN_DATES
-
-
-def lacking(arms: SufficientStatistics, by_cohort_date: bool, *, ratio: bool, binary: bool) -> list[Reason]:
-    """What the kind of metric needs of the mature units beside their number, and where it is not there.
-
-    Of a binary metric enough units with, and without, the event in both arms together; of a ratio something to divide
-    by, before and after, in each arm.
-    """
-    sums, units = arms.did_v, arms.did_n
-    if by_cohort_date:
-        sums, units = sums.sum(axis=1), units.sum(axis=1)
-    reasons: list[Reason] = []
-    if ratio:
-        empty = (units > 0) & ((sums[..., 1] == 0) | (sums[..., 3] == 0))
-        reasons.append((empty[1:] | empty[:1], ZERO_DENOMINATOR))
-    if binary:
-        events, both = sums[1:, ..., 0] + sums[:1, ..., 0], units[1:] + units[:1]
-        reasons.append(((events < MIN_EVENTS) | (both - events < MIN_EVENTS), TOO_FEW_EVENTS))
-    return reasons
 
 
 def _pairs(levels: PrePost) -> tuple[PrePost, PrePost]:

@@ -1,4 +1,4 @@
-"""The `exp` command: what people do by hand."""
+"""The `exp` command: run, look at and reproduce experiments by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from exp_platform.errors import ExpError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
-# A pipe has no width of its own, and a cut-off number helps nobody.
+# A pipe has no width, and rich would cut numbers off at 80 characters.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 problems = Console(stderr=True, highlight=False)
 
@@ -21,7 +21,7 @@ CONFIG = typer.Option(None, "--config", help="Profile; default $EXP_CONFIG, else
 
 
 def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Our own errors end with their sentence and exit code, not with a traceback."""
+    """End a command that raises one of our own errors with its sentence and exit code, instead of a traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

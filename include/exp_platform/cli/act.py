@@ -1,4 +1,4 @@
-"""Commands that do something: run, synth, reproduce, calibrate."""
+"""Commands that compute something: run, synth, reproduce, calibrate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FAULT = typer.Option([], "--fault", help="NAME[:SIZE[:DAYS]], may be given agai
 
 
 def _module(name: str, *arguments: str | None) -> None:
-    """Run a module of ours in a process of its own, with our exit code being its."""
+    """Run a module of this package in a new process, and exit with its exit code."""
     command = [sys.executable, "-m", f"exp_platform.{name}", *(a for a in arguments if a is not None)]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
@@ -33,7 +33,7 @@ def run(
     seed: int | None = None,
     config: str | None = CONFIG,
 ) -> None:
-    """Run every stage for one experiment, in one Spark session; a fault or a seed only with --generate-synth."""
+    """Run every stage for one experiment, in one Spark session; --fault and --seed need --generate-synth."""
     flags = ["--generate-synth"] * generate_synth + ["--full-refresh"] * full_refresh
     given = [("config", config), ("experiment-id", experiment_id), ("dt", dt), ("analysis-mode", analysis_mode)]
     named = [*given, ("seed", seed), *(("fault", f) for f in fault)]
@@ -47,7 +47,7 @@ def synth(
     seed: int | None = None,
     config: str | None = CONFIG,
 ) -> None:
-    """Generate an experiment's events, with faults if you like."""
+    """Generate an experiment's synthetic events, if wanted with faults."""
     named = [("config", config), ("experiment-id", experiment_id), ("seed", seed), *(("fault", f) for f in fault)]
     _module("generate_synth", *(word for n, v in named for word in _option(n, v)))
 
@@ -55,9 +55,9 @@ def synth(
 @app.command()
 @for_people
 def reproduce(run_id: str, config: str | None = CONFIG) -> None:
-    """Compute a past run again from the snapshots it pinned, and compare every number."""
+    """Compute a past run again from the snapshots that it pinned, and compare every number."""
     from exp_platform.config.load import load_project
-    from exp_platform.lake.reproduce import reproduce as again
+    from exp_platform.operations.reproduce import reproduce as again
 
     report = again(load_project(config), run_id)
     console.print(report.text(), markup=False)
@@ -68,7 +68,7 @@ def reproduce(run_id: str, config: str | None = CONFIG) -> None:
 @for_people
 def calibrate(experiment_id: str, permutations: int = 1000, seed: int = 1, config: str | None = CONFIG) -> None:
     """A/A on the team's own data: shuffle the unit buckets between arms and count the false alarms."""
+    from exp_platform.calibration.own_data import calibrate_experiment
     from exp_platform.config.load import load_project
-    from exp_platform.results.own_data import calibrate_experiment
 
     console.print(calibrate_experiment(load_project(config), experiment_id, permutations, seed), markup=False)

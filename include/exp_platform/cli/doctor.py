@@ -1,4 +1,4 @@
-"""`exp doctor`: what is wrong with this installation, and how to mend it."""
+"""`exp doctor`: check this installation, and say how to repair what is wrong."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ CHECKS: dict[str, Callable[[Project], str]] = {
 
 
 def diagnose(project: Project) -> Iterator[tuple[str, bool, str]]:
-    """Every check: its name, whether it is well, and what was seen."""
+    """For every check its name, True when it passed, and a sentence on what was found."""
     for name, check in CHECKS.items():
         try:
             yield name, True, check(project)
@@ -89,7 +89,7 @@ def diagnose(project: Project) -> Iterator[tuple[str, bool, str]]:
 
 @app.command()
 def doctor(config: str | None = CONFIG) -> None:
-    """Java, jars, catalog, raw zone, disk, Slack: what is wrong and how to mend it."""
+    """Check Java, jars, catalog, raw zone, disk and Slack, and say how to repair what is wrong."""
     try:
         project = load_project(config)
     except ExpError as error:

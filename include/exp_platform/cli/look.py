@@ -10,13 +10,14 @@ from rich.table import Table as Grid
 from exp_platform.cli import CONFIG, app, console, for_people, problems
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
+from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION
 from exp_platform.pipelines.dates import parse_dt
 
 Row = dict[str, Any]
 
 
 def read_rows(project: Project, table: str, experiment_id: str | None = None) -> list[Row]:
-    """Rows of a published table, all experiments or one."""
+    """Rows of a published table, of one experiment or of all."""
     from pyiceberg.expressions import AlwaysTrue, EqualTo
 
     from exp_platform.lake.catalog import load_handle
@@ -27,7 +28,7 @@ def read_rows(project: Project, table: str, experiment_id: str | None = None) ->
 
 
 def latest_dt_rows(rows: list[Row]) -> list[Row]:
-    """Only the rows of each experiment's latest dt."""
+    """The rows of each experiment's latest dt."""
     latest: dict[str, Any] = {}
     for row in rows:
         latest[row["experiment_id"]] = max(latest.get(row["experiment_id"], row["dt"]), row["dt"])
@@ -37,12 +38,10 @@ def latest_dt_rows(rows: list[Row]) -> list[Row]:
 @app.command("list")
 @for_people
 def list_experiments(config: str | None = CONFIG) -> None:
-    """Experiments with their latest trust and decision."""
+    """List the experiments with their latest trust and decision."""
     project = load_project(config)
     decisions = {
-        row["experiment_id"]: row
-        for row in latest_dt_rows(read_rows(project, "gold.fct_experiment_decision"))
-        if row["variant_id"] == "all"
+        row["experiment_id"]: row for row in latest_dt_rows(read_rows(project, DECISION)) if row["variant_id"] == "all"
     }
     grid = Grid("experiment", "name", "owner", "status", "as of", "trust", "decision", box=None)
     for experiment_id, experiment in sorted(project.experiments.items()):
@@ -63,11 +62,11 @@ def _number(value: float | None, percent: bool = False) -> str:
 @app.command()
 @for_people
 def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, config: str | None = CONFIG) -> None:
-    """The results of one experiment: each metric by its deciding method (or all of them)."""
+    """Show the results of one experiment: each metric by the deciding method, or by all methods."""
     project = load_project(config)
     experiment = project.experiment(experiment_id)
     day = parse_dt(dt) if dt else None
-    rows = [r for r in read_rows(project, "exp.analysis_results", experiment_id) if r["segment"] == "all"]
+    rows = [r for r in read_rows(project, ANALYSIS_RESULTS, experiment_id) if r["segment"] == "all"]
     there = sorted({str(r["dt"]) for r in rows})
     rows = [r for r in rows if r["dt"] == day] if day else latest_dt_rows(rows)
     if not rows:
@@ -98,7 +97,7 @@ def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, c
         )
     console.print(f"{experiment_id} as of {rows[0]['dt']} (* decides)", markup=False)
     console.print(grid)
-    for row in read_rows(project, "gold.fct_experiment_decision", experiment_id):
+    for row in read_rows(project, DECISION, experiment_id):
         if row["dt"] == rows[0]["dt"]:
             console.print(f"{row['variant_id']}: {row['decision']} ({row['trust']})", markup=False)
             for reason in row["reasons"]:
@@ -108,7 +107,7 @@ def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, c
 @app.command()
 @for_people
 def validate(config: str | None = CONFIG) -> None:
-    """Check every configuration file; no Spark."""
+    """Check every configuration file, without Spark."""
     project = load_project(config)
     for sentence in project.broken.values():
         problems.print(sentence, markup=False, soft_wrap=True)
@@ -123,7 +122,7 @@ def validate(config: str | None = CONFIG) -> None:
 @app.command()
 @for_people
 def power(metric: str, experiment_id: str | None = None, config: str | None = CONFIG) -> None:
-    """The smallest effect each experiment would find on a metric at 80% power, and the days to its planned size."""
+    """Show the smallest effect that each experiment's latest results can find on a metric at 80% power."""
     project = load_project(config)
     if metric not in project.metrics:
         from exp_platform.config.rules import suggest
@@ -132,7 +131,7 @@ def power(metric: str, experiment_id: str | None = None, config: str | None = CO
     if experiment_id is not None:
         project.experiment(experiment_id)
     grid = Grid("experiment", "arm", "as of", "users (control, arm)", "smallest effect found", "relative", box=None)
-    rows = latest_dt_rows(read_rows(project, "exp.analysis_results", experiment_id))
+    rows = latest_dt_rows(read_rows(project, ANALYSIS_RESULTS, experiment_id))
     for r in rows:
         experiment = project.experiments.get(r["experiment_id"])
         mine = r["metric_name"] == metric and r["segment"] == "all" and experiment is not None

@@ -1,4 +1,4 @@
-"""Read every configuration file once, into frozen models; a refusal names file, key, found and allowed."""
+"""Read every configuration file once, into frozen models; an error names file, key, found and allowed values."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from exp_platform.config.models import (
     Scenario,
     Variant,
 )
+from exp_platform.config.policy import load_policy
 from exp_platform.config.rules import experiment_problems, metric_problems, suggest
-from exp_platform.decision.policy import load_policy
 from exp_platform.errors import ConfigError
+from exp_platform.paths import clone_root
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,7 +38,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 class _UniqueKeys(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
-    """A key written twice is a mistake, not a way to overwrite."""
+    """A YAML loader that refuses a key that is written twice, instead of taking the last one."""
 
 
 def _mapping(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -54,7 +55,7 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map
 
 
 def find_root(config_path: Path) -> Path:
-    """The clone that a profile belongs to: the folder above its `configs/`, else the profile's own folder."""
+    """The root that a profile's paths are relative to: the folder above `configs/`, else the profile's own folder."""
     folder = config_path.resolve().parent
     return folder.parent if folder.name == "configs" else folder
 
@@ -64,35 +65,35 @@ def default_config_path() -> Path:
     from_environment = os.environ.get("EXP_CONFIG")
     if from_environment:
         return Path(from_environment)
-    return Path(__file__).resolve().parents[3] / "configs" / "dev.yaml"
+    return clone_root() / "configs" / "dev.yaml"
 
 
 @dataclass(frozen=True)
 class Project:
-    """One profile with every metric and experiment that it can see."""
+    """One profile, with all of its metrics and experiments."""
 
     root: Path
     path: Path
     profile: Profile
     metrics: dict[str, Metric]
     experiments: dict[str, Experiment]
-    broken: dict[str, str]  # experiment id -> why its file is refused; one bad file must not stop the others
+    broken: dict[str, str]  # experiment id -> why its file is refused; other experiments can still be run
 
     def resolve(self, path: str) -> str:
-        """A path of the profile, made absolute against the clone; URLs stay as they are."""
+        """A path of the profile as an absolute path below the root; a URL stays as it is."""
         return path if _URL.match(path) else str((self.root / path).resolve())
 
     @cached_property
     def raw_root(self) -> str:
-        """The raw zone, absolute."""
+        """The raw zone's folder, as an absolute path or URL."""
         return self.resolve(self.profile.raw_root)
 
     def raw_folder(self, experiment_id: str) -> str:
-        """Where an experiment's raw datasets are."""
+        """The folder of an experiment's raw datasets."""
         return f"{self.raw_root}/exp_platform/{experiment_id}"
 
     def experiment(self, experiment_id: str) -> Experiment:
-        """The registry entry, else one sentence that says what is known."""
+        """The configuration of an experiment; an unknown id is an error that names the known ones."""
         check_experiment_id(experiment_id)
         if experiment_id in self.broken:
             raise ConfigError(self.broken[experiment_id])
@@ -105,7 +106,7 @@ class Project:
         return self.experiments[experiment_id]
 
     def metrics_of(self, experiment: Experiment) -> tuple[Metric, ...]:
-        """The experiment's metrics in its order, guardrails included, pre_period_days filled in."""
+        """The experiment's metrics in configured order, guardrails included, with pre_period_days filled in."""
         names = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
         return tuple(self._metric(name, experiment) for name in names)
 
@@ -116,7 +117,7 @@ class Project:
         return metric
 
     def scenario(self, experiment_id: str) -> Scenario:
-        """How to generate the experiment's data."""
+        """The scenario by which the experiment's data are generated."""
         if experiment_id not in self.profile.experiments:
             known = sorted(self.profile.experiments)
             raise ConfigError(
@@ -126,22 +127,22 @@ class Project:
         return self.profile.experiments[experiment_id]
 
     def contracts_of(self, experiment: Experiment) -> ContractSettings:
-        """The experiment's own tolerance for bad data, else the profile's."""
+        """The experiment's own tolerance for bad rows, else the profile's."""
         return experiment.contracts or self.profile.contracts
 
     def quality_of(self, experiment: Experiment) -> QualitySettings:
-        """The experiment's own thresholds, else the profile's; a longer exposure window settles later."""
+        """The experiment's own thresholds, else the profile's; settle_hours is at least the exposure window."""
         settings = experiment.quality or self.profile.quality
         settle = max(settings.settle_hours, experiment.exposure_window_hours or 0)
         return settings.model_copy(update={"settle_hours": settle})
 
     def late_arrival_days_of(self, experiment: Experiment) -> int:
-        """Events older than this are reported when they arrive."""
+        """Events that are older than so many days when they arrive are reported as late."""
         own = experiment.late_arrival_days
         return self.profile.late_arrival_days if own is None else own
 
     def config_hash(self, experiment: Experiment) -> str:
-        """Hash of everything configured that can change a number of this experiment."""
+        """Hash of all configuration that can change a number of this experiment."""
         content = {
             "experiment": experiment.model_dump(mode="json", exclude={"status"}),
             "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
@@ -152,7 +153,7 @@ class Project:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_analysis_mode(self, experiment_id: str, mode: str | None) -> Project:
-        """The same project with one experiment's analysis mode overridden; recorded through its config hash."""
+        """The project with one experiment's analysis mode replaced; the config hash then differs."""
         if not mode:
             return self
         experiment = self.experiment(experiment_id)
@@ -172,7 +173,7 @@ def check_experiment_id(experiment_id: str) -> None:
 
 
 def load_project(path: str | Path | None = None) -> Project:
-    """The profile at `path` (default: see `default_config_path`), all metrics and all experiments."""
+    """Load the profile at `path` (default: `default_config_path`), with all metrics and experiments."""
     config_path = Path(path) if path is not None else default_config_path()
     if not config_path.exists() and not config_path.is_absolute():
         config_path = default_config_path().parent.parent / config_path
@@ -206,7 +207,7 @@ def _load_experiments(
         try:
             experiment = build()
             _refuse(shown, experiment_problems(experiment, experiment_id, metrics))
-            load_policy(root, experiment.decision_policy)  # a bad one is refused here, not at the last stage
+            load_policy(root, experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:
             broken[experiment_id] = str(error)
@@ -225,7 +226,7 @@ def _load_experiments(
 
 
 def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> Experiment:
-    """A scenario without a registry file takes `experiment_defaults:`."""
+    """The experiment of a scenario without a registry file, made from the profile's `experiment_defaults`."""
     defaults = profile.experiment_defaults
     if defaults is None:
         raise ConfigError(
@@ -279,7 +280,7 @@ def _read_yaml(file: Path, root: Path) -> dict[str, Any]:
 
 
 def _fill(value: Any, shown: str) -> Any:
-    """Replace ${NAME} and ${NAME:-default} from the environment: where secrets come from."""
+    """Replace ${NAME} and ${NAME:-default} by environment variables, which hold the secrets."""
     if isinstance(value, dict):
         return {key: _fill(item, shown) for key, item in value.items()}
     if isinstance(value, list):
@@ -305,7 +306,7 @@ def _build(model: type[M], content: dict[str, Any], shown: str) -> M:
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
-    """One pydantic error as key, found and allowed."""
+    """One pydantic error as a sentence with key, found and allowed values."""
     location = error["loc"]
     key = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
@@ -318,7 +319,7 @@ def _sentence(model: type[BaseModel], error: Any) -> str:
 
 
 def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys that a nested model allows, as far as its annotation tells."""
+    """The keys allowed at a location in nested models; empty where the annotation names no model."""
     current: Any = model
     for part in location:
         if isinstance(part, int) or not (isinstance(current, type) and issubclass(current, BaseModel)):

@@ -1,4 +1,4 @@
-"""What a single field cannot say: rules that hold between the keys of a metric or an experiment."""
+"""Rules between several keys of a metric or an experiment, which no single field can check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'revenue'?` or nothing."""
+    """The end of an error text with the closest known word, `; did you mean 'revenue'?`; empty without one."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -30,7 +30,7 @@ def metric_problems(metric: Metric, file_stem: str) -> list[str]:
 
 def _shape_problems(metric: Metric) -> list[str]:
     problems = []
-    if metric.type == "ratio":
+    if metric.is_ratio:
         problems += [
             f"{key}: a ratio needs a {key} with source and aggregation"
             for key in ("numerator", "denominator")
@@ -40,21 +40,18 @@ def _shape_problems(metric: Metric) -> list[str]:
             problems.append("aggregation, source: a ratio states them in its numerator and denominator")
     elif metric.numerator or metric.denominator:
         problems.append(f"numerator, denominator: only a ratio has them, this metric is of type {metric.type}")
-    if metric.type == "quantile":
+    if metric.estimand == "quantile":
         if metric.quantile is None or not 0 < metric.quantile < 1:
             problems.append(f"quantile: found {metric.quantile}, a quantile metric needs one between 0 and 1")
         if metric.level == "event" and metric.aggregation:
             problems.append("aggregation: a quantile of events has none")
     elif metric.quantile is not None:
         problems.append(f"quantile: only a quantile metric has one, this metric is of type {metric.type}")
-    if metric.type != "quantile" and metric.level == "event":
+    if metric.estimand != "quantile" and metric.level == "event":
         problems.append("level: only a quantile metric can be of level event")
-    if metric.type in ("binary", "retention") and metric.aggregation not in (None, "any"):
-        problems.append(f"aggregation: found {metric.aggregation}, type {metric.type} allows any")
-    if metric.type == "count" and metric.aggregation not in (None, "count"):
-        problems.append(f"aggregation: found {metric.aggregation}, type count allows count")
-    if metric.type == "sum" and metric.aggregation not in (None, "sum"):
-        problems.append(f"aggregation: found {metric.aggregation}, type sum allows sum")
+    allowed = metric.traits.allowed
+    if metric.aggregation and allowed and metric.aggregation not in allowed:
+        problems.append(f"aggregation: found {metric.aggregation}, type {metric.type} allows {', '.join(allowed)}")
     return problems
 
 
@@ -67,8 +64,11 @@ def _window_problems(metric: Metric) -> list[str]:
         problems.append(
             f"window.end_hours: found {window.end_hours}, must be more than start_hours ({window.start_hours})"
         )
-    if metric.type == "retention" and window.start_hours <= 0:
-        problems.append("window.start_hours: a retention metric looks at a later window, so it must be more than 0")
+    if metric.traits.opens_later and window.start_hours <= 0:
+        problems.append(
+            f"window.start_hours: found {window.start_hours}, must be more than 0: a {metric.type} metric looks at a "
+            "later window"
+        )
     return problems
 
 
@@ -83,15 +83,15 @@ def _cap_problems(metric: Metric) -> list[str]:
         problems.append(f"cap.quantile: found {cap.quantile}, must lie between 0 and 1")
     if cap.value is not None and (cap.value < 0 or not math.isfinite(cap.value)):
         problems.append(f"cap.value: found {cap.value}, must be a finite number of 0 or more")
-    if metric.type in ("binary", "retention"):
+    if not metric.traits.may_be_capped:
         problems.append(f"cap: a metric of type {metric.type} cannot be capped")
-    if cap.quantile is not None and metric.level == "event":
+    if cap.quantile is not None and metric.of_events:
         problems.append("cap.quantile: a quantile of events has no value of each unit; give cap.value, or leave it out")
     return problems
 
 
 def experiment_problems(experiment: Experiment, file_stem: str, metrics: dict[str, Metric]) -> list[str]:
-    """Every rule that a registry entry breaks, as `key: sentence`."""
+    """Every rule that an experiment's configuration breaks, as `key: sentence`."""
     problems = []
     if experiment.experiment_id != file_stem:
         problems.append(f"experiment_id: '{experiment.experiment_id}' must equal the file's name '{file_stem}'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exp_platform.decision.policy import DEFAULT, Policy
+from exp_platform.config.policy import DEFAULT, Policy
 from exp_platform.decision.trust import TrustVerdict
 from exp_platform.status import Decision, GuardrailStatus, PretrendVerdict, ResultStatus, Trust
 

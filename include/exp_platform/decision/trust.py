@@ -16,6 +16,16 @@ SRM_GATES = ("srm_assigned", "srm_analysed", "srm_fixed_assigned", "srm_fixed_an
 ITT_GATES = ("variant_mismatch", "multi_variation_exposure")
 
 
+def sample_ratio_failed(row: Row) -> bool:
+    """True when a row of fct_experiment_statistical_validation costs the result its trust."""
+    return row["status"] == CheckStatus.FAIL and row["check_name"] in SRM_GATES
+
+
+def exposures_failed(row: Row, analysis_mode: str) -> bool:
+    """True when a row of fct_experiment_exposure_quality_daily costs the result its trust in this analysis mode."""
+    return row["status"] == CheckStatus.FAIL and (analysis_mode == "exposed" or row["check_name"] in ITT_GATES)
+
+
 @dataclass(frozen=True)
 class TrustVerdict:
     """The trust in one experiment's result; reasons are words, the gravest first."""
@@ -30,14 +40,14 @@ def trust_of(quality: Iterable[Row], validation: Iterable[Row], analysis_mode: s
     doubts: dict[str, None] = {}
     for row in sorted(validation, key=lambda r: (r["check_name"], r["metric_name"])):
         name = row["check_name"]
-        if row["status"] == CheckStatus.FAIL and name in SRM_GATES:
+        if sample_ratio_failed(row):
             fatal[f"srm_failed:{name}"] = None
         elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
             subject = "" if row["metric_name"] == "all" else f":{row['metric_name']}"
             doubts[f"caution:{name}{subject}"] = None
     for row in sorted(quality, key=lambda r: (r["check_name"], str(r["date"]))):
         name = row["check_name"]
-        if row["status"] == CheckStatus.FAIL and (analysis_mode == "exposed" or name in ITT_GATES):
+        if exposures_failed(row, analysis_mode):
             fatal[f"quality_failed:{name}"] = None
         elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
             doubts[f"caution:{name}"] = None

@@ -1,1 +1,1 @@
-"""From raw files, or a team's own events, to the distinct valid events of `exp.*`."""
+"""Ingest: turn raw files, or a team's own events, into the distinct valid events of `exp.*`."""

@@ -1,4 +1,4 @@
-"""Distinct events: exact duplicates count once, within the files that are read and against those read before."""
+"""Distinct events: exact duplicates count once, also when one of them was read by an earlier run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from exp_platform.lake.catalog import CATALOG
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-BUCKETS = 4  # of exp.*, by user_id
+BUCKETS = 4  # buckets of the exp.* tables, by user_id
 DAY = 86_400_000_000  # in microseconds
 _TASK = "_task"
-ROWS_PER_TASK = 250_000  # what one task groups without spilling in a small heap
+ROWS_PER_TASK = 250_000  # so many rows one task can group in a small heap without spilling to disk
 
 
 def distinct_events(rows: DataFrame, columns: Sequence[str], total_rows: int) -> DataFrame:
-    """One row per distinct event, with the smallest index of a file that holds it.
+    """One row per distinct event, with the smallest index among the files that hold it.
 
-    One exchange brings the rows of a user, and of one bucket of `exp.*` only, into one task: the group-by and the
-    write need no other.
+    One shuffle serves both the group-by and the write: a task gets all rows of its users, and users of one bucket of
+    `exp.*` only.
     """
     per_bucket = max(1, -(-total_rows // (ROWS_PER_TASK * BUCKETS)))
     task = F.expr(f"{CATALOG}.system.bucket({BUCKETS}, user_id) * {per_bucket} + pmod(hash(user_id), {per_bucket})")
@@ -35,18 +35,18 @@ def distinct_events(rows: DataFrame, columns: Sequence[str], total_rows: int) ->
 
 
 def already_held(new: DataFrame, existing: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """The new events that the table holds, with the path there (`held_by`)."""
+    """The new events that the table holds already, with the file that they came from (`held_by`)."""
     held = existing.select(*columns, F.col("source_file").alias("held_by"))
     return new.join(held, list(columns), "inner")
 
 
 def not_held(new: DataFrame, held: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """The new events that are not among the held ones."""
+    """The new events that the table does not hold yet."""
     return new.join(held.select(*columns), list(columns), "left_anti")
 
 
 def with_run_columns(events: DataFrame, columns: Sequence[str], paths: Sequence[str], now: datetime) -> DataFrame:
-    """The columns of `exp.*`, sorted as its files are: the contract's, source_file, ingested_at."""
+    """The events with the contract's columns, source_file and ingested_at, sorted as the files of `exp.*` are."""
     return events.sortWithinPartitions("user_id").select(
         *columns, path_of(paths).alias("source_file"), F.lit(now).alias("ingested_at")
     )
@@ -58,8 +58,8 @@ def path_of(paths: Sequence[str]) -> Column:
 
 
 def on_days(time: Column, days: Iterable[date]) -> Column:
-    """Whether a time lies on one of the days; runs of days become one range, which prunes data files."""
-    # Not a Python time as a literal: it takes the Julian calendar before 1582, and ends with the year 9999.
+    """True when a time lies on one of the days; consecutive days become one range, by which Spark skips files."""
+    # Compared with microseconds: a Python time as literal is read in the Julian calendar before 1582, and ends in 9999.
     within = [
         (time >= F.timestamp_micros(F.lit(start * DAY))) & (time < F.timestamp_micros(F.lit(end * DAY)))
         for start, end in day_ranges(days)
@@ -68,7 +68,7 @@ def on_days(time: Column, days: Iterable[date]) -> Column:
 
 
 def day_ranges(days: Iterable[date]) -> list[tuple[int, int]]:
-    """Half-open ranges, in days since 1970, that cover just the days, as few as possible.
+    """The fewest half-open ranges, in days since 1970, that cover exactly the given days.
 
     >>> day_ranges([date(1970, 1, 3), date(1970, 1, 2), date(1970, 1, 9)])
     [(1, 3), (8, 9)]

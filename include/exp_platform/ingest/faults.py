@@ -1,4 +1,4 @@
-"""Spark's way of saying that a file or an expression is at fault, as a sentence about that file or expression."""
+"""Translate Spark's error messages about a bad file or mapping expression into problems of the dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STORE = re.compile(
 
 
 def is_of_the_store(text: str) -> bool:
-    """Whether the object store could not be asked: that says nothing of the file, and trying again helps.
+    """True when the object store did not answer: the file may be sound, and another attempt may succeed.
 
     >>> is_of_the_store("AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7")
     True
@@ -29,7 +29,7 @@ def is_of_the_store(text: str) -> bool:
 
 
 def problem_of(error: Exception, dataset: str, location: str) -> Problem | None:
-    """A problem of the data when Spark's message shows one; None for a fault of the platform."""
+    """The problem of the data that Spark's message names; None for a fault of the platform."""
     text = str(error)
     unreadable = _FILE.search(text)
     if unreadable and not is_of_the_store(text):
@@ -44,6 +44,6 @@ def problem_of(error: Exception, dataset: str, location: str) -> Problem | None:
 
 
 def _reason(text: str) -> str:
-    """What Java says of the innermost cause: a torn page, an unknown compression, an overflow."""
+    """Java's message of the innermost cause in brackets, such as a torn page, an unknown compression or an overflow."""
     causes = _CAUSE.findall(text)
     return f" ({causes[-1].strip()[:160]})" if causes else ""

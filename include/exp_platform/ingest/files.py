@@ -1,4 +1,4 @@
-"""The raw files of a dataset as they are now: found and told apart, not opened."""
+"""List the raw files of a dataset, with the size and time by which a changed file is recognised; none is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, order=True)
 class RawFile:
-    """One file: its whole path or URL, its bytes, and what changes when it is written again."""
+    """One file: its full path or URL, its size in bytes, and a fingerprint that changes when it is written again."""
 
     path: str
     size: int
@@ -27,7 +27,7 @@ class RawFile:
 
 
 def list_files(files: fs.FileSystem, folder: str, location: str, suffixes: Sequence[str]) -> list[RawFile]:
-    """Every file at or below a location, by path; names that begin with `_` or `.`, files or folders, are not data.
+    """Every data file at or below a location, sorted by path; files and folders named `_…` or `.…` are left out.
 
     `folder` is the location's path in the file system `files`.
     """

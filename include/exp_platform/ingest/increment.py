@@ -1,4 +1,4 @@
-"""Which raw files a run has to read: only new ones, unless a file that was read has changed or is gone."""
+"""The raw files that a run has to read: the new ones, or all when a file that was read has changed or is gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mode = Literal["unchanged", "append", "whole"]
 
 @dataclass(frozen=True)
 class IngestedFile:
-    """One file that is in the lake: as it was when it was read, its rows and how many of them were refused."""
+    """One file whose events are in the lake: size and fingerprint as it was read, number of rows and refused rows."""
 
     path: str
     size: int
@@ -27,7 +27,7 @@ class IngestedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to read, and why. `append` adds the new files' events; `whole` replaces the dataset of the experiment."""
+    """The files to read and why; `append` adds the events of new files, `whole` replaces the experiment's dataset."""
 
     mode: Mode
     read: tuple[RawFile, ...]
@@ -58,23 +58,23 @@ def plan(present: Sequence[RawFile], known: Mapping[str, IngestedFile], full: st
 
 
 def encode_files(files: Iterable[IngestedFile]) -> str:
-    """The file list as one short property of a snapshot's summary."""
+    """Encode a list of files, compressed, as one property of a snapshot's summary."""
     text = json.dumps([asdict(file) for file in sorted(files, key=lambda f: f.path)], separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def decode_files(text: str) -> list[IngestedFile]:
-    """What `encode_files` wrote."""
+    """Decode the list of files that `encode_files` has encoded."""
     return [IngestedFile(**row) for row in json.loads(zlib.decompress(base64.b64decode(text)))]
 
 
 def known_files(
     recorded: Iterable[IngestedFile], committed: Iterable[IngestedFile], committed_mode: str | None
 ) -> dict[str, IngestedFile]:
-    """What is in the table: `ops.ingested_files`, mended by the last snapshot's own list.
+    """Path -> file, for the files whose events the table holds: `ops.ingested_files`, corrected by the last snapshot.
 
-    The list is committed with the events, the record after them: of a run that was killed between the two, only the
-    list is left.
+    The snapshot's own list is committed with the events and `ops.ingested_files` after them, so a run that was killed
+    in between has left only the list.
     """
     if committed_mode == "overwrite":
         return {file.path: file for file in committed}
@@ -82,7 +82,10 @@ def known_files(
 
 
 def _differs(now: RawFile, then: IngestedFile) -> bool:
-    """A fingerprint is the file's own, a dot, and the contract's that it was read under: only the former counts."""
+    """True when the file itself has changed.
+
+    A fingerprint is `<file>.<contract>`; the contract's half does not count here.
+    """
     return (now.size, now.fingerprint.split(".")[0]) != (then.size, then.fingerprint.split(".")[0])
 
 

@@ -1,7 +1,7 @@
-"""A source's columns as the contract's: by name, by Spark SQL expression or by constant, cast to the contract's types.
+"""Map a source's columns to the contract's: by name, Spark SQL expression or constant, cast to the contract's types.
 
-Texts become times and numbers here; a text that is neither is kept beside the null that it becomes, in a column
-`_unparsed_<column>`, so that the row can be refused with what it said.
+Texts are parsed to times and numbers. A text that can't be parsed becomes null and is kept in `_unparsed_<column>`, so
+that the quarantine shows the refused row as it was written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SPARK_TYPES = {"string": "string", "double": "double", "timestamptz": "timestamp"}
 
-# ISO 8601 with date and time; no zone is UTC. Spark's own cast would also take `12:30` (of today!) or `2026`.
+# ISO 8601 with date and time; without a zone it is UTC. Spark's own cast would also take `12:30` (today!) or `2026`.
 TIME_PATTERN = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|UTC|[+-]\d{2}(:?\d{2})?)?\s*$"
 TIME_SHOWN = "YYYY-MM-DDTHH:MM[:SS[.fraction]][Z|±HH[:MM]]"
 
@@ -44,23 +44,23 @@ EXPECTED = {
 
 
 class WrongTypeError(Exception):
-    """A column of the source has a type that the contract's column cannot be made from."""
+    """A column of the source has a type that can't be converted to the contract's type."""
 
     def __init__(self, column: str, found: str, expected: str) -> None:
         super().__init__(f"column '{column}' is {found}, must be {expected}")
 
 
 class MissingColumnError(Exception):
-    """A column that the contract requires, or an expression names, is not in the source."""
+    """The source lacks a column that the contract requires or an expression names."""
 
 
 def unparsed(column: str) -> str:
-    """The column that keeps what could not be parsed."""
+    """Name of the column that keeps a column's unparsed text."""
     return f"_unparsed_{column}"
 
 
 def quoted_name(column: str) -> str:
-    """A column's name for Spark, whatever characters it has.
+    """A column's name quoted for Spark SQL, whatever characters it has.
 
     >>> quoted_name("a.b`c")
     '`a.b``c`'
@@ -69,7 +69,7 @@ def quoted_name(column: str) -> str:
 
 
 def source_expression(frame: DataFrame, column: str, columns: Mapping[str, str]) -> Column:
-    """Where a contract column comes from: a source column by its name, else a Spark SQL expression."""
+    """The source of a contract column: the source column of that name, else a Spark SQL expression."""
     text = columns.get(column, column)
     if text in frame.columns:
         return F.col(quoted_name(text))
@@ -80,7 +80,7 @@ def source_expression(frame: DataFrame, column: str, columns: Mapping[str, str])
         frame.select(expression)
     except ParseException as error:
         raise ConfigError(
-            f"sources: columns: {column}: {text!r} is no column and no Spark SQL: {_first_line(error)}"
+            f"sources: columns: {column}: {text!r} is neither a column nor Spark SQL: {_first_line(error)}"
         ) from None
     except AnalysisException as error:
         raise MissingColumnError(f"'{text}' for '{column}' cannot be worked out: {_first_line(error)}") from None
@@ -96,9 +96,9 @@ def contract_columns_from(
     lenient: bool,
     nanoseconds: frozenset[str] = frozenset(),
 ) -> dict[str, Column]:
-    """Every contract column, and `_unparsed_` ones where text is parsed.
+    """Contract column -> its expression, and `_unparsed_<column>` for each column that is parsed from text.
 
-    `lenient` (mapped sources): whole numbers may become text, text may become numbers, dates become times.
+    With `lenient`, for mapped sources, whole numbers may become text, text numbers, and dates times.
     """
     made: dict[str, Column] = {}
     for column, kind in types.items():
@@ -120,7 +120,7 @@ def contract_columns_from(
 
 
 def accepts(found: DataType, kind: str, lenient: bool) -> bool:
-    """Whether every value of a type has its one counterpart in the contract's type."""
+    """True when every value of a type can be converted to the contract's type without loss."""
     if isinstance(found, NullType):
         return True
     if kind == "string":
@@ -132,24 +132,24 @@ def accepts(found: DataType, kind: str, lenient: bool) -> bool:
 
 
 def parse(text: Column, kind: str) -> Column:
-    """A number or a time out of a text; null where it is none."""
+    """The number or time that a text spells; null where it spells none."""
     if kind == "double":
         return text.try_cast("double")
     written = F.trim(text)
-    # Spark takes a zone only behind seconds.
+    # Spark accepts a zone only after seconds.
     with_seconds = F.regexp_replace(written, r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)", "$1:00")
     time = F.coalesce(written.try_cast("timestamp"), with_seconds.try_cast("timestamp"))
     return F.when(text.rlike(TIME_PATTERN), time)
 
 
 def microseconds_of(nanoseconds: str) -> Column:
-    """A time out of a column of nanoseconds since 1970, cut to microseconds (downwards, also before 1970)."""
+    """The time in a column of nanoseconds since 1970, rounded down to microseconds, also before 1970."""
     name = quoted_name(nanoseconds)
     return F.expr(f"timestamp_micros(({name} - pmod({name}, 1000)) div 1000)")
 
 
 def constant(column: str, text: str, kind: str) -> Column:
-    """One value for every row."""
+    """A constant of the configuration as the value of every row."""
     try:
         if kind == "double":
             return F.lit(float(text))

@@ -1,4 +1,4 @@
-"""What Parquet files say of themselves in their footers: columns, types and rows, before Spark opens them."""
+"""Read the footers of Parquet files: columns, types and number of rows, before Spark opens the files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_DIGITS = 38
 
 @dataclass(frozen=True)
 class ColumnType:
-    """How Spark is to read one column, and what the file calls it."""
+    """One column's type: as Spark reads it, and as the file names it."""
 
     spark: DataType | None  # None: Spark cannot read it
     shown: str
@@ -38,7 +38,7 @@ class ColumnType:
 
 @dataclass(frozen=True)
 class Footer:
-    """One file's columns and rows."""
+    """The columns and number of rows of one file."""
 
     path: str
     columns: dict[str, ColumnType]
@@ -46,7 +46,7 @@ class Footer:
     names: tuple[str, ...] = ()  # as they are in the file, repeats included
 
     def not_told_apart(self, wanted: Sequence[str] | None) -> list[str]:
-        """Columns that are there twice but for small and capital letters, which Spark does not look at.
+        """The wanted columns whose names differ only in small and capital letters; Spark takes them for one column.
 
         >>> Footer("a", {}, 0, ("user_id", "value", "USER_ID", "note", "Note")).not_told_apart(["user_id", "value"])
         ['user_id', 'USER_ID']
@@ -56,13 +56,16 @@ class Footer:
         return [name for name in self.names if counted[name.lower()] > 1 and name.lower() in asked]
 
     def signature(self, names: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-        """What has to be alike for two files to be read together: the named columns, or all."""
+        """The names and types of the given columns, or of all: files with one signature can be read together."""
         wanted = self.columns if names is None else {n: self.columns[n] for n in names if n in self.columns}
         return tuple((name, f"{column.spark}/{column.is_nanoseconds}") for name, column in sorted(wanted.items()))
 
 
 def read_footers(files: fs.FileSystem, places: Sequence[tuple[str, str]]) -> tuple[list[Footer], dict[str, str]]:
-    """Footers, and for every file without one the reason; a place is the path as shown and as `files` knows it."""
+    """The footers, and path -> reason for every file that can't be read.
+
+    A place is a pair: the path as people see it, and the path in the file system `files`.
+    """
 
     def one(place: tuple[str, str]) -> Footer | str:
         try:
@@ -81,7 +84,7 @@ def read_footers(files: fs.FileSystem, places: Sequence[tuple[str, str]]) -> tup
 
 
 def group_alike(footers: Sequence[Footer], names: Sequence[str] | None) -> list[list[Footer]]:
-    """Files that Spark can read with one schema, in groups; in the order of their first paths."""
+    """Groups of files that Spark can read with one schema, ordered by their first paths."""
     groups: dict[tuple[tuple[str, str], ...], list[Footer]] = defaultdict(list)
     for footer in sorted(footers, key=lambda f: f.path):
         groups[footer.signature(names)].append(footer)
@@ -98,7 +101,7 @@ def _footer(path: str, parquet: pq.ParquetFile) -> Footer:
 
 
 def _column_type(kind: pa.DataType, physical: str | None) -> ColumnType:
-    if physical == "INT96":  # Spark reads these as instants, cut to microseconds
+    if physical == "INT96":  # Spark reads such a column as times with microseconds
         return ColumnType(TimestampType(), "int96")
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return ColumnType(LongType(), str(kind), is_nanoseconds=True)
@@ -115,7 +118,7 @@ def _column_type(kind: pa.DataType, physical: str | None) -> ColumnType:
 
 
 def _is_beyond_spark(kind: pa.DataType) -> bool:
-    """Whether Spark takes the type, or one inside it, for one that it then cannot read."""
+    """True for a type that Spark accepts in a schema and then can't read, also inside a nested type."""
     if pa.types.is_time(kind) or (pa.types.is_decimal(kind) and kind.precision > _MOST_DIGITS):
         return True
     return any(_is_beyond_spark(kind.field(i).type) for i in range(kind.num_fields))

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset as a whole: each problem is one sentence that names the file and the rule."""
+"""Problems of a dataset as a whole; each is one sentence that names the file and the broken rule."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """For the person who has to mend it."""
+        """The problem as a sentence for the person who has to repair the data."""
         return f"{self.dataset}: {self.place}: {self.what}"
 
 
 def summarise(problems: Sequence[Problem], experiment_id: str) -> str:
-    """Every problem in one sentence; alike ones in several files are counted."""
+    """All problems as one error text; equal problems of several files are counted."""
     alike: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
     for problem in problems:
         alike[(problem.dataset, problem.rule, problem.what)].append(problem)
@@ -43,7 +43,7 @@ def summarise(problems: Sequence[Problem], experiment_id: str) -> str:
 
 
 def findings(problems: Sequence[Problem]) -> list[Finding]:
-    """One critical finding per broken rule, its sentences as detail, the places as sample."""
+    """One critical finding per broken rule, with the problems as detail and the files as sample."""
     by_rule: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
         by_rule[problem.rule].append(problem)

@@ -1,4 +1,4 @@
-"""Refused rows as `ops.quarantine` keeps them: one entry per file, row and broken rule."""
+"""Entries of `ops.quarantine`, one per file, distinct refused row and broken rule."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ KEY = ("experiment_id", "dataset", "source_file", "row_hash", "rule")
 def refused_rows(
     rows: DataFrame, rules: Mapping[str, Column], types: Mapping[str, str], paths: Sequence[str]
 ) -> DataFrame:
-    """Per file, distinct row and broken rule: source_file, row_hash, rule, row, count.
+    """One row per file, distinct refused row and broken rule: source_file, row_hash, rule, row, count.
 
-    `row` is JSON of the contract columns as the file has them, with what could not be parsed as it was written.
+    `row` is JSON of the contract columns; a text that could not be parsed is shown as it was written.
     """
     broken = F.filter(F.array(*(F.when(c, F.lit(name)) for name, c in rules.items())), lambda name: name.isNotNull())
     as_json = F.to_json(F.struct(*row_fields(types, rows.columns)), {"ignoreNullFields": "false"})
@@ -37,7 +37,7 @@ def refused_rows(
 
 
 def row_fields(types: Mapping[str, str], present: Sequence[str]) -> list[Column]:
-    """The contract columns for JSON; times with microseconds, the unparsed text where there is one."""
+    """The contract columns as JSON fields: times with microseconds, and the unparsed text where there is one."""
     fields = []
     for column, kind in types.items():
         value = F.col(column)
@@ -52,7 +52,7 @@ def row_fields(types: Mapping[str, str], present: Sequence[str]) -> list[Column]
 
 
 def entries(refused: DataFrame, experiment_id: str, dataset: str, run_id: str, now: datetime) -> DataFrame:
-    """Refused rows of this run in the columns of `ops.quarantine`."""
+    """The refused rows of this run as rows of `ops.quarantine`."""
     return refused.select(
         F.lit(experiment_id).alias("experiment_id"),
         F.lit(dataset).alias("dataset"),
@@ -67,7 +67,7 @@ def entries(refused: DataFrame, experiment_id: str, dataset: str, run_id: str, n
 
 
 def keep_first_seen(found: DataFrame, earlier: DataFrame) -> DataFrame:
-    """Entries of this run; one that was seen before keeps the run and time of its first sight."""
+    """The entries of this run; an entry of an earlier run keeps its first_run_id and first_seen_at."""
     before = earlier.select(
         *KEY, F.col("first_run_id").alias("_run_before"), F.col("first_seen_at").alias("_seen_before")
     )

@@ -1,4 +1,4 @@
-"""Read a dataset's files into one frame of contract columns, or say what is wrong with them as files."""
+"""Read a dataset's files into one frame with the contract's columns, or report the problems of each file."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ URI, FILE = "_source_uri", "_file"
 
 @dataclass
 class ReadResult:
-    """A frame with the contract columns, `_unparsed_` and `_corrupt` ones, and `_file`: the index of the row's file."""
+    """The read rows: contract columns, `_unparsed_<column>`, `_corrupt`, and `_file`, the index of the row's file."""
 
     frame: DataFrame | None = None
-    rows: dict[str, int] = field(default_factory=dict)  # per file, where its footer tells
+    rows: dict[str, int] = field(default_factory=dict)  # path -> number of rows, for files with a footer
     problems: list[Problem] = field(default_factory=list)
-    extra_columns: dict[str, list[str]] = field(default_factory=dict)  # column -> files that have it
+    extra_columns: dict[str, list[str]] = field(default_factory=dict)  # column outside the contract -> its files
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Group:
 
 
 def read_source(spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile]) -> ReadResult:
-    """Every file is checked by itself; one bad file gives a problem and no frame, and the others are still checked."""
+    """Check every file, then read all of them; with a bad file there is no frame, and all problems are reported."""
     result = ReadResult()
     groups: list[_Group] = []
     if not files:
@@ -105,7 +105,7 @@ def _to_contract(source: DatasetSource, group: _Group, result: ReadResult) -> Da
 
 
 def _with_file_index(spark: SparkSession, frame: DataFrame, paths: list[str]) -> DataFrame:
-    """A row's file as a small number: 24 million copies of a long path are not shuffled."""
+    """Replace each row's file path by its index, so that millions of copies of a long path are not shuffled."""
     if len(paths) == 1:
         return frame.drop(URI).withColumn(FILE, F.lit(0))
     jvm = spark._jvm
@@ -144,7 +144,7 @@ def _parquet_groups(
 
 
 def _footer_problems(source: DatasetSource, footer: Footer, names: list[str] | None) -> list[Problem]:
-    """Columns that are not there, that Spark would mistake for others, or that it cannot read at all."""
+    """Problems of one file's columns: missing, ambiguous by upper and lower case, or of a type Spark can't read."""
     problems = []
     if alike := footer.not_told_apart(names):
         what = f"columns {', '.join(alike)} differ in nothing but small and capital letters; keep one"
@@ -184,7 +184,7 @@ def _parquet_group(spark: SparkSession, footers: list[Footer], names: list[str] 
 def _csv_groups(
     spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile], result: ReadResult
 ) -> list[_Group]:
-    """Files by header line: Spark would read them all by the first one's."""
+    """Groups of files with one header line each, because Spark would read all files by the first file's header."""
     by_header: dict[str, list[str]] = defaultdict(list)
     file_system, places = opened(project, source, [file.path for file in files])
     for path, inner in places:
@@ -218,7 +218,7 @@ def _first_line_of(head: bytes, path: str) -> str:
 def _json_groups(
     spark: SparkSession, files: Sequence[RawFile], result: ReadResult, source: DatasetSource
 ) -> list[_Group]:
-    """One JSON object a line; the columns are those that any of the files has."""
+    """All files as one group; the columns are those of any file, and each line is one JSON object."""
     paths = [file.path for file in files if file.size]  # an empty file has no rows
     if not paths:
         return []

@@ -1,4 +1,4 @@
-"""The row-level rules of a contract, read from its JSON schema: name of the rule -> the rows that break it."""
+"""The row-level rules of a contract, read from its JSON schema: name of the rule -> condition that breaks it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from exp_platform.ingest.mapping import unparsed
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-CORRUPT = "_corrupt"  # a line of a csv or json file that is not a row
-RULES_VERSION = 1  # raise it when the code judges the same rows differently: what was read before is then read again
-# Years 1 to 9999: a time outside is one of another unit (nanoseconds taken for microseconds), and no date can hold it.
+CORRUPT = "_corrupt"  # column with a line of a csv or json file that can't be parsed as a row
+RULES_VERSION = 1  # raise it when the code judges rows differently: every file is then read again
+# Years 1 to 9999: a time outside has another unit, such as nanoseconds, and Python's dates can't hold it.
 FIRST_MICROS, END_MICROS = -62_135_596_800_000_000, 253_402_300_800_000_000
 
 
 def row_rules(
     schema: Mapping[str, Any], experiment_id: str, live_variants: Sequence[str], present: Sequence[str]
 ) -> dict[str, Column]:
-    """Conditions that are true for a broken row, and never null.
+    """Rule -> condition that is true for a row that breaks the rule, and never null.
 
-    `present`: columns of the frame; `_unparsed_` and `_corrupt` columns are there only for sources of text.
+    `present` names the columns of the frame; only sources of text have `_unparsed_<column>` and `_corrupt` columns.
     """
     rules: dict[str, Column] = {}
     required = set(schema["required"])
@@ -59,5 +59,5 @@ def row_rules(
 
 
 def breaks_any(rules: Mapping[str, Column]) -> Column:
-    """Whether a row breaks at least one rule."""
+    """True when a row breaks at least one rule."""
     return reduce(or_, rules.values())

@@ -1,8 +1,8 @@
-"""Where a dataset's events are and how they are read: the raw zone, or the source that a team has mapped."""
+"""The source of a dataset's events: its folder in the raw zone, or the source that a team has mapped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """One dataset of one experiment: format, location, and how its columns become the contract's."""
+    """The source of one dataset of one experiment: format, location, and mapping to the contract's columns."""
 
     dataset: str
     format: Format
@@ -32,11 +32,11 @@ class DatasetSource:
 
     @property
     def types(self) -> dict[str, str]:
-        """Contract column -> its type."""
+        """Contract column -> its declared type."""
         return contract_columns(self.dataset)
 
     def needed_columns(self, there: Sequence[str]) -> list[str] | None:
-        """The source's columns that are read; None for all, where an expression may name any."""
+        """The columns of the source that must be read; None for all, because an expression may name any column."""
         if self.where is not None:
             return None
         wanted = [self.columns.get(c, c) for c in self.types if c not in self.constants]
@@ -45,7 +45,7 @@ class DatasetSource:
 
 
 def source_of(project: Project, experiment: Experiment, dataset: str) -> DatasetSource:
-    """The mapped source of a dataset where there is one, else its folder in the raw zone."""
+    """The mapped source of a dataset, else its folder in the raw zone."""
     mapped = experiment.sources.get(dataset)  # type: ignore[call-overload]
     if mapped is None:
         location = f"{project.raw_folder(experiment.experiment_id)}/{dataset}"
@@ -56,10 +56,10 @@ def source_of(project: Project, experiment: Experiment, dataset: str) -> Dataset
     )
 
 
-def list_source(project: Project, source: DatasetSource, spark: SparkSession) -> list[RawFile]:
-    """The files of a source as they are now; an Iceberg table counts as one file that changes with its snapshot."""
+def list_source(project: Project, source: DatasetSource, session: Callable[[], SparkSession]) -> list[RawFile]:
+    """The present files of a source; an Iceberg table counts as one file that changes with its snapshot."""
     if source.format == "iceberg":
-        return _iceberg_file(spark, source.location)
+        return _iceberg_file(session(), source.location)
     files, folder = filesystem(project, source.location)
     return list_files(files, folder, source.location, SUFFIXES[source.format])
 
@@ -67,14 +67,14 @@ def list_source(project: Project, source: DatasetSource, spark: SparkSession) ->
 def opened(
     project: Project, source: DatasetSource, paths: Sequence[str]
 ) -> tuple[fs.FileSystem, list[tuple[str, str]]]:
-    """The file system of a source, and each path as shown and as that file system knows it."""
+    """The file system of a source, and each path twice: as people see it, and as that file system names it."""
     files, folder = filesystem(project, source.location)
     shown = source.location.rstrip("/")
     return files, [(path, folder.rstrip("/") + path.removeprefix(shown)) for path in paths]
 
 
 def table_name(location: str) -> str:
-    """An Iceberg table's name in Spark; the platform's own catalog where none is named."""
+    """An Iceberg table's name in Spark; a name without a catalog is in the platform's own catalog."""
     return location if location.count(".") > 1 else f"iceberg.{location}"
 
 
@@ -93,5 +93,5 @@ def _iceberg_file(spark: SparkSession, location: str) -> list[RawFile]:
 
 
 def _spark_url(location: str) -> str:
-    """Spark reads S3-compatible stores as s3a."""
+    """The location with the scheme s3a, by which Spark reads S3-compatible stores."""
     return location.replace("s3://", "s3a://", 1) if location.startswith("s3://") else location

@@ -1,4 +1,4 @@
-"""What a run has seen of one dataset, and whether that is good enough: numbers only."""
+"""The verdict on one dataset from counts of its rows: are there enough valid rows to publish?"""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from exp_platform.lake.audit import Finding
 
 @dataclass(frozen=True)
 class Tally:
-    """Rows of one dataset in the files now present, and what became of them."""
+    """Counts of one dataset's rows in the files now present: all, refused, distinct and late ones."""
 
-    rows: int  # in all files
-    refused: int  # rows that break a rule, repeats included
+    rows: int  # rows in all files
+    refused: int  # rows that break a rule, duplicates included
     refused_distinct: int
     valid_distinct: int
-    by_rule: Mapping[str, int] = field(default_factory=dict)  # rule -> distinct rows
-    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # rule -> files
+    by_rule: Mapping[str, int] = field(default_factory=dict)  # rule -> number of distinct rows that break it
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # rule -> files with such rows
     late: int = 0  # events added by this run that are older than late_arrival_days
 
     @property
     def duplicates(self) -> int:
-        """Valid rows that say what another row has said already."""
+        """Number of valid rows that are exact duplicates of another row."""
         return self.rows - self.refused - self.valid_distinct
 
     @property
     def bad_fraction(self) -> float:
-        """Refused over all rows, each distinct row once."""
+        """Share of refused rows among all distinct rows."""
         distinct = self.refused_distinct + self.valid_distinct
         return self.refused_distinct / distinct if distinct else 0.0
 
 
 def problem_of(dataset: str, location: str, tally: Tally, max_bad_fraction: float, is_required: bool) -> Problem | None:
-    """The dataset-level rule that the rows break together, if any."""
+    """The problem of too many refused rows or of no valid row; None when the dataset may be published."""
     if tally.bad_fraction > max_bad_fraction:
         distinct = tally.refused_distinct + tally.valid_distinct
         return Problem(
@@ -53,13 +53,13 @@ def problem_of(dataset: str, location: str, tally: Tally, max_bad_fraction: floa
 
 
 def rules_shown(tally: Tally) -> str:
-    """`unknown_variant 12, null_user_id 3`, the most frequent first."""
+    """The broken rules with their counts as text, most frequent first: `unknown_variant 12, null_user_id 3`."""
     ordered = sorted(tally.by_rule.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{rule} {count:,}" for rule, count in ordered)
 
 
 def findings_of(tally: Tally, plan: Plan, extra_columns: Mapping[str, list[str]], late_days: int) -> list[Finding]:
-    """What `ops.contract_results` keeps of a dataset that passed; whatever failed here is only a warning."""
+    """The findings on a dataset that may be published; the failed ones are warnings."""
     found = [
         Finding("there are rows", True, unexpected_count=0, detail=f"{tally.valid_distinct} distinct events"),
         Finding(
@@ -80,7 +80,7 @@ def findings_of(tally: Tally, plan: Plan, extra_columns: Mapping[str, list[str]]
     found += rule_findings(tally)
     if tally.late:
         detail = (
-            f"{tally.late} added events are more than {late_days} days older than the end of dt; they were absorbed"
+            f"{tally.late} added events are more than {late_days} days older than the end of dt; they count like others"
         )
         found.append(Finding("events arrive in time", False, "warning", tally.late, detail=detail))
     if extra_columns:

@@ -1,7 +1,7 @@
-"""Rows of a Spark frame to the data files of an Iceberg table, written by Arrow where the rows are.
+"""Write a Spark frame's rows to data files of an Iceberg table with Arrow, inside Spark's tasks.
 
 A million unit rows with their maps cost Spark's writer twelve seconds of processor time, row by row, and Arrow five.
-The files belong to no snapshot until `append_files`.
+The files belong to no snapshot until `append_files` commits them.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 Finish = Callable[[pa.RecordBatch], pa.RecordBatch]  # the last step from a frame's rows to those of the table
-Key = tuple[Any, ...]  # of a partition: a value for each of its fields
-BYTES = 128 * 2**20  # of a file's rows in memory, or little more: so much a task holds until it is written
+Key = tuple[Any, ...]  # a partition: one value for each partition field
+BYTES = 128 * 2**20  # a task writes a file once it holds about this many bytes of rows in memory
 
 
 @dataclass(frozen=True)
 class Written:
-    """Files that belong to no snapshot yet, and what was counted on the way."""
+    """Files that belong to no snapshot yet, and the broken rules that were counted while writing them."""
 
     files: tuple[DataFile, ...]
-    spec_id: int  # of the partitioning that they were written for
-    nulls: dict[str, int]  # required column -> rows without it; a batch with any is not written
+    spec_id: int  # id of the partitioning that the files were written for
+    nulls: dict[str, int]  # required column -> rows where it is null; a batch with such a row is not written
     broken_inside: dict[str, int]  # rule of a nested column -> rows that break it
 
 
 def write_files(frame: DataFrame, table: Table, handle: IcebergTable, finish: Finish | None = None) -> Written:
-    """Write the frame's rows; it comes laid out as the table's files are (`staging.laid_out`)."""
+    """Write the frame's rows to files; the frame must be laid out as the table's files are (`staging.laid_out`)."""
     known = handle.metadata
-    # Tasks need to know the table, not its history.
+    # The tasks get the table's metadata without its history, which can be large and which they don't need.
     metadata = known.model_copy(update={"snapshots": [], "snapshot_log": [], "metadata_log": [], "refs": {}})
     kernel = partial(_write, table=table, metadata=metadata, io=handle.io, finish=finish)
     found = frame.mapInArrow(kernel, "file binary, kind string, name string, rows bigint").collect()
@@ -67,11 +67,11 @@ def write_files(frame: DataFrame, table: Table, handle: IcebergTable, finish: Fi
 
 
 def append_files(handle: IcebergTable, written: Written, branch: str) -> None:
-    """Make the rows the latest of a branch."""
+    """Append the files to a branch in one commit."""
     if handle.spec().spec_id != written.spec_id:
         raise FencedConflict(
             f"{'.'.join(handle.name())}: its partitioning was changed while the rows were written. "
-            "Nothing was published; start the stage once more"
+            "Nothing was published; start the stage again"
         )
     with handle.transaction() as transaction, transaction.update_snapshot(branch=branch).fast_append() as append:
         for file in written.files:
@@ -79,7 +79,7 @@ def append_files(handle: IcebergTable, written: Written, branch: str) -> None:
 
 
 def finished(frame: DataFrame, table: Table, finish: Finish) -> DataFrame:
-    """The frame's rows as those of the table, for who wants to look at them before they are written."""
+    """The frame's rows after `finish`, in the table's columns, to look at them without writing them."""
     schema = ", ".join(f"`{column}` {spark_type(kind)}" for column, kind in table.types.items())
     return frame.mapInArrow(partial(_finished, table=table, finish=finish), schema)
 
@@ -92,7 +92,7 @@ def _finished(batches: Iterable[pa.RecordBatch], table: Table, finish: Finish) -
 def _write(
     batches: Iterable[pa.RecordBatch], table: Table, metadata: TableMetadata, io: FileIO, finish: Finish | None
 ) -> Iterator[pa.RecordBatch]:
-    """The kernel of one task: its files, then its counts."""
+    """The kernel that one task runs: it yields the files that it wrote, then its counts of broken rules."""
     writer = _Writer(table, metadata, io)
     for batch in batches:
         if len(batch):
@@ -105,7 +105,7 @@ def _write(
 
 @dataclass
 class _Writer:
-    """Collects rows until their partition ends, then writes them to a file of its own."""
+    """Collects the rows of one partition, and writes them to a file when the partition ends or the file is full."""
 
     table: Table
     metadata: TableMetadata
@@ -116,7 +116,7 @@ class _Writer:
     _rows: list[pa.RecordBatch] = field(default_factory=list)
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Take a batch; what it completes is written."""
+        """Take a batch of rows; yield the files that are complete now."""
         nulls = {name: batch.column(name).null_count for name in self.table.required}
         self.nulls.update({name: rows for name, rows in nulls.items() if rows})
         if any(nulls.values()):
@@ -131,14 +131,14 @@ class _Writer:
             self._rows.append(rows.slice(first, end - first))
 
     def flush(self) -> Iterator[pa.RecordBatch]:
-        """Write what has been collected."""
+        """Write the collected rows to a file."""
         if self._rows:
             fields = self.metadata.spec().fields
             assert self._key is not None
             values = [PartitionFieldValue(f, value) for f, value in zip(fields, self._key, strict=True)]
             schema = self.metadata.schema()
             key = PartitionKey(values, self.metadata.spec(), schema)
-            mine = schema.select(*self.table.columns)  # a column of another version is null
+            mine = schema.select(*self.table.columns)  # a column that only another code version declares is null
             task = WriteTask(uuid.uuid4(), 0, mine, self._rows, partition_key=key)
             yield _answer(
                 [(pickle.dumps(file), None, None, None) for file in write_file(self.io, self.metadata, iter([task]))]
@@ -146,7 +146,7 @@ class _Writer:
         self._rows = []
 
     def _runs(self, rows: pa.RecordBatch) -> Iterator[tuple[int, int, Key]]:
-        """First and last row (exclusive) of each run of rows in one partition, as Iceberg's transforms give it."""
+        """First row, end row (exclusive) and partition of each run of consecutive rows in one partition."""
         schema = self.metadata.schema()
         values: list[tuple[list[Any], NDArray[np.int64]]] = []
         changes = np.zeros(len(rows), dtype=bool)
@@ -165,9 +165,9 @@ class _Writer:
 
 
 def transformed(transform: Transform, kind: IcebergType, values: list[Any]) -> list[Any]:
-    """What a partition field makes of some values, as `transform` gives it."""
+    """The partition values of some column values, by Iceberg's `transform`."""
     if isinstance(transform, BucketTransform) and isinstance(kind, StringType):
-        count = transform.num_buckets  # PyIceberg looks it up for each value, which takes eight times as long
+        count = transform.num_buckets  # PyIceberg's own transform runs value by value, eight times as slow
         return [(mmh3.hash(value) & 0x7FFFFFFF) % count for value in values]
     return [transform.transform(kind)(value) for value in values]
 

@@ -1,4 +1,4 @@
-"""What every table must hold before it becomes visible: its schema, one experiment, its grain, no nulls, no NaN."""
+"""The rules that every table must pass before it becomes visible: schema, one experiment, grain, no null, no NaN."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _WIDER = {("int", "bigint"), ("smallint", "bigint"), ("smallint", "int"), ("floa
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one expectation on one table; a critical one that failed blocks publication."""
+    """The outcome of one expectation on one table; a failed critical expectation blocks publication."""
 
     expectation: str
     success: bool
     severity: Literal["critical", "warning"] = "critical"
     unexpected_count: int | None = None
     unexpected_percent: float | None = None
-    sample: tuple[str, ...] = ()  # offending keys
+    sample: tuple[str, ...] = ()  # keys of some rows that break the expectation
     detail: str = ""
 
     @property
     def blocks(self) -> bool:
-        """Whether nothing may be published."""
+        """True when this finding forbids publication."""
         return not self.success and self.severity == "critical"
 
 
 class AuditRefused(ContractViolation):
-    """Nothing was published; carries every finding for `ops.contract_results`."""
+    """An audit found a broken rule and nothing was published; carries all findings for `ops.contract_results`."""
 
     def __init__(self, message: str, findings: Sequence[Finding]) -> None:
         super().__init__(message)
@@ -52,44 +52,44 @@ class AuditRefused(ContractViolation):
 
 @dataclass(frozen=True)
 class Scope:
-    """The rows that one publication replaces: an experiment's, in a table with dt those of that dt only."""
+    """The rows that one publication replaces: those of one experiment, and of one dt in a table with dt."""
 
     experiment_id: str
     dt: date
 
     def keys(self, table: Table) -> dict[str, Any]:
-        """Column -> the one value that every published row must have."""
+        """Column -> the value that every published row must have in it."""
         keys: dict[str, Any] = {"experiment_id": self.experiment_id}
         return keys | ({"dt": self.dt} if table.has_dt else {})
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some values of a column that the table is partitioned by: rows with other values stay in their files."""
+    """A part of an experiment's rows, chosen by values of a partition column; the other rows stay in their files."""
 
     column: str
     values: frozenset[date]
 
     def holds(self) -> Column:
-        """Whether a row is in it."""
+        """Condition that is true for the rows of the part."""
         from pyspark.sql import functions as F
 
         values = sorted(self.values)
         return F.coalesce(F.col(self.column).isin(*values), F.lit(False)) if values else F.lit(False)
 
 
-# All rows as they will be seen; with a part, only its rows differ from those that an earlier audit has passed.
+# An audit gets all rows as readers will see them; with a part, the other rows have passed an earlier audit.
 Audit = Callable[[Frame, Table, Part | None], Sequence[Finding]]
 
 
 def refuse(table: Table, findings: Sequence[Finding]) -> None:
-    """Raise when any critical expectation failed; one sentence names them all."""
+    """Raise AuditRefused when a critical expectation failed; its one sentence names all of them."""
     blocking = [f for f in findings if f.blocks]
     if not blocking:
         return
     reasons = "; ".join(_reason(f) for f in blocking)
     raise AuditRefused(
-        f"{table.name}: {reasons}. Nothing was published; the rows before stay as they were "
+        f"{table.name}: {reasons}. Nothing was published; the earlier rows stay as they are "
         "(every finding is in ops.contract_results)",
         findings,
     )
@@ -105,7 +105,7 @@ def _reason(finding: Finding) -> str:
 
 
 def conform_spark(frame: DataFrame, table: Table) -> DataFrame:
-    """The frame in the declared columns and order; every gap in the schema is reported at once."""
+    """The frame with the declared columns in the declared order; one error reports every gap in the schema."""
     found = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
     expected = {column: spark_type(kind) for column, kind in table.types.items()}
     _refuse_schema(table, found, expected, _WIDER)
@@ -117,7 +117,7 @@ def conform_spark(frame: DataFrame, table: Table) -> DataFrame:
 
 
 def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list[Finding]]:
-    """Rows and findings, from one aggregate over the grain; samples only where something is broken."""
+    """Number of rows and findings, from one aggregate over the grain; a sample is taken only for a broken rule."""
     from pyspark.sql import functions as F
 
     rules = _flat_rules(table, scope) | _nested_nulls(table) | nested_rules(table)
@@ -145,12 +145,12 @@ def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list
 def audit_staged(
     frame: DataFrame, table: Table, scope: Scope, broken_inside: Mapping[str, int], *, whole: DataFrame | None
 ) -> tuple[int, list[Finding]]:
-    """The same of rows read back from their files, without reading a map or a list: with one, no column is vectorised.
+    """As `audit_spark`, for rows read back from their files; maps and lists are not read.
 
-    `broken_inside`: rows that break each of `nested_rules`, counted when they were written. A map or list that is
-    required can't be null: both writers refuse that themselves (tests/spark/lake/test_staging.py). `whole`: the frame
-    with the rows beside which it will stand, where a key may be there twice; None for rows that come out of a group-by
-    over the grain, which need not be done twice.
+    Spark's Parquet reader is vectorised only without maps and lists. `broken_inside` has the number of rows that break
+    each of `nested_rules`, counted while they were written. A required map or list can't be null, because both writers
+    refuse that (tests/spark/lake/test_staging.py). The grain is checked on `whole`, all rows as readers will see them;
+    None skips that check, for rows that come out of a group-by over the grain.
     """
     from pyspark.sql import functions as F
 
@@ -160,14 +160,14 @@ def audit_staged(
     assert totals is not None
     rows = totals["rows"]
     broken = {name: totals[f"_rule{i}"] for i, name in enumerate(flat)}
-    broken |= {name: broken_inside.get(name, 0) for name in nested}  # without a row nobody has counted
+    broken |= {name: broken_inside.get(name, 0) for name in nested}  # no entry where no task had a row to count
     findings = [
         _finding(name, broken[name], rows, partial(_spark_sample, frame.where(rule), table))
         for name, rule in (flat | nested).items()
     ]
     findings += [_finding(name, 0, rows, tuple) for name in _nested_nulls(table)]
     if whole is not None:
-        # A query of its own, over the grain alone: what is grouped by it would else carry every other rule along.
+        # A separate query over the grain alone: in one query the group-by would carry the columns of every rule.
         per_key = whole.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows"))
         found = per_key.agg(F.sum("_rows").alias("rows"), F.sum(F.col("_rows") - 1).alias("repeated")).first()
         assert found is not None
@@ -177,14 +177,14 @@ def audit_staged(
 
 
 def nested_rules(table: Table) -> dict[str, Column]:
-    """The rules about numbers inside maps."""
+    """Rule -> condition that breaks it, for the numbers inside maps."""
     from pyspark.sql import functions as F
 
     return {f"{name} is finite": _any_not_finite(F.map_values(name)) for name in maps_of_numbers(table)}
 
 
 def broken_inside(batch: pa.RecordBatch, table: Table) -> dict[str, int]:
-    """How many rows of a batch break each of these rules."""
+    """Rule of `nested_rules` -> number of a batch's rows that break it."""
     broken = {}
     for name in maps_of_numbers(table):
         offsets, numbers = batch.column(name).offsets.to_numpy(), batch.column(name).items
@@ -196,12 +196,15 @@ def broken_inside(batch: pa.RecordBatch, table: Table) -> dict[str, int]:
 
 
 def maps_of_numbers(table: Table) -> list[str]:
-    """Columns that are maps with a number for each key."""
+    """The columns that are maps with a double for each key."""
     return [name for name, kind in table.types.items() if kind.startswith("map<") and kind.endswith(",double>")]
 
 
 def _any_not_finite(values: Column) -> Column:
-    """Spark orders NaN above infinity; unlike `exists`, which is interpreted, both extremes are compiled."""
+    """True when an array holds NaN or infinity.
+
+    Spark orders NaN above infinity, so the two extremes tell; unlike `exists`, array_max and array_min are compiled.
+    """
     from pyspark.sql import functions as F
 
     infinity = F.lit(float("inf"))
@@ -246,7 +249,7 @@ def _spark_sample(broken: DataFrame, table: Table) -> tuple[str, ...]:
 
 
 def conform_arrow(frame: pa.Table, table: Table) -> pa.Table:
-    """The table in the declared columns, order and types; every gap in the schema is reported at once."""
+    """The table with the declared columns, order and types; one error reports every gap in the schema."""
     found = {f.name: str(f.type) for f in frame.schema}
     expected = {column: str(arrow_type(kind)) for column, kind in table.types.items()}
     same = {
@@ -260,7 +263,7 @@ def conform_arrow(frame: pa.Table, table: Table) -> pa.Table:
 
 
 def _castable(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Whether the cast loses nothing: other spellings of the same type, and wider numbers."""
+    """True when the cast loses nothing: to another spelling of the same type, or to a wider number."""
     if pa.types.is_null(found):
         return True
     if pa.types.is_large_string(found) or pa.types.is_dictionary(found):
@@ -276,7 +279,7 @@ def _castable(found: pa.DataType, expected: pa.DataType) -> bool:
 
 
 def audit_arrow(frame: pa.Table, table: Table, scope: Scope) -> tuple[int, list[Finding]]:
-    """Rows and findings of an Arrow table."""
+    """Number of rows and findings of an Arrow table."""
     rows = frame.num_rows
     findings = []
     for name, broken in _arrow_rules(frame, table, scope).items():

@@ -1,7 +1,7 @@
-"""Rows in Arrow batches where the work is done: a kernel runs over each part, and only what it yields comes back.
+"""Rows as Arrow batches inside Spark's tasks: a kernel runs over each part, and only its result comes back.
 
-Rows of a published table are read from its Parquet files by Arrow itself, in Spark's tasks: a million unit rows with
-their maps cost about one second of processor time, where Spark's reader alone, row by row, costs seven.
+Arrow itself reads a published table's Parquet files in the tasks: a million unit rows with their maps cost about one
+second of processor time, where Spark's reader, row by row, costs seven.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-ROWS = 50_000  # of a batch: large enough for NumPy, small enough for a worker
+ROWS = 50_000  # rows of a batch: enough for NumPy to be fast, few enough for a worker's memory
 PARTS_OF_A_CORE = 2
 
 
 class Batches(Protocol):
-    """Where rows come from."""
+    """Rows that lie in several parts, over which a kernel can run."""
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows in all parts."""
 
     def collect(self, kernel: Kernel, schema: str) -> pa.Table:
-        """What the kernel yields for each part; `schema` in Spark's words."""
+        """All rows that the kernel yields for the parts; `schema` is theirs in Spark SQL."""
 
 
 @dataclass(frozen=True)
 class FrameBatches:
-    """The rows of a Spark frame, a part for each of its partitions."""
+    """The rows of a Spark frame; each partition is a part."""
 
     frame: DataFrame
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows, counted by Spark."""
         return self.frame.count()
 
     def collect(self, kernel: Kernel, schema: str) -> pa.Table:
-        """What the kernel yields for each partition."""
+        """All rows that the kernel yields for the partitions."""
         return self.frame.mapInArrow(kernel, schema).toArrow()
 
 
 @dataclass(frozen=True)
 class FileBatches:
-    """The rows of Parquet files; a part is some of the files."""
+    """The rows of Parquet files; each part is a group of files."""
 
     session: SparkSession
     parts: tuple[tuple[str, ...], ...]
@@ -67,8 +67,8 @@ class FileBatches:
     rows: int
 
     def collect(self, kernel: Kernel, schema: str) -> pa.Table:
-        """What the kernel yields for each part."""
-        parts, io, wanted = self.parts, self.io, self.schema  # not self: a session does not travel
+        """All rows that the kernel yields for the groups of files."""
+        parts, io, wanted = self.parts, self.io, self.schema  # not self: a session can't be sent to a task
 
         def of_partition(numbers: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for numbered in numbers:
@@ -80,7 +80,7 @@ class FileBatches:
 
 
 def file_batches(io: FileIO, path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Some columns of one Parquet file; a column that it does not have is null."""
+    """Batches of one Parquet file in the wanted columns; a column that the file lacks is null."""
     with io.new_input(path).open() as source:
         file = pq.ParquetFile(source)
         present = [name for name in wanted.names if name in file.schema_arrow.names]
@@ -100,7 +100,7 @@ def rows_of_files(
     key: Mapping[str, Any],
     columns: Sequence[str],
 ) -> FileBatches | None:
-    """A key's rows as their files hold them; None where that is not all that there is to it: deletes, or other keys."""
+    """The rows of a key, straight from their files; None when files have deletes or hold rows of other keys."""
     tasks = list(handle.scan(row_filter=matching(dict(key)), snapshot_id=snapshot_id).plan_files())
     if any(task.delete_files or task.residual != AlwaysTrue() for task in tasks):
         return None
@@ -117,7 +117,7 @@ def rows_of_files(
 
 
 def parts_of(files: Mapping[str, int], cores: int) -> tuple[tuple[str, ...], ...]:
-    """The files in as many parts as keep all cores busy to the end, alike in their rows."""
+    """The files in groups of about equal numbers of rows, enough groups to keep all cores busy to the end."""
     parts: list[list[str]] = [[] for _ in range(min(len(files), cores * PARTS_OF_A_CORE))]
     filled = [(0, i) for i in range(len(parts))]
     for path, rows in sorted(files.items(), key=lambda file: (-file[1], file[0])):

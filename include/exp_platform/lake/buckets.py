@@ -1,4 +1,4 @@
-"""Create the buckets that a profile names, when they are missing: `python -m exp_platform.lake.buckets --config C`."""
+"""Create the missing object-store buckets of a profile: `python -m exp_platform.lake.buckets --config C`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exp_platform.lake.raw_zone import filesystem
 
 
 def ensure_buckets(project: Project) -> list[str]:
-    """Names of the buckets of the raw zone and the warehouse; each exists afterwards."""
+    """Create the buckets of the raw zone and the warehouse where they are missing, and return their names."""
     names = []
     for location in (project.raw_root, project.profile.catalog.warehouse):
         if location.startswith(("s3://", "s3a://")):

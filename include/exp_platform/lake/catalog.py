@@ -54,7 +54,7 @@ PROPERTIES = {
 def load_catalog(project: Project) -> Catalog:
     """The PyIceberg catalog of a profile."""
     settings = project.profile.catalog
-    properties = {"warehouse": _warehouse(project)} | _object_store(project)
+    properties = {"warehouse": warehouse_of(project)} | object_store_properties(project)
     if settings.type == "sqlite":
         path = Path(project.resolve(settings.uri))
         _switch_to_wal(path)
@@ -68,48 +68,12 @@ def load_catalog(project: Project) -> Catalog:
     return _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
 
 
-def spark_catalog_conf(project: Project) -> dict[str, str]:
-    """The same catalog for Spark, and what storage-partitioned joins between its tables need."""
-    settings = project.profile.catalog
-    own = {"warehouse": _warehouse(project), "cache-enabled": "false"}  # a cache never sees other processes' commits
-    if settings.type == "rest":
-        own |= {"type": "rest", "uri": settings.uri}
-        if settings.user and settings.password:
-            own["credential"] = f"{settings.user}:{settings.password}"
-    else:
-        own |= {"type": "jdbc", "jdbc.schema-version": "V1"}
-    if settings.type == "sqlite":
-        path = project.resolve(settings.uri)
-        own["uri"] = f"jdbc:sqlite:{path}?journal_mode=WAL&busy_timeout={BUSY_SECONDS * 1000}"
-    elif settings.type == "postgres":
-        own["uri"] = f"jdbc:postgresql://{settings.uri}"
-        own |= {f"jdbc.{k}": v for k, v in (("user", settings.user), ("password", settings.password)) if v}
-    store = project.profile.object_store
-    if store is not None:
-        own |= _object_store(project) | {
-            "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-            "s3.path-style-access": str(store.path_style).lower(),
-            "client.region": store.region,
-        }
-    return {
-        f"spark.sql.catalog.{CATALOG}": "org.apache.iceberg.spark.SparkCatalog",
-        **{f"spark.sql.catalog.{CATALOG}.{key}": value for key, value in own.items()},
-        "spark.sql.iceberg.planning.preserve-data-grouping": "true",
-        "spark.sql.sources.v2.bucketing.enabled": "true",
-        "spark.sql.sources.v2.bucketing.pushPartValues.enabled": "true",
-        "spark.sql.sources.v2.bucketing.allowJoinKeysSubsetOfPartitionKeys.enabled": "true",
-        "spark.sql.requireAllClusterKeysForCoPartition": "false",
-        # Partially clustered distribution gives wrong results: never.
-        "spark.sql.sources.v2.bucketing.partiallyClusteredDistribution.enabled": "false",
-    }
-
-
 def ensure_tables(
     project: Project, catalog: Catalog | None = None, names: tuple[str, ...] = tuple(TABLES)
 ) -> dict[str, IcebergTable]:
     """Create what is missing, add columns that were declared later, and return a handle of each table as it is now."""
     catalog = catalog or load_catalog(project)
-    warehouse = _warehouse(project)
+    warehouse = warehouse_of(project)
     for namespace in {name.split(".")[0] for name in names} & set(NAMESPACES):
         _again(lambda ns=namespace: _create_namespace(catalog, ns))  # type: ignore[misc]
 
@@ -223,21 +187,31 @@ def _evolve(handle: IcebergTable, table: Table) -> IcebergTable:
     """Follow a declaration that has grown since the table was created.
 
     Columns are added (old rows read as null there), and partition fields (files that are there stay as they are).
+    Descriptions of columns follow the declaration, in one commit, and only where one differs.
     A column that is not declared stays: it may belong to a newer version than this one.
     """
-    if not set(table.columns) <= {field.name for field in handle.schema().fields}:
-        commit_again(handle, lambda current: _add_columns(current, table))
+    if not set(table.columns) <= {field.name for field in handle.schema().fields} or _other_descriptions(handle, table):
+        commit_again(handle, lambda current: _follow_columns(current, table))
     if len(table.partition) > len(handle.spec().fields):
         commit_again(handle, lambda current: _add_partition_fields(current, table))
     return handle
 
 
-def _add_columns(handle: IcebergTable, table: Table) -> None:
+def _follow_columns(handle: IcebergTable, table: Table) -> None:
     present = {field.name for field in handle.schema().fields}
+    changed = _other_descriptions(handle, table)
     with handle.update_schema() as update:
         for column, kind in table.types.items():
             if column not in present:
-                update.add_column(column, iceberg_type(kind), required=False)
+                update.add_column(column, iceberg_type(kind), doc=table.descriptions.get(column), required=False)
+        for column, description in changed.items():
+            update.update_column(column, doc=description)
+
+
+def _other_descriptions(handle: IcebergTable, table: Table) -> dict[str, str]:
+    """The declared descriptions of the table's columns that it does not have, or has in other words."""
+    there = {field.name: field.doc for field in handle.schema().fields}
+    return {c: words for c, words in table.descriptions.items() if c in there and there[c] != words}
 
 
 def _add_partition_fields(handle: IcebergTable, table: Table) -> None:
@@ -270,7 +244,8 @@ def _switch_to_wal(path: Path) -> None:
     connection.close()
 
 
-def _warehouse(project: Project) -> str:
+def warehouse_of(project: Project) -> str:
+    """The warehouse as a URL: Iceberg stores absolute locations."""
     place = project.resolve(project.profile.catalog.warehouse).rstrip("/")
     return place if "://" in place else f"file://{place}"
 
@@ -284,7 +259,7 @@ def _userinfo(settings: CatalogSettings) -> str:
     return f"{quote(settings.user, safe='')}{password}@"
 
 
-def _object_store(project: Project) -> dict[str, str]:
+def object_store_properties(project: Project) -> dict[str, str]:
     """S3 properties that both libraries read."""
     store = project.profile.object_store
     if store is None:

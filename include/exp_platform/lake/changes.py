@@ -1,4 +1,4 @@
-"""What an experiment's rows have gained since a snapshot, from Iceberg's own history rather than from timestamps."""
+"""Changes of an experiment's rows since a snapshot, read from Iceberg's history instead of from timestamps."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 
 
 def only_appended(handle: IcebergTable, experiment_id: str, since: int, until: int) -> bool:
-    """Whether every commit after `since`, up to `until`, has left this experiment's rows in place.
+    """True when the commits after `since`, up to `until`, have only added rows of this experiment, or none.
 
-    Other experiments' commits do not count, nor do compactions. False also when `since` is not in the history: then
-    nobody can tell.
+    Other experiments' commits do not count, nor do compactions. False when `since` is no longer in the history.
     """
     return _only((Operation.APPEND, Operation.REPLACE), handle, experiment_id, since, until)
 
 
 def untouched(handle: IcebergTable, experiment_id: str, since: int, until: int) -> bool:
-    """The same, and that none has added any: both snapshots have the same rows of this experiment."""
+    """True when both snapshots have the same rows of this experiment; False when `since` is not in the history."""
     return _only((Operation.REPLACE,), handle, experiment_id, since, until)
 
 
@@ -43,7 +42,7 @@ def _only(harmless: tuple[Operation, ...], handle: IcebergTable, experiment_id: 
 
 
 def read_appended(spark: SparkSession, table: Table, experiment_id: str, since: int, until: int) -> DataFrame:
-    """This experiment's rows in the files appended after `since`, up to `until`; none when they are the same."""
+    """This experiment's rows in the files that were appended after `since`, up to `until`."""
     from pyspark.sql import functions as F
 
     source = spark.read.format("iceberg")

@@ -1,4 +1,4 @@
-"""One fenced commit, by Spark or by PyIceberg: it lands whole, or not at all when somebody else was there first."""
+"""Fenced commits: a commit lands whole, or not at all when another writer has changed the same rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -15,12 +14,9 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import CATALOG, commit_again
+from exp_platform.lake.catalog import commit_again
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 _DAY_MS = 24 * 3600 * 1000
 _LOST_RACE = ("exceptions.ValidationException", "exceptions.CommitFailedException")
@@ -28,7 +24,7 @@ _LOST_RACE = ("exceptions.ValidationException", "exceptions.CommitFailedExceptio
 
 @contextmanager
 def fenced(table: Table, scope: Scope) -> Iterator[None]:
-    """Turn every engine's way of saying `you are stale` into FencedConflict."""
+    """Turn the conflict errors of PyIceberg and of Iceberg's Java library into FencedConflict."""
     try:
         yield
     except (ValidationException, CommitFailedException) as error:
@@ -44,27 +40,27 @@ def fenced(table: Table, scope: Scope) -> Iterator[None]:
 def _conflict(table: Table, scope: Scope, cause: str) -> FencedConflict:
     return FencedConflict(
         f"{table.name}: rows of {scope.experiment_id} were changed by another writer since this stage started "
-        f"({cause.split(': [')[0].strip()}). Nothing was published; start the stage once more"
+        f"({cause.split(': [')[0].strip()}). Nothing was published; start the stage again"
     )
 
 
 def row_filter(table: Table, scope: Scope) -> BooleanExpression:
-    """The rows that a publication replaces, for PyIceberg."""
+    """PyIceberg's filter for the rows that a publication replaces."""
     terms = [EqualTo(column, value) for column, value in scope.keys(table).items()]
     return terms[0] if len(terms) == 1 else And(*terms)
 
 
 def ensure_branch(handle: IcebergTable, snapshot_id: int, branch: str, days: int) -> None:
-    """A branch that starts at a snapshot and that maintenance drops after some days."""
+    """Create a branch at a snapshot, unless it exists; maintenance drops the branch after `days`."""
     if branch in handle.metadata.refs:
         return
     start = handle.snapshot_by_id(snapshot_id)
     assert start is not None
-    # Iceberg counts the age from the snapshot at the branch's head, and the first one may be old already.
+    # Iceberg counts a branch's age from its head snapshot, and the first head may be old already.
     age = max(int(time.time() * 1000) - start.timestamp_ms, 0) + days * _DAY_MS
 
     def create(current: IcebergTable) -> None:
-        if branch in current.metadata.refs:  # another attempt of the same run made it: it is not moved back
+        if branch in current.metadata.refs:  # another attempt of this run made the branch: it is not moved back
             return
         current.manage_snapshots().create_branch(snapshot_id, branch, max_ref_age_ms=age).commit()
 
@@ -74,33 +70,12 @@ def ensure_branch(handle: IcebergTable, snapshot_id: int, branch: str, days: int
 def overwrite_arrow(
     handle: IcebergTable, frame: pa.Table, table: Table, scope: Scope, branch: str, summary: dict[str, str]
 ) -> None:
-    """Replace the scope's rows; the handle, loaded at the stage's start, is the fence."""
+    """Replace the scope's rows in one commit; the handle was loaded at the stage's start and is the fence."""
     with fenced(table, scope), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Delete operation did not match")
         handle.overwrite(
-            frame.cast(arrow_schema(table)),  # required columns are declared as such
+            frame.cast(arrow_schema(table)),  # marks the required columns as required, as PyIceberg demands
             overwrite_filter=row_filter(table, scope),
             snapshot_properties=summary,
             branch=branch,
         )
-
-
-def overwrite_spark(
-    frame: DataFrame, table: Table, scope: Scope, fence: int, branch: str, summary: dict[str, str]
-) -> None:
-    """Replace the scope's rows, if nobody has touched them since the fence snapshot."""
-    from pyspark.sql import functions as F
-
-    condition = F.lit(True)
-    for column, value in scope.keys(table).items():
-        condition = condition & (F.col(column) == F.lit(value))
-    writer = frame.writeTo(_spark_name(table, branch))
-    writer.option("isolation-level", "serializable").option("validate-from-snapshot-id", str(fence))
-    for key, value in summary.items():
-        writer.option(f"snapshot-property.{key}", value)
-    with fenced(table, scope):
-        writer.overwrite(condition)
-
-
-def _spark_name(table: Table, branch: str) -> str:
-    return f"{CATALOG}.{table.name}" if branch == "main" else f"{CATALOG}.{table.name}.branch_{branch}"

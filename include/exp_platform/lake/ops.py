@@ -1,4 +1,4 @@
-"""Small keyed writes and reads of the platform's own tables."""
+"""Read and replace rows by key in the platform's own small tables (ops.*)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from exp_platform.lake.types import arrow_schema, to_arrow
 
 
 def matching(key: dict[str, Any]) -> BooleanExpression:
-    """Rows whose columns equal the key's values; a tuple means any of them."""
-    terms = [In(c, v) if isinstance(v, (tuple, list, set)) else EqualTo(c, v) for c, v in key.items()]  # type: ignore[arg-type]
+    """Filter for rows whose columns equal the key's values; a tuple, list or set matches any of its values."""
+    terms = [In(c, v) if isinstance(v, (tuple, list, set)) else EqualTo(c, v) for c, v in key.items()]
     return terms[0] if len(terms) == 1 else And(*terms)
 
 
-def read_rows(handle: IcebergTable, where: BooleanExpression | dict[str, Any], limit: int | None = None) -> list[dict]:
-    """Rows of a small table as dictionaries."""
+def read_rows(
+    handle: IcebergTable, where: BooleanExpression | dict[str, Any], limit: int | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a small table as dictionaries."""
     row_filter = matching(where) if isinstance(where, dict) else where
     return list(handle.scan(row_filter=row_filter, limit=limit).to_arrow().to_pylist())
 
@@ -33,7 +35,7 @@ def read_rows(handle: IcebergTable, where: BooleanExpression | dict[str, Any], l
 def overwrite_rows(
     handle: IcebergTable, name: str, key: dict[str, Any], rows: list[dict[str, Any]], **properties: str
 ) -> None:
-    """Replace the rows of a key in one commit; the handle is the fence."""
+    """Replace the rows of a key in one commit, which fails when the table has changed since the handle was loaded."""
     frame = conform_arrow(to_arrow(TABLES[name], rows), TABLES[name])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Delete operation did not match")
@@ -48,7 +50,7 @@ def replace_rows(
     catalog: Catalog | None = None,
     attempts: int = 10,
 ) -> None:
-    """Replace the rows of a key, whoever else writes the same table: what was read meanwhile does not matter."""
+    """Replace the rows of a key; tried again when another writer has changed the table meanwhile."""
     for attempt in range(attempts):
         try:
             overwrite_rows(load_handle(project, name, catalog), name, key, rows)

@@ -1,4 +1,4 @@
-"""The raw zone, seen without a session: local folders and S3-compatible stores alike."""
+"""Listing of the raw zone without a Spark session, in local folders and S3-compatible stores."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def filesystem(project: Project, location: str, new_buckets: bool = False) -> tu
             ),
             rest.rstrip("/"),
         )
-    return fs.FileSystem.from_uri(location)
+    files, path = fs.FileSystem.from_uri(location)
+    return files, str(path)
 
 
 def list_days(project: Project, experiment_id: str) -> list[date]:
-    """The days that the `dt=` folders of the experiment's datasets name; none when there are no raw data yet."""
+    """The days named by the `dt=` folders of the experiment's datasets, sorted; empty without raw data."""
     files, folder = filesystem(project, project.raw_folder(experiment_id))
     days: set[date] = set()
     for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
@@ -47,7 +48,7 @@ def list_days(project: Project, experiment_id: str) -> list[date]:
 
 
 def _named_days(names: Iterable[str]) -> Iterator[date]:
-    """Days of folder names; one that is in no calendar is only a label, and its events still count.
+    """The days that folder names spell. An impossible date such as 2026-02-30 is skipped here; its files still count.
 
     >>> list(_named_days(["dt=2026-01-05", "dt=2026-02-30", "_tmp"]))
     [datetime.date(2026, 1, 5)]

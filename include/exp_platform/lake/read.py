@@ -1,4 +1,4 @@
-"""Read one experiment's rows of a table at one snapshot, with Spark or with Arrow."""
+"""Read one experiment's rows of a table at one snapshot, with Spark or with PyIceberg."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def require_snapshot(handle: IcebergTable, table: Table, snapshot_id: int, run_id: str) -> None:
-    """A pinned snapshot that maintenance has expired since can't be read any more."""
+    """Raise when maintenance has expired a pinned snapshot."""
     if handle.snapshot_by_id(snapshot_id) is None:
         raise ExpError(
             f"{table.name}: snapshot {snapshot_id}, which run {run_id} reads, has been expired by maintenance. "
@@ -28,7 +28,7 @@ def require_snapshot(handle: IcebergTable, table: Table, snapshot_id: int, run_i
 
 
 def read_spark(spark: SparkSession, table: Table, snapshot_id: int, key: Mapping[str, Any]) -> DataFrame:
-    """The rows of a key in the declared columns; a column younger than the snapshot is null."""
+    """The rows of a key in the declared columns; a column that was added after the snapshot is null."""
     from pyspark.sql import functions as F
 
     frame = spark.read.option("versionAsOf", snapshot_id).table(f"{CATALOG}.{table.name}")
@@ -47,7 +47,7 @@ def read_arrow(
     key: Mapping[str, Any],
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
-    """The same rows as an Arrow table, some or all of the declared columns."""
+    """The rows of a key as an Arrow table, in the given columns or all declared ones."""
     wanted = list(columns or table.columns)
     stored = handle.scan(snapshot_id=snapshot_id).projection().column_names
     present = tuple(c for c in wanted if c in stored)
@@ -61,12 +61,12 @@ def read_arrow(
 
 
 def count_rows(handle: IcebergTable, snapshot_id: int, key: Mapping[str, Any]) -> int:
-    """Rows of a partition key, from the files' own counts: nothing is read."""
+    """Number of rows of a partition key, from the counts in the table's metadata; no data file is read."""
     files = handle.scan(row_filter=matching(dict(key)), snapshot_id=snapshot_id).plan_files()
     return sum(task.file.record_count for task in files)
 
 
 def lies_as_declared(handle: IcebergTable, snapshot_id: int, key: Mapping[str, Any]) -> bool:
-    """Whether all of a key's files are partitioned as the table is now; older ones stay as they were."""
+    """True when all files of a key have the table's present partitioning; a change of it leaves old files alone."""
     files = handle.scan(row_filter=matching(dict(key)), snapshot_id=snapshot_id).plan_files()
     return all(task.file.spec_id == handle.spec().spec_id for task in files)

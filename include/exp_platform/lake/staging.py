@@ -1,11 +1,8 @@
-"""Several tables that become visible one right after the other, once all of them are written and audited.
+"""Spark writes rows to a staging branch that nobody reads; a later fenced commit moves their files to main.
 
-`publish` handles one table: it keeps the result while it audits it. Here the files are written first, to a branch
-that nobody reads; a later commit moves them to main without touching a row. A run that is refused leaves nothing.
-Iceberg's own append never conflicts, so that two stale writers would both add the same events; this one is fenced.
-
-For one large table it is the cheaper way too: what is audited is read back from the files, a few flat columns of it,
-where a result that is kept has to be kept whole.
+Several tables can be written and audited first and then become visible one right after the other; a refused run leaves
+nothing visible. The audit reads a few flat columns back from the files, so no result has to stay in memory. Iceberg's
+plain append never conflicts, and two stale writers could both add the same events; the commit here is fenced.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ from exp_platform.lake.arrow_files import Finish, append_files, write_files
 from exp_platform.lake.audit import Part, Scope, conform_spark, maps_of_numbers
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
-from exp_platform.lake.publish import BACKFILL_BRANCH_DAYS, MAIN, Published
+from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Published
 from exp_platform.lake.read import count_rows, read_spark
 from exp_platform.lake.tables import Table, bucket_of, dates_of
 
@@ -32,62 +29,62 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Mode = Literal["overwrite", "append"]
-NATIVE = "spark.comet.enabled"
-# Nobody's: a filter that can hold for no row would switch Iceberg's check for conflicts off.
+# A date that no row has. Iceberg simplifies an empty IN list to "never" and then skips conflict detection.
 NO_DATE = date.min
 
 
 @dataclass(frozen=True)
 class Staged:
-    """Rows of one experiment and table, written but not visible."""
+    """Rows of one experiment and table that are written to a staging branch and not yet visible."""
 
     table: Table
     scope: Scope
     handle: IcebergTable
     fence: int
     branch: str
-    start: int  # the snapshot before the staged one: the fence, or what is left of it without the part
+    start: int  # the snapshot before the staged rows: the fence, or the fence without the part's rows
     snapshot_id: int
     rows: int
     session: SparkSession
     broken_inside: Mapping[str, int] = field(default_factory=dict)  # rule of a nested column -> rows that break it
-    part: Part | None = None  # what they replace; None: all of the experiment's rows
+    part: Part | None = None  # the rows that are replaced; None: all of the experiment's rows
 
     def frame(self) -> DataFrame:
-        """The staged rows alone."""
+        """The staged rows without the rows that stay."""
         reader = self.session.read.option("start-snapshot-id", self.start).option("end-snapshot-id", self.snapshot_id)
         return reader.table(f"{CATALOG}.{self.table.name}")
 
     @property
     def rows_that_stay(self) -> int:
-        """How many rows of the experiment are not replaced."""
+        """Number of the experiment's rows that are not replaced."""
         return 0 if self.part is None else count_rows(self.handle, self.start, self.scope.keys(self.table))
 
     def beside_what_stays(self) -> DataFrame:
-        """All of the experiment's rows as they will be: the staged ones, and those that they do not replace."""
+        """All of the experiment's rows as readers will see them: the staged rows and the rows that stay."""
         if self.part is None:
             return self.frame()
         return read_spark(self.session, self.table, self.snapshot_id, self.scope.keys(self.table))
 
 
-@dataclass(frozen=True)
-class StagedBatch:
-    """Staged rows and how they are to become visible; `properties` go into the snapshot's summary."""
+def stage(
+    frame: DataFrame,
+    table: Table,
+    scope: Scope,
+    handle: IcebergTable,
+    fence: int,
+    *,
+    finish: Finish | None = None,
+    part: Part | None = None,
+) -> Staged:
+    """Write the rows to a new staging branch, which begins at the fence.
 
-    staged: Staged
-    mode: Mode
-    inputs: Mapping[str, int | str]
-    properties: Mapping[str, str]
-
-
-def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fence: int) -> Staged:
-    """Write the rows to a branch of their own, which begins at the fence; by Spark, which needs no Python beside it.
-
-    The frame comes laid out as the table's files are (see `laid_out`): an exchange and a sort of its own would double
-    the work.
+    The frame must be laid out as the table's files are (see `laid_out`), so that Iceberg need not shuffle and sort it
+    again. Spark writes flat rows, without Python. Arrow writes maps of numbers and checks them on the way: reading
+    them back would cost more than all other columns together. `finish` is the last step from the frame's rows to the
+    table's, applied while they are written; with `part` the rows replace only the part's rows.
     """
-    if maps_of_numbers(table):
-        raise TypeError(f"{table.name} has maps of numbers, which only stage_by_arrow looks into")
+    if finish or part or maps_of_numbers(table):
+        return _stage_by_arrow(frame, table, scope, handle, fence, finish, part)
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     ensure_branch(handle, fence, branch, days=1)  # maintenance drops what a killed run leaves behind
     try:
@@ -100,21 +97,15 @@ def stage(frame: DataFrame, table: Table, scope: Scope, handle: IcebergTable, fe
         raise
 
 
-def stage_by_arrow(
+def _stage_by_arrow(
     frame: DataFrame,
     table: Table,
     scope: Scope,
     handle: IcebergTable,
     fence: int,
-    *,
-    finish: Finish | None = None,
-    part: Part | None = None,
+    finish: Finish | None,
+    part: Part | None,
 ) -> Staged:
-    """The same for rows with maps of numbers. With a part they stand in place of its rows.
-
-    `finish` makes the table's rows from the frame's where they are written. What maps hold is looked at on the way:
-    read back, they would cost more than all other columns together.
-    """
     session, branch = frame.sparkSession, f"staging_{uuid.uuid4().hex}"
     rows = conform_spark(frame, table) if finish is None else frame
     written = write_files(rows, table, handle, finish)
@@ -133,29 +124,31 @@ def stage_by_arrow(
 
 
 class NullRefused(Exception):
-    """A required column has a null; which rows, the audit of the frame tells."""
+    """A required column has a null; `publish.nulls_explained` finds the rows."""
 
 
 def is_null_refused(error: Exception) -> bool:
-    """Whether a write ended at a null in a required column."""
+    """True when a write stopped at a null in a required column."""
     return isinstance(error, NullRefused) or "NOT_NULL_ASSERT_VIOLATION" in str(error)
 
 
 def laid_out(frame: DataFrame, table: Table) -> DataFrame:
     """The frame with each of the table's buckets in one task; else every task would write a file for every bucket.
 
-    What comes out of storage-partitioned scans and joins is so already; only the plan tells. Where the files of one
-    input were written otherwise, or AQE may still change the plan, the rows are shuffled.
+    The result of storage-partitioned scans and joins is laid out like this already, as its plan shows. The rows are
+    shuffled where an input's files have another partitioning, or where AQE may still change the plan.
     """
     from pyspark.sql import functions as F
 
     buckets = [bucket for bucket in map(bucket_of, table.partition) if bucket is not None]
-    if buckets and not re.match(r"keygroupedpartitioning\(.*bucket", _partitioning(frame)):
+    if not buckets:
+        frame = frame.repartition(1)  # the few rows of a small table: one file
+    elif not re.match(r"keygroupedpartitioning\(.*bucket", _partitioning(frame)):
         ((count, column),) = buckets
-        # By id, not by its hash: two buckets in one task would leave another one idle.
+        # Shuffled by bucket number, not by its hash: two buckets in one task would leave another task idle.
         bucket = F.call_function(f"{CATALOG}.system.bucket", F.lit(count), F.col(column))
         frame = frame.repartitionById(count, bucket)
-    # One file after the other: with one open for each date, a task would hold all of its rows.
+    # Sorted by date, a task writes one file after the other; with a file open for each date it would hold all rows.
     dates = dates_of(table)
     return frame.sortWithinPartitions(*dates, "experiment_id") if dates else frame
 
@@ -190,35 +183,29 @@ def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], bra
     for snapshot in staged.handle.metadata.snapshots:
         if snapshot.summary and snapshot.summary.additional_properties.get("publish_id") == publish_id:
             return Published(snapshot.snapshot_id, rows)
-    raise FencedConflict(f"{staged.table.name}: the commit is not in the table's history; start the stage once more")
+    raise FencedConflict(f"{staged.table.name}: the commit is not in the table's history; start the stage again")
 
 
 def discard(staged: Staged) -> None:
-    """Forget the branch; files that were not committed are orphans from now on."""
+    """Drop the staging branch; maintenance later removes files that were not committed."""
     drop_branch(staged.handle, staged.branch)
 
 
 def drop_branch(handle: IcebergTable, branch: str) -> None:
-    """Remove a branch if it is there."""
+    """Remove a branch, if it exists."""
     handle.refresh()
     if branch in handle.metadata.refs:
         commit_again(handle, lambda current: current.manage_snapshots().remove_branch(branch).commit())
 
 
 def _partitioning(frame: DataFrame) -> str:
-    """As Spark plans it: a native plan keeps the same partitions, and does not say which they are."""
-    conf = frame.sparkSession.conf
-    native = conf.get(NATIVE, None)
-    conf.set(NATIVE, "false")
-    try:
-        plan = frame.select("*")._jdf.queryExecution().executedPlan()  # type: ignore[operator]
-        return str(plan.outputPartitioning().toString()).lower()
-    finally:
-        conf.unset(NATIVE) if native is None else conf.set(NATIVE, native)
+    """How Spark's physical plan says that the frame's rows are divided, in lower case."""
+    plan = frame._jdf.queryExecution().executedPlan()
+    return str(plan.outputPartitioning().toString()).lower()
 
 
 def _head(handle: IcebergTable, branch: str, start: int) -> tuple[int, int]:
-    """The latest snapshot of a branch, and the rows that it has added."""
+    """The latest snapshot of a branch, and the number of rows that it added; 0 when the branch is still at `start`."""
     handle.refresh()
     snapshot = handle.snapshot_by_name(branch)
     assert snapshot is not None
@@ -230,17 +217,17 @@ def _head(handle: IcebergTable, branch: str, start: int) -> tuple[int, int]:
 def _without_part(
     session: SparkSession, table: Table, scope: Scope, handle: IcebergTable, branch: str, part: Part
 ) -> int:
-    """Take the part's files off the branch: what is written there next stands beside what stays."""
+    """Remove the part's files from the branch and return its snapshot: the rows that stay."""
     emptied = _java_table(session, table).newDelete().deleteFromRowFilter(_replaced(session, scope, part))
     emptied.toBranch(branch).commit()
     handle.refresh()
     left = handle.snapshot_by_name(branch)
     assert left is not None
-    return left.snapshot_id
+    return int(left.snapshot_id)
 
 
 def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:
-    """The rows that a publication replaces, as Iceberg's filter."""
+    """Iceberg's (Java) filter for the rows that a publication replaces."""
     of_experiment = _of_experiment(session, scope)
     if part is None:
         return of_experiment

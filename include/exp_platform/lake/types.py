@@ -1,4 +1,4 @@
-"""Column types of the declarations in the words of Iceberg, Arrow and Spark."""
+"""Column types of the table declarations, translated to Iceberg, Arrow and Spark."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SPARK = {"long": "bigint", "timestamptz": "timestamp"}
 
 
 def _parts(kind: str) -> tuple[str, ...]:
-    """`list<double>` -> (list, double); `map<string,long>` -> (map, string, long); `double` -> (double,)."""
+    """Split a declared type: `list<double>` -> (list, double), `map<string,long>` -> (map, string, long)."""
     if "<" not in kind:
         return (kind,)
     outer, inner = kind.rstrip(">").split("<")
@@ -43,7 +43,7 @@ def _parts(kind: str) -> tuple[str, ...]:
 
 
 class _Ids:
-    """Field ids of a new schema, counted up; the catalog assigns the final ones."""
+    """A counter of field ids for a new schema; the catalog assigns the final ids."""
 
     def __init__(self, start: int) -> None:
         self.last = start
@@ -54,7 +54,7 @@ class _Ids:
 
 
 def iceberg_type(kind: str, ids: _Ids | None = None) -> iceberg.IcebergType:
-    """The Iceberg type; elements and map values may be null."""
+    """The Iceberg type of a declared type; list elements and map values may be null."""
     ids = ids or _Ids(10_000)
     match _parts(kind):
         case ("list", element):
@@ -67,7 +67,7 @@ def iceberg_type(kind: str, ids: _Ids | None = None) -> iceberg.IcebergType:
 
 
 def arrow_type(kind: str) -> pa.DataType:
-    """The Arrow type."""
+    """The Arrow type of a declared type."""
     match _parts(kind):
         case ("list", element):
             return pa.list_(_ARROW[element])
@@ -79,7 +79,7 @@ def arrow_type(kind: str) -> pa.DataType:
 
 
 def spark_type(kind: str) -> str:
-    """The Spark SQL type, as `DataType.simpleString` spells it."""
+    """The Spark SQL type of a declared type, as `DataType.simpleString` spells it."""
     match _parts(kind):
         case ("list", element):
             return f"array<{_SPARK.get(element, element)}>"
@@ -91,11 +91,17 @@ def spark_type(kind: str) -> str:
 
 
 def iceberg_schema(table: Table) -> Schema:
-    """The Iceberg schema of a table, columns numbered from 1 in the declared order."""
+    """The Iceberg schema of a table; its columns are numbered from 1 in the declared order."""
     ids = _Ids(len(table.columns))
     return Schema(
         *(
-            iceberg.NestedField(i, column, iceberg_type(kind, ids), required=column in table.required)
+            iceberg.NestedField(
+                i,
+                column,
+                iceberg_type(kind, ids),
+                required=column in table.required,
+                doc=table.descriptions.get(column),
+            )
             for i, (column, kind) in enumerate(table.types.items(), start=1)
         )
     )
@@ -109,7 +115,7 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 
 def spark_schema(table: Table) -> StructType:
-    """The Spark schema of a table; needs no session."""
+    """The Spark schema of a table, built without a session."""
     from pyspark.sql import types as spark
 
     simple: dict[str, spark.DataType] = {
@@ -136,7 +142,7 @@ def spark_schema(table: Table) -> StructType:
 
 
 def to_arrow(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows as an Arrow table of the declared schema; a key that a row lacks is null, an unknown one is an error."""
+    """Rows as an Arrow table of the declared schema; a missing column is null, an unknown column is an error."""
     unknown = sorted({key for row in rows for key in row} - set(table.columns))
     if unknown:
         raise KeyError(f"{table.name}: unknown columns {', '.join(unknown)}; declared: {', '.join(table.columns)}")

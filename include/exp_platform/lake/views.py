@@ -1,4 +1,4 @@
-"""Views for people. Code reads the tables: PyIceberg cannot read views."""
+"""Views for people to query; code reads the tables, because PyIceberg cannot read views."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from exp_platform.lake.catalog import CATALOG
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import FACT_ASSIGNMENT
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-ASSIGNMENTS = "silver.fact_assignment_canonical"
 VALID_ASSIGNMENTS = "silver.fact_assignment"
 
 
 def ensure_valid_assignments(spark: SparkSession) -> None:
-    """silver.fact_assignment: the valid rows of the canonical assignments, of all experiments; made once."""
-    columns = ", ".join(TABLES[ASSIGNMENTS].columns)
+    """Create the view silver.fact_assignment, unless it exists: all experiments' valid canonical assignments."""
+    columns = ", ".join(TABLES[FACT_ASSIGNMENT].columns)
     try:
         spark.sql(
             f"CREATE VIEW IF NOT EXISTS {CATALOG}.{VALID_ASSIGNMENTS} AS "
-            f"SELECT {columns} FROM {CATALOG}.{ASSIGNMENTS} WHERE is_valid"
+            f"SELECT {columns} FROM {CATALOG}.{FACT_ASSIGNMENT} WHERE is_valid"
         )
     except Exception as error:
         if "AlreadyExists" not in str(error):  # another process was faster

@@ -1,4 +1,4 @@
-"""When a broken contract blocks a run: the last numbers stay, and above them stands why they are old."""
+"""The memo of a blocked run: the numbers of the last finished run, under a banner that says why they are old."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from exp_platform.memo.files import latest_path, read_latest, write_memo
 
 
 def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: str, stage: str, sentence: str) -> Path:
-    """Put the block above the latest memo; `since` stays the first blocked dt until a run gets through."""
+    """Write the latest memo again with the banner; `since` is the first dt blocked since a run last finished."""
     last = read_latest(project, experiment_id)
     if last and last["dt"] and dt.isoformat() < last["dt"]:
-        return latest_path(project, experiment_id)  # a backfill that fails says nothing about the latest numbers
+        return latest_path(project, experiment_id)  # a blocked backfill does not concern the latest numbers
     before = (last or {}).get("blocked")
     first_line = (sentence.strip().splitlines() or ["a contract is broken"])[0]
     blocked = {
@@ -30,7 +30,7 @@ def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: s
 
 
 def _empty(project: Project, experiment_id: str) -> dict[str, Any]:
-    """A memo without numbers."""
+    """The content of a memo without numbers, for an experiment that no run has finished."""
     e = project.experiment(experiment_id)
     return {
         "experiment": {

@@ -1,4 +1,4 @@
-"""What the memo says, as plain data: the JSON beside the memo, and what its templates show."""
+"""The memo's content as plain data: it is the JSON file beside the memo, and the templates show it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL = "all"
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """Rows that the run published, one list for each table."""
+    """The rows that the run published, one list per table."""
 
     decisions: Rows
     results: Rows  # exp.analysis_results of this dt
@@ -31,7 +31,7 @@ class Published:
 
 
 def memo_content(published: Published, plan: Plan, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that the memo shows; `run` holds run_id, config_hash, code_version, computed_at."""
+    """All content of the memo; `run` holds run_id, config_hash, code_version and computed_at."""
     return {
         "experiment": _experiment(plan),
         "dt": plan.dt.isoformat(),
@@ -70,7 +70,7 @@ def _experiment(plan: Plan) -> dict[str, Any]:
 
 
 def _answer(published: Published, plan: Plan) -> dict[str, Any]:
-    """Trust, decision and reasons: for the experiment, then for each arm with its deciding row."""
+    """Trust, decision and reasons of the experiment, and of each arm with its deciding row of the primary metric."""
     by_arm = {row["variant_id"]: row for row in published.decisions}
     summary = by_arm[ALL]
     primary = plan.experiment.primary_metric
@@ -117,7 +117,7 @@ def _plan(published: Published, plan: Plan) -> dict[str, Any]:
 
 
 def first_crossings(looks: Rows, plan: Plan) -> dict[str, str | None]:
-    """Arm -> the first dt whose anytime-valid p of the primary metric was below alpha, as far as results were kept."""
+    """Arm -> the first dt among the kept results at which the primary's anytime-valid p was below alpha."""
     if plan.primary is None:
         return {}
     p_column = in_force("anytime", plan.primary.decision_scale)["p"]
@@ -147,7 +147,7 @@ def _guardrail(row: Row) -> dict[str, Any]:
 
 
 def metric_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
-    """The deciding row of every metric × arm, the primary first."""
+    """The deciding row of every metric × arm, the primary metric first."""
     order = {metric.name: i for i, metric in enumerate(plan.metrics)}
     rows = [row for row in published.results if row["is_deciding"]]
     mature = _mature(published.checks)
@@ -156,7 +156,7 @@ def metric_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
 
 
 def segment_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
-    """The primary metric by segment, by the deciding method."""
+    """The primary metric's rows by segment, estimated by the deciding method."""
     chosen = [
         row
         for row in published.results
@@ -171,14 +171,14 @@ def segment_rows(published: Published, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _methods(published: Published, plan: Plan) -> list[dict[str, Any]]:
-    """The whole cohort by every method, so that one can see what the choice of method does."""
+    """Rows of the whole cohort by every method, which show what the choice of method changes."""
     rows = [row for row in published.results if row["segment"] == ALL]
     order = {metric.name: i for i, metric in enumerate(plan.metrics)}
     return [_result(row, plan) for row in sorted(rows, key=lambda r: (order[r["metric_name"]], r["variant_id"]))]
 
 
 def _result(row: Row, plan: Plan) -> dict[str, Any]:
-    """One result on the scale that decides, by the interval in force, and the relative interval beside it."""
+    """One result: effect and interval in force on the deciding scale, and the relative effect with its interval."""
     metric = plan.metric(row["metric_name"])
     columns = in_force(plan.interval_in_force, metric.decision_scale)
     relative = in_force(plan.interval_in_force, "relative")
@@ -223,7 +223,7 @@ def tone(
     p_adjusted: float | None,
     alpha: float,
 ) -> str:
-    """better, worse or unclear: the interval in force excludes 0, and so does the p after Holm where there is one."""
+    """`better` or `worse` when the interval in force excludes 0 and an adjusted p is below alpha, else `unclear`."""
     if effect is None or low is None or high is None or low <= 0 <= high:
         return "unclear"
     if p_adjusted is not None and p_adjusted >= alpha:
@@ -242,7 +242,7 @@ def _mature(checks: Rows) -> dict[str, float | None]:
 
 
 def _checks(published: Published) -> dict[str, Any]:
-    """The sample ratio as it is, and of the other checks those that spoke up beside a count of the rest."""
+    """The sample-ratio checks, the checks that warned or failed, and the number of checks that passed."""
     columns = (
         *("check_name", "metric_name", "variant_id", "segment", "statistic", "p_value", "observed", "expected"),
         *("threshold", "status", "detail"),
@@ -257,7 +257,7 @@ def _checks(published: Published) -> dict[str, Any]:
 
 
 def _quality(rows: Rows) -> list[dict[str, Any]]:
-    """J2 by check: how many days were judged, and those that did not pass."""
+    """J2's checks: for each the number of judged days, and the days that did not pass."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row["check_name"], []).append(row)
@@ -290,7 +290,7 @@ def _worst(statuses: Sequence[str]) -> str:
 
 
 def _pretrends(published: Published, plan: Plan) -> dict[str, Any]:
-    """Tests of every metric, and the daily differences of the primary."""
+    """The pre-trend tests of every metric, and the daily differences of the primary metric."""
     columns = ("metric_name", "variant_id", "test", "statistic", "p_value_adjusted", "verdict", "reason")
     primary = plan.experiment.primary_metric
     deltas = [row for row in published.pretrend_deltas if row["metric_name"] == primary]

@@ -1,4 +1,4 @@
-"""The memo's data section: how many rows came in, what was refused, and which snapshots the numbers stand on."""
+"""The memo's data section: rows read, refused and duplicate, and the snapshots that the numbers come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REASONS_SHOWN = 10
 
 
 def data_section(manifest: Rows, files: Rows, quarantine: pa.Table, findings: Rows) -> dict[str, Any]:
-    """From ops.run_manifest and ops.contract_results of the run, ops.ingested_files and ops.quarantine."""
+    """The section from the run's rows of ops.run_manifest and ops.contract_results, and the files and quarantine."""
     return {
         "datasets": [_dataset(name, manifest, files) for name in DATASETS],
         "refused": _refused(quarantine),
@@ -32,7 +32,7 @@ def data_section(manifest: Rows, files: Rows, quarantine: pa.Table, findings: Ro
 
 
 def _dataset(name: str, manifest: Rows, files: Rows) -> dict[str, Any]:
-    """Raw rows, those refused, those that were there twice, and the distinct valid events that remain."""
+    """Counts of one dataset: files, raw rows, refused rows, duplicates, and distinct valid events."""
     mine = [row for row in files if row["dataset"] == name]
     table = f"exp.{name}"
     events = next(
@@ -53,7 +53,7 @@ def _dataset(name: str, manifest: Rows, files: Rows) -> dict[str, Any]:
 
 
 def _refused(quarantine: pa.Table) -> list[dict[str, Any]]:
-    """Refused rows by dataset and rule, the most frequent first."""
+    """Number of refused rows by dataset and rule, the most frequent first."""
     counts = quarantine.group_by(["dataset", "rule"]).aggregate([("count", "sum")]).to_pylist()
     ranked = sorted(counts, key=lambda row: (-row["count_sum"], row["dataset"], row["rule"]))
     return [{"dataset": r["dataset"], "rule": r["rule"], "rows": r["count_sum"]} for r in ranked[:REASONS_SHOWN]]

@@ -1,4 +1,4 @@
-"""Where memos lie: <memo_dir>/<ID>.{md,html,json} is the latest, <ID>/<dt>.* is what was said as of each day."""
+"""The files of memos: <memo_dir>/<ID>.{md,html,json} is the latest memo, <ID>/<dt>.* the memo of each dt."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def memo_dir(project: Project) -> Path:
     folder = project.resolve(project.profile.memo_dir)
     if "://" in folder:
         raise ConfigError(
-            f"{project.path.name}: memo_dir: found {folder}, must be a folder (a mounted one in a cluster)"
+            f"{project.path.name}: memo_dir: found {folder}, must be a folder (in a cluster, a mounted one)"
         )
     return Path(folder)
 
 
 def latest_path(project: Project, experiment_id: str, suffix: str = "html") -> Path:
-    """The memo at its fixed name."""
+    """The path of an experiment's latest memo."""
     return memo_dir(project) / f"{experiment_id}.{suffix}"
 
 
 def write_memo(project: Project, experiment_id: str, dt: date | None, content: Mapping[str, Any], latest: bool) -> Path:
-    """Write the memo of a dt, and at the fixed name when it is the latest; each file appears whole or not at all."""
+    """Write the memo of a dt, also as the latest memo when `latest`; each file appears whole or not at all."""
     folder = memo_dir(project)
     for suffix, render in FORMATS.items():
         text = render(content)
@@ -44,7 +44,7 @@ def write_memo(project: Project, experiment_id: str, dt: date | None, content: M
 
 
 def read_latest(project: Project, experiment_id: str) -> dict[str, Any] | None:
-    """The content of the latest memo; None when there is none."""
+    """The content of the latest memo; None without one."""
     path = latest_path(project, experiment_id, "json")
     if not path.is_file():
         return None

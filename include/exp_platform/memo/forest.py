@@ -1,4 +1,4 @@
-"""An effect and its interval as a small picture: inline SVG, no script, readable by a screen reader."""
+"""A forest plot of one effect and its interval: inline SVG without scripts, with a label for screen readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MARGIN = 1.08  # room between the widest interval and the end of the axis
 
 
 def axis_limit(intervals: Sequence[tuple[float | None, float | None]]) -> float:
-    """Half-width of a common axis: the widest interval, but at most eight times the median one, which is then cut."""
+    """Half-width of a common axis: that of the widest interval, but at most eight times the median; the rest is cut."""
     reaches = sorted(max(abs(low), abs(high)) for low, high in intervals if low is not None and high is not None)
     if not reaches:
         return 1.0
@@ -29,7 +29,7 @@ def forest_svg(
     threshold: float = 0.0,
     margin: float | None = None,
 ) -> str:
-    """One interval around 0; an end beyond the axis is an arrow; the practical threshold is a band, a margin a line."""
+    """Draw one interval around 0: a cut end as arrow, the practical threshold as band, a guardrail's margin as line."""
 
     def x(value: float) -> float:
         inside = max(-limit, min(limit, value))

@@ -1,32 +1,32 @@
-"""Content to Markdown, HTML and JSON. Everything that comes from config or data is escaped."""
+"""Render the memo's content as Markdown, HTML and JSON; text from configuration or data is escaped."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from importlib import resources
-from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from exp_platform.config.models.metric_types import TYPES
 from exp_platform.memo import words
 from exp_platform.memo.forest import axis_limit, forest_svg
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """The content itself; keys sorted, no NaN."""
+    """The content as JSON with sorted keys and without NaN."""
     return json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def to_markdown(content: Mapping[str, Any]) -> str:
-    """For a repository, a mail or a terminal."""
+    """The content as Markdown, for a repository, a mail or a terminal."""
     return _environment(autoescape=False, finalize=_plain).get_template("memo.md.j2").render(content) + "\n"
 
 
 def to_html(content: Mapping[str, Any]) -> str:
-    """One file that needs nothing else: style and pictures are in it."""
+    """The content as one HTML file that includes its style and pictures."""
     environment = _environment(autoescape=True, finalize=None)
     return environment.get_template("memo.html.j2").render(content, style=Markup(_template("memo.css"))) + "\n"
 
@@ -49,7 +49,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "effect": shown_effect,
         "interval": shown_interval,
         "relative": lambda row: _relative(row),
-        "level": lambda value, row: words.level(_metric(row), value),
+        "level": lambda value, row: words.level(_is_share(row), value),
         "sentence": words.sentence,
     }
     environment.globals |= {
@@ -67,25 +67,25 @@ def _template(name: str) -> str:
 
 
 def shown_effect(row: Mapping[str, Any]) -> str:
-    """The effect of a result on its deciding scale."""
-    return words.effect(_metric(row), row["effect"], row["scale"])
+    """The effect of a result on its deciding scale, as text."""
+    return words.effect(_is_share(row), row["effect"], row["scale"])
 
 
 def shown_interval(row: Mapping[str, Any]) -> str:
-    """Its interval in force."""
-    return words.interval(_metric(row), row["low"], row["high"], row["scale"])
+    """The interval in force of a result on its deciding scale, as text."""
+    return words.interval(_is_share(row), row["low"], row["high"], row["scale"])
 
 
 def _relative(row: Mapping[str, Any]) -> str:
-    """The relative effect with its interval in force."""
+    """The relative effect of a result with its interval in force, as text."""
     if row["effect_rel"] is None:
         return "–"
-    shown = words.effect(_metric(row), row["effect_rel"], "relative")
-    return f"{shown} ({words.interval(_metric(row), row['rel_low'], row['rel_high'], 'relative')})"
+    shown = words.effect(_is_share(row), row["effect_rel"], "relative")
+    return f"{shown} ({words.interval(_is_share(row), row['rel_low'], row['rel_high'], 'relative')})"
 
 
 def _forest(row: Mapping[str, Any], limit: float) -> Markup:
-    """The relative interval of one result: metrics of different units share one axis only as fractions."""
+    """Draw the relative interval of one result; relative, because metrics of different units share the axis."""
     label = f"{row['metric']}, {row['arm']}: {_relative(row)}, {row['tone']}"
     threshold = row["practical_threshold"] if row["scale"] == "relative" else 0.0
     return Markup(
@@ -106,7 +106,7 @@ def _axis(rows: list[Mapping[str, Any]]) -> float:
 
 
 def _harm_forest(row: Mapping[str, Any]) -> Markup:
-    """Harm with its interval, and the margin that it must stay below, on an axis of its own."""
+    """Draw a guardrail's harm with its interval and its margin; each guardrail has its own axis."""
     limit = axis_limit([(row["harm_low"], row["bound"])])
     label = f"harm {words.percent(row['harm'], 2)}, at most {words.percent(row['bound'], 2)}"
     tone = {"pass": "better", "fail": "worse"}.get(row["status"], "unclear")
@@ -125,8 +125,8 @@ def _delta_axis(rows: list[Mapping[str, Any]]) -> float:
     return axis_limit([(row["ci_low"], row["ci_high"]) for row in rows])
 
 
-def _metric(row: Mapping[str, Any]) -> Any:
-    return SimpleNamespace(type=row["type"])
+def _is_share(row: Mapping[str, Any]) -> bool:
+    return TYPES[row["type"]].estimand == "binary"
 
 
 def _plain(value: Any) -> Any:

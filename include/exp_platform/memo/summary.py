@@ -1,4 +1,4 @@
-"""The end of a run in a terminal: the decision, the deciding numbers, and where the memo is."""
+"""The summary at the end of a run in a terminal: the decision, the deciding numbers, and the memo's path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from exp_platform.memo.words import p_is
 
 
 def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
-    """A few lines of plain text from the memo of that dt."""
+    """The summary in a few lines of plain text, read from the memo of a dt."""
     path = memo_dir(project) / experiment_id / f"{dt}.json"
     if not path.is_file():
         return f"{experiment_id}: no memo for {dt}; run the stage write_memo"

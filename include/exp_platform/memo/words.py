@@ -1,4 +1,4 @@
-"""Words and numbers of the memo: one sentence for each reason, one way to write each kind of number."""
+"""Words and numbers of the memo: one sentence for each reason code, and one format for each kind of number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from exp_platform.config.models import Metric
 from exp_platform.status import Decision, Trust
 
 DECISIONS = {
@@ -74,9 +73,12 @@ _REASONS = {
     "no_pre_period": "There is no period before assignment.",
     "did_not_for_quantiles": "Difference-in-differences is not defined for quantiles.",
     "zero_denominator": "There is nothing to divide by.",
-    "few_clusters": "Fewer than 30 clusters, or than 10 in an arm: the errors are optimistic.",
-    "fewer_than_two_clusters": "An arm lies in a single cluster, which says nothing of how clusters differ.",
-    "cohort_dates_with_one_cluster": "On some cohort dates an arm lies in a single cluster: the errors are optimistic.",
+    "few_clusters": "Fewer than 30 clusters, or than 10 in an arm: a few clusters carry the errors.",
+    "too_few_clusters": "An arm has fewer than 5 clusters, or too few on each cohort date to show how they differ.",
+    "cohort_dates_with_one_cluster": "On some cohort dates an arm lies in one cluster, whose error others stand for.",
+    "no_events_after": "An arm has no event, or only zeros, in the metric's window.",
+    "no_events_before": "An arm has no event, or only zeros, in the period before that the window is compared with.",
+    "no_unit_before_and_after": "In an arm no unit whose window has closed has a value both before and after.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
     "cohort_dates_too_uneven": "Most treated units came on cohort dates with hardly any control to compare them with.",
     "quantile_out_of_reach": "The sample is too small, or of too few days, for this quantile.",
@@ -84,14 +86,14 @@ _REASONS = {
 
 
 def sentence(reason: str) -> str:
-    """A reason as a person reads it; an unknown word stays as it is."""
+    """A reason code as a sentence; an unknown code is shown as it is."""
     word, _, subject = reason.partition(":")
     template = _REASONS.get(word)
     return template.format(subject=subject.replace(":", ", ")) if template else reason.replace("_", " ")
 
 
 def reason_lines(reasons: Iterable[str]) -> list[str]:
-    """A decision's reasons as sentences in their order; doubts that are one check's share a line."""
+    """A decision's reasons as sentences in order; several warnings of one check share a line."""
     lines: dict[str, list[str]] = {}
     for reason in reasons:
         word, _, rest = reason.partition(":")
@@ -109,40 +111,35 @@ def _doubt(reason: str, subjects: list[str]) -> str:
 
 
 def sentences(reasons: str) -> str:
-    """The comma-separated reasons of a results row."""
+    """The comma-separated reason codes of a results row as sentences."""
     return " ".join(sentence(word) for word in reasons.split(", ") if word)
 
 
-def is_share(metric: Metric) -> bool:
-    """Whether a level is a share of units, shown in percent."""
-    return metric.type in ("binary", "retention")
-
-
-def level(metric: Metric, value: float | None) -> str:
-    """The mean, share or quantile of an arm."""
+def level(is_share: bool, value: float | None) -> str:
+    """The mean, share or quantile of an arm, as text."""
     if value is None:
         return "–"
-    return f"{value:.2%}" if is_share(metric) else number(value)
+    return f"{value:.2%}" if is_share else number(value)
 
 
-def effect(metric: Metric, value: float | None, scale: str) -> str:
+def effect(is_share: bool, value: float | None, scale: str) -> str:
     """An effect with its sign: percent when relative, percentage points for shares, else the metric's unit."""
     if value is None:
         return "–"
     if scale == "relative":
         return f"{value:+.2%}"
-    return f"{100 * value:+.2f} pp" if is_share(metric) else signed(value)
+    return f"{100 * value:+.2f} pp" if is_share else signed(value)
 
 
-def interval(metric: Metric, low: float | None, high: float | None, scale: str) -> str:
-    """Both ends of an interval."""
+def interval(is_share: bool, low: float | None, high: float | None, scale: str) -> str:
+    """Both ends of an interval, as text."""
     if low is None or high is None:
         return "–"
-    return f"{effect(metric, low, scale)} to {effect(metric, high, scale)}"
+    return f"{effect(is_share, low, scale)} to {effect(is_share, high, scale)}"
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, thousands apart."""
+    """A number with four significant digits and thousands separators."""
     if value is None:
         return "–"
     if value == int(value) and abs(value) < 1e15:
@@ -151,38 +148,38 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """The same with its sign."""
+    """A number as in `number`, with its sign."""
     return f"{'+' if value >= 0 else '−'}{number(abs(value))}".replace("−", "-")
 
 
 def p_value(value: float | None) -> str:
-    """Never an exact 0."""
+    """A p-value with four digits; a smaller one is `< 0.0001`, never 0."""
     if value is None:
         return "–"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def p_is(value: float | None) -> str:
-    """`p = 0.0312`, `p < 0.0001` or `no p`."""
+    """A p-value with its name: `p = 0.0312`, `p < 0.0001` or `no p`."""
     if value is None:
         return "no p"
     return f"p {p_value(value)}" if value < 0.0001 else f"p = {p_value(value)}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share."""
+    """A share in percent."""
     return "–" if value is None else f"{value:.{digits}%}"
 
 
 def moment(value: datetime | date | None) -> str:
-    """A time to the minute, or a date."""
+    """A time in UTC to the minute, or a date."""
     if value is None:
         return "–"
     return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else value.isoformat()
 
 
 def markdown(text: object) -> str:
-    """Text that comes from config or data, so that no character of it becomes formatting."""
+    """Escape text from configuration or data, so that Markdown shows it as it is."""
     one_line = " ".join(str(text).split())
     escaped = re.sub(r"([\\`*{}\[\]|#~])", r"\\\1", one_line)
     escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
@@ -190,5 +187,5 @@ def markdown(text: object) -> str:
 
 
 def labels(names: Mapping[Any, str], key: str) -> str:
-    """A word's label, or the word."""
+    """The label of a word; a word without a label is shown as it is."""
     return names.get(key, key)

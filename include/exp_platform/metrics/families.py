@@ -1,4 +1,4 @@
-"""Metrics whose statistics have the same shape, and the sums of products that each shape needs."""
+"""Families of metrics: plain metrics and ratios, with the sums of products that the statistics of each need."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import unit_values
 
 COUNTS = ("n", "n_null", "n_mature", "n_x", "did_n")
 
-# A sum of products and the letters that are multiplied. y value, x covariate, p pre-period of
-# difference-in-differences; d, w, q the same of a ratio's denominator; g is 1 for units in difference-in-differences
-# (p and q are 0 elsewhere); z is 1 where the covariate is missing.
+# Name of a sum of products -> the letters that are multiplied. y is the value, x the covariate, p the pre-period of
+# difference-in-differences; d, w and q are value, covariate and pre-period of a ratio's denominator. g is 1 for units
+# in difference-in-differences (p and q are 0 elsewhere); z is 1 where the covariate is missing.
 PLAIN = {
     "y": "y", "yy": "yy", "yyy": "yyy", "x": "x", "xx": "xx", "xy": "xy", "y_without_x": "zy",
     "v_y": "gy", "v_p": "p", "v_yy": "gyy", "v_yp": "yp", "v_pp": "pp",
@@ -28,29 +27,24 @@ COLUMN_OF = {"y": "y{}", "x": "x{}", "p": "p{}", "d": "y{}_1", "w": "x{}_1", "q"
 
 @dataclass(frozen=True)
 class Family:
-    """Plain metrics (event-level quantiles among them, which only count units), or ratios."""
+    """A family of metrics: the plain ones, with event-level quantiles, which only count units, or the ratios."""
 
     name: str
     members: tuple[tuple[int, Metric], ...]
     products: dict[str, str]
-    letters: str  # one column of numbers each
+    letters: str  # letters of the numbers that a unit has
     covariates: tuple[str, ...]
-    x_letters: str  # the covariates
-    v_letters: str  # what difference-in-differences looks at
+    x_letters: str  # letters of the covariates
+    v_letters: str  # letters of the numbers in difference-in-differences
 
 
 def families(metrics: Sequence[Metric]) -> tuple[Family, ...]:
-    """Every metric, numbered, in its family; an empty family is left out."""
+    """Every metric with its number, by family; an empty family is left out."""
     numbered = tuple(enumerate(metrics))
-    plain = tuple((i, m) for i, m in numbered if m.type != "ratio")
-    ratio = tuple((i, m) for i, m in numbered if m.type == "ratio")
+    plain = tuple((i, m) for i, m in numbered if not m.is_ratio)
+    ratio = tuple((i, m) for i, m in numbered if m.is_ratio)
     found = (
         Family("plain", plain, PLAIN, "yxp", ("pre",), "x", "yp"),
         Family("ratio", ratio, RATIO, "yxpdwq", ("pre_numerator", "pre_denominator"), "xw", "ydpq"),
     )
     return tuple(family for family in found if family.members)
-
-
-def has_unit_values(metric: Metric) -> bool:
-    """Whether the metric has a number of each unit; an event-level quantile has none."""
-    return bool(unit_values(metric))

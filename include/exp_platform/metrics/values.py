@@ -1,4 +1,4 @@
-"""What a metric contract asks of the events: values of a unit, the events they are made of, and their windows."""
+"""The values of a unit that a metric contract defines: the events they are made of, and the windows of these events."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from exp_platform.config.models import Aggregation, Metric
+from exp_platform.config.models import Metric
+from exp_platform.config.models.metric_types import AGGREGATIONS, Aggregation, AggregationTraits
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
 PeriodKind = Literal["post", "covariate", "did_pre"]
-ADDS_UP_OVER_DAYS = ("sum", "count")
-HAS_PANEL = ("sum", "count", "any")
-ZERO_WITHOUT_EVENTS = ("sum", "count", "any")
 
 
 @dataclass(frozen=True)
 class Period:
     """A half-open window of one unit, in microseconds.
 
-    post: [anchor + start, anchor + end), never beyond `not_after` (epoch) where that is set; end None: until then.
-    covariate: [assignment - start, assignment). did_pre: as long as the unit's own post window, up to assignment.
+    post: [anchor + start, anchor + end), cut off at the epoch time `not_after`, if set; without an end it runs until
+    `not_after`. covariate: [assignment - start, assignment). did_pre: ends at the assignment and is as long as the
+    unit's own post window.
     """
 
     kind: PeriodKind
@@ -34,7 +33,7 @@ class Period:
 
 @dataclass(frozen=True)
 class UnitValue:
-    """One number of a unit: a key of `fct_experiment_unit_outcomes.metrics` and how its events are put together."""
+    """One value of a unit: its key in `fct_experiment_unit_outcomes.metrics`, its events and their aggregation."""
 
     key: str
     metric: Metric
@@ -42,13 +41,13 @@ class UnitValue:
     aggregation: Aggregation
 
     @property
-    def zero_without_events(self) -> bool:
-        """Whether a unit without events has 0 rather than no value."""
-        return self.aggregation in ZERO_WITHOUT_EVENTS
+    def traits(self) -> AggregationTraits:
+        """The properties of the value's aggregation."""
+        return AGGREGATIONS[self.aggregation]
 
 
 def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
-    """The keys of one metric: numerator and denominator of a ratio, none for an event-level quantile."""
+    """The values of one metric: a ratio has numerator and denominator, an event-level quantile has none."""
     if metric.numerator is not None and metric.denominator is not None:
         parts = zip(metric.keys, (metric.numerator, metric.denominator), strict=True)
         return tuple(UnitValue(key, metric, part.source, part.aggregation) for key, part in parts)
@@ -59,17 +58,12 @@ def unit_values(metric: Metric) -> tuple[UnitValue, ...]:
 
 
 def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
-    """The keys of many metrics, in their order."""
+    """The values of all metrics, in the order of the metrics."""
     return tuple(value for metric in metrics for value in unit_values(metric))
 
 
-def of_events(metric: Metric) -> bool:
-    """Whether it is a quantile of events, which has no value of each unit."""
-    return metric.type == "quantile" and metric.level == "event"
-
-
 def micros(moment: datetime) -> int:
-    """Whole microseconds since 1970."""
+    """A moment as whole microseconds since 1970."""
     delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
@@ -94,15 +88,15 @@ def covariate_period(metric: Metric) -> Period:
 def did_period(metric: Metric, end_ts: datetime) -> Period:
     """The time before assignment that difference-in-differences compares with: as long as the attribution window."""
     post = post_period(metric, end_ts)
-    if post.end_us is not None and post.not_after_us is None:  # as long for every unit, wherever the window begins
+    if post.end_us is not None and post.not_after_us is None:  # the window has the same length for every unit
         return Period("did_pre", 0, post.end_us - post.start_us)
     return Period("did_pre", post.start_us, post.end_us, post.not_after_us)
 
 
 def pre_period_days(metric: Metric) -> int:
-    """Days before assignment; the project fills in the registry's where the contract is silent."""
+    """Length of the covariate window in days; where the contract has none, the project fills in the experiment's."""
     if metric.pre_period_days is None:
-        raise ValueError(f"metric {metric.name!r}: pre_period_days is not filled in; take metrics from the project")
+        raise ValueError(f"metric {metric.name!r}: pre_period_days is not set; take metrics from Project.metrics_of")
     return metric.pre_period_days
 
 

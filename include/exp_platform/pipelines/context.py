@@ -1,108 +1,115 @@
-"""A stage from its start to its end, however it ends: what it may see (`view`) and how it publishes (`publishing`)."""
+"""The context of a running stage: its run, its reader, its publisher, and its question of what may be reused."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from exp_platform.config.load import Project
-from exp_platform.errors import ContractViolation, FencedConflict, Superseded
-from exp_platform.lake import claim, manifest
-from exp_platform.lake.audit import Audit
 from exp_platform.lake.catalog import ensure_tables, load_catalog
-from exp_platform.lake.publish import MAIN
-from exp_platform.lake.version import code_version
-from exp_platform.pipelines.publishing import PublishingStage
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.lake.publication import MAIN
+from exp_platform.ledger import claim, manifest
+from exp_platform.pipelines.publisher import Publisher
+from exp_platform.pipelines.reader import Reader
+from exp_platform.pipelines.record import StageRecord
+from exp_platform.pipelines.registry import Stage
+from exp_platform.pipelines.reuse.question import Question
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.session import Session, SessionNeeded
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_STATUS_OF_ERROR = ((ContractViolation, "blocked"), (Superseded, "superseded"), (FencedConflict, "conflict"))
+    from exp_platform.lake.audit import Audit
+
+Say = Callable[[str], None]
 
 
-@dataclass
-class StageContext(PublishingStage):
-    """One stage of one run of one experiment, opened and closed."""
+def say_aloud(line: str) -> None:
+    """Print one line without buffering: a task log is read while the stage runs."""
+    print(line, flush=True)
 
-    @classmethod
-    @contextmanager
-    def open(
-        cls,
-        project: Project,
-        experiment_id: str,
-        dt: date,
-        run_id: str,
-        stage: str,
-        *,
-        spark: SparkSession | None = None,
-        audit: Audit | None = None,
-        log: Callable[[str], None] | None = None,
-        options: Mapping[str, Any] | None = None,
-        now: datetime | None = None,
-    ) -> Iterator[StageContext]:
-        """Check the claim, take the fences, look up the run's pins; on the way out write the manifest."""
-        catalog = load_catalog(project)
-        handles = ensure_tables(project, catalog)
-        claim.check(project, experiment_id, run_id, catalog)
-        experiment = project.experiment(experiment_id)
-        registered = BY_NAME.get(stage)
-        context = cls(
-            project=project,
-            experiment=experiment,
-            metrics=project.metrics_of(experiment),
-            dt=dt,
-            run_id=run_id,
-            stage=stage,
-            config_hash=project.config_hash(experiment),
-            code_version=code_version(),
-            now=now or datetime.now(UTC),
-            branch=branch_of_run(experiment_id, run_id)
-            if manifest.has_later_dt(project, experiment_id, dt, catalog)
-            else MAIN,
-            pins=manifest.pins_of(manifest.run_rows(project, experiment_id, run_id, catalog)),
-            catalog=catalog,
-            handles=handles,
-            outputs=registered.publishes if registered else (),
-            needs_spark=registered.needs_spark if registered else True,
-            audit=audit,
-            options=options or {},
-            _session=spark,
-        )
-        if log is not None:
-            context.say = log
-        started = time.monotonic()
-        try:
-            yield context
-        except BaseException as error:
-            context._record_failure(error)
-            raise
-        context.contract_results.flush()
-        context.manifest.flush()
-        context.log(f"done in {time.monotonic() - started:.1f} s")
 
-    def _record_failure(self, error: BaseException) -> None:
-        """Leave the reason where people look for it; a fault while doing so must not hide the first one."""
-        status = next((word for kind, word in _STATUS_OF_ERROR if isinstance(error, kind)), "failed")
-        sentence = str(error).splitlines()[0][:2000] if str(error) else type(error).__name__
-        unfinished = [
-            t for (t, role), row in self.manifest._rows.items() if role == "published" and row["status"] != "ok"
-        ]
-        self.manifest.add(
-            unfinished[-1] if unfinished else manifest.ALL_TABLES, "published", None, status=status, error=sentence
-        )
-        try:
-            self.contract_results.flush()
-            self.manifest.flush()
-        except Exception as second:
-            self.log(f"the manifest could not be written either: {second}")
+@dataclass(frozen=True)
+class StageContext:
+    """One stage of one run of one experiment, from `open_stage` to the end of its `with` block."""
+
+    run: Run
+    stage: Stage
+    now: datetime  # the one clock reading of the stage
+    record: StageRecord
+    read: Reader
+    reuse: Question
+    publish: Publisher
+    session: Session
+
+    @property
+    def spark(self) -> SparkSession:
+        """The Spark session; the first access builds it."""
+        return self.session()
+
+    @property
+    def input_snapshots(self) -> str:
+        """The stage's declared inputs as JSON, table -> snapshot id; fills the column `input_snapshots`."""
+        inputs = {name for output in self.stage.outputs for name in output.inputs(self.run.experiment)}
+        return json.dumps({name: self.read.pin(name) for name in sorted(inputs)})
+
+    def log(self, line: str) -> None:
+        """Write one line to the task log."""
+        self.record.log(line)
+
+
+@contextmanager
+def open_stage(
+    run: Run,
+    stage: Stage,
+    *,
+    session: Session | None = None,
+    audit: Callable[[Reader], Audit] | None = None,
+    say: Say = say_aloud,
+    now: datetime | None = None,
+) -> Iterator[StageContext]:
+    """Check the claim, take the fences, load the run's pins; write the manifest at the end, also after an error.
+
+    `audit` builds the audit of the stage's publications; the audit reads the tables that it compares with through
+    the given reader.
+    """
+    project, at = run.project, now or datetime.now(UTC)
+    catalog = load_catalog(project)
+    handles = ensure_tables(project, catalog)
+    claim.check(project, run.experiment_id, run.run_id, catalog)
+    started = time.monotonic()
+    record = StageRecord.of(run, stage.name, catalog, at, say)
+    session = (session or Session.of(run, stage.name)).within(stage)
+    older = manifest.has_later_dt(project, run.experiment_id, run.dt, catalog)
+    read = Reader(
+        run,
+        stage,
+        record,
+        catalog,
+        handles,
+        manifest.pins_of(manifest.run_rows(project, run.experiment_id, run.run_id, catalog)),
+        branch_of_run(run.experiment_id, run.run_id) if older else MAIN,
+        session,
+    )
+    reuse = Question(run, stage, read, record.log)
+    publish = Publisher(run, stage, record, read, reuse, audit(read) if audit else None)
+    try:
+        yield StageContext(run, stage, at, record, read, reuse, publish, session)
+    except SessionNeeded:
+        raise  # the stage runs again with a session, and that attempt writes the record
+    except BaseException as error:
+        record.failed(error)
+        raise
+    record.flush()
+    record.log(f"done in {time.monotonic() - started:.1f} s")
 
 
 def branch_of_run(experiment_id: str, run_id: str) -> str:
-    """Branch of a backfill: its tables without dt must not replace the experiment's latest."""
+    """Name of a backfill's branch. A backfill's tables without dt must not replace the experiment's latest rows."""
     return f"backfill_{hashlib.sha256(f'{experiment_id}/{run_id}'.encode()).hexdigest()[:12]}"

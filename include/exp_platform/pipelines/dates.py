@@ -1,4 +1,4 @@
-"""Which day a run looks at: the as-of date `dt`."""
+"""The as-of date `dt` of a run: how it is parsed, chosen and checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def parse_dt(text: str) -> date:
-    """A date as YYYY-MM-DD; Python itself would also take 20260201 and 2026-W05-7."""
+    """Parse YYYY-MM-DD and nothing else; `date.fromisoformat` would also take 20260201 and 2026-W05-7."""
     try:
         if not _DATE.fullmatch(text):
             raise ValueError
@@ -23,26 +23,26 @@ def parse_dt(text: str) -> date:
 
 
 def latest_dt(days: Iterable[date], now: datetime) -> date:
-    """The earlier of yesterday and the last day that there are raw data for."""
+    """The earlier of yesterday (UTC) and the last day with raw data."""
     yesterday = now.astimezone(UTC).date() - timedelta(days=1)
     return min(yesterday, max(days, default=yesterday))
 
 
 def past_dt(dt: date, now: datetime) -> date:
-    """A dt that has begun; a later one would make every daily run after it a backfill."""
+    """Return `dt` when that day has begun; a dt in the future would make every daily run before it a backfill."""
     today = now.astimezone(UTC).date()
     if dt > today:
-        raise ConfigError(f"dt: found {dt}, which has not begun (today is {today} UTC); give a day of the past")
+        raise ConfigError(f"dt: found {dt}, which has not begun (today is {today} UTC); give a day up to today")
     return dt
 
 
 def cutoff(dt: date) -> datetime:
-    """A run sees the events before this instant: dt + 1 day, 00:00 UTC."""
+    """The instant before which a run sees events: dt + 1 day, 00:00 UTC."""
     return datetime(dt.year, dt.month, dt.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def last_synthetic_day(experiment: Experiment, scenario: Scenario, metrics: tuple[Metric, ...]) -> date:
-    """The last whole day on which generated outcomes of the last assigned users fall."""
+    """The last whole day on which the generator places outcomes, those of the last assigned users."""
     from exp_platform.synth.plan import Plan
 
     plan = Plan(experiment, scenario, metrics)

@@ -1,4 +1,4 @@
-"""One stage as a process: arguments in, exit code out, one sentence for a person when it is refused."""
+"""The command line of one stage: arguments in, exit code out, one sentence for a person when the stage is refused."""
 
 from __future__ import annotations
 
@@ -7,52 +7,35 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
 from exp_platform.errors import ConfigError, ExpError
 from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt, past_dt
-from exp_platform.pipelines.stages import BY_NAME, STAGES, Stage
-
-# The stages that build on what an earlier run left.
-FULL_REFRESH = {
-    "ingest_events": "read every raw file again",
-    "build_unit_outcomes": "take all events again",
-    "aggregate_metrics": "take all events again",
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of one experiment, as of one day."""
-
-    project: Project
-    experiment_id: str
-    dt: date
-    run_id: str
-    by_hand: bool  # nobody started a run around this stage, so it claims the experiment itself
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import BY_HAND, Options, Run
+from exp_platform.pipelines.run_stage import run_stage
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad usage ends with 64, and with one line rather than the usage text."""
+    """A parser that ends bad usage with exit code 64 and one line, instead of the usage text."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What says which experiment, when, and with which configuration."""
+    """Add the arguments that name the experiment, the day, the run and the configuration."""
     parser.add_argument("--config", default=None, help="profile; default $EXP_CONFIG, else configs/dev.yaml")
     parser.add_argument("--experiment-id", required=True)
-    parser.add_argument("--dt", default=None, help="as-of date YYYY-MM-DD; default: the last day the raw zone holds")
+    parser.add_argument("--dt", default=None, help="as-of date YYYY-MM-DD; default: the last day with raw data")
     parser.add_argument("--run-id", default=None, help="default: made from experiment, dt and time")
-    parser.add_argument("--analysis-mode", default=None, help="override the registry: itt or exposed; recorded")
+    parser.add_argument("--analysis-mode", default=None, help="itt or exposed; replaces the configured mode")
 
 
 def add_synth_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the generator takes."""
+    """Add the arguments of the generator."""
     parser.add_argument("--seed", type=_seed, default=None)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[:SIZE[:DAYS]]")
 
@@ -64,7 +47,7 @@ def _seed(text: str) -> int:
 
 
 def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -> None:
-    """A fault or a seed that nothing would come of is a mistake; a fault that nobody knows is told at once."""
+    """Refuse a fault or seed without generate_synth, where it would have no effect, and faults that don't exist."""
     given = [name for name, value in (("fault", faults), ("seed", seed)) if value not in (None, (), [])]
     if given and not generate_synth:
         raise ConfigError(f"{given[0]}: found {faults[0] if faults else seed}, allowed only with generate_synth")
@@ -75,19 +58,27 @@ def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -
             parse_fault(fault)
 
 
-def resolve_run(arguments: argparse.Namespace, now: datetime, generate_synth: bool = False) -> Run:
-    """The run that the arguments ask for."""
+def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
+    """The run that the parsed arguments describe."""
     check_experiment_id(arguments.experiment_id)
     project = load_project(arguments.config).with_analysis_mode(arguments.experiment_id, arguments.analysis_mode)
-    dt = dt_of_run(project, arguments.experiment_id, arguments.dt, now, generate_synth)
+    given = vars(arguments)
+    options = Options(
+        generate_synth=given.get("generate_synth", False),
+        seed=given.get("seed"),
+        fault=tuple(given.get("fault") or ()),
+        full_refresh=given.get("full_refresh", False),
+    )
+    dt = dt_of_run(project, arguments.experiment_id, arguments.dt, now, options.generate_synth)
     run_id = arguments.run_id or f"{arguments.experiment_id}__{dt}__{now:%Y%m%dT%H%M%S}"
-    return Run(project, arguments.experiment_id, dt, run_id, by_hand=arguments.run_id is None)
+    started_by = "airflow" if arguments.run_id else BY_HAND
+    return Run(project, arguments.experiment_id, dt, run_id, options, arguments.analysis_mode, started_by)
 
 
 def dt_of_run(
     project: Project, experiment_id: str, given: str | None, now: datetime, generate_synth: bool = False
 ) -> date:
-    """The as-of date: given, or the earlier of yesterday and the last day of the raw zone (about to be generated)."""
+    """The given as-of date, else the earlier of yesterday and the last day with raw data (also to be generated)."""
     experiment = project.experiment(experiment_id)
     if given:
         return past_dt(parse_dt(given), now)
@@ -99,26 +90,8 @@ def dt_of_run(
     return latest_dt(list_days(project, experiment_id), now)
 
 
-def run_stage(stage: Stage, run: Run, **options: object) -> None:
-    """Open the stage's context and run it; the first stage of a run claims the experiment."""
-    from exp_platform.lake.claim import claim, release
-    from exp_platform.pipelines.context import StageContext
-    from exp_platform.quality.audit import suite_audit
-
-    ids = (run.project, run.experiment_id, run.run_id)
-    if run.by_hand or stage is STAGES[0]:
-        claim(*ids, run.dt, started_by="job")
-    try:
-        with StageContext.open(run.project, run.experiment_id, run.dt, run.run_id, stage.name, options=options) as ctx:
-            ctx.audit = suite_audit(ctx)
-            stage.run(ctx)
-    finally:
-        if run.by_hand:  # no later stage of this run will do it, and maintenance would wait for it for hours
-            release(*ids)
-
-
 def exit_with(error: BaseException) -> NoReturn:
-    """End the process with the error's code; what a person needs is the last line on standard error."""
+    """End the process with the error's exit code; the last line on standard error is the sentence for a person."""
     if isinstance(error, ExpError):
         print(f"{error}".strip().replace("\n", "; "), file=sys.stderr, flush=True)
         code = error.exit_code
@@ -137,16 +110,15 @@ def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
     stage = BY_NAME[stage_name]
     parser = Parser(prog=f"{stage.name}.py", description=stage.title, allow_abbrev=False)
     add_run_arguments(parser)
-    if stage.name == "generate_events":
+    if "seed" in stage.takes:
         add_synth_arguments(parser)
-    if stage.name in FULL_REFRESH:
-        parser.add_argument("--full-refresh", action="store_true", help=FULL_REFRESH[stage.name])
+    if stage.reuses:
+        parser.add_argument("--full-refresh", action="store_true", help=stage.refresh)
     try:
-        arguments = parser.parse_args(argv)
-        run = resolve_run(arguments, datetime.now(UTC))
+        run = run_of(parser.parse_args(argv), datetime.now(UTC))
         if stage.needs_spark and (code := _submitted_again(run.project)) is not None:
             os._exit(code)
-        run_stage(stage, run, **_options(arguments))
+        run_stage(run, stage)
     except Exception as error:
         _stop_session()
         exit_with(error)
@@ -154,19 +126,13 @@ def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
 
 
 def _submitted_again(project: Project) -> int | None:
-    from exp_platform.spark.by_hand import submit_again_if_bare
+    from exp_platform.spark.by_hand import submit_again_if_bare  # imports pyspark, which most stages never need
 
     return submit_again_if_bare(project)
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, object]:
-    """What only some stages take."""
-    names = ("seed", "fault", "full_refresh")
-    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
-
-
 def _stop_session() -> None:
-    """Stop the session, if this process has one, so that nothing is written after our last line."""
+    """Stop this process's session, if there is one, so that Spark logs nothing after the last line."""
     if "pyspark" in sys.modules:
         from pyspark.sql import SparkSession
 

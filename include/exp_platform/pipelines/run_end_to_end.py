@@ -10,24 +10,30 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from exp_platform.alerts.deliver import alert_after_run
 from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded
+from exp_platform.ledger.claim import release
+from exp_platform.memo.blocked import write_blocked_memo
+from exp_platform.memo.summary import decision_summary
 from exp_platform.pipelines.job import (
     Parser,
-    Run,
     add_run_arguments,
     add_synth_arguments,
     check_synth,
     exit_with,
-    resolve_run,
+    run_of,
 )
-from exp_platform.pipelines.stages import Stage, stages_for
+from exp_platform.pipelines.registry import FIRST, Stage, stages_for
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.session import Session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that came to its end: where the memo is and how long each stage took."""
+    """A finished run, and the seconds that each stage took."""
 
     run: Run
     seconds: dict[str, float]
@@ -44,39 +50,30 @@ class Finished:
 def run_end_to_end(
     run: Run,
     *,
-    generate_synth: bool = False,
-    options: dict[str, Any] | None = None,
     spark: SparkSession | None = None,
     log: Callable[[str], None] = print,
     on_stage: Callable[[Stage], None] = lambda _: None,
 ) -> Finished:
-    """Every stage in order; a broken contract stops the run, and its memo says so above the last numbers."""
-    from exp_platform.alerts.deliver import alert_after_run
-    from exp_platform.lake.claim import claim, release
-    from exp_platform.memo.blocked import write_blocked_memo
-
-    claim(run.project, run.experiment_id, run.run_id, run.dt, started_by="run_end_to_end")
+    """Run every stage in order; a broken contract stops the run and is shown in the memo above the last numbers."""
     seconds: dict[str, float] = {}
-    session = spark
+    session = Session.given(spark) if spark is not None else Session.of(run)
+    run, stage = replace(run, started_by="run_end_to_end"), FIRST
     try:
-        for stage in stages_for(generate_synth):
+        for stage in stages_for(run.options.generate_synth):
             on_stage(stage)
             started = time.monotonic()
-            if stage.needs_spark and session is None:
-                session = _session(run)
-            in_session = session if stage.needs_spark else None
             try:
-                _run_stage(run, stage, in_session, log, options or {})
+                run_stage(run, stage, session=session, say=log)
             except FencedConflict as conflict:
-                log(f"{stage.name}: starts once more: {conflict}")
-                _run_stage(run, stage, in_session, log, options or {})
+                log(f"{stage.name}: starts a second time: {conflict}")
+                run_stage(run, stage, session=session, say=log)
             seconds[stage.name] = round(time.monotonic() - started, 1)
     except ContractViolation as error:
         write_blocked_memo(run.project, run.experiment_id, run.dt, run.run_id, stage.name, str(error))
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
     except (Superseded, ConfigError):
-        raise  # a newer run answers for the first, and a person has just typed the second
+        raise  # no alert: a newer run took over, or a person has just typed a wrong configuration or argument
     except Exception as error:
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
@@ -86,51 +83,29 @@ def run_end_to_end(
     return Finished(run, seconds)
 
 
-def _run_stage(
-    run: Run, stage: Stage, spark: SparkSession | None, log: Callable[[str], None], options: dict[str, Any]
-) -> None:
-    from exp_platform.pipelines.context import StageContext
-    from exp_platform.quality.audit import suite_audit
-
-    with StageContext.open(
-        run.project, run.experiment_id, run.dt, run.run_id, stage.name, spark=spark, log=log, options=options
-    ) as ctx:
-        ctx.audit = suite_audit(ctx)
-        stage.run(ctx)
-
-
-def _session(run: Run) -> SparkSession:
-    from exp_platform.spark.session import build_spark_session
-
-    return build_spark_session(f"{run.experiment_id} {run.dt}", run.project)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Parse the arguments, run every stage, print the decision and the seconds per stage."""
     parser = Parser(prog="run_end_to_end", description=__doc__, allow_abbrev=False)
     add_run_arguments(parser)
     add_synth_arguments(parser)
     parser.add_argument("--generate-synth", action="store_true", help="generate the experiment's events first")
-    parser.add_argument("--full-refresh", action="store_true", help="compute everything again")
+    parser.add_argument("--full-refresh", action="store_true", help="reuse nothing: read and compute everything again")
     console = Console(stderr=True, highlight=False)
     try:
         arguments = parser.parse_args(argv)
         check_synth(arguments.generate_synth, arguments.fault, arguments.seed)
-        run = resolve_run(arguments, datetime.now(UTC), generate_synth=arguments.generate_synth)
-        finished = _with_progress(run, arguments, console)
-        from exp_platform.memo.summary import decision_summary
-
+        run = run_of(arguments, datetime.now(UTC))
+        finished = _with_progress(run, console)
         print(decision_summary(run.project, run.experiment_id, run.dt))
         print("seconds: " + ", ".join(f"{name} {took}" for name, took in finished.seconds.items()))
     except Exception as error:
         exit_with(error)
     sys.stdout.flush()
-    os._exit(0)  # the JVM has nothing left to say
+    os._exit(0)  # a JVM that is shutting down must not write below the decision
 
 
-def _with_progress(run: Run, arguments: Any, console: Console) -> Finished:
-    stages = stages_for(arguments.generate_synth)
-    options = {"seed": arguments.seed, "fault": arguments.fault, "full_refresh": arguments.full_refresh}
+def _with_progress(run: Run, console: Console) -> Finished:
+    stages = stages_for(run.options.generate_synth)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     progress = Progress(*columns, TimeElapsedColumn(), console=console)
     with progress if console.is_terminal else nullcontext():
@@ -143,8 +118,6 @@ def _with_progress(run: Run, arguments: Any, console: Console) -> Finished:
 
         finished = run_end_to_end(
             run,
-            generate_synth=arguments.generate_synth,
-            options=options,
             log=lambda line: console.print(f"  {line}", markup=False, soft_wrap=not console.is_terminal),
             on_stage=on_stage,
         )

@@ -1,7 +1,7 @@
-"""The same rules on an Arrow table, without Great Expectations: for stages that take two seconds and build no session.
+"""Check a suite's rules on an Arrow table without Great Expectations, for stages that build no Spark session.
 
-Importing Great Expectations costs 5 to 8 seconds, several times what such a stage needs for everything else. A test
-holds every rule here against Great Expectations' own answer on the same rows.
+Importing Great Expectations takes 5 to 8 seconds, several times as long as such a stage needs for all its work. A test
+compares every rule here with Great Expectations' own result on the same rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Arguments = Mapping[str, Any]
 
 
 def check_arrow(frame: pa.Table, table: Table, rule: Rule) -> Finding:
-    """The outcome of one rule; one that crashed blocks whatever its severity: nobody knows what it would have said."""
+    """The outcome of one rule; a rule that crashed blocks whatever its severity, because its result is unknown."""
     try:
         return _outcome(frame, table, rule)
     except Exception as error:
@@ -43,7 +43,7 @@ def _outcome(frame: pa.Table, table: Table, rule: Rule) -> Finding:
 
 
 def supports(rule: Rule) -> bool:
-    """Whether the rule can be checked on an Arrow table."""
+    """True when the rule can be checked on an Arrow table."""
     return rule.kind in _BROKEN or rule.kind in _WHOLE_TABLE
 
 
@@ -104,7 +104,7 @@ _WHOLE_TABLE: dict[str, Callable[[pa.Table, Arguments], tuple[bool, str]]] = {
 
 
 def _is_null(frame: pa.Table, rule: Rule) -> pa.Array:
-    """Rows that the rule does not look at: any of its columns is null."""
+    """True for rows that the rule ignores because one of its columns is null."""
     columns = [rule.arguments[key] for key in ("column", "column_A", "column_B") if key in rule.arguments]
     missing = pc.is_null(frame[columns[0]])
     for column in columns[1:]:

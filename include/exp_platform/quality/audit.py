@@ -1,9 +1,9 @@
-"""The audit of a stage: the suite of each table that it publishes, before anyone can see the rows.
+"""The audit of a stage: the suite of each table that it publishes runs before the rows become visible.
 
-lake/audit.py has proven schema, nulls, grain and finite numbers by then, in one aggregate; what is left of the suite
-runs here. Spark frames go through Great Expectations, in the stage's own session on kept or staged rows: one Spark
-aggregate for all column rules, one scan for each query. Arrow tables, small and made by stages without a session, go
-through the same rules without it (see arrow_rules.py). Either way a failed critical rule blocks, a warning is reported.
+lake/audit.py has checked schema, nulls, grain and finite numbers before, in one aggregate; the other rules of the suite
+run here. Great Expectations checks Spark frames in the stage's own session: one Spark aggregate for all column rules,
+one scan for each query. Small Arrow tables of stages without a session are checked by the same rules without Great
+Expectations (see arrow_rules.py). A failed critical rule blocks the publication; a failed warning is only reported.
 """
 
 from __future__ import annotations
@@ -23,25 +23,9 @@ from exp_platform.quality.suites import load_rules, suite_path, suites_root
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from exp_platform.pipelines.context import StageContext
 
-
-def suite_audit(ctx: StageContext) -> Audit:
-    """The audit for one stage: the rules of its experiment, other tables at the snapshots that its run has pinned."""
-    if any(TABLES[table].engine == "spark" for table in ctx.outputs):
-        from exp_platform.quality import gx
-
-        gx.preload()
-
-    def read(table: str) -> DataFrame:
-        # Not ctx.read: what an audit looks at is no input of the stage.
-        from exp_platform.lake.audit import Scope
-        from exp_platform.lake.read import read_spark
-
-        key = Scope(ctx.experiment_id, ctx.dt).keys(TABLES[table])
-        return read_spark(ctx.spark, TABLES[table], ctx.snapshot_of(table), key)
-
-    parameters = suite_parameters(ctx.experiment, ctx.metrics)
+def suite_audit(parameters: Mapping[str, Any], read: Callable[[str], DataFrame]) -> Audit:
+    """The audit for one stage of one experiment; `read` gives the rows of another table that a rule compares with."""
 
     def audit(frame: Any, table: Table, part: Part | None) -> list[Finding]:
         return audit_frame(frame, table.name, parameters, read, part=part)
@@ -50,7 +34,7 @@ def suite_audit(ctx: StageContext) -> Audit:
 
 
 def suite_parameters(experiment: Experiment, metrics: Sequence[Metric]) -> dict[str, list[str]]:
-    """What the suites ask of the experiment."""
+    """The parameters of the suites that come from the experiment: its variants and metrics."""
     variants = [variant.id for variant in experiment.live_variants]
     return {
         "variants": variants,
@@ -68,11 +52,11 @@ def audit_frame(
     whole_suite: bool = False,
     part: Part | None = None,
 ) -> list[Finding]:
-    """The outcome of each rule that the publication does not prove itself (or of the whole suite).
+    """The findings of each rule that lake/audit.py does not check (or of the whole suite).
 
-    Of a part alone where that says the same: what stays has passed beside the same rows of the other tables.
+    With a part, only the part's rows are checked when all rules allow it: the rows that stay have passed before.
     """
-    if not suite_path(suites_root(), table).exists():  # ops tables cross no border
+    if not suite_path(suites_root(), table).exists():  # ops tables are read by no later stage and have no suite
         return []
     rules = [rule for rule in load_rules(suites_root(), table) if whole_suite or not rule.in_publish]
     if isinstance(frame, pa.Table):
@@ -86,7 +70,7 @@ def audit_frame(
         part = None
     for other in others:
         if read is None:
-            raise TypeError(f"{table}: its suite compares it with {other}, and there is no way to read that")
+            raise TypeError(f"{table}: its suite reads {other}; call audit_frame with `read`, which returns that table")
         _within(part, read(other)).createOrReplaceTempView(view_name(other))
     return gx.check_frame(_within(part, frame), table, rules, parameters, "spark")
 
@@ -96,7 +80,7 @@ def _within(part: Part | None, frame: DataFrame) -> DataFrame:
 
 
 def filled_in(rule: Rule, parameters: Mapping[str, Any]) -> Rule:
-    """The rule with its parameters' values."""
+    """The rule with the values of its parameters filled in."""
     arguments = {
         key: parameters[value["$PARAMETER"]] if isinstance(value, dict) and "$PARAMETER" in value else value
         for key, value in rule.arguments.items()

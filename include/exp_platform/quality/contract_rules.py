@@ -1,4 +1,4 @@
-"""What the contracts say of each table: lake/tables.py for all, the JSON schemas for the data that comes in."""
+"""The rules that follow from the contracts: lake/tables.py for every table, JSON schemas for the incoming datasets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST = sys.float_info.max
 
 
 def contract_rules(table: Table) -> Iterator[Rule]:
-    """Every rule that follows from a declaration."""
+    """Every rule that follows from a table's declaration and, for a dataset, from its JSON schema."""
     yield from _declared(table)
     dataset = table.name.removeprefix("exp.")
     if table.name.startswith("exp.") and dataset in (*DATASETS, "experiment_registry"):
@@ -23,7 +23,7 @@ def contract_rules(table: Table) -> Iterator[Rule]:
 
 
 def _declared(table: Table) -> Iterator[Rule]:
-    """Columns, nulls, grain and finite numbers; lake/audit.py proves the same of everything that is published."""
+    """Rules on columns, nulls, grain and finite numbers; lake/audit.py checks them before every publication."""
     columns = {"column_set": list(table.columns), "exact_match": True}
     yield Rule("columns as declared", "expect_table_columns_to_match_set", columns, in_publish=True)
     for column in table.required:
@@ -42,7 +42,7 @@ def _declared(table: Table) -> Iterator[Rule]:
 
 
 def _specified(column: str, spec: dict[str, Any]) -> Iterator[Rule]:
-    """What a JSON schema says of one property."""
+    """The rules that follow from one property of a JSON schema."""
     if "enum" in spec:
         yield in_set(column, spec["enum"])
     if "pattern" in spec:

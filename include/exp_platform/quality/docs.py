@@ -1,7 +1,7 @@
-"""Data docs: `python -m exp_platform.quality.docs` (`make docs`) renders data/docs from what the audits found.
+"""Data docs: `python -m exp_platform.quality.docs` (`make docs`) renders data/docs from the findings of the audits.
 
-Nothing is checked again: every suite has its page, and for each experiment the latest audit of each table, passed or
-refused, as it stands in ops.contract_results, with the offending keys.
+Nothing is checked again. Every suite has a page, and each experiment the latest audit of each table, passed or refused,
+as ops.contract_results holds it, with keys of rows that break a rule.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from exp_platform.config.load import Project, load_project
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.ops import read_rows
+from exp_platform.lake.tables.names import CONTRACT_RESULTS
 from exp_platform.quality.gx import load_great_expectations
 from exp_platform.quality.rule import Rule, no_row
 from exp_platform.quality.suites import expectation_of, load_rules, suites_root
@@ -27,7 +28,7 @@ Row = dict[str, Any]
 
 
 def build_docs(project: Project) -> Path:
-    """Render the site, return its first page."""
+    """Render the site and return the path of its first page."""
     folder = Path(project.resolve(project.profile.docs_dir))
     context = _context(folder)
     for (experiment_id, table), rows in _latest(project).items():
@@ -39,7 +40,7 @@ def build_docs(project: Project) -> Path:
 
 
 def _context(folder: Path) -> Any:
-    """The file context's own configuration, with a site; in memory, so that the clone stays as it is."""
+    """A context with the clone's configuration and a docs site; in memory, so that no file of the clone changes."""
     import yaml
 
     gx = load_great_expectations()
@@ -59,18 +60,18 @@ def _context(folder: Path) -> Any:
 
 
 def _latest(project: Project) -> dict[tuple[str, str], list[Row]]:
-    """Experiment and table -> the findings of its latest audit."""
+    """(experiment, table) -> the findings of the latest audit."""
     by_run: dict[tuple[str, str], dict[datetime, list[Row]]] = defaultdict(lambda: defaultdict(list))
     ensure_tables(project)
     known = tuple(project.experiments)
-    for row in read_rows(load_handle(project, "ops.contract_results"), {"experiment_id": known}):
+    for row in read_rows(load_handle(project, CONTRACT_RESULTS), {"experiment_id": known}):
         if row["table"] in TABLE_RULES:
             by_run[row["experiment_id"], row["table"]][row["at"]].append(row)
     return {key: runs[max(runs)] for key, runs in sorted(by_run.items())}
 
 
 def _store(context: Any, experiment_id: str, table: str, rows: Sequence[Row]) -> None:
-    """Keep the findings as a validation result of the table's suite."""
+    """Store the findings as a validation result of the table's suite."""
     from great_expectations.core import ExpectationSuiteValidationResult, RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
         ExpectationSuiteIdentifier,
@@ -122,7 +123,7 @@ def _result(table: str, rule: Rule, row: Row) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Build the site and say where it is."""
+    """Build the site and print the path of its first page."""
     parser = argparse.ArgumentParser(prog="exp_platform.quality.docs", description=__doc__)
     parser.add_argument("--config", default=None, help="profile; default $EXP_CONFIG, else configs/dev.yaml")
     project = load_project(parser.parse_args(argv).config)

@@ -1,4 +1,4 @@
-"""Run suites with Great Expectations on a Spark or pandas frame; nothing else imports it, and only when needed."""
+"""Run suites with Great Expectations on a Spark or pandas frame; only this module and data docs import the package."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Engine = Literal["spark", "pandas"]
 
 
 def preload() -> None:
-    """Import Great Expectations beside whatever else happens: a session's start leaves Python idle for seconds."""
+    """Import Great Expectations in a thread, while Python waits seconds for a session to start."""
     threading.Thread(target=load_great_expectations, name="import great_expectations", daemon=True).start()
 
 
 def load_great_expectations() -> Any:
-    """Quiet and offline: no usage statistics, no advice in the task log."""
+    """Import Great Expectations without usage statistics and without its log lines and warnings."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -42,10 +42,10 @@ def _context() -> Any:
 def check_frame(
     frame: Any, table: str, rules: Sequence[Rule], parameters: Mapping[str, Any], engine: Engine
 ) -> list[Finding]:
-    """The outcome of each rule on a frame.
+    """The finding of each rule on a frame.
 
-    The first pass asks for yes or no alone: Great Expectations then resolves all column rules in one Spark aggregate,
-    and each query in one scan. Counts and samples are asked for in a second pass, of the rules that failed.
+    The first pass only finds which rules fail: Great Expectations then needs one Spark aggregate for all column rules
+    and one scan for each query. A second pass gets counts and samples, for the failed rules alone.
     """
     asked = [_counted(rule) for rule in rules]
     first = {result["id"]: result for result in _validate(frame, table, asked, parameters, engine, _BOOLEAN)}
@@ -62,13 +62,13 @@ def check_frame(
 
 
 def _counted(rule: Rule) -> Rule:
-    """A query's rule that only counts what the query finds, without fetching it: one scan instead of two."""
+    """For a query, a rule that counts the rows found without fetching them: one scan instead of two."""
     return replace(rule, kind=_row_counter()) if _is_query(rule) else rule
 
 
 @cache
 def _row_counter() -> str:
-    """The type of an expectation like unexpected_rows_expectation that fetches no rows; known once it is defined."""
+    """Define an expectation like unexpected_rows_expectation that fetches no rows, and return its type's name."""
     expectations = load_great_expectations().expectations
 
     class ExpectQueryToFindNothing(expectations.UnexpectedRowsExpectation):  # type: ignore[misc, name-defined]
@@ -104,13 +104,13 @@ def _validate(
     engine: Engine,
     result_format: Mapping[str, Any],
 ) -> Iterable[Mapping[str, Any]]:
-    """One result for each rule, in plain dictionaries with the rule's id."""
+    """The result of each rule as a plain dictionary with the rule's id."""
     gx = load_great_expectations()
     context = _context()
     suite = gx.ExpectationSuite(**suite_of(table, rules))
     source = context.data_sources.get(engine)
     if engine == "spark":
-        # Else it takes whatever session the process has, where a query would not find the frame's views.
+        # By default it takes any session of the process, where a query would not find the frame's views.
         source.get_execution_engine().spark = frame.sparkSession
     definition = source.get_asset("table").get_batch_definition("whole")
     batch = definition.get_batch(batch_parameters={"dataframe": frame})
@@ -130,7 +130,7 @@ def _is_query(rule: Rule) -> bool:
 
 
 def _crash(result: Mapping[str, Any]) -> str:
-    """What an expectation that could not be worked out says; empty where it could."""
+    """The error message of an expectation that crashed; empty for any other."""
     info = result.get("exception_info") or {}
     single = [info] if "raised_exception" in info else list(info.values())
     messages = [str(e.get("exception_message")) for e in single if e.get("raised_exception")]
@@ -138,7 +138,7 @@ def _crash(result: Mapping[str, Any]) -> str:
 
 
 def _finding(rule: Rule, result: Mapping[str, Any]) -> Finding:
-    """A crashed expectation blocks whatever its severity: nobody knows what it would have said."""
+    """The finding of one rule; a crashed expectation blocks whatever its severity, because its result is unknown."""
     if crash := _crash(result):
         return Finding(rule.text, False, "critical", detail=f"the check itself failed: {crash[:300]}")
     found = result.get("result") or {}

@@ -1,12 +1,12 @@
-"""J2's verdict on the arrival of outcomes: is a day missing, or most of it? Numbers in, verdicts out.
+"""J2's verdict on the arrival of outcomes: are a day's events missing, wholly or for the most part?
 
-A day's events of a metric are compared with what its neighbours lead one to expect: the smallest of the highest of
-the seven days before, the highest of the seven days after, and the same weekday a week before and after. The smallest,
-so that ramps, slow ends and quiet weekends are no faults; the highest of seven, so that an outage of several days does
-not hide itself. A day that failed is no neighbour. Fewer than half of the expected events fail, where the difference
-is significant: the conditional binomial test of two Poisson counts, after both are divided by `BURST`, since one
-user's events of one day come together. Nothing follows the newest day that could confirm it, so only a tenth fails
-there, and only before end_ts: afterwards outcomes end by themselves.
+The number of events of a metric on a day is compared with an expected number. That is the smallest of four: the
+highest of the seven days before, the highest of the seven days after, and the same weekday a week before and a week
+after. Taking the smallest, ramps, slow ends and quiet weekends are no faults; taking the highest of seven, an outage of
+several days does not hide itself. Days that failed are left out of the comparison. A day fails with fewer than half of
+the expected events, when the difference is significant by the conditional binomial test of two Poisson counts. Both
+counts are divided by `BURST` first, because one user's events of a day come together. The newest day has no later day
+to confirm it, so it fails only with fewer than a tenth, and only before end_ts: afterwards outcomes end by themselves.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from exp_platform.quality.verdicts import Verdict
 from exp_platform.status import CheckStatus
 
 NAME = "outcome_volume"
-SHARE = 0.5  # of the expected events; below it a day is missing
-NEWEST_SHARE = 0.1
-BURST = 5.0  # events of one user on one day, generously
-REACH = 7
+SHARE = 0.5  # a day with a smaller share of the expected events fails
+NEWEST_SHARE = 0.1  # likewise, for the newest day
+BURST = 5.0  # events of one user on one day, a generous guess
+REACH = 7  # days before and after that a day is compared with
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class _Day:
 def outcome_verdicts(
     volume: Mapping[tuple[str, date], int], *, start: date, end: date, dt: date, settings: QualitySettings
 ) -> list[Verdict]:
-    """One verdict for each date from start to dt on which outcomes are expected: that of the metric furthest off.
+    """One verdict for each date from start to dt with expected outcomes: that of the metric furthest off.
 
-    `volume` holds events by metric_name and date, also before start where there are any (they are compared with, never
-    judged); `end` is the first date after the experiment.
+    `volume` maps metric_name and date to the number of events. Dates before start are used for comparison, never
+    judged; `end` is the first date after the experiment.
 
     >>> volume = {("revenue", date(2026, 1, day)): 400 for day in range(1, 20)}
     >>> volume[("revenue", date(2026, 1, 9))] = 12
@@ -68,7 +68,7 @@ def outcome_verdicts(
 def _judge(
     metric: str, counts: Mapping[date, int], days: Iterable[date], end: date, tests: int, settings: QualitySettings
 ) -> dict[date, _Day]:
-    """Dates that fail leave the neighbourhood of the others, until no more fail."""
+    """Compare each date with its neighbours; leave out the dates that fail and compare again until no more fail."""
     failed: set[date] = set()
     while True:
         neighbours = {day: events for day, events in counts.items() if day not in failed}
@@ -97,7 +97,7 @@ def _compare(
     week = [neighbours[d] for d in (day - timedelta(7), day + timedelta(7)) if d in neighbours]
     if not before or not (after or before_end):
         return _Day(metric, events, None, None, None, False)
-    # The newest day is compared with the day before alone: the highest of a week may be long gone.
+    # The newest day is compared with the day before alone, because the highest of the week may be many days back.
     levels = [max(before), max(after)] if after else [before[0]]
     expected = float(min(levels + week))
     threshold = expected * (SHARE if after else NEWEST_SHARE)
@@ -107,7 +107,7 @@ def _compare(
 
 
 def _verdict(day: date, found: list[_Day]) -> Verdict:
-    """The metric furthest below its expectation speaks for the date."""
+    """The verdict of a date: that of the metric furthest below its expected number."""
     worst = min(found, key=lambda d: (not d.fails, d.events / d.expected if d.expected else 1.0, d.metric))
     observed = float(worst.events)
     if worst.expected is None:

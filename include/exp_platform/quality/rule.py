@@ -1,4 +1,4 @@
-"""One expectation of a suite: Great Expectations' type and arguments, with the sentence that people read."""
+"""One rule of a suite: Great Expectations' type and arguments, with the sentence that people read."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ _AGGREGATES = ("count(", "count_if(", "sum(", "avg(", "min(", "max(")
 
 @dataclass(frozen=True)
 class Rule:
-    """One expectation on one table; a critical one that fails, or any that crashes, blocks publication."""
+    """One expectation on one table; a critical rule that fails, or any rule that crashes, blocks publication."""
 
     text: str  # the rule in words; it names the finding
     kind: str  # Great Expectations' type, such as expect_column_values_to_be_in_set
     arguments: dict[str, Any] = field(default_factory=dict)
     severity: Severity = "critical"
-    reads: tuple[str, ...] = ()  # other tables, which a query finds under `view_name`
-    in_publish: bool = False  # proven of every table by lake/audit.py: the audit of a stage need not do it twice
+    reads: tuple[str, ...] = ()  # other tables, which the query finds under `view_name`
+    in_publish: bool = False  # True: lake/audit.py checks it for every table, so the stage's audit leaves it out
 
     @property
     def is_about_rows(self) -> bool:
-        """Whether it holds of all rows where it holds of each part of them: it has no share, sum or number of rows."""
+        """True when a rule that holds for each part of the rows holds for all: it has no share, sum or row count."""
         query = str(self.arguments.get("unexpected_rows_query", "")).lower()
         adds_up = self.kind.startswith(("expect_table_", "expect_column_sum_")) or any(f in query for f in _AGGREGATES)
         return not adds_up and "mostly" not in self.arguments
 
 
 def view_name(table: str) -> str:
-    """The name under which a query finds another table: its rows of this experiment, at the run's snapshot."""
+    """The view under which a query finds another table's rows of this experiment, at the run's snapshot."""
     return table.replace(".", "__")
 
 
 def parameter(name: str) -> dict[str, str]:
-    """A value that is only known at run time: `variants` and `metrics` of the experiment."""
+    """A placeholder for a value that is known at run time, such as the `variants` or `metrics` of the experiment."""
     return {"$PARAMETER": name}
 
 
 def in_set(column: str, allowed: Sequence[Any] | dict[str, str], severity: Severity = "critical") -> Rule:
-    """Every value that is not null is one of those allowed."""
+    """Every value that is not null is one of the allowed values."""
     values = allowed if isinstance(allowed, dict) else list(allowed)
     shown = f"the experiment's {allowed['$PARAMETER']}" if isinstance(allowed, dict) else ", ".join(map(str, allowed))
     arguments = {"column": column, "value_set": values}
@@ -61,7 +61,7 @@ def between(column: str, low: float | None = None, high: float | None = None, st
 
 
 def ordered(low: str, high: str, strict: bool = False) -> Rule:
-    """In every row that has both values, one is not above the other."""
+    """In every row with both values, `low` is not above `high`, or with `strict` below it."""
     arguments = {
         "column_A": high,
         "column_B": low,
@@ -84,12 +84,12 @@ def sums_to_one(column: str) -> Rule:
 
 
 def has_rows(severity: Severity = "critical") -> Rule:
-    """The experiment has any rows at all."""
+    """The experiment has at least one row."""
     return Rule("there are rows", "expect_table_row_count_to_be_between", {"min_value": 1}, severity)
 
 
 def mostly_true(column: str, expected: bool, share: float, text: str) -> Rule:
-    """A flag has the expected value in most rows; only ever a warning."""
+    """A flag has the expected value in at least this share of rows; always a warning."""
     arguments = {"column": column, "value_set": [expected], "mostly": share}
     return Rule(text, "expect_column_values_to_be_in_set", arguments, "warning")
 

@@ -1,7 +1,8 @@
-"""Great Expectations suites, generated: `python -m exp_platform.quality.suites` (`make suites`) writes them.
+"""Generate the Great Expectations suites: `python -m exp_platform.quality.suites` (`make suites`) writes the files.
 
-One suite for every table that crosses a stage border, from the contracts (contract_rules.py) and the rules that no
-contract can say (table_rules.py). The files are what runs; nobody edits them, and a test fails when they drift.
+Every table that one stage hands to another has a suite, made of the rules that follow from the contracts
+(contract_rules.py) and the rules that no contract can state (table_rules.py). Audits run the files; nobody edits them,
+and a test fails when a file differs from what is generated.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from exp_platform.lake.tables import TABLES
+from exp_platform.paths import clone_root
 from exp_platform.quality.contract_rules import contract_rules
 from exp_platform.quality.rule import Rule
 from exp_platform.quality.table_rules import TABLE_RULES
-from exp_platform.spark.jars import clone_root
 
 GX_VERSION = "1.24.1"
-_NAMESPACE = uuid.UUID("6f6d2f0c-3c5f-5b0e-9a52-6c9f0a0b7c11")  # ids follow from names: the same files every time
+_NAMESPACE = uuid.UUID("6f6d2f0c-3c5f-5b0e-9a52-6c9f0a0b7c11")  # ids are made from names, so files are reproducible
 
 
 def suites_root() -> Path:
-    """The folder of Great Expectations' file context."""
+    """The clone's folder with Great Expectations' configuration and suites."""
     return clone_root() / "great_expectations"
 
 
 def table_rules(table: str) -> tuple[Rule, ...]:
-    """Every rule of one table, the declared ones first."""
+    """Every rule of one table, those of its contract first."""
     rules: dict[str, Rule] = {}
     for rule in (*contract_rules(TABLES[table]), *TABLE_RULES[table]):
         rules.setdefault(rule.text, rule)
@@ -50,7 +51,7 @@ def suite_of(table: str, rules: Sequence[Rule] | None = None) -> dict[str, Any]:
 
 
 def expectation_of(table: str, rule: Rule) -> dict[str, Any]:
-    """One expectation as a suite stores it."""
+    """One rule as a suite stores it."""
     return {
         "description": rule.text,
         "id": _id(f"{table}: {rule.text}"),
@@ -66,17 +67,17 @@ def _id(name: str) -> str:
 
 
 def suite_path(root: Path, table: str) -> Path:
-    """Where the file context keeps the suite of a table."""
+    """The path of a table's suite."""
     return root / "expectations" / (table.replace(".", "/") + ".json")
 
 
 def render(table: str) -> str:
-    """The text of a suite's file."""
+    """The text of a table's suite file."""
     return json.dumps(suite_of(table), indent=2, sort_keys=True) + "\n"
 
 
 def load_rules(root: Path, table: str) -> tuple[Rule, ...]:
-    """The rules of a table as its suite's file has them."""
+    """The rules of a table, read from its suite file."""
     content = json.loads(suite_path(root, table).read_text(encoding="utf-8"))
     return tuple(
         Rule(
@@ -92,7 +93,7 @@ def load_rules(root: Path, table: str) -> tuple[Rule, ...]:
 
 
 def write_suites(root: Path) -> list[Path]:
-    """Write every suite, drop those of tables that are gone."""
+    """Write every suite, and delete the suites of tables that no longer exist."""
     shutil.rmtree(root / "expectations", ignore_errors=True)
     written = []
     for table in TABLE_RULES:

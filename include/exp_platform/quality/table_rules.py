@@ -1,6 +1,6 @@
-"""What a contract can't say: words that are allowed, orders that must hold, and agreement between tables.
+"""Rules that no contract can state: allowed words, columns in order, and agreement between tables.
 
-The queries are Spark SQL; `{batch}` is the result that is about to be published.
+The queries are Spark SQL; `{batch}` stands for the rows that are about to be published.
 """
 
 from __future__ import annotations
@@ -9,6 +9,32 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from exp_platform.lake.tables import QUALITY_FLAGS
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    ASSIGNMENTS,
+    ATTRIBUTES,
+    COHORT,
+    DECISION,
+    DIM_EXPERIMENT,
+    DIM_EXPERIMENT_VARIANT,
+    EXPERIMENT_REGISTRY,
+    EXPOSURE_QUALITY_DAILY,
+    EXPOSURE_VALIDATION,
+    EXPOSURES,
+    FACT_ASSIGNMENT,
+    FACT_EXPOSURE,
+    GUARDRAIL_STATUS,
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    OUTCOMES,
+    PANEL_STATISTICS,
+    PRETREND_DELTA,
+    PRETREND_TESTS,
+    QUALITY_METRICS_DAILY,
+    STATISTICAL_VALIDATION,
+    UNIT_OUTCOMES,
+)
 from exp_platform.quality import outcome_volume, verdicts
 from exp_platform.quality.rule import (
     Rule,
@@ -25,9 +51,6 @@ from exp_platform.quality.rule import (
 )
 from exp_platform.status import CheckStatus, Decision, GuardrailStatus, Method, PretrendVerdict, ResultStatus, Trust
 
-ASSIGNMENTS = "silver.fact_assignment_canonical"
-EXPOSURES = "silver.fact_exposure"
-COHORT = "gold.fct_experiment_cohort"
 INVALID_REASONS = (
     "no_valid_assignment",
     "variant_mismatch",
@@ -60,22 +83,22 @@ _INTERVALS = tuple(
     for name in ("effect_abs_ci", "effect_rel_ci", "anytime_ci", "anytime_rel_ci")
 )
 _MOMENTS = (_METRIC, _VARIANT, _SEGMENT, between("n", low=0), between("n_null", low=0), between("sum_squares", low=0))
-# Of the validly assigned users; unassigned exposures are counted beside them and may be more.
+# Rates among the validly assigned users. Users with unassigned exposures are not among them and may be more.
 _SHARES_OF_ASSIGNED = tuple(f"{flag}_rate" for flag in QUALITY_FLAGS if flag != "unassigned_exposure")
 
 TABLE_RULES: dict[str, tuple[Rule, ...]] = {
-    "exp.experiment_registry": (has_rows(), ordered("start_ts", "end_ts", strict=True)),
-    "exp.assignments": (has_rows("warning"),),
-    "exp.exposures": (has_rows("warning"),),
-    "exp.outcomes": (has_rows("warning"),),
-    "exp.attributes": (),
-    "silver.dim_experiment": (has_rows(), ordered("start_ts", "end_ts", strict=True)),
-    "silver.dim_experiment_variant": (
+    EXPERIMENT_REGISTRY: (has_rows(), ordered("start_ts", "end_ts", strict=True)),
+    ASSIGNMENTS: (has_rows("warning"),),
+    EXPOSURES: (has_rows("warning"),),
+    OUTCOMES: (has_rows("warning"),),
+    ATTRIBUTES: (),
+    DIM_EXPERIMENT: (has_rows(), ordered("start_ts", "end_ts", strict=True)),
+    DIM_EXPERIMENT_VARIANT: (
         has_rows(),
         sums_to_one("expected_allocation"),
         between("expected_allocation", low=0, high=1),
     ),
-    ASSIGNMENTS: (
+    FACT_ASSIGNMENT: (
         has_rows("warning"),
         _VARIANT,
         between("n_variants", low=1),
@@ -87,7 +110,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
         ),
         mostly_true("is_valid", True, 0.95, "at least 95% of the assignments are valid"),
     ),
-    EXPOSURES: (
+    FACT_EXPOSURE: (
         _VARIANT,
         in_set("invalid_reason", INVALID_REASONS),
         no_row(
@@ -95,7 +118,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             "SELECT user_id, exposure_time_utc FROM {batch} WHERE is_valid <> (invalid_reason IS NULL)",
         ),
     ),
-    "silver.int_experiment_exposure_validation": (
+    EXPOSURE_VALIDATION: (
         ordered("n_valid_exposures", "n_exposures"),
         ordered("assignment_time_utc", "first_valid_exposure_utc"),
         ordered("first_exposure_utc", "first_valid_exposure_utc"),
@@ -110,13 +133,13 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             f"""SELECT n, n_valid, n_events, n_valid_events FROM
             (SELECT coalesce(sum(n_exposures), 0) AS n, coalesce(sum(n_valid_exposures), 0) AS n_valid FROM {{batch}})
             CROSS JOIN
-            (SELECT count(*) AS n_events, count_if(is_valid) AS n_valid_events FROM {view_name(EXPOSURES)})
+            (SELECT count(*) AS n_events, count_if(is_valid) AS n_valid_events FROM {view_name(FACT_EXPOSURE)})
             WHERE n <> n_events OR n_valid <> n_valid_events""",
-            reads=[EXPOSURES],
+            reads=[FACT_EXPOSURE],
         ),
         mostly_true("unassigned_exposure", False, 0.95, "at most 5% of the users were exposed without an assignment"),
     ),
-    "gold.fct_experiment_quality_metrics_daily": (
+    QUALITY_METRICS_DAILY: (
         _VARIANT,
         ordered("any_exposure", "assigned"),
         ordered("exposed", "any_exposure"),
@@ -127,12 +150,12 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             f"""SELECT n, n_valid, n_users, n_valid_users FROM
             (SELECT coalesce(sum(canonical_assignments), 0) AS n, coalesce(sum(assigned), 0) AS n_valid FROM {{batch}})
             CROSS JOIN
-            (SELECT count(*) AS n_users, count_if(is_valid) AS n_valid_users FROM {view_name(ASSIGNMENTS)})
+            (SELECT count(*) AS n_users, count_if(is_valid) AS n_valid_users FROM {view_name(FACT_ASSIGNMENT)})
             WHERE n <> n_users OR n_valid <> n_valid_users""",
-            reads=[ASSIGNMENTS],
+            reads=[FACT_ASSIGNMENT],
         ),
     ),
-    "gold.fct_experiment_exposure_quality_daily": (
+    EXPOSURE_QUALITY_DAILY: (
         in_set("check_name", [*(check.name for check in verdicts.CHECKS), outcome_volume.NAME]),
         in_set("status", _words(CheckStatus)),
         *_shares(("p_value",)),
@@ -149,12 +172,12 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
         no_row(
             "the cohort is exactly the assigned users, each in the assigned variant",
             f"""SELECT coalesce(c.user_id, a.user_id) AS user_id FROM {{batch}} c
-            FULL JOIN {view_name(ASSIGNMENTS)} a ON c.experiment_id = a.experiment_id AND c.user_id = a.user_id
+            FULL JOIN {view_name(FACT_ASSIGNMENT)} a ON c.experiment_id = a.experiment_id AND c.user_id = a.user_id
             WHERE c.user_id IS NULL OR a.user_id IS NULL OR c.variant_id <> a.variant_id""",
-            reads=[ASSIGNMENTS],
+            reads=[FACT_ASSIGNMENT],
         ),
     ),
-    "gold.fct_experiment_unit_outcomes": (
+    UNIT_OUTCOMES: (
         _VARIANT,
         between("unit_bucket", low=0, high=255),
         no_row(
@@ -167,17 +190,17 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             reads=[COHORT],
         ),
     ),
-    "gold.fct_experiment_metric_statistics": (
+    METRIC_STATISTICS: (
         _METRIC,
         _VARIANT,
         _SEGMENT,
         *(between(column, low=0) for column in ("n", "n_null", "n_mature", "yy", "dd", "did_n")),
         between("unit_bucket", low=-1, high=255),
     ),
-    "gold.fct_experiment_panel_statistics": (_METRIC, _VARIANT, between("n", low=0), ordered("day_i", "day_j")),
-    "exp.metric_aggregates_overall": _MOMENTS,
-    "exp.metric_aggregates_daily": (*_MOMENTS, in_set("date_kind", ["cohort", "calendar"])),
-    "exp.analysis_results": (
+    PANEL_STATISTICS: (_METRIC, _VARIANT, between("n", low=0), ordered("day_i", "day_j")),
+    METRIC_AGGREGATES_OVERALL: _MOMENTS,
+    METRIC_AGGREGATES_DAILY: (*_MOMENTS, in_set("date_kind", ["cohort", "calendar"])),
+    ANALYSIS_RESULTS: (
         _METRIC,
         _VARIANT,
         _SEGMENT,
@@ -189,25 +212,25 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
         between("control_sd", low=0),
         between("treatment_sd", low=0),
     ),
-    "exp.did_pretrend_delta": (_METRIC, _VARIANT, between("relative_day", high=-1), ordered("ci_low", "ci_high")),
-    "exp.did_pretrend_tests": (
+    PRETREND_DELTA: (_METRIC, _VARIANT, between("relative_day", high=-1), ordered("ci_low", "ci_high")),
+    PRETREND_TESTS: (
         _METRIC,
         _VARIANT,
         in_set("verdict", _words(PretrendVerdict)),
         *_shares(("p_value", "p_value_adjusted")),
     ),
-    "gold.fct_experiment_statistical_validation": (
+    STATISTICAL_VALIDATION: (
         in_set("status", _words(CheckStatus)),
         *_shares(("p_value",)),
     ),
-    "gold.fct_experiment_guardrail_status": (
+    GUARDRAIL_STATUS: (
         _METRIC,
         _VARIANT,
         in_set("status", _words(GuardrailStatus)),
         between("margin", low=0, strict=True),
         *_shares(("p_value", "p_value_adjusted")),
     ),
-    "gold.fct_experiment_decision": (
+    DECISION: (
         has_rows(),
         in_set("variant_id", parameter("variants_and_all")),
         in_set("trust", _words(Trust)),

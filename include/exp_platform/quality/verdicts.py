@@ -1,18 +1,18 @@
-"""J2's verdicts: did assignment and exposure logging work on each date? Numbers in, verdicts out; no tables, no Spark.
+"""J2's verdicts: did assignment and exposure logging work on each date? Computed from counts, without tables or Spark.
 
-Each date's rate is compared with up to three things, and one that fails is enough:
+Each date's rate is compared with up to three other rates, and one failed comparison is enough:
 
 1. the other settled dates that have not failed, pooled (at least `min_baseline_days` of them);
 2. within the date, each variant with the other variants, pooled: a fault in one arm alone shows here, on however many
    dates it happens;
-3. for flags, the ceiling: a fault on every date and in every arm has nothing else that it could be compared with.
+3. for flags, the ceiling: a fault on every date and in every arm shows only against a fixed rate.
 
 Comparisons 1 and 2 use the exact hypergeometric test of two proportions (Fisher's, one-sided in the bad direction):
 flags are rare, often 0 against a handful, where a z test is far too eager; and the baseline is itself a sample, which a
-binomial test against its rate would forget. Comparison 3 has a known rate, so it is the exact binomial test. Every
+binomial test against its rate would ignore. Comparison 3 has a known rate, so it is the exact binomial test. Every
 p-value is multiplied by the number of dates looked at (and in 2 by the number of variants). A comparison fails when
 that p is below `p_value` *and* the change matters: exposure 10 % lower, a flag 1 point above its baseline or above the
-ceiling. Dates fail one at a time, the clearest first, and a date that failed leaves the baseline of the others.
+ceiling. Dates fail one at a time, the clearest first, and a failed date is left out of the other dates' baseline.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from scipy import stats
 from exp_platform.config.models import QualitySettings
 from exp_platform.status import CheckStatus
 
-Counts = tuple[int, int]  # users with it, users
+Counts = tuple[int, int]  # users with the flag or exposure, all users
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One date and check: rates as shares of users (outcome_volume: events), p adjusted for the dates looked at."""
+    """One check of one date: rates are shares of users (outcome_volume: events), p is adjusted for the dates."""
 
     date: date
     check_name: str
@@ -46,7 +46,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Check:
-    """A rate of the daily table and the direction in which it is bad."""
+    """A rate of the daily quality table, and the direction in which it is bad."""
 
     name: str
     count: str
@@ -76,7 +76,7 @@ CHECKS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One rate against what it should be; p one-sided and adjusted."""
+    """One rate compared with an expected rate; p is one-sided and adjusted."""
 
     observed: float
     users: int
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def clearness(self) -> tuple[float, float]:
-        """Sorts the clearest failure first: p may be 0 for several."""
+        """Sort key, the clearest failure first: by p, then by the difference, as p may be 0 for several."""
         return self.p_value, -abs(self.observed - self.expected)
 
 
@@ -102,7 +102,7 @@ class Judge:
     settings: QualitySettings
 
     def verdicts(self) -> list[Verdict]:
-        """One verdict for each date."""
+        """The verdict of the check on each date."""
         alone = {day: self._within_date(day) for day in self.cells}
         failed = {day for day, found in alone.items() if any(c.fails for c in found)}
         while True:
@@ -157,7 +157,7 @@ class Judge:
         return Comparison(x / n, n, ceiling, ceiling, p_value, self._significant(p_value), "", "allowed at most")
 
     def _threshold(self, expected: float) -> float:
-        """The rate beyond which a change matters."""
+        """The rate beyond which a difference from the expected rate matters."""
         if self.check.bad_when_low:
             return expected * (1 - self.settings.exposure_rate_relative_change)
         return min(expected + self.settings.flag_points_above_baseline, self.settings.flag_ceiling)
@@ -185,7 +185,7 @@ class Judge:
 
 
 def settled_before(cutoff: datetime, settings: QualitySettings, exposure_window_hours: int | None) -> date:
-    """The first date that is not settled: counted from its end, so that its last user had settle_hours as well.
+    """The first date that is not settled: fewer than settle_hours have passed for users assigned at the date's end.
 
     >>> settled_before(datetime(2026, 1, 10, tzinfo=UTC), QualitySettings(), None)
     datetime.date(2026, 1, 9)
@@ -211,7 +211,7 @@ def exposure_verdicts(
     multi_variation_exposure. An experiment that logs no exposure at all fails `exposure_logging` only where exposures
     are needed (mode `exposed`).
 
-    Half of the exposures of one date are lost; users of another date see both variants:
+    In this example half of the exposures of one date are lost, and users of another date see both variants:
 
     >>> healthy = {"variant_id": "control", "assigned": 1000, "canonical_assignments": 1000, "any_exposure": 850}
     >>> healthy |= {check.count: 0 for check in CHECKS[1:]}

@@ -15,7 +15,6 @@ from exp_platform.results.plan import Plan
 from exp_platform.status import CheckStatus
 
 ALL = "all"
-ALPHA = 0.001  # below which a check speaks up: daily looks at many metrics must not cry wolf
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,9 +54,7 @@ class Cube:
 
 def kind_of(metric: Metric) -> str:
     """How a metric is estimated; binary differs from mean only in how much data it needs."""
-    if metric.type in ("ratio", "quantile"):
-        return metric.type
-    return "binary" if metric.type in ("binary", "retention") else "mean"
+    return metric.estimand
 
 
 def read_axes(table: pa.Table, arms: Sequence[str]) -> Axes:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from exp_platform.config.models import Metric
-from exp_platform.results.checks import ALPHA, Inputs, check_row
+from exp_platform.results.checks import Inputs, check_row
 from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import window_hours
 from exp_platform.stats.ab import mean_effect
@@ -15,6 +15,7 @@ from exp_platform.stats.novelty import novelty_trend
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.stats.sanity import HISTORY, twyman
 from exp_platform.stats.sufficient import Array
+from exp_platform.stats.thresholds import CHECK_SPEAKS_BELOW, PRETRENDS_FAIL_BELOW, speaks
 from exp_platform.status import CheckStatus, PretrendVerdict, ResultStatus
 
 Rows = list[dict[str, Any]]
@@ -81,7 +82,7 @@ def novelty_checks(inputs: Inputs) -> Rows:
                         p_value=trend.p_value,
                         observed=trend.late,
                         expected=trend.early,
-                        threshold=ALPHA,
+                        threshold=CHECK_SPEAKS_BELOW,
                         detail="change of the daily effect per day since exposure; long against short exposure",
                     )
                 )
@@ -118,7 +119,7 @@ def power_checks(inputs: Inputs) -> Rows:
 
 
 def pretrend_checks(inputs: Inputs) -> Rows:
-    """Parallel pre-trends: 0.05 for the deciding metric of a rollout, where untested is not passed; 0.001 elsewhere."""
+    """Parallel pre-trends: a rollout's deciding metric must pass, elsewhere the check speaks like any other."""
     rows: Rows = []
     pairs = sorted({(row["metric_name"], row["variant_id"]) for row in inputs.pretrends})
     primary = inputs.plan.experiment.primary_metric
@@ -133,7 +134,7 @@ def pretrend_checks(inputs: Inputs) -> Rows:
         if decides:
             status = CheckStatus.OK if verdict == PretrendVerdict.PASSED.value else CheckStatus.FAIL
         else:
-            status = CheckStatus.FAIL if p_value is not None and p_value < ALPHA else CheckStatus.OK
+            status = speaks(p_value, CheckStatus.FAIL)
         rows.append(
             check_row(
                 "pretrends",
@@ -141,7 +142,7 @@ def pretrend_checks(inputs: Inputs) -> Rows:
                 metric=name,
                 variant=arm,
                 p_value=p_value,
-                threshold=0.05 if decides else ALPHA,
+                threshold=PRETRENDS_FAIL_BELOW if decides else CHECK_SPEAKS_BELOW,
                 detail=f"slope and joint test, the smaller p after Holm: {verdict}",
             )
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from exp_platform.config.models import Metric
 from exp_platform.results.cube import ALL, Cube, bucket_set, cohort_set
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.quantile import Histogram, quantile_effect
+from exp_platform.sums.histograms import Histograms, bins_of
 
 
 def quantile_effects(table: pa.Table, cube: Cube, *, alpha: float, min_units: int) -> Effect:
@@ -47,14 +47,17 @@ def quantile_effects(table: pa.Table, cube: Cube, *, alpha: float, min_units: in
     )
 
 
-def _histogram(rows: pa.Table, metric: Metric, arm: str, segment: str, units: Any) -> Histogram:
+def group_histogram(rows: pa.Table, key: str, units: float) -> Histogram:
+    """The histograms of some rows of the statistics as one, whose groups are the values of a column."""
+    ordered = rows.sort_by(key)
+    columns = (ordered[name] for name in ("histogram", "histogram_lows", "histogram_highs"))
+    found = Histograms.of_lists([(group,) for group in ordered[key].to_pylist()], bins_of(*columns))
+    return Histogram.from_bins(units, found.bins)
+
+
+def _histogram(rows: pa.Table, metric: Metric, arm: str, segment: str, units: float) -> Histogram:
     """One arm's counts in one segment, in groups that each hold whole units."""
     source, key = (bucket_set(rows), "unit_bucket") if segment == ALL else (cohort_set(rows), "cohort_date")
     mine = source.filter(pc.and_(pc.equal(source["variant_id"], arm), pc.equal(source["segment"], segment)))
-    histogram = Histogram.from_maps(float(units), _maps(mine.sort_by(key)))
+    histogram = group_histogram(mine, key, units)
     return histogram.merged() if segment != ALL and metric.level == "unit" else histogram
-
-
-def _maps(rows: pa.Table) -> list[list[tuple[int, float]] | None]:
-    column: Any = rows["histogram"]
-    return list(column.to_pylist())

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from exp_platform.config.models import Metric
-from exp_platform.results.checks import ALPHA, Inputs, check_row
+from exp_platform.results.checks import Inputs, check_row
 from exp_platform.results.cube import bucket_stats
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sanity import OUTLIER_SHARE, outlier_share, pre_period_effect, share_with_value, skewness
+from exp_platform.stats.thresholds import CHECK_SPEAKS_BELOW, speaks
 from exp_platform.status import CheckStatus
 
 Rows = list[dict[str, Any]]
-LEAVES_UNITS_OUT = ("mean", "max", "last")
 
 
 def aa_checks(inputs: Inputs) -> Rows:
@@ -34,12 +34,12 @@ def aa_checks(inputs: Inputs) -> Rows:
     return [
         check_row(
             "aa_pre_period",
-            CheckStatus.FAIL if p < ALPHA else CheckStatus.OK,
+            speaks(p, CheckStatus.FAIL),
             metric=metric.name,
             variant=arm,
             statistic=effect,
             p_value=p,
-            threshold=ALPHA,
+            threshold=CHECK_SPEAKS_BELOW,
             detail="difference between the arms before the experiment; Holm over metrics and arms",
         )
         for (metric, arm, effect, _), p in zip(found, adjusted, strict=True)
@@ -60,31 +60,24 @@ def share_checks(inputs: Inputs) -> Rows:
         arms = replace(arms, n_null=np.where(complete, without, arms.n_null))
         effect = share_with_value(arms, ratio=ratio)
         for a, j in np.argwhere(effect.ok):
-            if not ratio and not leaves_units_out(cube.metrics[j]):
+            if not ratio and not cube.metrics[j].leaves_users_out:
                 continue
             p_value = effect.p_value[a, j]
             rows.append(
                 check_row(
                     "share_with_value",
-                    CheckStatus.WARN if p_value < ALPHA else CheckStatus.OK,
+                    speaks(p_value, CheckStatus.WARN),
                     metric=cube.metrics[j].name,
                     variant=cube.axes.arms[a + 1],
                     statistic=effect.effect_abs[a, j],
                     p_value=p_value,
                     observed=effect.treatment_mean[a, j],
                     expected=effect.control_mean[a, j],
-                    threshold=ALPHA,
+                    threshold=CHECK_SPEAKS_BELOW,
                     detail="mean denominator" if ratio else "share of units with a value",
                 )
             )
     return rows
-
-
-def leaves_units_out(metric: Metric) -> bool:
-    """Whether a unit without events has no value rather than 0."""
-    if metric.type == "quantile" and metric.level == "event":
-        return True
-    return metric.aggregation_in_force in LEAVES_UNITS_OUT
 
 
 def outlier_checks(inputs: Inputs) -> Rows:
@@ -154,5 +147,5 @@ def cap_checks(inputs: Inputs) -> Rows:
         )
         for metric in wanted
         if metric.name in found
-        for applied in [bool(found[metric.name]) and not (metric.type == "ratio" and metric.name in half)]
+        for applied in [bool(found[metric.name]) and not (metric.is_ratio and metric.name in half)]
     ]

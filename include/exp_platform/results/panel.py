@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from exp_platform.causal.pretrends import TESTS, Panel, pretrend_deltas, pretrend_tests
+from exp_platform.causal.panel import Panel
+from exp_platform.causal.pretrends import FEWER_CLUSTERS_THAN_DAYS, TESTS, pretrend_deltas, pretrend_tests
 from exp_platform.config.models import Metric
 from exp_platform.results.cube import Axes, positions
-from exp_platform.results.frame import Frame, concat, labels
+from exp_platform.results.frame import Frame, concat, labels, take
 from exp_platform.results.plan import Plan
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import PretrendVerdict
@@ -27,11 +30,69 @@ def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: 
     for days, metrics in _by_length(table, plan).items():
         names = [metric.name for metric in metrics]
         panel = _panel(table, names, axes, days, np.stack([units[name] for name in names], axis=-1))
-        if not plan.is_rollout:
-            panel = Panel(panel.relative_days, *(v.sum(axis=1) for v in (panel.n, panel.sums, panel.products)))
-        deltas.append(_delta_frame(panel, names, axes, plan))
-        tests.append(_test_frame(panel, names, axes, plan))
+        for some, part in _parts(table, names, axes, panel, plan):
+            deltas.append(_delta_frame(part, some, axes, plan))
+            tests.append(_test_frame(part, some, axes, plan))
     return concat(deltas), concat(tests)
+
+
+def _parts(
+    table: pa.Table, names: Sequence[str], axes: Axes, panel: Panel, plan: Plan
+) -> Iterator[tuple[Sequence[str], Panel]]:
+    """All metrics at once; for a rollout with clusters each metric for itself, because clusters can be many."""
+    if not plan.is_rollout:
+        yield names, Panel(panel.relative_days, *(v.sum(axis=1) for v in (panel.n, panel.sums, panel.products)))
+        return
+    clusters = cluster_names(table) if plan.experiment.cluster else []
+    if not clusters:
+        yield names, panel
+        return
+    for j, name in enumerate(names):
+        columns = (panel.n, panel.sums, panel.products)
+        one = Panel(panel.relative_days, *(column[:, :, j : j + 1] for column in columns))
+        yield [name], _with_clusters(one, table.filter(pc.equal(table["metric_name"], name)), clusters, axes)
+
+
+def cluster_names(table: pa.Table) -> list[str]:
+    """The clusters that any unit of a panel is in."""
+    keys = table["cluster_units"].combine_chunks().keys
+    return sorted(keys.unique().to_pylist())
+
+
+def _with_clusters(panel: Panel, rows: pa.Table, clusters: Sequence[str], axes: Axes) -> Panel:
+    """The panel of one metric with its clusters; units without a value are one more, so that none is lost."""
+    mine = rows.filter(pc.equal(rows["day_i"], rows["day_j"]))
+    index = [
+        positions(mine["variant_id"], axes.arms),
+        positions(mine["cohort_date"], axes.dates),
+        positions(mine["day_i"], panel.relative_days.tolist()),
+    ]
+    known = np.all([i >= 0 for i in index], axis=0)
+    lead = (*panel.n.shape[:2], len(clusters) + 1)
+    units, sums = np.zeros(lead), np.zeros((*lead, len(panel.relative_days)))
+    row, cluster, n = _entries(mine["cluster_units"], clusters)
+    kept = known[row]
+    arm, day, relative = (i[row[kept]] for i in index)
+    units[arm, day, cluster[kept]] = n[kept]
+    row, cluster, total = _entries(mine["cluster_sums"], clusters)
+    kept = known[row]
+    arm, day, relative = (i[row[kept]] for i in index)
+    sums[arm, day, cluster[kept], relative] = total[kept]
+    units[..., -1] = np.maximum(panel.n[:, :, 0] - units.sum(axis=-1), 0.0)
+    # What rounding leaves of no unit at all is nothing.
+    rest = panel.sums[:, :, 0] - sums.sum(axis=2)
+    sums[:, :, -1] = np.where(units[..., -1:] > 0, rest, 0.0)
+    return replace(panel, cluster_n=units[:, :, None], cluster_sums=sums[:, :, None])
+
+
+def _entries(column: pa.ChunkedArray, clusters: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Row, place of the cluster and value of every entry of a column of maps."""
+    maps = column.combine_chunks()
+    offsets = maps.offsets.to_numpy()
+    first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
+    rows = np.repeat(np.arange(len(maps)), np.diff(offsets))
+    keys, values = (part.slice(first, length) for part in (maps.keys, maps.items))
+    return rows, positions(keys, clusters), np.asarray(values.to_numpy(), dtype=float)
 
 
 def joint_verdict(verdicts: Iterable[str]) -> str:
@@ -86,13 +147,16 @@ def _delta_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> 
 
 
 def _test_frame(panel: Panel, names: Sequence[str], axes: Axes, plan: Plan) -> Frame:
+    """Two rows for each metric × arm; the slope alone where its clusters are too few for the joint test."""
     result = pretrend_tests(panel, by_cohort_date=plan.is_rollout)
     variant, metric, test = labels(axes.arms[1:], names, TESTS)
     columns = {
         name: getattr(result, name).ravel()
         for name in ("statistic", "df", "df_denominator", "p_value", "p_value_adjusted", "verdict", "reason")
     }
-    return {"variant_id": variant, "metric_name": metric, "test": test, **columns}
+    frame: Frame = {"variant_id": variant, "metric_name": metric, "test": test, **columns}
+    alone = (frame["test"] == "joint") & (frame["reason"] == FEWER_CLUSTERS_THAN_DAYS)
+    return take(frame, ~alone)
 
 
 def _empty_deltas() -> Frame:

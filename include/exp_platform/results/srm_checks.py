@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from exp_platform.results.checks import ALPHA, Inputs, check_row
+from exp_platform.results.checks import Inputs, check_row
 from exp_platform.results.cube import Cube
 from exp_platform.stats.power import days_to_planned
 from exp_platform.stats.srm import SrmLocalisation, SrmResult, localise_srm, srm_test
 from exp_platform.stats.sufficient import Array
+from exp_platform.stats.thresholds import CHECK_SPEAKS_BELOW, SRM_FAILS_BELOW, speaks
 from exp_platform.status import CheckStatus
 
 Rows = list[dict[str, Any]]
@@ -94,7 +95,7 @@ def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
             name,
             result.status,
             p_value=result.sequential_p,
-            threshold=ALPHA,
+            threshold=SRM_FAILS_BELOW,
             detail=_counts(result, days, inputs),
             **shares,
         ),
@@ -102,7 +103,7 @@ def _gate(name: str, counts: Array, days: Any, inputs: Inputs) -> Rows:
             name.replace("srm_", "srm_fixed_"),
             result.final_status if at_the_end else CheckStatus.OK,
             p_value=result.p_value,
-            threshold=ALPHA if at_the_end else None,
+            threshold=SRM_FAILS_BELOW if at_the_end else None,
             detail=final,
             **shares,
         ),
@@ -116,20 +117,20 @@ def _counts(result: SrmResult, days: Any, inputs: Inputs) -> str:
         for arm, seen, wanted in zip(arms, result.observed, result.expected, strict=True)
     ]
     if result.first_crossing is not None:
-        words.append(f"first below {ALPHA:g} on {days[result.first_crossing]}")
+        words.append(f"first below {SRM_FAILS_BELOW:g} on {days[result.first_crossing]}")
     return "; ".join(words)
 
 
 def _located(name: str, found: SrmLocalisation, groups: Any, inputs: Inputs) -> Rows:
-    """One row per group that holds units; `warn` below 0.001 after Holm."""
+    """One row per group that holds units; `warn` by the p after Holm."""
     return [
         check_row(
             name,
-            CheckStatus.WARN if adjusted < ALPHA else CheckStatus.OK,
+            speaks(adjusted, CheckStatus.WARN),
             segment=group,
             statistic=statistic,
             p_value=adjusted,
-            threshold=ALPHA,
+            threshold=CHECK_SPEAKS_BELOW,
             detail="Holm-adjusted; does not gate",
         )
         for group, statistic, adjusted in zip(groups, found.statistic, found.p_value_adjusted, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exp_platform.results.checks import Inputs
+from exp_platform.results.cluster_checks import cluster_checks
 from exp_platform.results.effect_checks import novelty_checks, power_checks, pretrend_checks, twyman_checks
 from exp_platform.results.metric_checks import aa_checks, cap_checks, maturity_checks, outlier_checks, share_checks
 from exp_platform.results.srm_checks import planned_users_check, srm_checks
@@ -21,6 +22,7 @@ CHECKS = (
     twyman_checks,
     novelty_checks,
     pretrend_checks,
+    cluster_checks,
 )
 
 

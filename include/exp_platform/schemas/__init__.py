@@ -1,4 +1,4 @@
-"""The contracts of the data that comes in: the single source of tables, checks, generator and suites."""
+"""The contracts of the incoming datasets; event tables, checks, generator and suites are made from them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def contract_columns(name: str) -> dict[str, str]:
 
 
 def required_columns(name: str) -> tuple[str, ...]:
-    """Columns that may not be null."""
+    """The columns of a dataset that may not be null."""
     return tuple(load_schema(name)["required"])
 
 
 def event_time_column(dataset: str) -> str:
-    """The column that says when an event of the dataset happened."""
+    """The column with the time at which an event of the dataset happened."""
     column: str = load_schema(dataset)["x-event-time"]
     return column

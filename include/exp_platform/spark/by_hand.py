@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exp_platform.spark.java import find_java_home
-from exp_platform.spark.session import NATIVE_ENVIRONMENT, is_native, launch_conf
+from exp_platform.spark.session import launch_conf
 
 if TYPE_CHECKING:
     from exp_platform.config.load import Project
@@ -36,7 +36,7 @@ def submit_again_if_bare(project: Project) -> int | None:
     for key, value in conf.items():
         command += ["--conf", f"{key}={value}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYSPARK_GATEWAY")}
-    environment |= {AGAIN: "1", "JAVA_HOME": find_java_home()} | (NATIVE_ENVIRONMENT if is_native(project) else {})
+    environment |= {AGAIN: "1", "JAVA_HOME": find_java_home()}
     return subprocess.run([*command, *sys.argv], env=environment, check=False).returncode
 
 

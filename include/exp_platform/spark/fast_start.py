@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from exp_platform.config.load import load_project
-from exp_platform.spark.jars import clone_root
+from exp_platform.paths import clone_root
 from exp_platform.spark.java import find_java_home
 from exp_platform.spark.session import CLASS_ARCHIVE, launch_conf
 
@@ -74,7 +74,6 @@ def _scratch_config(folder: Path) -> Path:
     config.parent.mkdir()
     config.write_text(
         "profile: scratch\nraw_root: raw\ncatalog: {type: sqlite, uri: catalog.db, warehouse: warehouse}\n"
-        "spark: {native: true}\n"
     )
     return config
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 from exp_platform.errors import ConfigError
-
-# Scans, joins and aggregates outside the JVM, for profiles that say `native`.
-NATIVE = "org.apache.datafusion:comet-spark-spark4.1_2.13:1.2.0"
+from exp_platform.paths import clone_root
 
 # Maven coordinate -> SHA-256 of its jar.
 CORE = {
     "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0": (
         "3123c3798af642dd537230923548e013ef41cc28b6626e5225808cf5670a0f82"
     ),
-    NATIVE: ("5055c43dca9e8cce83c33b1ff25646d1436c94698ca48beb3475bf60843b8d37"),
     "org.xerial:sqlite-jdbc:3.50.3.0": "a3f53a2aa15ae9425a9e793bbe9c8e5288febeb4b65ef5c1a4e80d4c2045cf08",
     "org.postgresql:postgresql:42.7.8": "2a32a9dcbc42d67a50ad3a0de5efd102c8d2be46720045f2cbd6689f160ab7c7",
 }
@@ -37,11 +32,6 @@ OBJECT_STORE = {
     "software.amazon.awssdk:apache-client:2.54.17": "0b00ae3d55c3d1213ca47b5651dc4c2a0080fc9b6192dde3d53c3da6c1811bcb",
 }
 _NOT_NEEDED = ("software.amazon.awssdk:bundle", "software.amazon.awssdk.crt:aws-crt")
-
-
-def clone_root() -> Path:
-    """The folder that this package is installed from."""
-    return Path(__file__).resolve().parents[3]
 
 
 def jar_folder() -> Path:
@@ -76,27 +66,7 @@ def resolve_jars(wanted: dict[str, str]) -> list[Path]:
             _run_ivy(missing, Path(ivy))
             for coordinate in missing:
                 _accept(coordinate, wanted[coordinate], Path(ivy))
-    if NATIVE in wanted:
-        _unpack_native_library()
     return [jar_folder() / jar_name(coordinate) for coordinate in wanted]
-
-
-def native_library() -> Path:
-    """The library out of the jar of native execution: unpacked once, not by each JVM that starts."""
-    return jar_folder() / jar_name(NATIVE).removesuffix(".jar") / "libcomet.so"
-
-
-def _unpack_native_library() -> None:
-    library, machine = native_library(), {"x86_64": "amd64"}.get(platform.machine(), platform.machine())
-    member = f"org/apache/comet/linux/{machine}/{library.name}"
-    with zipfile.ZipFile(jar_folder() / jar_name(NATIVE)) as jar:
-        if library.exists() or platform.system() != "Linux" or member not in jar.namelist():
-            return
-        library.parent.mkdir(exist_ok=True)
-        partial = library.with_suffix(f".{os.getpid()}")
-        with jar.open(member) as packed, partial.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked, 1 << 20)
-        partial.replace(library)
 
 
 def _run_ivy(coordinates: list[str], ivy: Path) -> None:

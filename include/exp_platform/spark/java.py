@@ -1,4 +1,4 @@
-"""Find a Java that Spark runs well on: 17 or 21."""
+"""Find a Java version that Spark supports, 17 or 21."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDERS = ("/usr/lib/jvm", "/opt/java", "/opt", "/Library/Java/JavaVirtualMachi
 
 
 def java_version(java: str) -> int | None:
-    """Major version that a java binary answers with, or None when it does not answer."""
+    """The major version of a java binary; None when it does not answer."""
     try:
         answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -41,7 +41,7 @@ def _candidates() -> list[str]:
 
 @cache
 def find_java_home() -> str:
-    """The first of JAVA_HOME, PATH and the known folders that answers 17 or 21."""
+    """The home of the first Java 17 or 21 in JAVA_HOME, PATH and the usual folders."""
     seen = []
     for java in _candidates():
         version = java_version(java)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exp_platform.config.load import Project, load_project
-from exp_platform.spark.jars import CORE, OBJECT_STORE, clone_root, jar_folder, native_library, require_jars
+from exp_platform.paths import clone_root
+from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, require_jars
 from exp_platform.spark.java import find_java_home
 
 if TYPE_CHECKING:
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
 # Small driver-only applications gain most of their time from these: see docs/decisions/0003-fast-start.md.
 CLASS_ARCHIVE = Path(".setup") / "spark.jsa"
-
-# Each thread would else keep a heap of its own of what native execution has freed: half a gigabyte at 18M events.
-NATIVE_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 
 def launch_conf(project: Project) -> dict[str, str]:
@@ -30,8 +29,6 @@ def launch_conf(project: Project) -> dict[str, str]:
     archive = root / CLASS_ARCHIVE
     if archive.exists():
         options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
-    if is_native(project):
-        options += f" {native_options()}"
     conf = {
         "spark.driver.extraClassPath": f"{jar_folder()}/*",
         "spark.driver.memory": project.profile.spark.driver_memory,
@@ -43,44 +40,11 @@ def launch_conf(project: Project) -> dict[str, str]:
         conf["spark.executor.extraClassPath"] = f"{jar_folder()}/*"
         if project.profile.spark.executor_memory:
             conf["spark.executor.memory"] = project.profile.spark.executor_memory
-        if is_native(project):
-            conf["spark.executor.extraJavaOptions"] = native_options()
-            conf |= {f"spark.executorEnv.{key}": value for key, value in NATIVE_ENVIRONMENT.items()}
     return conf
-
-
-def is_native(project: Project) -> bool:
-    """Whether the profile asks for native execution, and there is a library for this machine (Linux only)."""
-    return project.profile.spark.native and native_library().exists()
-
-
-def native_options() -> str:
-    """The JVM's options for it: the library as it was unpacked, and which of its lines are logged."""
-    log = clone_root() / "configs" / "native-log" / "log4rs.yaml"
-    return f"-Djava.library.path={native_library().parent} -Dcomet.log.file.path={log}"
-
-
-def native_conf(memory: str) -> dict[str, str]:
-    """Settings of native execution: see docs/decisions/0014-native-execution.md."""
-    return {
-        "spark.plugins": "org.apache.spark.CometPlugin",
-        "spark.shuffle.manager": "org.apache.spark.sql.comet.execution.shuffle.CometShuffleManager",
-        "spark.memory.offHeap.enabled": "true",
-        "spark.memory.offHeap.size": memory,
-        # Batches go to Python as they are, not by way of rows.
-        "spark.comet.exec.pyarrowUDF.enabled": "true",
-        # Every read names its experiment: there is nothing to prune by, and a scan that is pruned so is not native.
-        "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
-        # Spark plans a union of tables that lie by the same buckets as if it had one partition for each bucket; a
-        # native union has those of its inputs one after the other, and a join with it ends in an error.
-        "spark.sql.unionOutputPartitioning": "false",
-    }
 
 
 def session_conf(project: Project) -> dict[str, str]:
     """Settings of the session: SQL, the catalog, the object store."""
-    from exp_platform.lake.catalog import spark_catalog_conf
-
     profile = project.profile
     conf = {
         "spark.sql.session.timeZone": "UTC",
@@ -97,8 +61,6 @@ def session_conf(project: Project) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(clone_root() / "data" / "spark-warehouse"),
         "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     }
-    if is_native(project):
-        conf |= native_conf(profile.spark.native_memory)
     store = profile.object_store
     if store is not None:
         conf |= {
@@ -121,8 +83,6 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
     os.environ["JAVA_HOME"] = find_java_home()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    if is_native(project):
-        os.environ.update(NATIVE_ENVIRONMENT)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1") if project.profile.spark.master.startswith("local") else None
 
     from pyspark import SparkContext

@@ -9,9 +9,9 @@ import numpy as np
 from scipy import special
 
 from exp_platform.stats.sufficient import Array
+from exp_platform.stats.thresholds import speaks
 from exp_platform.status import CheckStatus
 
-WARN_BELOW = 0.001
 MIN_DAYS = 4
 
 
@@ -46,7 +46,7 @@ def novelty_trend(days: Any, effect: Any, se: Any, covariance: Any | None = None
     slope_se = float(np.sqrt(inverse[1, 1]))
     p_value = float(special.erfc(abs(slope / slope_se) / np.sqrt(2)))
     first = day <= np.median(day)
-    status = CheckStatus.WARN if p_value < WARN_BELOW else CheckStatus.OK
+    status = speaks(p_value, CheckStatus.WARN)
     early, late = (_average(value[half], error[half]) for half in (first, ~first))
     return Novelty(slope, slope_se, p_value, early, late, status)
 

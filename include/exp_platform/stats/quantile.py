@@ -3,19 +3,22 @@
 A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000), and 0 into the bin 0. Bins sort as the
 values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
 edge, so that engines whose logarithms differ in the last digit agree. `BIN_SQL` is the same formula in SQL.
+
+A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as
+whole numbers below 370 do, the quantile is that value and no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-from exp_platform.stats.ab import against_control
-from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, t_quantile
+from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, compare, t_quantile
 from exp_platform.stats.sufficient import Array
 
 BINS_PER_DOUBLING = 256
@@ -24,43 +27,120 @@ NUDGE = 1e-6
 BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) * 256 + 1e-6) + 300000) AS INT) END"
 
 OUT_OF_REACH = "quantile_out_of_reach"
+LOPSIDED = 1.5  # times the error, beyond which the longer side of an interval is no chance of the sample
+TWO_VALUES = 0.75  # of an interval's width that one step makes up where two neighbours are all that it holds
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Counts with the smallest and largest value of each bin, by ascending code; codes may tell of groups too."""
+
+    code: NDArray[np.int64]
+    count: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def empty(cls) -> Bins:
+        """Nothing at all."""
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+
+    @classmethod
+    def merged(cls, parts: Sequence[Bins]) -> Bins:
+        """All parts in one; in any order the same."""
+        parts = [part for part in parts if len(part.code)]
+        if not parts:
+            return cls.empty()
+        code, count, low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in _BIN_ARRAYS)
+        order, starts = _runs(code)
+        return cls(
+            code[order[starts]],
+            np.add.reduceat(count[order], starts),
+            np.minimum.reduceat(low[order], starts),
+            np.maximum.reduceat(high[order], starts),
+        )
+
+    @classmethod
+    def of_values(cls, code: NDArray[np.int64], values: Array) -> Bins:
+        """Each value counted once."""
+        if not len(code):
+            return cls.empty()
+        order, starts = _runs(code)
+        ordered = values[order] + 0.0  # no minus zero: which of the two zeros is smaller would depend on the order
+        low, high = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
+        return cls(code[order[starts]], np.diff(starts, append=len(code)).astype(float), low, high)
+
+
+_BIN_ARRAYS = tuple(f.name for f in fields(Bins))
+
+
+def _runs(code: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order by code, and the places in it where a code begins."""
+    order = np.argsort(code, kind="stable")  # far cheaper than any other sort where pieces are in order
+    ordered = code[order]
+    return order, np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+
+
+SPAN = 4 * OFFSET  # bins lie within ± 2 · OFFSET, so that group and bin fit into one code
+
+
+def coded(groups: Any, bins: Any) -> NDArray[np.int64]:
+    """Group and bin as one number, which sorts by group and then by bin."""
+    return np.asarray(groups, dtype=np.int64) * SPAN + np.asarray(bins, dtype=np.int64) + SPAN // 2
+
+
+def decoded(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group and bin of each code."""
+    group, key = np.divmod(codes, SPAN)
+    return group, key - SPAN // 2
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Counts of one arm's values (or events) per group × bin, in long form, and the number of its units.
+    """One arm's values (or events) by group × bin, in long form, and the number of its units.
 
     `group` is the unit bucket. A single group shows no spread between units: only where its values are known to be
-    independent, one for each unit, is the variance binomial.
+    independent, one for each unit, is the variance binomial. `low` and `high` are a bin's smallest and largest value.
     """
 
     units: float
     group: NDArray[np.int64]
     bin: NDArray[np.int64]
     count: Array
+    low: Array
+    high: Array
     independent: bool = False
 
     @classmethod
-    def from_maps(
-        cls, units: float, maps: Sequence[Mapping[int, float] | Sequence[tuple[int, float]] | None]
-    ) -> Histogram:
-        """From one map of bin to count per group, as the statistics table holds them."""
-        pairs = [dict(bins).items() if bins else () for bins in maps]
-        rows = [(group, key, count) for group, items in enumerate(pairs) for key, count in items]
-        table = np.array(rows, dtype=float).reshape(-1, 3)
-        return cls(units, table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
+    def from_bins(cls, units: float, bins: Bins) -> Histogram:
+        """From bins whose codes hold the group."""
+        return cls(units, *decoded(bins.code), bins.count, bins.low, bins.high)
 
     @classmethod
     def from_values(cls, values: Any, units: Any, groups: int = 256) -> Histogram:
         """From values and the integer unit that each belongs to; unit modulo `groups` is the group."""
-        unit, span = np.asarray(units, dtype=np.int64), 4 * OFFSET
-        keys, count = np.unique((unit % groups) * span + bin_of(values) + span // 2, return_counts=True)
-        group, key = np.divmod(keys, span)
-        return cls(float(len(np.unique(unit))), group, key - span // 2, count.astype(float))
+        unit, value = np.asarray(units, dtype=np.int64), np.asarray(values, dtype=float)
+        return cls.from_bins(float(len(np.unique(unit))), Bins.of_values(coded(unit % groups, bin_of(value)), value))
 
     def merged(self) -> Histogram:
         """The same counts as one group of independent values."""
-        return Histogram(self.units, np.zeros_like(self.group), self.bin, self.count, independent=True)
+        return replace(self, group=np.zeros_like(self.group), independent=True)
+
+    def of_groups(self, chosen: NDArray[np.bool_], share: float) -> Histogram:
+        """Some rows, whole groups, which hold a share of the units."""
+        return replace(
+            self,
+            units=self.units * share,
+            group=self.group[chosen],
+            bin=self.bin[chosen],
+            count=self.count[chosen],
+            low=self.low[chosen],
+            high=self.high[chosen],
+        )
+
+    def by_bin(self) -> Bins:
+        """All groups together."""
+        return Bins.merged([Bins(self.bin, self.count, self.low, self.high)])
 
 
 def bin_of(values: Any) -> NDArray[np.int64]:
@@ -71,16 +151,6 @@ def bin_of(values: Any) -> NDArray[np.int64]:
     return np.where(v == 0, 0.0, np.sign(v) * key).astype(np.int64)
 
 
-def bin_edges(bins: Any) -> tuple[Array, Array]:
-    """Smallest and largest value of each bin; both 0 for the bin 0."""
-    key = np.asarray(bins, dtype=np.int64)
-    power = np.abs(key) - OFFSET
-    near, far = (np.exp2((power + step - NUDGE) / BINS_PER_DOUBLING) for step in (0, 1))
-    low = np.where(key > 0, near, -far)
-    high = np.where(key > 0, far, -near)
-    return np.where(key == 0, 0.0, low), np.where(key == 0, 0.0, high)
-
-
 def quantile_effect(
     arms: Sequence[Histogram],
     q: float,
@@ -88,51 +158,108 @@ def quantile_effect(
     alpha: float = DEFAULT_ALPHA,
     min_units: int = DEFAULT_MIN_UNITS,
 ) -> Effect:
-    """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment."""
-    singles = [quantile_arm(arm, q, alpha=alpha) for arm in arms]
-    arm = Arm(
-        **{name: np.array([getattr(single, name) for single in singles], dtype=float) for name in vars(singles[0])}
+    """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment.
+
+    Each arm's interval reaches further to one side than to the other where its values are skewed, most of all beside a
+    share of zeros. What counts is the side that faces the other arm, and at least half of the width. Two arms beside
+    the same step may each be on the wrong side of it: there the interval reaches two steps.
+    """
+    levels = [_level(arm, q, alpha=alpha) for arm in arms]
+    pairs = [(levels[0], level) for level in levels[1:]]
+    control, treatment = (
+        _arms([pair[side].arm for pair in pairs], [pair[side].variance_against(pair[1 - side]) for pair in pairs])
+        for side in (0, 1)
     )
-    unreachable = ~np.isfinite(arm.var_mean) & (arm.n >= min_units)
-    return against_control(
-        arm, alpha=alpha, min_units=min_units, insufficient=[(unreachable[1:] | unreachable[:1], OUT_OF_REACH)]
+    unreachable = [~np.isfinite(arm.var_mean) & (arm.n >= min_units) for arm in (control, treatment)]
+    return compare(
+        control,
+        treatment,
+        alpha=alpha,
+        min_units=min_units,
+        insufficient=[(unreachable[0] | unreachable[1], OUT_OF_REACH)],
     )
 
 
 def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA) -> Arm:
-    """One arm's q-quantile; its standard error is the width of the interval by inversion over that of Student's t.
+    """One arm's q-quantile; its standard error is half of the interval by inversion over the quantile of Student's t.
 
     The share F of values below the estimate has the variance of a ratio over groups (a unit's events lie in one
     group); the interval's ends are the quantiles at q ± t · se(F). `sd` is null: a quantile has none.
-
-    Where q lies on a step between two values (the median of a count), the estimate is a coin toss between them, whose
-    standard deviation is half of the step, however narrow the interval is.
     """
-    total, bins, count = histogram.count.sum(), *_by_bin(histogram)
+    return _level(histogram, q, alpha=alpha).arm
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One arm's quantile, its interval by inversion, and whether that holds only a few values a step apart."""
+
+    arm: Arm
+    low: float = np.nan
+    high: float = np.nan
+    t: float = np.nan  # that the interval was drawn with
+    steps: bool = False
+
+    def variance_against(self, other: _Level) -> float:
+        """Variance of the quantile in a comparison with another arm's."""
+        value = float(self.arm.mean)
+        facing = (self.high - value if float(other.arm.mean) >= value else value - self.low) / self.t
+        error = float(np.sqrt(self.arm.var_mean))
+        error = facing if facing > LOPSIDED * error else error
+        same_step = self.steps and other.steps and max(self.low, other.low) <= min(self.high, other.high)
+        return error * error * (2 if same_step else 1)
+
+
+def _level(histogram: Histogram, q: float, *, alpha: float) -> _Level:
+    bins = histogram.by_bin()
+    total = bins.count.sum()
     if total <= 0:
-        return _scalar_arm(histogram.units, np.nan, np.nan, np.nan)
-    at, inside = _position(q * total, count)
-    se_share, df = _share_error(histogram, q, bins[at], inside)
-    half = float(t_quantile(1 - alpha / 2, np.asarray(df))) * se_share if df > 0 else np.nan
-    if half == 0 or len(bins) == 1:
-        variance = 0.0  # one value only, as far as the histogram can tell
-    elif q - half > 0 and q + half < 1:
-        ends = [_position(share * total, count) for share in (q - half, q + half)]
-        low, high = (_value(bins, *end) for end in ends)
-        error = max((high - low) / half * se_share, _widest_step(bins[ends[0][0] : ends[1][0] + 1])) / 2
-        variance = error * error  # not **: that raises where a product is infinite
+        return _Level(_scalar_arm(histogram.units, np.nan, np.nan, np.nan))
+    at, inside = _position(q * total, bins.count)
+    value = _value(bins, at, inside)
+    se_share, df = _share_error(histogram, q, bins.code[at], inside)
+    t = float(t_quantile(1 - alpha / 2, np.asarray(df))) if df > 0 else np.nan
+    if t * se_share == 0 or bins.low[0] == bins.high[-1]:  # one value only, as far as the histogram can tell
+        return _Level(_scalar_arm(histogram.units, value, 0.0, df), value, value, t)
+    if not (q - t * se_share > 0 and q + t * se_share < 1):
+        return _Level(_scalar_arm(histogram.units, value, np.nan, df))
+    ends = [_position(share * total, bins.count) for share in (q - t * se_share, q + t * se_share)]
+    low, high = (_value(bins, *end) for end in ends)
+    step, rounding = _steps(bins, ends[0][0], ends[1][0])
+    if low == high:
+        error = _pinned_error(bins, at, q * total, t, se_share * total)
     else:
-        variance = np.nan
-    return _scalar_arm(histogram.units, _value(bins, at, inside), variance, df)
+        # Where values are a step apart (counts), the estimate is a coin toss between neighbours: the interval covers
+        # both, with whatever degrees of freedom it is drawn.
+        error = max(((high - low) / 2 + rounding) / t, step / float(special.ndtri(1 - alpha / 2)))
+    steps = low < high and step > TWO_VALUES * (high - low)
+    # Not **: that raises where a product is infinite.
+    return _Level(_scalar_arm(histogram.units, value, error * error, df), low, high, t, steps)
+
+
+def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) -> float:
+    """Error of an estimate whose interval by inversion holds one value alone, z standard errors from the next step.
+
+    It is step / t where the step is just out of reach (z = t), as if within, and falls as step / 2z: then two arms with
+    one true quantile differ significantly only where their shares of values below the step do.
+    """
+    below = float(bins.count[: at + 1].sum())
+    error = 0.0
+    if at + 1 < len(bins.count):
+        error = (bins.low[at + 1] - bins.high[at]) / (2 * max((below - rank) / se_rank, t) - t)
+    if at > 0:
+        z = (rank - below + bins.count[at]) / se_rank
+        error = max(error, (bins.low[at] - bins.high[at - 1]) / (2 * max(z, t) - t))
+    return float(error)
+
+
+def _arms(singles: Sequence[Arm], variances: Sequence[float]) -> Arm:
+    """One element for each comparison."""
+    columns = {f.name: np.array([getattr(arm, f.name) for arm in singles], dtype=float) for f in fields(Arm)}
+    return Arm(**(columns | {"var_mean": np.array(variances, dtype=float)}))
 
 
 def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:
     return Arm(*(np.asarray(value, dtype=float) for value in (units, mean, np.nan, variance, df)))
-
-
-def _by_bin(histogram: Histogram) -> tuple[NDArray[np.int64], Array]:
-    bins, where = np.unique(histogram.bin, return_inverse=True)
-    return bins, np.bincount(where, weights=histogram.count, minlength=len(bins)).astype(float)
 
 
 def _position(rank: float, count: Array) -> tuple[int, float]:
@@ -142,14 +269,18 @@ def _position(rank: float, count: Array) -> tuple[int, float]:
     return at, min(max(float((rank - below[at] + count[at]) / count[at]), 0.0), 1.0)
 
 
-def _widest_step(bins: NDArray[np.int64]) -> float:
-    """Widest gap between neighbours among these occupied bins, in ascending order."""
-    low, high = bin_edges(bins)
-    return float((low[1:] - high[:-1]).max(initial=0.0))
+def _steps(bins: Bins, first: int, last: int) -> tuple[float, float]:
+    """The widest gap between neighbouring bins, and half of the mean one as far as values repeat.
+
+    The quantile of values that repeat (counts, whole milliseconds) is one of them: it is rounded, as its estimate is.
+    """
+    gaps = bins.low[first + 1 : last + 1] - bins.high[first:last]
+    repeat = 1 - (last - first + 1) / float(bins.count[first : last + 1].sum())
+    return float(gaps.max(initial=0.0)), float(gaps.sum()) / max(len(gaps), 1) * repeat / 2
 
 
-def _value(bins: NDArray[np.int64], at: int, inside: float) -> float:
-    low, high = (float(edge) for edge in bin_edges(bins[at]))
+def _value(bins: Bins, at: int, inside: float) -> float:
+    low, high = float(bins.low[at]), float(bins.high[at])
     return low + (high - low) * inside
 
 

@@ -14,8 +14,8 @@ from exp_platform.stats.effect import DEFAULT_MIN_UNITS, Effect
 from exp_platform.stats.moments import ROUNDING, SKEWNESS_RULE, third_moment
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.stats.sufficient import Array, SufficientStatistics
+from exp_platform.stats.thresholds import CHECK_SPEAKS_BELOW
 
-AA_ALPHA = 0.001  # of the pre-period A/A, Holm over metrics; of the share with value
 OUTLIER_SHARE = 0.2  # of an arm's spread that one of 256 unit buckets may hold
 OUTLIER_MIN_UNITS = 1000  # in an arm: below, a bucket holds too few units to compare
 HISTORY = 5  # past effects from which a metric has a history
@@ -58,22 +58,22 @@ def pre_period_effect(arms: SufficientStatistics, *, ratio: bool = False, min_un
         arms,
         y=arms.x[..., 0],
         yy=arms.xx[..., 0, 0],
-        yyy=np.full_like(arms.yyy, np.nan),  # nobody knows how skewed it is
+        yyy=np.full_like(arms.yyy, np.nan),  # the sums do not tell its skewness
         **({"d": arms.x[..., 1], "dd": arms.xx[..., 1, 1], "yd": arms.xx[..., 0, 1]} if ratio else {}),
     )
-    return (ratio_effect if ratio else mean_effect)(swapped, alpha=AA_ALPHA, min_units=min_units)
+    return (ratio_effect if ratio else mean_effect)(swapped, alpha=CHECK_SPEAKS_BELOW, min_units=min_units)
 
 
 def share_with_value(arms: SufficientStatistics, *, ratio: bool = False) -> Effect:
     """Difference of the share of units with a value; for a ratio, of the mean denominator.
 
-    Where p < 0.001 randomisation no longer protects the comparison. No variance (all units have a value) is no
+    Where the check speaks randomisation no longer protects the comparison. No variance (all units have a value) is no
     difference: such an element has status insufficient_data and nothing to warn of.
     """
     if ratio:
         unknown = np.full_like(arms.yyy, np.nan)
-        return mean_effect(replace(arms, y=arms.d, yy=arms.dd, yyy=unknown), alpha=AA_ALPHA)
-    return mean_effect(replace(arms, n=arms.n + arms.n_null, y=arms.n, yy=arms.n, yyy=arms.n), alpha=AA_ALPHA)
+        return mean_effect(replace(arms, y=arms.d, yy=arms.dd, yyy=unknown), alpha=CHECK_SPEAKS_BELOW)
+    return mean_effect(replace(arms, n=arms.n + arms.n_null, y=arms.n, yy=arms.n, yyy=arms.n), alpha=CHECK_SPEAKS_BELOW)
 
 
 def outlier_share(buckets: SufficientStatistics) -> tuple[Array, NDArray[np.bool_]]:

@@ -10,10 +10,9 @@ from scipy import special
 
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sufficient import Array
+from exp_platform.stats.thresholds import SRM_DOUBTS_BELOW, SRM_FAILS_BELOW, speaks
 from exp_platform.status import CheckStatus
 
-FAIL_BELOW = 0.001
-DOUBT_BELOW = 0.01  # of the chi-square at the planned end
 # Weight of the promised shares in the alternative, in units: expects a mismatch of a few points, yet is not far from
 # the best choice for one half or ten times as large.
 CONCENTRATION = 100.0
@@ -28,11 +27,11 @@ class SrmResult:
     expected: Array  # units
     sequential_p: float  # smallest over the days so far: the gate
     sequential_p_by_day: Array  # running minimum after each day
-    first_crossing: int | None  # position of the first day on which sequential_p was below 0.001
+    first_crossing: int | None  # position of the first day on which sequential_p was below the threshold
     chi_square: float
     p_value: float  # fixed-sample chi-square: valid for one look only, which is that at the planned end
-    status: CheckStatus  # fail when sequential_p < 0.001
-    final_status: CheckStatus  # of the chi-square, if this look is the one: fail below 0.001, warn below 0.01
+    status: CheckStatus  # of sequential_p
+    final_status: CheckStatus  # of the chi-square, if this look is the one at the planned end
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +47,14 @@ def srm_test(counts_by_day: Any, allocation: Any, concentration: float = CONCENT
     """Test units per day (rows, ascending) and arm (columns) against the promised allocation.
 
     The sequential p is 1 / Bayes factor of Dirichlet–multinomial counts around the promised shares: it may be looked
-    at every day, and the chance that it ever falls below 0.001 without a mismatch is at most 0.001. Arms with
+    at every day, and the chance that it ever falls below a threshold without a mismatch is at most that. Arms with
     allocation 0 are left out; no units at all is no evidence (p = 1).
     """
     arms, counts, shares = _promised(counts_by_day, allocation)
     total = counts.sum(axis=0)
     statistic, p_value = chi_square(total, shares)
     running = sequential_p(counts, shares, concentration)
-    crossed = np.flatnonzero(running < FAIL_BELOW)
+    crossed = np.flatnonzero(running < SRM_FAILS_BELOW)
     smallest = float(running[-1]) if len(running) else 1.0
     fixed = 1.0 if np.isnan(p_value) else float(p_value)
     return SrmResult(
@@ -67,7 +66,7 @@ def srm_test(counts_by_day: Any, allocation: Any, concentration: float = CONCENT
         first_crossing=int(crossed[0]) if len(crossed) else None,
         chi_square=float(np.nan_to_num(statistic)),
         p_value=fixed,
-        status=CheckStatus.FAIL if smallest < FAIL_BELOW else CheckStatus.OK,
+        status=speaks(smallest, CheckStatus.FAIL, SRM_FAILS_BELOW),
         final_status=_final(fixed),
     )
 
@@ -101,9 +100,8 @@ def chi_square(observed: Array, shares: Array) -> tuple[Array, Array]:
 
 
 def _final(p_value: float) -> CheckStatus:
-    if p_value < FAIL_BELOW:
-        return CheckStatus.FAIL
-    return CheckStatus.WARN if p_value < DOUBT_BELOW else CheckStatus.OK
+    failed = speaks(p_value, CheckStatus.FAIL, SRM_FAILS_BELOW)
+    return failed if failed is CheckStatus.FAIL else speaks(p_value, CheckStatus.WARN, SRM_DOUBTS_BELOW)
 
 
 def _promised(counts: Any, allocation: Any) -> tuple[tuple[int, ...], Array, Array]:

@@ -1,1 +1,1 @@
-"""Generated experiments: users, their events in both worlds, the true effects, and everything that can go wrong."""
+"""Synthetic experiments: users, their events with and without treatment, the true effects, and faults on purpose."""

@@ -1,4 +1,4 @@
-"""The events of generated users, as Spark expressions; outcomes in both worlds, under control and under treatment."""
+"""The events of generated users, as Spark expressions; outcomes are drawn for two worlds, control and treatment."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from exp_platform.synth.plan import DAY, HOUR, SECOND, WEEK, Plan
 from exp_platform.synth.random import normal, threshold, uniform
 from exp_platform.synth.users import attribute, dimensions
 
-CONVERSION_CORRELATION = 0.6  # of a user's weeks, through the latent propensity
+CONVERSION_CORRELATION = 0.6  # between a user's weeks, through the user's propensity
 ORDER_VALUE_CORRELATION = 0.5
-SESSION_CORRELATION = 0.35  # of a user's days
+SESSION_CORRELATION = 0.35  # between a user's days
 ACTIVE_DAY_RATE = 0.20
 SECOND_SESSION_RATE = 0.30
 LATENCY_MS = 240.0
 LATENCY_SPREAD = (0.25, 0.35)  # between users, within a user; on the log scale
 MOBILE_SLOWDOWN = 1.2
-REFUND_RATE = 0.08  # of an order
-SWITCH_RATE = 0.03  # users who change their platform after the assignment
+REFUND_RATE = 0.08  # share of orders that are refunded
+SWITCH_RATE = 0.03  # share of iOS users who change their platform after the assignment
 
-# Carried by every event, for faults and for the truth; the raw zone never sees them.
+# Columns that every event carries for the faults and the true effects; they are not written to the raw zone.
 HIDDEN = ("_key", "_day", "_is_treated", "_assign_us", "_first_exposure_us")
 
 
@@ -89,12 +89,12 @@ def attributes(users: DataFrame, plan: Plan) -> DataFrame:
 
 
 def outcome_candidates(users: DataFrame, plan: Plan) -> DataFrame:
-    """Outcome events in both worlds: `_control` and `_treated` are the values there, null where it does not happen."""
+    """Outcome events of both worlds: `_control` and `_treated` hold the values, null where an event does not happen."""
     return _orders(users, plan).unionByName(_visits(users, plan)).unionByName(_first_visits(users))
 
 
 def outcomes(candidates: DataFrame, plan: Plan) -> DataFrame:
-    """The events of the world that each user lives in."""
+    """The outcome events of the world that each user is in: treatment for treated users, else control."""
     value = F.when(F.col("_is_treated"), F.col("_treated")).otherwise(F.col("_control"))
     return (
         candidates.withColumn("value", value)
@@ -122,7 +122,8 @@ def _event(metric: str, at: Column, control: Column, treated: Column) -> Column:
 def _orders(users: DataFrame, plan: Plan) -> DataFrame:
     """Conversion, revenue and refund events: at most one order per user and week, counted from assignment or exposure.
 
-    A user orders when a standard normal number passes a threshold, so the share is exact and nested in both worlds.
+    A user orders when a standard normal number passes a threshold. The shares are so exact in both worlds, and whoever
+    orders at the lower share also orders at the higher one.
     """
     scenario, week = plan.scenario, F.col("_week")
     frame = users.withColumn("_week", F.explode(F.sequence(F.lit(-plan.weeks_before), F.lit(plan.weeks_after - 1))))
@@ -161,7 +162,7 @@ def _orders(users: DataFrame, plan: Plan) -> DataFrame:
 
 
 def _order_value(plan: Plan) -> Column:
-    """Lognormal, rounded to cents; a user's orders resemble each other."""
+    """The value of an order: lognormal, correlated between a user's orders, rounded to cents."""
     mean, sd = plan.scenario.revenue_mean, plan.scenario.revenue_sd
     if mean == 0:
         return F.lit(0.0)
@@ -200,7 +201,7 @@ def _visits(users: DataFrame, plan: Plan) -> DataFrame:
 
 
 def _first_visits(users: DataFrame) -> DataFrame:
-    """The session in which a user meets the experiment for the first time."""
+    """The session event at each exposed user's first exposure."""
     one = F.lit(1.0)
     return _explode(users.where("_is_exposed"), F.array(_event("sessions", F.col("_first_exposure_us"), one, one)))
 

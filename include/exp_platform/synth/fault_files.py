@@ -1,4 +1,4 @@
-"""What goes wrong in the files, once they are written: a share of a dataset's files, or those of some days."""
+"""Faults of written files: each function damages a share of a dataset's files, or of those of some days."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FileFault = Callable[[Folder, float, Days, Plan], None]
 
 
 def _hit(folder: Folder, dataset: str, size: float, days: Days, plan: Plan) -> list[str]:
-    """The dataset's last files, at least one; with days, the last files of those days."""
+    """Paths of the files to damage: the dataset's last ones, at least one; with days, the last ones of these days."""
     files = [path for path in folder.files(dataset) if path.endswith(".parquet")]
     if days:
         labels = {f"dt={(plan.experiment.start_ts + timedelta(days=day)).date()}" for day in days}

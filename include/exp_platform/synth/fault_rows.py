@@ -1,4 +1,4 @@
-"""What goes wrong in the rows: each function takes the frames, a size and days (by assignment day)."""
+"""Faults of rows: each function changes the frames for a share `size`, of users assigned on certain days."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from exp_platform.synth.random import uniform
 Days = tuple[int, ...]
 RowFault = Callable[[Frames, float, Days, Plan], Frames]
 
-BOT_SESSIONS = 100  # at least; so many times the mean order value at most
+BOT_SESSIONS = 100  # a bot's least number of sessions; also the largest order as a multiple of the mean order
 BOT_MOST_SESSIONS = 5000
 TIME_ZONE_HOURS = 5
 MAX_SKEW_MINUTES = 120
 
 
 def _on(days: Days) -> Column:
-    """The user was assigned on one of the days; no days: every day."""
+    """True when the user was assigned on one of the days; without days, always."""
     return F.col("_day").isin(*days) if days else F.lit(True)
 
 
 def _users_hit(name: str, size: float, days: Days) -> Column:
-    """A share of the users, the same in every dataset."""
+    """True for a share of the users, the same users in every dataset."""
     return (uniform(f"fault/{name}") < size) & _on(days)
 
 
 def _rows_hit(name: str, dataset: str, size: float, days: Days) -> Column:
-    """A share of the rows."""
+    """True for a share of the rows of a dataset."""
     at = F.unix_micros(event_time_column(dataset))
     extra = [F.col("metric_name")] if dataset == "outcomes" else []
     return (uniform(f"fault/{name}/{dataset}", at, *extra) < size) & _on(days)
 
 
 def _other_arm(plan: Plan) -> Column:
-    """An arm that the user is not in."""
+    """An arm other than the user's own."""
     control = plan.experiment.control.id
     return F.when(F.col("_is_treated"), control).otherwise(plan.arms[0][0])
 
 
 def _shift(frame: DataFrame, hit: Column, delta_us: Column) -> DataFrame:
-    """Exposure times of the hit rows, moved; the folder's label stays, as it is when a logger's clock is wrong."""
+    """Move the exposure times of the hit rows; they stay in their dt folder, as with a logger whose clock is wrong."""
     moved = F.timestamp_micros(F.unix_micros("exposure_ts") + delta_us.cast("long"))
     return frame.withColumn("exposure_ts", F.when(hit, moved).otherwise(F.col("exposure_ts")))
 

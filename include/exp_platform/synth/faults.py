@@ -1,4 +1,4 @@
-"""Everything that can go wrong on purpose: name -> what it does, the check that must see it, its usual size."""
+"""The faults that the generator knows: name -> the function that does it, the check that must fire, the usual size."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from exp_platform.synth.plan import Plan
 
 @dataclass(frozen=True)
 class FaultKind:
-    """One way for data to go wrong; it changes rows before, or files after, they are written."""
+    """One kind of fault, which changes rows before they are written or files after."""
 
-    own_check: str  # what must fire; `unchanged`: nothing may, and the results are those of the healthy data
-    size: float  # when none is given; always a share: of users, rows or files
+    own_check: str  # the check that must fire; `unchanged`: none may, and results must equal those of healthy data
+    size: float  # the default size, a share of users, rows or files
     rows: RowFault | None = None
     files: FileFault | None = None
-    days: Callable[[Plan], tuple[int, ...]] = lambda plan: ()  # when none are given; no days: every day
+    days: Callable[[Plan], tuple[int, ...]] = lambda plan: ()  # the default days; empty: every day
     breaks_contract: bool = False
 
     @property
     def what(self) -> str:
-        """One sentence for people."""
+        """The fault in one sentence: the first line of its function's docstring."""
         return ((self.rows or self.files).__doc__ or "").split("\n")[0]
 
 
@@ -70,7 +70,7 @@ FAULTS: dict[str, FaultKind] = {
 
 
 def parse_fault(text: str) -> Fault:
-    """`NAME[:SIZE[:DAYS]]`, for example `missing_day:1.0:10,12-14`."""
+    """Parse a fault written as `NAME[:SIZE[:DAYS]]`, for example `missing_day:1.0:10,12-14`."""
     name, *rest = text.split(":")
     if len(rest) > 2:
         raise ConfigError(f"--fault {text}: expected NAME[:SIZE[:DAYS]], for example srm:0.1 or missing_day:1:10,12-14")
@@ -102,7 +102,7 @@ def _known(name: str) -> str:
 
 
 def resolve_faults(faults: Iterable[Fault], plan: Plan) -> tuple[Fault, ...]:
-    """The same with their usual size and days filled in, refused where they make no sense."""
+    """The faults with default sizes and days filled in; a size or day out of range is an error."""
     resolved = []
     for fault in faults:
         kind = FAULTS[_known(fault.name)]
@@ -117,7 +117,7 @@ def resolve_faults(faults: Iterable[Fault], plan: Plan) -> tuple[Fault, ...]:
 
 
 def apply_to_rows(frames: Frames, plan: Plan) -> Frames:
-    """All faults of the plan that change rows, in their order."""
+    """Apply the plan's faults of rows to the frames, in order."""
     for fault in plan.faults:
         change = FAULTS[fault.name].rows
         if change is not None:
@@ -126,7 +126,7 @@ def apply_to_rows(frames: Frames, plan: Plan) -> Frames:
 
 
 def apply_to_files(folder: Folder, plan: Plan) -> None:
-    """All faults of the plan that change written files, in their order."""
+    """Apply the plan's faults of files to the written folder, in order."""
     for fault in plan.faults:
         change = FAULTS[fault.name].files
         if change is not None:
@@ -134,5 +134,5 @@ def apply_to_files(folder: Folder, plan: Plan) -> None:
 
 
 def breaks_contract(plan: Plan) -> bool:
-    """Whether what is written is meant to be refused."""
+    """True when a fault of the plan makes the written data break their contract."""
     return any(FAULTS[fault.name].breaks_contract for fault in plan.faults)

@@ -14,7 +14,7 @@ from exp_platform.lake.raw_zone import filesystem
 
 @dataclass(frozen=True)
 class Folder:
-    """One path of a pyarrow file system; `url` is what Spark writes to."""
+    """One folder: its path in a pyarrow file system, and the `url` that Spark writes to."""
 
     fs: pafs.FileSystem
     path: str
@@ -29,23 +29,23 @@ class Folder:
 
     @property
     def is_local(self) -> bool:
-        """Whether a rename is one step of the file system."""
+        """True on a local disk, where a rename is one step."""
         return isinstance(self.fs, pafs.LocalFileSystem)
 
     def sibling(self, prefix: str) -> Folder:
-        """`<parent>/<prefix><name>`."""
+        """The folder `<parent>/<prefix><name>` beside this one."""
         path, _, name = self.path.rpartition("/")
         url = self.url.rpartition("/")[0]
         return Folder(self.fs, f"{path}/{prefix}{name}", f"{url}/{prefix}{name}")
 
     def files(self, under: str = "") -> list[str]:
-        """Paths of all files below, sorted."""
+        """Sorted paths of all files below the folder or below its subfolder `under`."""
         base = f"{self.path}/{under}".rstrip("/")
         selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
         return sorted(f.path for f in self.fs.get_file_info(selector) if f.type == pafs.FileType.File)
 
     def read_json(self, name: str) -> Any | None:
-        """The content of a file, None when it is not there or was cut off."""
+        """The content of a JSON file; None when the file is missing or cut off."""
         path = f"{self.path}/{name}"
         if self.fs.get_file_info(path).type != pafs.FileType.File:
             return None
@@ -56,23 +56,22 @@ class Folder:
                 return None
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a file, readable for people."""
+        """Write a JSON file, indented for people."""
         path = f"{self.path}/{name}"
         self.fs.create_dir(path.rpartition("/")[0], recursive=True)
         with self.fs.open_output_stream(path) as stream:
             stream.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
     def delete(self) -> None:
-        """Remove the folder and all that is in it, if it is there."""
+        """Remove the folder with all its files, if it exists."""
         if self.fs.get_file_info(self.path).type == pafs.FileType.Directory:
             self.fs.delete_dir(self.path)
 
     def replace_with(self, new: Folder, last: str) -> None:
-        """Put `new` in this folder's place.
+        """Replace this folder by `new`.
 
-        On a disk: two renames, so that a reader sees the old folder, for an instant none, then the new one.
-        In an object store, which has no rename: the old objects go, the new ones are copied, the file `last`
-        at the end.
+        A disk takes two renames: a reader sees the old folder, for an instant none, then the new one. An object store
+        has no rename: the old objects are deleted and the new ones copied, the file `last` as the last one.
         """
         if self.is_local:
             old = self.sibling("_old_")

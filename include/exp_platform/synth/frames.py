@@ -1,4 +1,4 @@
-"""The four raw datasets of one generation, before they are written."""
+"""The four raw datasets of one generation as Spark frames, before they are written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Dataset = Literal["assignments", "exposures", "outcomes", "attributes"]
 
 @dataclass(frozen=True)
 class Frames:
-    """Dataset -> contract columns, the label `dt`, and underscored columns that only faults and the truth may read."""
+    """The datasets: contract columns, folder label `dt`, and underscored columns for faults and true effects only."""
 
     assignments: DataFrame | None  # None: the team keeps no assignment log
     exposures: DataFrame
@@ -26,22 +26,22 @@ class Frames:
     attributes: DataFrame
 
     def present(self) -> dict[str, DataFrame]:
-        """The datasets that there are."""
+        """Name -> frame, for the datasets that exist."""
         return {name: frame for name, frame in vars(self).items() if frame is not None}
 
     def change(self, dataset: str, frame: DataFrame) -> Frames:
-        """The same with one dataset changed; one that does not exist stays away."""
+        """The frames with one dataset replaced; a dataset that does not exist is not added."""
         return self if getattr(self, dataset) is None else replace(self, **{dataset: frame})
 
     def keep(self, condition: Column) -> Frames:
-        """The same with the rows of every dataset for which the condition holds."""
+        """The frames with only those rows of every dataset for which the condition holds."""
         kept: dict[str, Any] = {name: frame.where(condition) for name, frame in self.present().items()}
         return replace(self, **kept)
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything drawn for one plan: the users, both worlds' outcomes, and the datasets of the realised one."""
+    """All data drawn for one plan: the users, the outcomes of both worlds, and the datasets that are written."""
 
     users: DataFrame
     candidates: DataFrame
@@ -49,7 +49,7 @@ class World:
 
 
 def draw(spark: SparkSession, plan: Plan) -> World:
-    """The healthy data of a plan; nothing is computed yet."""
+    """The healthy data of a plan, as frames that Spark has not computed yet."""
     users = make_users(spark, plan)
     candidates = events.outcome_candidates(users, plan)
     logged = plan.experiment.assignment_source == "assignments"
@@ -63,5 +63,5 @@ def draw(spark: SparkSession, plan: Plan) -> World:
 
 
 def with_dt(frame: DataFrame, dataset: str) -> DataFrame:
-    """Adds the label of the folder that an event lands in: the date of its event time."""
+    """Add `dt`, the label of the folder that an event is written to: the date of its event time."""
     return frame.withColumn("dt", F.to_date(event_time_column(dataset)))

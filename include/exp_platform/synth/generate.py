@@ -1,4 +1,7 @@
-"""Generate one experiment's raw zone: draw, break on purpose, write beside, check, swap; the truth goes along."""
+"""Generate one experiment's folder in the raw zone: draw, apply faults, write a new folder, check it, swap it in.
+
+The file `_truth.json` holds the true effects.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ KEEP_USERS = 100_000
 
 @dataclass(frozen=True)
 class Generated:
-    """What lies in the experiment's folder now; `changed` is false when it was there already."""
+    """The generated folder and the rows of each dataset; `changed` is False when the same data were there already."""
 
     folder: str
     rows: dict[str, int]
@@ -32,7 +35,7 @@ class Generated:
 def plan_of(
     project: Project, experiment_id: str, seed: int | None = None, faults: Iterable[Fault] | None = None
 ) -> Plan:
-    """The experiment's scenario; faults given here come on top of the scenario's own."""
+    """The plan for an experiment's scenario; the given faults are added to those of the scenario."""
     from exp_platform.synth.faults import resolve_faults
 
     experiment, scenario = project.experiment(experiment_id), project.scenario(experiment_id)
@@ -42,7 +45,7 @@ def plan_of(
 
 
 def generate(project: Project, plan: Plan, session: Callable[[], SparkSession]) -> Generated:
-    """Write the plan's data into the raw zone, unless they are there; only the generator's own folder is touched."""
+    """Write the plan's data into the raw zone, unless they are there; replaces only folders of the generator."""
     if not project.profile.synthetic:
         raise ConfigError(
             f"{project.path.name}: synthetic: found false; generated data may not be mixed with real ones. "
@@ -54,7 +57,8 @@ def generate(project: Project, plan: Plan, session: Callable[[], SparkSession]) 
     fingerprint = plan.fingerprint()
     if marker is not None and _same(marker, fingerprint):
         return Generated(folder.url, marker["rows"], changed=False)
-    if marker is None and folder.files() and new.read_json(MARKER) is None:  # with it: an interrupted swap of ours
+    # A complete new folder beside it means that an earlier generation was interrupted while it swapped the folders.
+    if marker is None and folder.files() and new.read_json(MARKER) is None:
         raise ConfigError(
             f"{folder.url}: holds files that the generator did not write (no {MARKER}); it overwrites only its own. "
             "Move them away, or take another experiment id"
@@ -77,7 +81,7 @@ def _write(folder: Folder, plan: Plan, spark: SparkSession, fingerprint: dict[st
 
     world = draw(spark, plan)
     if plan.scenario.n_users <= KEEP_USERS:
-        world.candidates.persist()  # read by the outcomes and by the truth; beyond, drawing twice needs no memory
+        world.candidates.persist()  # used twice; with more users they are drawn twice, which needs no memory
     try:
         write_frames(apply_to_rows(world.frames, plan), folder, plan)
         apply_to_files(folder, plan)
@@ -90,3 +94,9 @@ def _write(folder: Folder, plan: Plan, spark: SparkSession, fingerprint: dict[st
     rows = count_rows(folder)
     folder.write_json(MARKER, fingerprint | {"rows": rows})
     return rows
+
+
+def sentence(done: Generated) -> str:
+    """The line about a generation for the task log."""
+    rows = ", ".join(f"{count:,} {name}" for name, count in done.rows.items())
+    return f"{'wrote' if done.changed else 'reused'} {rows} in {done.folder}"

@@ -1,4 +1,4 @@
-"""Everything that the generator is told, worked out once: times in epoch microseconds, horizons, identity."""
+"""The plan of a generation: its inputs, with times in epoch microseconds, horizons in weeks, and a fingerprint."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ MIN_DAYS_AFTER = 14
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970."""
+    """A moment as microseconds since 1970."""
     return int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One generation: the experiment's arms and dates, the scenario's rates, the seed and the faults."""
+    """The inputs of one generation: experiment, scenario, metrics, seed and faults."""
 
     experiment: Experiment
     scenario: Scenario
     metrics: tuple[Metric, ...] = ()
     seed: int = 7
     faults: tuple[Fault, ...] = ()
-    partitions: int | None = field(default=None, compare=False)  # None: by the number of users
+    partitions: int | None = field(default=None, compare=False)  # None: chosen by the number of users
 
     def __post_init__(self) -> None:
         window_days = (self.experiment.end_ts - self.experiment.start_ts) / timedelta(days=1)
@@ -63,17 +63,17 @@ class Plan:
 
     @property
     def user_prefix(self) -> str:
-        """Keeps the users of two experiments apart."""
+        """Prefix of the user ids, different for every experiment."""
         return f"u{zlib.crc32(self.experiment_id.encode()):08x}_"
 
     @property
     def history_us(self) -> int:
-        """How far back an ordinary returning user's events go before the assignment; a veteran's go twice as far."""
+        """Microseconds of history before assignment of a returning user; a veteran's history is twice as long."""
         return self.scenario.pre_period_days * DAY
 
     @cached_property
     def weeks_after(self) -> int:
-        """Whole weeks of outcomes after the anchor: enough that every metric's window closes inside the data."""
+        """Whole weeks of outcomes after the anchor, enough for every metric's window to close inside the data."""
         longest = max((self._end_days(m) for m in self.metrics), default=0)
         return math.ceil(max(longest, MIN_DAYS_AFTER) / 7)
 
@@ -84,12 +84,12 @@ class Plan:
 
     @property
     def weeks_before(self) -> int:
-        """Weeks of history that the longest history touches."""
+        """Weeks before assignment that the longest history, a veteran's, touches."""
         return math.ceil(2 * self.scenario.pre_period_days / 7)
 
     @cached_property
     def arms(self) -> tuple[tuple[str, float], ...]:
-        """Treatment arms with the upper end of their share of [0, 1); what is left belongs to control."""
+        """Treatment arms with the upper end of their share of [0, 1); the rest of the interval is the control's."""
         live = self.experiment.treatments
         total = sum(v.allocation for v in live)
         bounds, reached = [], 0.0
@@ -100,11 +100,11 @@ class Plan:
 
     @property
     def n_partitions(self) -> int:
-        """Partitions of the user range; no row depends on it."""
+        """Number of Spark partitions of the users; no generated row depends on it."""
         return self.partitions or max(2, math.ceil(self.scenario.n_users / 250_000))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides every generated row: equal fingerprints, equal data."""
+        """All inputs that decide the generated rows, with their hash: equal hashes mean equal data."""
         registry = self.experiment.model_dump(
             mode="json",
             include={

@@ -1,4 +1,4 @@
-"""The true effects: each unit's metrics in both worlds, by their contracts, over the units that a mode includes."""
+"""The true effects: means of each metric in both worlds, computed by its contract over the units of each mode."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Measure:
     mode: str
     part: str
     source: str
-    aggregation: str  # sum, count, any, max, mean, last; `event` keeps the events apart
+    aggregation: str  # sum, count, any, max, mean, last, or `event` for values of single events
 
 
 def measures(metrics: Iterable[Metric]) -> tuple[Measure, ...]:
-    """Every measure that the truth of the metrics needs."""
+    """Every measure that the true effects of the metrics need."""
     found: list[Measure] = []
     for mode in MODES:
         for metric in metrics:
@@ -48,8 +48,8 @@ def measures(metrics: Iterable[Metric]) -> tuple[Measure, ...]:
 def true_effects(users: DataFrame, candidates: DataFrame, plan: Plan) -> list[dict[str, Any]]:
     """One record per metric × mode × cap: means in both worlds, and their difference.
 
-    Randomised: over all included units. Rollout: over the treated ones, which is what difference in differences finds.
-    Every window is taken as closed; without an assignment log the assignment is the first exposure.
+    The means are over all included units; in a rollout over the treated ones, whose effect difference-in-differences
+    estimates. Every window counts as closed; without an assignment log a user is assigned at the first exposure.
     """
     wanted = measures(plan.metrics)
     if not wanted:
@@ -68,7 +68,7 @@ def true_effects(users: DataFrame, candidates: DataFrame, plan: Plan) -> list[di
 
 
 def _windowed(candidates: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> DataFrame:
-    """One row per event and measure whose window it lies in."""
+    """One row per event × measure whose window holds the event."""
     per_source = F.when(F.lit(False), F.array().cast("array<struct<measure:int,low:bigint,high:bigint>>"))
     for source in dict.fromkeys(m.source for m in wanted):
         bounds = [F.struct(F.lit(m.index).alias("measure"), *_bounds(m, plan)) for m in wanted if m.source == source]
@@ -83,7 +83,7 @@ def _anchor(mode: str, plan: Plan) -> Column:
 
 
 def _bounds(measure: Measure, plan: Plan) -> tuple[Column, Column]:
-    """Half-open window in epoch microseconds; null where the unit is not included."""
+    """Start and end of a measure's half-open window in epoch microseconds; null where the unit is not included."""
     window, anchor, end = measure.metric.window, _anchor(measure.mode, plan), F.lit(plan.end_us)
     low = anchor + int(window.start_hours * HOUR)
     if window.end_hours == "experiment":
@@ -93,7 +93,7 @@ def _bounds(measure: Measure, plan: Plan) -> tuple[Column, Column]:
 
 
 def _unit_values(users: DataFrame, candidates: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> DataFrame:
-    """One row per included unit and measure: its value in both worlds, also where it has no event."""
+    """One row per included unit × measure: its value in both worlds, also without any event."""
     spine = users.select(*UNIT, F.explode(F.array(*[F.lit(m.index) for m in wanted])).alias("measure"))
     included = F.when(F.lit(False), F.lit(None).cast("long"))
     for measure in wanted:
@@ -114,7 +114,7 @@ def _unit_values(users: DataFrame, candidates: DataFrame, wanted: tuple[Measure,
 def _aggregates(world: str, with_last: bool) -> list[Column]:
     value = F.col(world)
     moment = F.when(value.isNotNull(), F.struct("_at", value.alias("v")))
-    # A struct in the buffer turns a hash aggregate into a sort: only where a metric asks for it.
+    # A struct in the buffer turns Spark's hash aggregate into a slower sort, so it is used only for `last`.
     latest = F.max(moment)["v"] if with_last else F.max(F.lit(None).cast("double"))
     return [
         F.sum(value).alias(f"{world}/sum"),
@@ -125,7 +125,7 @@ def _aggregates(world: str, with_last: bool) -> list[Column]:
 
 
 def _value(world: str, wanted: tuple[Measure, ...]) -> Column:
-    """The measure's aggregation, 0 or null without events as the contract says."""
+    """The value of a measure by its aggregation; without events 0 for sum, count and any, else null."""
     total, count, largest, latest = (F.col(f"{world}/{name}") for name in ("sum", "count", "max", "last"))
     by_name = {
         "sum": F.coalesce(total, F.lit(0.0)),
@@ -144,7 +144,7 @@ def _value(world: str, wanted: tuple[Measure, ...]) -> Column:
 
 
 def _percentiles(values: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> dict[tuple[int, str], float]:
-    """(measure, `cap` | `_control` | `_treated`) -> percentile; the cap's is over the values of the realised world."""
+    """(measure, `cap` | `_control` | `_treated`) -> percentile; that of `cap` is over each unit's own world."""
     needed = {m.index: q for m in wanted if (q := m.metric.quantile or (m.metric.cap and m.metric.cap.quantile))}
     if not needed:
         return {}
@@ -169,12 +169,12 @@ def _percentiles(values: DataFrame, wanted: tuple[Measure, ...], plan: Plan) -> 
 
 
 def _counts(plan: Plan) -> Column:
-    """The units that the true effect is over."""
+    """True for the units that the true effect averages over."""
     return F.col("_is_treated") if plan.experiment.design == "rollout" else F.lit(True)
 
 
 def _cap(measure: Measure, percentiles: dict[tuple[int, str], float]) -> float | None:
-    """The cap in force; a cap of 0 is not applied."""
+    """The cap in force on a measure; a cap of 0 is not applied."""
     cap = measure.metric.cap
     if cap is None:
         return None
@@ -184,7 +184,7 @@ def _cap(measure: Measure, percentiles: dict[tuple[int, str], float]) -> float |
 def _means(
     units: DataFrame, wanted: tuple[Measure, ...], percentiles: dict[tuple[int, str], float], plan: Plan
 ) -> dict[int, Row]:
-    """Measure -> units, and the mean of each world, plain and capped."""
+    """Measure -> number of units, and the means of both worlds, plain and capped."""
     capped = F.when(F.lit(False), F.lit(float("inf")))
     for measure in wanted:
         if (limit := _cap(measure, percentiles)) is not None:
@@ -218,7 +218,7 @@ def _records(
             "estimand": "att" if plan.experiment.design == "rollout" else "ate",
             "variants": [variant for variant, _ in plan.arms],
         }
-        if metric.type == "quantile":
+        if metric.estimand == "quantile":
             worlds = [percentiles.get((parts[0].index, world)) for world in ("_control", "_treated")]
             records.append(head | {"quantile": metric.quantile, "cap": None} | _effect(*worlds))
             continue
@@ -241,7 +241,7 @@ def _mean(parts: list[Measure], means: dict[int, Row], column: str) -> float | N
 
 
 def _effect(control: float | None, treated: float | None) -> dict[str, float | None]:
-    """Both worlds' means, their difference and its share of the control mean."""
+    """The means of both worlds, their difference, and the difference as a share of the control mean."""
     if control is None or treated is None:
         return {"control_mean": control, "treatment_mean": treated, "effect_abs": None, "effect_rel": None}
     effect = treated - control

@@ -1,4 +1,4 @@
-"""The users of a generated experiment: who they are, when and into which arm they come, when they first see it."""
+"""The users of a generated experiment: attributes, assignment time, arm, and time of the first exposure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from exp_platform.synth.random import KEY, exponential, normal, pick, threshold,
 
 WEEKDAY_WEIGHTS = (20, 21, 21, 20, 19, 15, 14)  # Monday to Sunday
 NEW_SHARE = 0.30
-VETERAN_SHARE = 0.15  # of the returning users
+VETERAN_SHARE = 0.15  # share of veterans, who have twice the history, among returning users
 MEAN_EXPOSURE_LAG_HOURS = 3.0
 MAX_EXPOSURE_LAG_HOURS = 20.0  # below the 24 hours after which a day's exposures are judged
-ROLLOUT_SELECTION = 0.35  # correlation of treatment and propensity where the arms are not random
+ROLLOUT_SELECTION = 0.35  # correlation of treatment and propensity in a rollout, whose arms are not random
 N_CLUSTERS = 40
 CLUSTER_CORRELATION = 0.15
 
-# What the generator knows about users; a dimension that it does not know gets the values a, b and c.
+# Shares of each attribute's values; any other dimension has the values a, b and c.
 ATTRIBUTES = {
     "country": {"DE": 0.35, "US": 0.25, "FR": 0.20, "GB": 0.12, "ES": 0.08},
     "platform": {"web": 0.45, "ios": 0.30, "android": 0.25},
@@ -28,7 +28,7 @@ OTHER_ATTRIBUTE = {"a": 0.5, "b": 0.3, "c": 0.2}
 
 
 def users(spark: SparkSession, plan: Plan) -> DataFrame:
-    """One row per user; underscored columns are the generator's own knowledge and never reach the raw zone."""
+    """One row per user; columns that begin with an underscore are not written to the raw zone."""
     ids = spark.range(0, plan.scenario.n_users, 1, plan.n_partitions)
     frame = ids.select(F.concat(F.lit(plan.user_prefix), F.col("id").cast("string")).alias("user_id"))
     frame = frame.withColumn(KEY, user_key(plan.seed, F.col("user_id")))
@@ -55,7 +55,7 @@ def users(spark: SparkSession, plan: Plan) -> DataFrame:
 
 
 def _assign_us(plan: Plan) -> Column:
-    """Days by weekday, the time of day with its peak in the early afternoon."""
+    """Assignment time: the day drawn by weekday weights, the time of day with a peak in the early afternoon."""
     first = plan.experiment.start_ts.weekday()
     slots = [day for day in range(plan.scenario.days) for _ in range(WEEKDAY_WEIGHTS[(first + day) % 7])]
     table = F.split(F.lit(",".join(map(str, slots))), ",")  # one literal, however many days
@@ -66,7 +66,7 @@ def _assign_us(plan: Plan) -> Column:
 
 
 def _first_exposure_us(plan: Plan) -> Column:
-    """Minutes to hours after the assignment, inside the exposure window and before the experiment ends."""
+    """First exposure: minutes to hours after assignment, in the exposure window and before the experiment ends."""
     lag = F.lit(30 * SECOND) + F.floor(exponential(MEAN_EXPOSURE_LAG_HOURS * HOUR, "exposure/lag"))
     hours = min(MAX_EXPOSURE_LAG_HOURS, plan.experiment.exposure_window_hours or MAX_EXPOSURE_LAG_HOURS)
     limit = F.least(F.lit(int(hours * HOUR)), F.lit(plan.end_us) - F.col("_assign_us"))
@@ -75,13 +75,14 @@ def _first_exposure_us(plan: Plan) -> Column:
 
 
 def _with_propensity_and_variant(frame: DataFrame, plan: Plan) -> DataFrame:
-    """Adds `_propensity` (standard normal: how active a user is) and `variant`."""
+    """Add `_propensity`, a standard normal number for how active a user is, and `variant`."""
     if plan.experiment.design == "rollout" and plan.experiment.cluster:
         return _clustered_rollout(frame, plan)
     frame = frame.withColumn("_propensity", normal("propensity"))
     draw = uniform("variant")
     if plan.experiment.design == "rollout":
-        # Only users with a history are selected by it: their mean does not change, so the arms stay parallel.
+        # Only returning users are selected by propensity: their activity does not change over time, so the arms' trends
+        # stay parallel.
         selected = ROLLOUT_SELECTION * F.col("_propensity") + (1 - ROLLOUT_SELECTION**2) ** 0.5 * normal("variant")
         wanted = F.when(F.col("_is_new"), normal("variant")).otherwise(selected)
         is_treated = wanted > threshold(plan.scenario.treatment_share)
@@ -91,7 +92,7 @@ def _with_propensity_and_variant(frame: DataFrame, plan: Plan) -> DataFrame:
 
 
 def _clustered_rollout(frame: DataFrame, plan: Plan) -> DataFrame:
-    """Whole clusters are treated, more active ones rather than others; new users do not share their cluster's habit."""
+    """Treat whole clusters, preferably active ones; new users' propensity is independent of their cluster."""
     source = random.Random(f"{plan.seed}/{plan.experiment_id}/clusters")
     level = [source.gauss(0, 1) for _ in range(N_CLUSTERS)]
     wish = {c: level[c] + 2 * source.gauss(0, 1) for c in range(N_CLUSTERS)}
@@ -109,7 +110,7 @@ def _clustered_rollout(frame: DataFrame, plan: Plan) -> DataFrame:
 
 
 def _arm(plan: Plan, draw: Column) -> Column:
-    """The arm whose share of [0, 1) holds the draw."""
+    """The arm whose share of [0, 1) contains the draw."""
     chosen = F.when(F.lit(False), F.lit(None).cast("string"))
     for variant, upper in plan.arms:
         chosen = chosen.when(draw < upper, variant)
@@ -126,6 +127,6 @@ def attribute(plan: Plan, dimension: str) -> Column:
 
 
 def dimensions(plan: Plan) -> tuple[str, ...]:
-    """Every dimension that users get: the known ones, and whatever the registry names besides."""
+    """Every dimension that users get: the generator's own, and those that the experiment names."""
     named = (*plan.experiment.dimensions, *((plan.experiment.cluster,) if plan.experiment.cluster else ()))
     return tuple(dict.fromkeys((*ATTRIBUTES, "user_type", *named)))

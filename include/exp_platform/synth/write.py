@@ -1,4 +1,4 @@
-"""Write generated datasets as the raw zone's Parquet, and check what was written against the contracts."""
+"""Write generated datasets as Parquet files of the raw zone, and check the files against the contracts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USERS_PER_TASK = 100_000
 
 
 def write_frames(frames: Frames, folder: Folder, plan: Plan) -> None:
-    """One Parquet file per dataset and day; the columns are the contract's."""
+    """Write one Parquet file per dataset and day, with the contract's columns."""
     spark = frames.exposures.sparkSession
     tasks = max(
         int(spark.conf.get("spark.sql.shuffle.partitions") or 1), math.ceil(plan.scenario.n_users / USERS_PER_TASK)
@@ -42,7 +42,7 @@ def write_frames(frames: Frames, folder: Folder, plan: Plan) -> None:
 
 @contextmanager
 def _microseconds(spark: SparkSession) -> Iterator[None]:
-    """Parquet timestamps as the contract has them, not Spark's int96."""
+    """Make Spark write Parquet timestamps in microseconds, as the contract has them, instead of int96."""
     key = "spark.sql.parquet.outputTimestampType"
     before = spark.conf.get(key) or "INT96"
     spark.conf.set(key, "TIMESTAMP_MICROS")
@@ -53,7 +53,7 @@ def _microseconds(spark: SparkSession) -> Iterator[None]:
 
 
 def write_dataset(frame: DataFrame, dataset: str, folder: Folder, tasks: int) -> None:
-    """`<dataset>/dt=YYYY-MM-DD/*.parquet`, one file a day, sorted by user and time."""
+    """Write `<dataset>/dt=YYYY-MM-DD/*.parquet`, one file per day, sorted by user and time."""
     (
         frame.select(*contract_columns(dataset), "dt")
         .repartition(tasks, "dt")
@@ -66,7 +66,7 @@ def write_dataset(frame: DataFrame, dataset: str, folder: Folder, tasks: int) ->
 
 
 def count_rows(folder: Folder) -> dict[str, int]:
-    """Rows of each dataset, from the footers; a file that cannot be read counts as none."""
+    """Dataset -> number of rows, from the footers; a file that can't be read counts as 0 rows."""
     rows = {}
     for dataset in DATASETS:
         rows[dataset] = 0
@@ -79,7 +79,7 @@ def count_rows(folder: Folder) -> dict[str, int]:
 
 
 def check_written(folder: Folder, plan: Plan) -> None:
-    """Columns, types, nulls and allowed words of every file as the contracts want them, by a file's own statistics."""
+    """Raise ContractViolation unless columns, types, nulls and words of every file are as the contracts have them."""
     for dataset in DATASETS:
         expected = contract_columns(dataset)
         for path in _parquet_files(folder, dataset):

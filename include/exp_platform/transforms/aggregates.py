@@ -1,4 +1,4 @@
-"""J5: what happened on each calendar day inside the windows, for metrics that add up over days."""
+"""J5: sums of the events inside the windows by calendar day, for metrics that add up over days."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.group_sums import ALL
-from exp_platform.metrics.statistics_table import as_table
-from exp_platform.metrics.values import ADDS_UP_OVER_DAYS, DAY_US, Period, UnitValue, micros, post_period, unit_values
+from exp_platform.metrics.values import DAY_US, Period, UnitValue, micros, post_period, unit_values
+from exp_platform.sums.group_sums import ALL
+from exp_platform.sums.statistics_table import as_table
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of, segments
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum
@@ -26,7 +26,7 @@ from exp_platform.transforms.windows import period_end, period_start
 
 @dataclass(frozen=True)
 class KnownSums:
-    """Sums of an earlier run that still hold: by metric × arm × segment × day, of the days before one (None: all)."""
+    """Sums of an earlier run that still hold, by metric × arm × segment × day: of the days before `until`, or all."""
 
     sums: Mapping[tuple[str, str, str, date], tuple[float, float | None]]
     until: date | None
@@ -39,8 +39,8 @@ EPOCH = date(1970, 1, 1)
 
 def calendar_metrics(metrics: Sequence[Metric]) -> Calendar:
     """The metrics whose values are sums over days: sum, count, and ratios of them."""
-    found = ((metric, unit_values(metric)) for metric in metrics if metric.type != "quantile")
-    return tuple((m, v) for m, v in found if v and all(part.aggregation in ADDS_UP_OVER_DAYS for part in v))
+    found = ((metric, unit_values(metric)) for metric in metrics if metric.estimand != "quantile")
+    return tuple((m, v) for m, v in found if v and all(part.traits.adds_up_over_days for part in v))
 
 
 def calendar_rows(
@@ -56,10 +56,10 @@ def calendar_rows(
     join: JoinHint = HASH,
     known: KnownSums | None = None,
 ) -> pa.Table:
-    """Rows of exp.metric_aggregates_daily, date_kind `calendar`: sums of events by UTC day, uncapped.
+    """Rows of exp.metric_aggregates_daily with date_kind `calendar`: uncapped sums of events by UTC day.
 
-    n counts the included units whose window holds some of the day; a day on which no window is open has no row. Sums
-    of squares are null: they need each unit's running total and do not add up over days. Nor do covariates.
+    n counts the included units whose window is open on some of the day; a day without an open window has no row. Sums
+    of squares and of covariates are null: they need each unit's total and do not add up over days.
     """
     wanted = calendar_metrics(metrics)
     if not wanted:
@@ -107,7 +107,7 @@ def event_sums(
     far: bool = False,
     join: JoinHint = HASH,
 ) -> dict[tuple[str, str, str, date], float]:
-    """Sum (or count) of the events in the window by key × arm × segment × day.
+    """Sum, or count, of the events in the window, by key × arm × segment × day.
 
     `units` comes from `unit_windows`, with the columns of the dimensions `names`.
     """
@@ -130,7 +130,7 @@ def event_sums(
 def sums_by_day(
     units: DataFrame, names: Sequence[str], events: DataFrame, cells: Sequence[Cell], far: bool, join: JoinHint
 ) -> DataFrame:
-    """One row per arm × segment × day: `n<i>` events in cell i, a source and a window, and their `sum<i>`."""
+    """One row per arm × segment × day: number `n<i>` and `sum<i>` of the events in cell i, a source and a window."""
     inside = [_inside(*cell) for cell in cells]
     joined = events_of_units(units, events, join).where(reduce(or_, inside))
     flags = [here.alias(f"in{i}") for i, here in enumerate(inside)]
@@ -160,7 +160,7 @@ def sums_by_day(
 def units_at_risk(
     units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime
 ) -> list[dict[tuple[str, str, date], int]]:
-    """For each window: units by arm × segment × day whose window holds some of that day."""
+    """For each window: number of units, by arm × segment × day, whose window is open on some of that day."""
     found: list[dict[tuple[str, str, date], int]] = [defaultdict(int) for _ in periods]
     for row in open_spans(units, names, periods, cutoff).collect():
         known = [f"{name}={row[f'd{i}']}" for i, name in enumerate(names) if row[f"d{i}"] is not None]
@@ -172,18 +172,18 @@ def units_at_risk(
 
 def open_spans(units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime) -> DataFrame:
     """One row per arm × dimensions × window × first and last day on which it is open, with its count of units."""
-    each = F.explode(F.array(*(F.lit(i) for i in range(len(periods))))).alias("period")
     known = dimensions_of(names)
-    first, last = (
-        F.coalesce(*(F.when(F.col("period") == i, bound) for i, bound in enumerate(bounds)))
-        for bounds in (
-            [period_start(period) for period in periods],
-            [F.least(period_end(period), F.lit(micros(cutoff))) - 1 for period in periods],
+    spans = [
+        F.struct(
+            F.lit(i).alias("period"),
+            period_start(period).alias("first"),
+            (F.least(period_end(period), F.lit(micros(cutoff))) - 1).alias("last"),
         )
-    )
-    opened = units.select("variant_id", *known, "anchor_us", "assignment_us", each).where(last >= first)
-    days = opened.select("variant_id", *known, "period", _day(first).alias("first"), _day(last).alias("last"))
-    return days.groupBy("variant_id", *known, "period", "first", "last").count()
+        for i, period in enumerate(periods)
+    ]
+    opened = units.select("variant_id", *known, F.inline(F.array(*spans))).where("last >= first")
+    first, last = (_day(F.col(name)).alias(name) for name in ("first", "last"))
+    return opened.groupBy("variant_id", *known, "period", first, last).count()
 
 
 def _inside(source: str, period: Period) -> Column:

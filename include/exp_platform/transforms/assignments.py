@@ -1,4 +1,4 @@
-"""J1: the one assignment of each user."""
+"""J1: one canonical assignment per user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 def canonical_assignments(
     events: DataFrame, *, start_ts: datetime, end_ts: datetime, cutoff: datetime, time_column: str = "assignment_ts"
 ) -> DataFrame:
-    """One row per experiment × user: the earliest assignment event; at equal times the smallest variant.
+    """One row per experiment × user: the earliest assignment event, at equal times that of the smallest variant.
 
     `events` are distinct assignment events or, where no assignment log exists, distinct exposure events with
     `time_column="exposure_ts"`. Events at or after `cutoff` (dt + 1 day) are not seen. A user is conflicted when
@@ -29,7 +29,7 @@ def canonical_assignments(
         .agg(
             first.alias("first"),
             F.count(F.lit(1)).alias("n_assignment_events"),
-            # A set of two or three names: cheaper than a distinct count, which groups the events twice.
+            # A set of a few names is cheaper than a distinct count, which groups the events twice.
             F.size(F.collect_set("variant")).cast("long").alias("n_variants"),
         )
     )

@@ -1,4 +1,4 @@
-"""J4, first half: who is analysed, from which instant on, and why the others are not."""
+"""J4, first half: the cohort, that is which users are analysed, from which anchor on, and why others are excluded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.group_sums import ALL
+from exp_platform.sums.group_sums import ALL
 from exp_platform.transforms.reasons import first_reason
 
 USER = ["experiment_id", "user_id"]
@@ -23,11 +23,11 @@ def experiment_cohort(
     attributes: DataFrame | None = None,
     dimensions: Sequence[str] = (),
 ) -> DataFrame:
-    """One row per experiment × user with a canonical assignment, included or with the first reason why not.
+    """One row per experiment × user with a canonical assignment: included, or with the first reason for exclusion.
 
     `assignments` is silver.fact_assignment_canonical, `validation` silver.int_experiment_exposure_validation (read in
     exposed mode only), `attributes` exp.attributes. The anchor is the assignment (itt) or the first valid exposure
-    (exposed); who is not included has neither anchor nor cohort date.
+    (exposed); an excluded user has neither anchor nor cohort date.
     """
     conditions = {
         "conflicted_assignment": F.col("is_conflicted"),
@@ -59,10 +59,10 @@ def experiment_cohort(
 
 
 def dimensions_at_assignment(assignments: DataFrame, attributes: DataFrame, dimensions: Sequence[str]) -> DataFrame:
-    """One row per experiment × user with any known dimension: `dimensions`, a map of those known at assignment.
+    """One row per experiment × user with any known dimension; the map `dimensions` holds those known at assignment.
 
-    The latest attribute_ts at or before the assignment wins; at equal times the larger value. A dimension that was not
-    known by then has no key: what is learnt after randomisation may depend on it.
+    The latest attribute_ts at or before the assignment wins; at equal times the larger value. A later attribute is left
+    out, because an attribute learnt after randomisation may depend on the variant.
     """
     known = attributes.where(F.col("dimension").isin(*dimensions)).join(
         assignments.select(*USER, "assignment_time_utc"), USER, "inner"
@@ -86,22 +86,22 @@ def dimensions_at_assignment(assignments: DataFrame, attributes: DataFrame, dime
 
 
 def without_dimensions(units: DataFrame) -> DataFrame:
-    """The same where nobody is asked for a dimension: a constant instead of a map that each row would be read for."""
+    """The units with a constant empty map as dimensions, so that the stored maps need not be read."""
     return units.withColumn("dimensions", no_dimensions()).withMetadata("dimensions", {_NOBODY_HAS_ANY: True})
 
 
 def no_dimensions() -> Column:
-    """An empty map."""
+    """A constant empty map of dimensions."""
     return F.from_json(F.lit("{}"), "map<string,string>")
 
 
 def has_dimensions(units: DataFrame) -> bool:
-    """Whether any unit may have one: false for what came from `without_dimensions`."""
+    """True when a unit may have a dimension; False for a frame from `without_dimensions`."""
     return _NOBODY_HAS_ANY not in units.schema["dimensions"].metadata
 
 
 def dimension_names(units: DataFrame) -> tuple[str, ...]:
-    """The dimensions that any included unit has. Maps cannot be grouped by; a column for each of them can."""
+    """Sorted names of the dimensions that any included unit has; each gets a column, as maps can't be grouped by."""
     if not has_dimensions(units):
         return ()
     names = units.where("included").select(F.explode(F.map_keys("dimensions")).alias("name")).distinct().collect()
@@ -109,17 +109,17 @@ def dimension_names(units: DataFrame) -> tuple[str, ...]:
 
 
 def dimension_columns(names: Sequence[str]) -> list[Column]:
-    """`d0`, `d1`, …: a unit's value of each dimension, null where it is not known."""
+    """Columns `d0`, `d1`, …: a unit's value of each dimension, null where it is unknown."""
     return [F.col("dimensions")[name].alias(f"d{i}") for i, name in enumerate(names)]
 
 
 def dimensions_of(names: Sequence[str]) -> list[str]:
-    """The names of these columns."""
+    """Names of the columns that `dimension_columns` makes."""
     return [f"d{i}" for i in range(len(names))]
 
 
 def segments(names: Sequence[str]) -> Column:
-    """Each segment that a row is in, as rows: all units, and one for each dimension, null where it is not known."""
+    """Explode a row into one row per segment: `all`, and one for each dimension, null where it is unknown."""
     if not names:
         return F.lit(ALL)
     known = [F.concat(F.lit(f"{name}="), F.col(f"d{i}")) for i, name in enumerate(names)]

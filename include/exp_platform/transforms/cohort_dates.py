@@ -1,6 +1,6 @@
-"""Which cohort dates a day changes: those whose units are others now, have new events in a window, or pass an instant.
+"""The cohort dates whose unit rows change from one day to the next; the unit rows of all other dates are reused.
 
-The unit rows of every other date are what they were, so they stay in their files.
+A date changes when its units change, when a unit has a new event in a window, or when a window opens or matures.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from exp_platform.metrics.values import DAY_US, Period, micros, post_period
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import Layout, in_cell, unit_windows
 
-EXCLUDED = "excluded"  # in place of the date that a user without an anchor does not have
+EXCLUDED = "excluded"  # in place of a cohort date, which an excluded user does not have
 Digests = dict[str, str]
 
 
 def cohort_digests(cohort: DataFrame) -> Digests:
-    """For each cohort date how many users it has, and a sum of hashes that only the same rows give."""
+    """Cohort date -> number of users and sum of row hashes: equal digests mean equal rows."""
     user = F.xxhash64(
         "user_id",
         "variant_id",
@@ -39,12 +39,12 @@ def cohort_digests(cohort: DataFrame) -> Digests:
 
 
 def dates_of_units(digests: Iterable[str]) -> frozenset[date]:
-    """The cohort dates among them: those of included users."""
+    """The cohort dates of included users among the keys of the digests."""
     return frozenset(date.fromisoformat(day) for day in digests if day != EXCLUDED)
 
 
 def other_dates(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[frozenset[date], frozenset[date]]:
-    """Cohort dates that have appeared, and those whose units have changed (or are gone)."""
+    """Cohort dates that are new, and cohort dates whose units have changed or are gone."""
     differing = {day for day in then.keys() | now.keys() if then.get(day) != now.get(day)}
     return dates_of_units(differing - then.keys()), dates_of_units(differing & then.keys())
 
@@ -61,7 +61,7 @@ def dates_with_events(
 def dates_that_turn(
     dates: Iterable[date], metrics: Sequence[Metric], *, end_ts: datetime, before: datetime, now: datetime
 ) -> frozenset[date]:
-    """Cohort dates some of whose units may have opened or matured for a metric between two cut-offs."""
+    """Cohort dates with units whose window of a metric may have opened or matured between two cut-offs."""
     periods = {post_period(metric, end_ts) for metric in metrics}
     return frozenset(
         day for day in dates if any(_turns(period, day, micros(before), micros(now)) for period in periods)
@@ -69,12 +69,12 @@ def dates_that_turn(
 
 
 def on_dates(dates: Iterable[date]) -> Column:
-    """Whether a unit's cohort date is one of these."""
+    """Condition that is true for units of the given cohort dates."""
     return Part("cohort_date", frozenset(dates)).holds()
 
 
 def events_since_first_window(cohort: DataFrame, outcomes: DataFrame, layout: Layout) -> DataFrame:
-    """The outcome events from the first instant that any window of these units holds; older files are not read."""
+    """The outcome events since the earliest start of any window of these units; older files are not read."""
     first = unit_windows(cohort).agg(F.min("assignment_us").alias("first")).collect()[0]["first"]
     if first is None:
         return outcomes.where(F.lit(False))
@@ -85,7 +85,7 @@ def events_since_first_window(cohort: DataFrame, outcomes: DataFrame, layout: La
 def _turns(period: Period, day: date, before: int, now: int) -> bool:
     first = micros(datetime.combine(day, time(), UTC))
     last = first + DAY_US - 1
-    # A unit sees a window that has begun before the cut-off, and is mature when the window has ended by then.
+    # A window is open when it begins before the cut-off, and mature when it has ended by the cut-off.
     opens = max(first + period.start_us, before) < min(last + period.start_us + 1, now)
     return opens or max(_end(period, first) - 1, before) < min(_end(period, last), now)
 
@@ -96,7 +96,7 @@ def _end(period: Period, anchor: int) -> int:
 
 
 def _reach(layout: Layout, first_us: int) -> list[int]:
-    """How long before assignment each period begins, at most."""
+    """The longest time before assignment, in microseconds, at which each period may begin."""
     reach = []
     for period in {slot.period for slot in layout.slots}:
         if period.kind == "covariate":

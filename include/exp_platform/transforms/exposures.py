@@ -1,4 +1,4 @@
-"""J2: which exposure events count, and what the exposures of each user look like."""
+"""J2: which exposure events are valid, and a summary of each user's exposures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def judge_exposures(
     cutoff: datetime,
     exposure_window_hours: int | None,
 ) -> DataFrame:
-    """One row per distinct exposure event, with what a comparison with its user's canonical assignment shows.
+    """One row per distinct exposure event, compared with its user's canonical assignment.
 
     `exposures` are distinct events (exp.exposures), `assignments` is silver.fact_assignment_canonical; events at or
-    after `cutoff` (dt + 1 day) are not seen. Both outputs of J2 are read off this frame: `exposure_events` and
-    `validate_users`. A comparison with an assignment that does not exist is false.
+    after `cutoff` (dt + 1 day) are not seen. `exposure_events` and `validate_users` make J2's tables from this frame.
+    A comparison with an assignment that does not exist is false.
     """
     seen = exposures.where(F.col("exposure_ts") < F.lit(cutoff))
     assigned = assignments.select(*USER, "variant_id", "assignment_time_utc", "is_valid")
@@ -60,7 +60,7 @@ def judge_exposures(
 
 
 def exposure_events(judged: DataFrame) -> DataFrame:
-    """silver.fact_exposure: one row per distinct exposure event, with the first reason why it does not count.
+    """silver.fact_exposure: one row per distinct exposure event, with the first reason why it is invalid.
 
     `variant_id` is the variant that the event shows, which need not be the assigned one.
     """
@@ -70,9 +70,9 @@ def exposure_events(judged: DataFrame) -> DataFrame:
 def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:
     """silver.int_experiment_exposure_validation: one row per experiment × user with any assignment or exposure.
 
-    Flags look at all of the user's exposures, whether they count or not. `variant_id` and `assignment_time_utc` are the
-    canonical assignment's, valid or not, and null where there is none; the first exposure is the earliest event, at
-    equal times the one with the smallest variant.
+    Flags are over all of the user's exposures, valid or not. `variant_id` and `assignment_time_utc` are the canonical
+    assignment's, valid or not, and null where there is none. The first exposure is the earliest event, at equal times
+    that of the smallest variant.
     """
     exposed = judged.groupBy(*USER).agg(
         F.count(F.lit(1)).alias("n_exposures"),
@@ -85,8 +85,8 @@ def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:
         F.bool_or("is_outside_window").alias("exposure_outside_window"),
     )
     assigned = assignments.select(*USER, "variant_id", "assignment_time_utc", "is_valid")
-    # The events are grouped before this join: a full join forgets how its rows are laid out, so that grouping
-    # after it would shuffle every event again.
+    # The events are grouped before this join: a full join loses the partitioning of its rows, so grouping after it
+    # would shuffle every event again.
     users = exposed.join(assigned, USER, "full")
     is_valid_assignment = F.coalesce(F.col("is_valid"), F.lit(False))
     n_exposures = F.coalesce(F.col("n_exposures"), F.lit(0))
@@ -112,12 +112,15 @@ def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:
 
 
 def _or_false(flag: str) -> Column:
-    """A flag of the exposures; a user without any has none."""
+    """A flag of the exposures; false for a user without exposures."""
     return F.coalesce(F.col(flag), F.lit(False))
 
 
 def _is_late(exposure_window_hours: int | None) -> Column:
-    """At or after the end of the user's exposure window, in microseconds: intervals cost a time-zone look-up a row."""
+    """True at or after the end of the user's exposure window.
+
+    Compared in microseconds, because adding an interval looks up the time zone for every row.
+    """
     if exposure_window_hours is None:
         return F.lit(False)
     since_assignment = F.unix_micros("exposure_time_utc") - F.unix_micros("assignment_time_utc")

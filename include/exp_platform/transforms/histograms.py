@@ -9,9 +9,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.group_sums import ALL, GROUP, NO_BUCKET
-from exp_platform.metrics.values import micros, of_events, post_period
+from exp_platform.metrics.values import micros, post_period
 from exp_platform.stats.quantile import BIN_SQL
+from exp_platform.sums.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_outcomes import unit_bucket
@@ -28,11 +28,12 @@ def event_histograms(
     cutoff: datetime,
     join: JoinHint = HASH,
 ) -> DataFrame | None:
-    """One row per group × event-level quantile metric × bin: events in the window; None without such a metric.
+    """One row per group × event-level quantile metric × bin: events in the window, the smallest and the largest value.
 
-    With `maturity: complete` only events of mature units. A fixed cap holds for each event.
+    There is no frame without such a metric. With `maturity: complete` only events of mature units count, and a fixed
+    cap holds for each event.
     """
-    wanted = [(i, metric) for i, metric in enumerate(metrics) if of_events(metric)]
+    wanted = [(i, metric) for i, metric in enumerate(metrics) if metric.of_events]
     if not wanted:
         return None
     names = dimension_names(cohort)
@@ -40,7 +41,7 @@ def event_histograms(
     bucket = unit_bucket().alias("unit_bucket")
     units = unit_windows(cohort, "variant_id", "cohort_date", bucket, *dimension_columns(names))
     joined = events_of_units(units, seen_events(outcomes, [m.sources[0] for _, m in wanted], cutoff), join)
-    time, inside, values = F.col("event_us"), [], []
+    time, values = F.col("event_us"), []
     for i, metric in wanted:
         period = post_period(metric, end_ts)
         here = (
@@ -50,28 +51,19 @@ def event_histograms(
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
         cap = metric.cap.value if metric.cap else None
         value = F.col("value") if cap is None else F.least("value", F.lit(cap))
-        inside.append(F.when(here, F.lit(i)))
-        values.append(F.when(F.col("metric") == i, value))
-    each = F.explode(F.array(*inside)) if len(inside) > 1 else inside[0]
-    long = (
-        joined.where(F.coalesce(*inside).isNotNull())
-        .select(*unit, "value", each.alias("metric"))
-        .where("metric is not null and value is not null")
-    )
-    binned = long.select(*unit, "metric", F.coalesce(*values).alias("value"))
-    binned = binned.withColumn("bin", F.expr(BIN_SQL.format(v="value"))).drop("value")
-    return grouped(binned, names).groupBy(*GROUP, "bin").count()
+        values.append(F.struct(F.lit(i).alias("metric"), F.when(here, value).alias("value")))
+    long = joined.select(*unit, F.inline(F.array(*values))).where("value is not null")
+    binned = long.withColumn("bin", F.expr(BIN_SQL.format(v="value")))
+    counted = F.count(F.lit(1)).alias("count"), F.min("value").alias("low"), F.max("value").alias("high")
+    return grouped(binned, names).groupBy(*GROUP, "bin").agg(*counted)
 
 
 def grouped(binned: DataFrame, names: Sequence[str]) -> DataFrame:
     """Each row once for every group that its unit is in, from a column for each dimension."""
-    groups = F.explode(F.array(*(F.lit(i) for i in range(len(names) + 2)))).alias("g")
-    g, others = F.col("g"), ("metric", "variant_id", "bin")
-    known = [F.when(g == i + 2, F.concat(F.lit(f"{name}="), F.col(f"d{i}"))) for i, name in enumerate(names)]
-    rows = binned.select("*", groups).select(
-        *others,
-        F.coalesce(F.when(g < 2, F.lit(ALL)), *known).alias("segment"),
-        F.when(g != 1, F.col("cohort_date")).alias("cohort_date"),
-        F.when(g == 1, F.col("unit_bucket")).otherwise(F.lit(NO_BUCKET)).alias("unit_bucket"),
-    )
+    date, bucket = F.col("cohort_date"), F.lit(NO_BUCKET)
+    of_everyone = [(F.lit(ALL), date, bucket), (F.lit(ALL), F.lit(None).cast("date"), F.col("unit_bucket"))]
+    known = [(F.concat(F.lit(f"{name}="), F.col(f"d{i}")), date, bucket) for i, name in enumerate(names)]
+    group = ("segment", "cohort_date", "unit_bucket")
+    groups = [F.struct(*(c.alias(n) for c, n in zip(each, group, strict=True))) for each in of_everyone + known]
+    rows = binned.select("metric", "variant_id", "bin", "value", F.inline(F.array(*groups)))
     return rows.where("segment is not null")

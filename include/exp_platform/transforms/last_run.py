@@ -1,7 +1,7 @@
-"""J5 from one day to the next: which of an earlier run's sums still hold, so that nothing of theirs need be read again.
+"""Sums of an earlier run that J5 reuses, so that the events they count need not be read again.
 
-A panel belongs to a cohort date and ends at the assignment; a calendar day's sum ends with the day; a histogram counts
-events and only gains. They hold as long as a cohort date has the same units, and no event has come that they count.
+The panel of a cohort date covers days before the assignment, and a calendar sum one day: both hold while the units are
+the same and no new event lies in these days. A histogram only grows: counts of new events are added.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.group_sums import GROUP
 from exp_platform.metrics.values import DAY_US
+from exp_platform.sums.group_sums import GROUP
+from exp_platform.sums.histograms import Histograms, bins_of
 from exp_platform.transforms.joins import JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 
 EPOCH = date(1970, 1, 1)
-Histograms = dict[tuple[Any, ...], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """What an earlier run left, and what has come since."""
+    """The tables of an earlier run, and the changes since: new events and changed cohort dates."""
 
-    statistics: pa.Table  # rows of its tables
+    statistics: pa.Table  # like the next three, this experiment's rows as the earlier run published them
     overall: pa.Table
     daily: pa.Table
     panel: pa.Table
     statistics_notes: dict[str, Any]
     panel_notes: dict[str, Any]  # see `PanelCut`
-    same_units: bool  # whether it had the same unit rows, to the last number
-    appended: DataFrame  # rows of exp.outcomes in files that have come since
-    new_events: DataFrame  # rows that it had not seen: those of these files, and those beyond its cut-off
+    same_units: bool  # True when the unit rows are the same as then, to the last number
+    appended: DataFrame  # rows of exp.outcomes in files that were appended since
+    new_events: DataFrame  # events that the earlier run did not see: appended since, or after its cut-off
     appeared: frozenset[date]  # cohort dates that had no unit then
     changed: frozenset[date]  # cohort dates that had other units then
-    before_assignment: frozenset[date]  # cohort dates with a new event within the panel
+    before_assignment: frozenset[date]  # cohort dates with a new event in the days of a panel
     first_day: date | None  # UTC day of the first new event
 
     @property
     def panel_dates(self) -> frozenset[date]:
-        """Cohort dates whose panel is to be taken again."""
+        """Cohort dates whose panels must be computed again."""
         return self.appeared | self.changed | self.before_assignment
 
     @property
     def calendar_from(self) -> date | None:
-        """The first day whose calendar sums are to be taken again; None when all of them hold."""
+        """The first day whose calendar sums must be computed again; None when all of them hold."""
         days = [*self.appeared, *self.changed, *([self.first_day] if self.first_day else [])]
         return min(days, default=None)
 
@@ -57,7 +57,7 @@ class LastRun:
 def reach_of_new_events(
     cohort: DataFrame, new_events: DataFrame, sources: list[str], days: int, cutoff: datetime, join: JoinHint
 ) -> tuple[frozenset[date], date | None]:
-    """Cohort dates with a new event within some days before the assignment, and the day of the first new event."""
+    """Cohort dates with a new event in the `days` days before assignment, and the UTC day of the first new event."""
     seen = seen_events(new_events, sources, cutoff)
     first = seen.agg(F.min("event_us")).collect()[0][0]
     if first is None:
@@ -69,28 +69,17 @@ def reach_of_new_events(
 
 
 def known_sums(daily: pa.Table, until: date | None) -> dict[tuple[str, str, str, date], tuple[float, float | None]]:
-    """Calendar sums by metric × arm × segment × day, of the days before one."""
+    """Calendar sums and denominator sums by metric × arm × segment × day, of the days before `until`, or all."""
     mine = daily.filter(pc.field("date_kind") == "calendar")
     if until is not None:
         mine = mine.filter(pc.field("date") < pa.scalar(until))
     names = ("metric_name", "variant_id", "segment", "date", "sum", "denominator_sum")
-    return {tuple(row[:4]): tuple(row[4:]) for row in zip(*(mine[name].to_pylist() for name in names), strict=True)}  # type: ignore[misc]
+    return {tuple(row[:4]): tuple(row[4:]) for row in zip(*(mine[name].to_pylist() for name in names), strict=True)}
 
 
 def known_histograms(statistics: pa.Table, numbers: dict[str, int]) -> Histograms:
-    """Counts by group and bin of some metrics, whose numbers are given by name."""
+    """Histograms by group of some metrics, whose numbers are given by name."""
     mine = statistics.filter(pc.is_in(statistics["metric_name"], pa.array(list(numbers), pa.string())))
-    keys = zip(*(mine[name].to_pylist() for name in ("metric_name", *GROUP[1:])), strict=True)
-    pairs = zip(keys, mine["histogram"].to_pylist(), strict=True)
-    return {(numbers[name], *group): list(bins) for (name, *group), bins in pairs if bins}
-
-
-def added(some: Histograms, more: Histograms) -> Histograms:
-    """Both, bin by bin."""
-    total = dict(some)
-    for key, bins in more.items():
-        counts = dict(total.get(key, ()))
-        for bin_, count in bins:
-            counts[bin_] = counts.get(bin_, 0) + count
-        total[key] = sorted(counts.items())
-    return total
+    rows = zip(*(mine[name].to_pylist() for name in ("metric_name", *GROUP[1:])), strict=True)
+    columns = [mine[name] for name in ("histogram", "histogram_lows", "histogram_highs")]
+    return Histograms.of_lists([(numbers[name], *group) for name, *group in rows], bins_of(*columns))

@@ -9,17 +9,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.metrics.panel_sums import (
-    PANEL_SUMS_SQL,
-    PanelCut,
-    Products,
-    Sums,
-    panel_sums,
-    sources_of,
-    totals,
-)
-from exp_platform.metrics.panels import Panel
 from exp_platform.metrics.values import DAY_US
+from exp_platform.sums.panel_sums import PANEL_SUMS_SQL, PanelCut, panel_sums, sources_of, totals
+from exp_platform.sums.panels import Panel, PanelSums
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.sql import quoted
 from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, seen_events, whole_sum
@@ -35,15 +27,19 @@ def daily_values(
     *,
     far: bool = False,
     join: JoinHint = HASH,
+    cluster: str | None = None,
 ) -> DataFrame:
     """One row per included unit × source × relative day with an event: what its events add up to.
 
     relative_day = floor((event - assignment) / 24 h), back to the longest panel's first day. Rows of a unit are in the
-    same partition: the join puts them there, and grouping by unit and more leaves them where they are.
+    same partition: the join puts them there, and grouping by unit and more leaves them where they are. `cluster` is a
+    dimension whose value comes with each row.
     """
+    arm = (*ARM, *(["cluster"] if cluster else []))
+    of_cluster = [F.col("dimensions")[cluster].alias("cluster")] if cluster else []
     unit = F.monotonically_increasing_id().alias("unit")  # only tells units apart: a number travels lighter than a name
     assignment = F.unix_micros("assignment_time_utc").alias("assignment_us")
-    units = cohort.where("included").select(*USER, *ARM, assignment, unit)
+    units = cohort.where("included").select(*USER, *ARM, *of_cluster, assignment, unit)
     longest = max(panel.days for panel in panels)
     before = F.col("event_us") - F.col("assignment_us")
     sources = sources_of(panels)
@@ -52,20 +48,20 @@ def daily_values(
     joined = events_of_units(units, events, join).where((before < 0) & (before >= F.lit(-longest * DAY_US)))
     days = joined.select(
         *USER,
-        *ARM,
+        *arm,
         "unit",
         F.expr(f"case metric_name {cases} end").alias("source"),
         "value",
         *cut_in_two(far=far),
         F.floor(before / F.lit(float(DAY_US))).cast("int").alias("day"),
     )
-    found = days.groupBy(*USER, *ARM, "unit", "source", "day").agg(
+    found = days.groupBy(*USER, *arm, "unit", "source", "day").agg(
         *(F.expr(sql) for sql in ("sum(hi) as hi", "sum(lo) as lo", "count(1) as events", "max(value) as largest")),
         *([far_sum().alias("far")] if far else []),
     )
     total = whole_sum("hi", "lo") + F.col("far") if far else whole_sum("hi", "lo")
     positive = F.expr("cast(largest > 0 as int)").alias("positive")
-    return found.select("unit", *ARM, "source", "day", total.alias("total"), "events", positive)
+    return found.select("unit", *arm, "source", "day", total.alias("total"), "events", positive)
 
 
 def source_bounds(outcomes: DataFrame, panels: Sequence[Panel]) -> dict[str, float]:
@@ -83,6 +79,6 @@ def day_sums(daily: DataFrame, panels: Sequence[Panel], cut: PanelCut) -> DataFr
     return daily.mapInArrow(of_partition, PANEL_SUMS_SQL)
 
 
-def sums_and_products(daily: DataFrame, panels: Sequence[Panel], cut: PanelCut) -> tuple[Sums, Products]:
-    """Sums over units by panel × arm × cohort date × day, and of products by pair of days, day_i <= day_j."""
-    return totals(day_sums(daily, panels, cut).toArrow(), cut.exponents)
+def sums_and_products(daily: DataFrame, panels: Sequence[Panel], cut: PanelCut) -> PanelSums:
+    """Sums over units by panel × arm × cohort date × day (and cluster), and of products by pair of days, i <= j."""
+    return PanelSums(*totals(day_sums(daily, panels, cut).toArrow(), cut.exponents))

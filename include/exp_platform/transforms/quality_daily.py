@@ -1,4 +1,4 @@
-"""J2: daily measures of assignment, exposure and outcome logging; they are judged in exp_platform.quality.verdicts."""
+"""J2: daily measures of assignment, exposure and outcome logging, which exp_platform.quality.verdicts judges."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def daily_quality(assignments: DataFrame, validation: DataFrame) -> DataFrame:
     Counts of flags are over validly assigned users, rates over `assigned` (null when 0). Two flags differ:
     `unassigned_exposure` counts users without a valid assignment at their first exposure's variant and date;
     `conflicted_assignment` counts canonical rows, its rate is over all canonical rows of that variant and date.
-    `judged_*` count a user once, in the first that applies; an exposure outside the window is judged only where the
-    user has no valid exposure as well.
+    `judged_*` count a user only for the first flag that applies; an exposure outside the window is judged only for a
+    user without any valid exposure.
     """
     canonical = assignments.groupBy("experiment_id", "variant_id", F.to_date("assignment_time_utc").alias("date")).agg(
         F.count(F.lit(1)).alias("canonical_assignments"),
@@ -46,7 +46,7 @@ def daily_quality(assignments: DataFrame, validation: DataFrame) -> DataFrame:
 
 
 def _daily_users(validation: DataFrame) -> DataFrame:
-    """Users by variant and date: of the assignment where it is valid, else of the first exposure."""
+    """Counts of users by variant and date: those of a valid assignment, else those of the first exposure."""
     is_assigned = F.col("is_valid_assignment")
     at = F.when(is_assigned, F.col("assignment_time_utc")).otherwise(F.col("first_exposure_utc"))
     variant = F.when(is_assigned, F.col("variant_id")).otherwise(F.col("first_exposure_variant_id"))
@@ -68,7 +68,7 @@ def _daily_users(validation: DataFrame) -> DataFrame:
 def daily_outcome_volume(
     outcomes: DataFrame, sources: Sequence[str], *, start_ts: datetime, cutoff: datetime
 ) -> DataFrame:
-    """One row per experiment × metric_name × date: outcome events of that day, from a week before start_ts on."""
+    """One row per experiment × metric_name × date, from a week before start_ts on: number of outcome events."""
     first = start_ts.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=7)
     seen = (F.col("outcome_ts") >= F.lit(first)) & (F.col("outcome_ts") < F.lit(cutoff))
     return (
@@ -81,7 +81,7 @@ def daily_outcome_volume(
 
 
 def _judged_once() -> Column:
-    """The flag in which the verdicts count a user, or null."""
+    """The one flag for which the verdicts count a user, or null."""
     conditions = {flag: F.col(flag) for flag in JUDGED_ONCE}
     conditions["exposure_outside_window"] &= F.col("n_valid_exposures") == 0
     return first_reason(conditions)
@@ -93,5 +93,5 @@ def _count_and_rate(flag: str) -> tuple[Column, Column]:
 
 
 def _rate(count: str, base: str) -> Column:
-    """count / base, null where base is 0."""
+    """The rate count / base, null where base is 0."""
     return F.when(F.col(base) > 0, F.col(count) / F.col(base))

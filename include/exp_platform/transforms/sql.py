@@ -1,8 +1,8 @@
-"""Text as a literal of Spark SQL."""
+"""Texts quoted as literals of Spark SQL."""
 
 from __future__ import annotations
 
 
 def quoted(text: str) -> str:
-    """The literal, whatever quotes and backslashes the text holds."""
+    """The text as a literal, with quotes and backslashes escaped."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

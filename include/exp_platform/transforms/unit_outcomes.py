@@ -12,8 +12,9 @@ from pyspark.sql import functions as F
 from exp_platform.config.models import Metric
 from exp_platform.lake.arrow_files import finished
 from exp_platform.lake.tables import TABLES
-from exp_platform.metrics.numbers import MAPS, Number, all_numbers, in_maps
-from exp_platform.metrics.values import micros, of_events, post_period, unit_values
+from exp_platform.lake.tables.names import UNIT_OUTCOMES
+from exp_platform.metrics.values import micros, post_period, unit_values
+from exp_platform.sums.numbers import MAPS, Number, all_numbers, in_maps
 from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (
@@ -28,7 +29,6 @@ from exp_platform.transforms.unit_partials import (
 from exp_platform.transforms.windows import period_end, period_start
 
 BUCKETS = 256
-UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 
 
 def unit_outcomes(
@@ -56,16 +56,16 @@ def unit_columns(
     far: bool = False,
     join: JoinHint = HASH,
 ) -> DataFrame:
-    """The same with a column for each number, named as in `metrics.numbers`; `in_maps` makes the maps of them.
+    """As `unit_outcomes`, with a column for each number, named as in `sums.numbers`; `in_maps` turns them into maps.
 
     `cohort` is gold.fct_experiment_cohort, `outcomes` exp.outcomes; events before `cutoff` are seen. A value is null
-    where the window has not opened by then, and, for max, mean and last, where the unit has no event. `far` says that
-    some values are too large for the usual sums (see `has_far_values`).
+    where the window opens after it, and, for max, mean and last, where the unit has no event. `far` is True when
+    a value is 2^32 or more (see `has_far_values`).
     """
     layout = Layout.of(metrics, end_ts, far=far)
     events = seen_events(outcomes, layout.sources, cutoff)
     units = unit_partials(events, unit_windows(cohort, "variant_id"), layout, join=join)
-    if has_dimensions(cohort):  # beside the units again: a map cannot be part of the key that they are grouped by
+    if has_dimensions(cohort):  # joined after the grouping, because a map can't be part of its key
         units = units.join(cohort.where("included").select(*USER, "dimensions").hint(join), USER)
     else:
         units = units.withColumn("dimensions", no_dimensions())
@@ -78,13 +78,13 @@ def unit_columns(
         unit_bucket().alias("unit_bucket"),
         *(_number(number, layout, end_ts, now).alias(number.column) for number in all_numbers(metrics)),
         *((period_end(post_period(m, end_ts)) <= now).alias(f"mature{i}") for i, m in enumerate(metrics)),
-        *(_events(m, layout, end_ts).alias(f"y{i}") for i, m in enumerate(metrics) if of_events(m)),
+        *(_events(m, layout, end_ts).alias(f"y{i}") for i, m in enumerate(metrics) if m.of_events),
         "dimensions",
     )
 
 
 def unit_bucket() -> Column:
-    """0 to 255 from a hash that shares nothing with the team's own assignment hash."""
+    """A unit's bucket, 0 to 255, from a hash that is independent of the team's own assignment hash."""
     return F.pmod(F.xxhash64(F.lit("bucket"), F.col("experiment_id"), F.col("user_id")), F.lit(BUCKETS)).cast("int")
 
 
@@ -96,5 +96,5 @@ def _number(number: Number, layout: Layout, end_ts: datetime, now: Column) -> Co
 
 
 def _events(metric: Metric, layout: Layout, end_ts: datetime) -> Column:
-    """A unit's events of an event-level quantile; null without any, so that the unit is counted as left out."""
+    """Number of a unit's events for an event-level quantile; null without events, so that it counts in n_null."""
     return F.col(layout.column(metric.sources[0], post_period(metric, end_ts), "count"))

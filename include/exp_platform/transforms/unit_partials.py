@@ -1,8 +1,8 @@
-"""Events to mergeable partial values of each unit: integers, extremes and latest events, so that order never matters.
+"""Partial values of each unit from events: whole numbers, extremes and latest events, the same in any order of events.
 
 A sum of doubles depends on its order, so each value is cut into two whole numbers (`hi` in steps of 2^-16, `lo` in
-steps of 2^-58) whose sums are exact in any order; the unit's value is put together and rounded once at the end.
-Values of 2^32 and more do not fit. Where there are any (`far`), they are added up one by one in order of size.
+steps of 2^-58), whose sums are exact in any order; the total is put together and rounded once at the end. Values of
+2^32 and more, called far, do not fit and are added up one by one in order of size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from exp_platform.metrics.values import (
     all_unit_values,
     covariate_period,
     did_period,
-    of_events,
     post_period,
 )
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
@@ -48,7 +47,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 
 @dataclass(frozen=True)
 class Slot:
-    """One partial value: of the events of a source in a period, kept in one or two columns."""
+    """One partial value of a unit: that of a source's events in a period, held in one to three columns."""
 
     source: str
     period: Period
@@ -57,57 +56,57 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which slots the metrics of an experiment need; metrics that look at the same events share them."""
+    """The slots that the metrics of an experiment need; metrics over the same events share slots."""
 
     slots: tuple[Slot, ...]
-    far: bool = False  # whether any event's value is too large for the usual sums
+    far: bool = False  # True when an event's value is 2^32 or more
 
     @classmethod
     def of(cls, metrics: Sequence[Metric], end_ts: datetime, *, far: bool = False) -> Layout:
-        """The slots of some metrics, each once: values over all three periods, and events of event-level quantiles."""
+        """The slots of the metrics, each once: values over all three periods, and events of event-level quantiles."""
         slots = [
             Slot(value.source, period, kind)
             for value in all_unit_values(metrics)
             for period in periods_of(value, end_ts)
             for kind in KINDS[value.aggregation]
         ]
-        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in metrics if of_events(m)]
+        slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in metrics if m.of_events]
         return cls(tuple(dict.fromkeys(slots)), far)
 
     def column(self, source: str, period: Period, kind: Kind) -> str:
-        """Name of a slot's column (the first of two for a sum)."""
+        """Name of a slot's column; for a sum, its first column."""
         return f"p{self.slots.index(Slot(source, period, kind))}"
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The outcome events that are looked at."""
+        """The sources of outcome events that any slot needs."""
         return tuple(sorted({slot.source for slot in self.slots}))
 
     @property
     def cells(self) -> tuple[tuple[str, Period], ...]:
-        """Distinct pairs of source and period."""
+        """The distinct pairs of source and period."""
         return tuple(dict.fromkeys((slot.source, slot.period) for slot in self.slots))
 
 
 def periods_of(value: UnitValue, end_ts: datetime) -> tuple[Period, Period, Period]:
-    """The attribution window, the covariate's and that of difference-in-differences."""
+    """The periods of a value: attribution window, covariate window, pre-period of difference-in-differences."""
     metric = value.metric
     return post_period(metric, end_ts), covariate_period(metric), did_period(metric, end_ts)
 
 
 def seen_events(outcomes: DataFrame, sources: Sequence[str], cutoff: datetime) -> DataFrame:
-    """The events of some sources before the cut-off, with `event_us`."""
+    """The events of the given sources before the cut-off, with their time `event_us` in epoch microseconds."""
     wanted = F.col("metric_name").isin(*sorted(set(sources))) & (F.col("outcome_ts") < F.lit(cutoff))
     return outcomes.where(wanted).select(
         *USER,
         "metric_name",
-        (F.col("value") + F.lit(0.0)).alias("value"),  # no minus zero
+        (F.col("value") + F.lit(0.0)).alias("value"),  # turns -0.0 into 0.0
         F.unix_micros("outcome_ts").alias("event_us"),
     )
 
 
 def unit_windows(cohort: DataFrame, *others: Column | str) -> DataFrame:
-    """One row per included unit with its two instants in epoch microseconds, and nothing else but what is asked for."""
+    """One row per included unit: assignment and anchor in epoch microseconds, and the columns `others`."""
     return cohort.where("included").select(
         *USER,
         *others,
@@ -119,7 +118,7 @@ def unit_windows(cohort: DataFrame, *others: Column | str) -> DataFrame:
 def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout, *, join: JoinHint = HASH) -> DataFrame:
     """One row per unit: the columns of `windows`, and its partial values.
 
-    `p<i>` is null where a slot saw no event. The windows' columns are part of the key: that spares a second join.
+    `p<i>` is null where a slot has no event. Grouping by all columns of `windows` spares a second join.
     """
     keys = windows.columns
     cell = {key: f"w{i}" for i, key in enumerate(layout.cells)}
@@ -140,14 +139,14 @@ def unit_partials(events: DataFrame, windows: DataFrame, layout: Layout, *, join
 
 
 def slot_columns(i: int, slot: Slot, far: bool = False) -> tuple[str, ...]:
-    """Columns of one slot."""
+    """Names of the columns of slot `i`."""
     if slot.kind != "sum":
         return (f"p{i}",)
     return (f"p{i}", f"p{i}_lo", f"p{i}_far") if far else (f"p{i}", f"p{i}_lo")
 
 
 def value_of(value: UnitValue, period: Period, layout: Layout) -> Column:
-    """A unit's value from its partial values; 0 or null without events, as its aggregation says."""
+    """A unit's value from its partial values; without events 0 for sum, count and any, else null."""
     source, aggregation = value.source, value.aggregation
     if aggregation == "sum":
         return F.coalesce(_total(layout.column(source, period, "sum"), layout), F.lit(0.0))
@@ -164,43 +163,41 @@ def value_of(value: UnitValue, period: Period, layout: Layout) -> Column:
 
 
 def has_far_values(outcomes: DataFrame) -> bool:
-    """Whether any event's value is too large for the usual sums; Iceberg answers from its metadata."""
+    """True when an event's value is 2^32 or more; Iceberg answers from its metadata."""
     row = outcomes.agg(F.min("value").alias("low"), F.max("value").alias("high")).collect()[0]
     return row["low"] is not None and max(-row["low"], row["high"]) >= FAR
 
 
 def cut_in_two(*, far: bool = False) -> list[Column]:
-    """`value` as two whole numbers, `hi` and `lo`; both 0 for a far value, which is refused unless expected."""
+    """`value` as two whole numbers, `hi` and `lo`; a far value gives 0 for both, or an error unless `far` is True."""
     high = F.floor(F.col("value") * F.lit(HI))
     low = F.floor((F.col("value") - high / F.lit(HI)) * F.lit(LO))
     too_large = F.abs("value") >= F.lit(FAR)  # null for a unit without events, which has nothing to cut
-    # A cast that fails with these words. The column keeps it from being tried ahead of the rows, and raise_error would
-    # take the whole pass out of native execution.
     refusal = F.concat(F.lit(f"a value of {FAR:.0f} or more, though none was expected: "), F.col("metric_name"))
-    other = F.lit(0) if far else refusal
-    return [F.when(too_large, other.cast("bigint")).otherwise(part).alias(n) for n, part in (("hi", high), ("lo", low))]
+    other = F.lit(0) if far else F.raise_error(refusal)
+    return [F.when(too_large, other).otherwise(part).alias(name) for name, part in (("hi", high), ("lo", low))]
 
 
 def far_sum(where: Column | None = None) -> Column:
-    """The sum of the far values, added up in order of size."""
+    """Sum of the far values for which `where` holds, added up in order of size."""
     here = F.abs("value") >= F.lit(FAR)
     return sum_by_size(F.when(here if where is None else here & where, F.col("value")))
 
 
 def sum_by_size(value: Column) -> Column:
-    """A sum of doubles, the smallest first; for a few large numbers only."""
+    """Sum of doubles, the smallest first; collects them in memory, so for a few numbers only."""
     ordered = F.array_sort(F.collect_list(value))
     return F.aggregate(ordered, F.lit(0.0), lambda total, each: total + each)
 
 
 def whole_sum(high: str, low: str) -> Column:
-    """The exact sum of values cut in two, rounded once to a double (twice beyond 2^37)."""
+    """The exact sum of values that `cut_in_two` has cut, rounded once to a double, twice beyond 2^37."""
     carry = F.floor(F.col(low) / F.lit(float(CARRY)))
     return (F.col(high) + carry) / F.lit(HI) + (F.col(low) - carry * F.lit(CARRY)) / F.lit(LO)
 
 
 def in_cell(source: str, period: Period) -> Column:
-    """Whether an event counts for its unit in a period."""
+    """True for a source's events inside the period of their unit."""
     time = F.col("event_us")
     return (F.col("metric_name") == F.lit(source)) & (time >= period_start(period)) & (time < period_end(period))
 

@@ -1,4 +1,4 @@
-"""Windows of a unit as columns of epoch microseconds, over its `anchor_us` and `assignment_us`."""
+"""Start and end of a unit's windows in epoch microseconds, from its `anchor_us` and `assignment_us`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _post_end(period: Period) -> Column:
 
 
 def _post_length(period: Period) -> Column:
-    """How long the unit's attribution window is after truncation, never negative."""
+    """Length of the unit's attribution window after truncation, in microseconds, at least 0."""
     if period.end_us is not None and period.not_after_us is None:
         return F.lit(period.end_us - period.start_us)
     return F.greatest(_post_end(period) - _post_start(period), F.lit(0))

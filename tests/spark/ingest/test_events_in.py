@@ -1,4 +1,4 @@
-"""What of the raw files becomes an event, and what is refused."""
+"""Rows of raw files become events, or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the next day's run reads, adds, repeats and replaces."""
+"""The next day's run reads new files, adds their events, and replaces a dataset whose old files changed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from tests.ingest_lake import IngestLake, at
+from tests.ingest_lake import DT, IngestLake, at
 
+from exp_platform.errors import Superseded
 from exp_platform.lake.audit import Finding, Part
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.stages import ingest_events
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def test_a_second_run_over_the_same_files_writes_nothing(day_one: IngestLake) ->
     assert day_one.snapshots("outcomes") == before
     assert day_one.rows("ops.ingested_files", "path", "run_id", "rows", "refused") == files
     assert len(files) == 3
-    assert any("outcomes: 0 files read, 1 unchanged" in line for line in lines)
+    assert any("outcomes: read 0 files, reused 1 files" in line for line in lines)
     pinned = day_one.rows("ops.run_manifest", "table", "role", where="run_id = 'r2' AND table = 'exp.outcomes'")
     assert pinned == [("exp.outcomes", "read")]
 
@@ -62,7 +64,7 @@ def test_a_new_file_is_appended_minus_the_events_already_there(day_one: IngestLa
         ("u1", 2.0, path_of(day_one, "b.parquet")),
         ("u1", 3.0, path_of(day_one, "c.parquet")),
     ]
-    assert any("outcomes: 1 files read, 1 unchanged" in line for line in lines)
+    assert any("outcomes: read 1 files, reused 1 files" in line for line in lines)
     assert day_one.findings("outcomes", "r2")["exact duplicates count once"] == (True, 1)
     ingested = day_one.rows("exp.outcomes", "value", "ingested_at")
     assert ingested[0][1] < ingested[1][1], "what was there is not written again"
@@ -75,7 +77,7 @@ def test_a_new_file_that_holds_an_old_event_under_a_smaller_path_gives_it_that_p
         ("u1", 2.0, path_of(day_one, "a.parquet")),
         ("u1", 3.0, path_of(day_one, "a.parquet")),
     ]
-    assert any("every file is read again" in line and "smaller path" in line for line in lines)
+    assert any("read every file again" in line and "smaller path" in line for line in lines)
     assert day_one.refs("outcomes") == []
 
 
@@ -86,7 +88,7 @@ def test_a_changed_file_replaces_what_it_said_and_is_reported(day_one: IngestLak
     lines = day_one.run("r3")
     assert [row[1] for row in day_one.rows(*EVENT)] == [3.0, 7.0]
     assert day_one.findings("outcomes", "r3")["raw files do not change"] == (False, 1)
-    assert any("every file is read again: 1 changed" in line and "b.parquet" in line for line in lines)
+    assert any("read every file again: 1 changed" in line and "b.parquet" in line for line in lines)
     assert any("assignments: 0 files read" in line for line in lines), "other datasets are not touched"
 
 
@@ -236,3 +238,14 @@ def test_rules_that_have_become_stricter_judge_what_was_read_before(
     lines = day_one.run("r3")
     assert any("outcomes: 1 files read" in line for line in lines)
     assert any("the contract, the variants or the mapping changed" in line for line in lines)
+
+
+def test_a_run_that_has_lost_its_claim_adds_no_event(lake: IngestLake) -> None:
+    lake.write_healthy()
+    lake.run("first")
+    lake.write("outcomes", [lake.row("outcomes", "u9", "revenue", 1.0, at("2026-01-06T11:00:00"))], "new.parquet")
+    claim(lake.project, lake.experiment_id, "slow", DT, started_by="test")
+    with pytest.raises(Superseded, match="superseded by run quick"), lake.context("slow") as slow:
+        claim(lake.project, lake.experiment_id, "quick", DT, started_by="test")
+        ingest_events.run(slow)
+    assert lake.users("outcomes") == ["u1", "u2"]

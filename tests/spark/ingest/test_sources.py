@@ -68,7 +68,7 @@ def test_csv_files_are_read_by_their_own_headers_and_what_does_not_parse_is_refu
     elsewhere(lake, "d.csv", "customer,amount,at\nu8,1,2026-01-06T10:00:00Z\nu1,12.5,2026-01-06T10:00:00Z\n")
     lines = lake.run("r2")
     assert [row[0] for row in outcomes(lake)] == ["u,2", "u1", "u3", "u4", "u8"]
-    assert any("outcomes: 1 files read, 3 unchanged" in line for line in lines)
+    assert any("outcomes: read 1 files, reused 3 files" in line for line in lines)
 
 
 def test_json_lines_are_read_with_expressions_into_nested_fields(lake: IngestLake) -> None:
@@ -125,7 +125,7 @@ def test_an_iceberg_table_is_read_again_when_it_has_a_new_snapshot(lake: IngestL
     lake = mapped(lake, format="iceberg", location=name, columns=columns, constants={"metric_name": "revenue"})
     lake.run()
     assert outcomes(lake) == [("u1", "revenue", 2.5, "2026-01-06T10:00:00.000000")]
-    assert any("outcomes: 0 files read, 1 unchanged" in line for line in lake.run("r2"))
+    assert any("outcomes: read 0 files, reused 1 files" in line for line in lake.run("r2"))
     lake.spark.sql(f"INSERT INTO iceberg.{name} VALUES ('u2', 3, timestamp'2026-01-07 10:00:00')")
     lake.run("r3")
     assert [row[0] for row in outcomes(lake)] == ["u1", "u2"]
@@ -144,7 +144,7 @@ def test_a_mapping_that_does_not_fit_is_said_in_one_sentence(lake: IngestLake) -
 
     fails(ContractViolation, "a.csv: column 'metric_name' is missing; found: customer, amount, at", constants={})
     fails(ContractViolation, r"'price \* 2' for 'value' cannot be worked out", columns=columns | {"value": "price * 2"})
-    fails(ConfigError, "is no column and no Spark SQL", columns=columns | {"value": "amount *"})
+    fails(ConfigError, "is neither a column nor Spark SQL", columns=columns | {"value": "amount *"})
     fails(ContractViolation, "fails on a value.*use try_cast", columns=columns | {"value": "cast(amount AS double)"})
     fails(ContractViolation, "no rows", location=f"{location}/nowhere")
     fails(ContractViolation, "no rows", format="iceberg", location="exp.no_such_table")

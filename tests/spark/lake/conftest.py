@@ -12,11 +12,13 @@ from tests.conftest import make_project
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, load_handle, spark_catalog_conf
-from exp_platform.lake.publish import Origin, Published, fence_of, publish
+from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.publication import MAIN, Origin, Published, fence_of, find_published
+from exp_platform.lake.publish import Publication, publish
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import spark_type
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -89,7 +91,9 @@ class Lake:
         handle = options.pop("handle", None) or self.handle(table)
         inputs = options.pop("inputs", {})
         origin = Origin(run_id, options.pop("stage", "a_stage"), dt, "config", "code", inputs)
-        return publish(TABLES[table], frame, Scope(experiment_id, dt), origin, handle, **options)
+        scope, branch = Scope(experiment_id, dt), options.get("branch", MAIN)
+        found = None if options.pop("again", False) else find_published(handle, TABLES[table], scope, origin, branch)
+        return found or publish(Publication(TABLES[table], scope, origin, handle, **options), frame)
 
     def filled(self, table: str, frame: DataFrame) -> DataFrame:
         """The frame with every other column of the table as null."""

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, TWO, Lake
+from tests.stages import opened
 
 from exp_platform.lake.audit import Finding, Scope
-from exp_platform.lake.claim import claim
-from exp_platform.lake.manifest import run_rows
 from exp_platform.lake.ops import read_rows
-from exp_platform.lake.publish import Origin, fence_of
+from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.context import StageContext
+from exp_platform.ledger.claim import claim
+from exp_platform.ledger.manifest import run_rows
 from exp_platform.pipelines.stages import build_assignments
 
 pytestmark = pytest.mark.spark
@@ -28,11 +28,11 @@ def run(lake: Lake, dt: date, run_id: str, audit: Any = None, **options: Any) ->
     lines: list[str] = []
     project = lake.project
     claim(project, ONE, run_id, dt, "test")
-    with StageContext.open(
+    with opened(
         project, ONE, dt, run_id, "build_assignments", spark=lake.spark, audit=audit, log=lines.append, options=options
     ) as ctx:
         build_assignments.run(ctx)
-        rows = ctx.read_arrow(CANONICAL).to_pylist()
+        rows = ctx.read.arrow(CANONICAL).to_pylist()
     return sorted(rows, key=lambda row: row["user_id"]), "\n".join(lines)
 
 
@@ -55,7 +55,7 @@ def test_a_table_is_kept_until_its_day_sees_another_event(lake: Lake) -> None:
     def day(n: int, run_id: str, *, kept: bool, users: int, **options: Any) -> str:
         """The run's log; whether the table was kept, and how many rows it has."""
         rows, said = run(lake, first + n * DAY, run_id, **options)
-        assert ("kept" in said) == kept, said
+        assert ("reused" in said) == kept, said
         assert ("wrote" in said) == (not kept), said
         assert len(rows) == users
         return said
@@ -66,7 +66,8 @@ def test_a_table_is_kept_until_its_day_sees_another_event(lake: Lake) -> None:
     (row,) = [r for r in run_rows(lake.project, ONE, "nothing new") if r["role"] == "published"]
     assert (row["table"], row["rows"], row["status"]) == (CANONICAL, 5, "ok")
     (audited,) = read_rows(lake.handle("ops.contract_results"), {"run_id": "nothing new"})
-    assert audited["expectation"] == f"audited when run first published it for {first}"
+    why = f"this run sees no event that dt {first} did not see"
+    assert audited["expectation"] == f"audited when run first published it ({why})"
 
     land(lake, range(9), "2026-01-05 10:00:00", TWO)
     lake.publish(CANONICAL, lake.canonical(TWO, 9), TWO, run_id="other")
@@ -74,7 +75,7 @@ def test_a_table_is_kept_until_its_day_sees_another_event(lake: Lake) -> None:
 
     land(lake, range(5, 6), "2026-02-10 10:00:00")
     day(3, "an event that this day does not see", kept=True, users=5)
-    assert "kept" not in day(9, "the day that sees it", kept=False, users=6)
+    assert "reused" not in day(9, "the day that sees it", kept=False, users=6)
     day(9, "the same day again, from the same inputs", kept=True, users=6)
 
     land(lake, range(6, 8), "2026-01-06 10:00:00")
@@ -104,9 +105,9 @@ def test_what_the_audit_of_kept_rows_warned_of_is_said_by_every_run_that_shows_t
     said, publishing = found(first, "the run that publishes")
     assert "wrote" in said and publishing == warned
     said, again = found(first, "the run that publishes")
-    assert "kept" in said and again == warned, "another attempt of the same run"
+    assert "reused" in said and again == warned, "another attempt of the same run"
     audited = read_rows(lake.handle("ops.contract_results"), {"run_id": "the run that publishes", "success": True})
     assert "the rows are there" in {row["expectation"] for row in audited}
     for n in (1, 2):
         said, later = found(first + n * DAY, f"kept on day {n}")
-        assert "kept" in said and later == warned
+        assert "reused" in said and later == warned

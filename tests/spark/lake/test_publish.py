@@ -1,4 +1,4 @@
-"""What a publication promises, for both writing engines."""
+"""The promises of a publication, for both writing engines."""
 
 from __future__ import annotations
 

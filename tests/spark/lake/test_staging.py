@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import functions as F
 from tests.spark.lake.conftest import CANONICAL, DT, ONE, TWO, Lake
+from tests.stages import made_of, opened
 
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
 from exp_platform.lake.audit import AuditRefused, Finding, Part, Scope
-from exp_platform.lake.claim import claim
-from exp_platform.lake.publish import Origin, fence_of
-from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage, stage_by_arrow
+from exp_platform.lake.publication import Origin, fence_of
+from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext, branch_of_run
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ LATER = date(2026, 2, 5)
 
 @contextmanager
 def context(lake: Lake, run_id: str, dt: date = DT, **options: Any) -> Iterator[StageContext]:
-    with StageContext.open(
-        lake.project, ONE, dt, run_id, "build_unit_outcomes", spark=lake.spark, log=lambda _: None, **options
-    ) as ctx:
+    with opened(lake.project, ONE, dt, run_id, made_of("build_unit_outcomes"), spark=lake.spark, **options) as ctx:
         yield ctx
 
 
@@ -64,9 +63,9 @@ def branches(lake: Lake, table: str = UNITS) -> list[str]:
 def refused(lake: Lake, frame: DataFrame, pattern: str, **options: Any) -> AuditRefused:
     """The refusal, which leaves the rows before, no staging branch, and its findings where people look for them."""
     with context(lake, "sound") as ctx:
-        ctx.publish_large(UNITS, units(lake, 3))
+        ctx.publish(UNITS, units(lake, 3))
     with pytest.raises(ContractViolation, match=pattern) as found, context(lake, "broken", **options) as ctx:
-        ctx.publish_large(UNITS, frame)
+        ctx.publish(UNITS, frame)
     assert lake.count(UNITS, ONE) == 3
     assert branches(lake) == []
     assert isinstance(found.value, AuditRefused)
@@ -75,9 +74,9 @@ def refused(lake: Lake, frame: DataFrame, pattern: str, **options: Any) -> Audit
 
 def test_rows_land_whole_say_whose_they_are_and_leave_no_branch(lake: Lake) -> None:
     with context(lake, "before") as ctx:
-        ctx.publish_large(UNITS, units(lake, 50))
+        ctx.publish(UNITS, units(lake, 50))
     with context(lake, "first") as ctx:
-        done = ctx.publish_large(UNITS, units(lake, 40))
+        done = ctx.publish(UNITS, units(lake, 40))
     assert (done.rows, lake.count(UNITS, ONE), branches(lake)) == (40, 40, [])
     snapshot = lake.handle(UNITS).snapshot_by_id(done.snapshot_id)
     assert snapshot is not None and snapshot.summary is not None
@@ -98,9 +97,9 @@ def test_an_empty_result_empties_the_experiment_after_its_audit(lake: Lake) -> N
         return []
 
     with context(lake, "full", audit=look) as ctx:
-        assert ctx.publish_large(UNITS, units(lake, 5)).rows == 5
+        assert ctx.publish(UNITS, units(lake, 5)).rows == 5
     with context(lake, "empty", audit=look) as ctx:
-        assert ctx.publish_large(UNITS, units(lake, 0)).rows == 0
+        assert ctx.publish(UNITS, units(lake, 0)).rows == 0
     assert lake.count(UNITS, ONE) == 0
     assert seen == [5, 0], "no row where rows are due is a finding like any other"
 
@@ -134,7 +133,7 @@ def test_the_writer_refuses_null_in_a_required_column_flat_or_nested(lake: Lake,
     broken = units(lake, 5, **{column: f"if(user_id = '3', null, {sound[column]})"})
     handle = lake.handle(UNITS)
     with pytest.raises(NullRefused, match=f"{UNITS}: null in {column}"):
-        stage_by_arrow(laid_out(broken, TABLES[UNITS]), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
+        stage(laid_out(broken, TABLES[UNITS]), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
     assert branches(lake) == []
     refused(lake, broken, rf"{column} is never null \(1 rows\), for example user_id=3")
 
@@ -159,8 +158,8 @@ def test_a_rerun_finds_the_publication_and_a_full_refresh_writes_anew(lake: Lake
 
     def run(run_id: str, **options: Any) -> tuple[int, bool]:
         with context(lake, run_id, options=options) as ctx:
-            ctx.read(CANONICAL)
-            done = ctx.publish_large(COHORT, cohort(lake, 3))
+            ctx.read.frame(CANONICAL)
+            done = ctx.publish(COHORT, cohort(lake, 3))
             return done.snapshot_id, done.repeated
 
     first, repeated = run("yesterday")
@@ -188,14 +187,14 @@ def cohort(lake: Lake, users: int) -> DataFrame:
 
 def test_a_run_with_an_older_dt_writes_to_its_branch_and_finds_it_there(lake: Lake) -> None:
     with context(lake, "latest", dt=LATER) as ctx:
-        ctx.publish_large(UNITS, units(lake, 7))
+        ctx.publish(UNITS, units(lake, 7))
     branch = branch_of_run(ONE, "older")
 
     def run(users: int, **options: Any) -> Any:
         with context(lake, "older", options=options) as ctx:
-            assert ctx.branch == branch
-            ctx.read(CANONICAL)
-            return ctx.publish_large(UNITS, units(lake, users))
+            assert ctx.read.branch == branch
+            ctx.read.frame(CANONICAL)
+            return ctx.publish(UNITS, units(lake, users))
 
     first = run(2)
     assert (lake.count(UNITS, ONE), lake.count(UNITS, ONE, ref=branch)) == (7, 2)
@@ -205,7 +204,7 @@ def test_a_run_with_an_older_dt_writes_to_its_branch_and_finds_it_there(lake: La
     assert branches(lake) == []
 
     with pytest.raises(ContractViolation, match="one row per"), context(lake, "older") as ctx:
-        ctx.publish_large(UNITS, units(lake, 3, "1"))
+        ctx.publish(UNITS, units(lake, 3, "1"))
     assert lake.count(UNITS, ONE, ref=branch) == 4
     assert branches(lake) == []
 
@@ -219,7 +218,7 @@ def test_of_two_writers_of_an_experiment_the_second_to_commit_is_refused_on_eith
 
     def written(users: int, handle: Any) -> Any:
         rows = laid_out(units(lake, users), TABLES[UNITS])
-        return stage_by_arrow(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, branch))
+        return stage(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, branch))
 
     slow = written(6, early)
     quick = written(5, lake.handle(UNITS))
@@ -238,7 +237,7 @@ def test_each_bucket_is_one_file_wherever_the_rows_come_from(lake: Lake) -> None
     assert laid_out(assigned, TABLES[COHORT]) is assigned, "the buckets of one table are those of the other"
 
     with context(lake, "layout", dt=LATER) as ctx:
-        ctx.publish_large(UNITS, units(lake, 400).repartition(16))
+        ctx.publish(UNITS, units(lake, 400).repartition(16))
     files = lake.spark.table(f"iceberg.{UNITS}.files").where(f"partition.experiment_id = '{ONE}'").collect()
     assert sorted(row["partition"]["user_id_bucket"] for row in files) == [0, 1, 2, 3]
 
@@ -269,7 +268,7 @@ def files_of(lake: Lake, day: date) -> set[str]:
 def three_dates(lake: Lake) -> None:
     with context(lake, "all dates", dt=LATER) as ctx:
         rows = on_date(lake, 20, FIFTH).unionByName(on_date(lake, 20, SIXTH)).unionByName(on_date(lake, 20, SEVENTH))
-        ctx.publish_large(UNITS, rows)
+        ctx.publish(UNITS, rows)
 
 
 def test_a_part_is_replaced_and_the_files_of_other_dates_stay(lake: Lake) -> None:
@@ -282,7 +281,7 @@ def test_a_part_is_replaced_and_the_files_of_other_dates_stay(lake: Lake) -> Non
         return []
 
     with context(lake, "part", dt=LATER, audit=look) as ctx:
-        done = ctx.publish_large(UNITS, on_date(lake, 9, FIFTH, "other"), part=part(FIFTH, SEVENTH))
+        done = ctx.publish(UNITS, on_date(lake, 9, FIFTH, "other"), part=part(FIFTH, SEVENTH))
     assert of_dates(lake) == {FIFTH: 9, SIXTH: 20}, "a date without new rows is empty"
     assert files_of(lake, SIXTH) == kept
     assert files_of(lake, FIFTH).isdisjoint(replaced)
@@ -296,7 +295,7 @@ def test_a_part_is_replaced_and_the_files_of_other_dates_stay(lake: Lake) -> Non
 def test_no_date_at_all_is_a_publication_that_changes_no_row(lake: Lake) -> None:
     three_dates(lake)
     with context(lake, "nothing", dt=LATER) as ctx:
-        done = ctx.publish_large(UNITS, units(lake, 0), part=part())
+        done = ctx.publish(UNITS, units(lake, 0), part=part())
     assert (done.rows, of_dates(lake)) == (60, {FIFTH: 20, SIXTH: 20, SEVENTH: 20})
     assert lake.handle(UNITS).current_snapshot().snapshot_id == done.snapshot_id  # type: ignore[union-attr]
 
@@ -308,20 +307,20 @@ def test_a_unit_that_would_stand_on_two_dates_is_found_beside_what_stays(lake: L
         pytest.raises(ContractViolation, match="one row per experiment_id × user_id"),
         context(lake, "twice", dt=LATER) as ctx,
     ):
-        ctx.publish_large(UNITS, twice, part=part(FIFTH))
+        ctx.publish(UNITS, twice, part=part(FIFTH))
     assert of_dates(lake) == {FIFTH: 20, SIXTH: 20, SEVENTH: 20}
     assert branches(lake) == []
 
 
 def test_a_writer_of_any_other_date_in_between_is_noticed(lake: Lake) -> None:
-    """What stays was audited beside what is new: it must still be there."""
+    """The rows that stay were audited together with the new rows, so they must still be there."""
     three_dates(lake)
     early, summary = lake.handle(UNITS), Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
 
     def written(handle: Any, day: date) -> Any:
         fence = fence_of(handle, "main")
         rows = laid_out(on_date(lake, 4, day), TABLES[UNITS])
-        return stage_by_arrow(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence, part=part(day))
+        return stage(rows, TABLES[UNITS], Scope(ONE, DT), handle, fence, part=part(day))
 
     slow, quick = written(early, FIFTH), written(lake.handle(UNITS), SIXTH)
     commit_staged(quick, "overwrite", summary)
@@ -336,22 +335,15 @@ def test_a_writer_that_only_deletes_is_noticed_by_one_that_changes_no_date(lake:
     three_dates(lake)
     early, summary = lake.handle(UNITS), Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
     nothing = laid_out(units(lake, 0), TABLES[UNITS])
-    slow = stage_by_arrow(nothing, TABLES[UNITS], Scope(ONE, DT), early, fence_of(early, "main"), part=part())
+    slow = stage(nothing, TABLES[UNITS], Scope(ONE, DT), early, fence_of(early, "main"), part=part())
     handle = lake.handle(UNITS)
-    quick = stage_by_arrow(nothing, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"), part=part(FIFTH))
+    quick = stage(nothing, TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"), part=part(FIFTH))
     commit_staged(quick, "overwrite", summary)
     with pytest.raises(FencedConflict, match=f"{UNITS}: rows of {ONE} were changed by another writer"):
         commit_staged(slow, "overwrite", summary)
     for staged in (slow, quick):
         discard(staged)
     assert of_dates(lake) == {SIXTH: 20, SEVENTH: 20}
-
-
-def test_the_row_writer_refuses_a_table_whose_maps_it_would_not_look_into(lake: Lake) -> None:
-    handle = lake.handle(UNITS)
-    with pytest.raises(TypeError, match="only stage_by_arrow looks into"):
-        stage(units(lake, 1), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main"))
-    assert branches(lake) == []
 
 
 def test_the_row_writer_refuses_null_in_a_required_column_too(lake: Lake) -> None:
@@ -365,7 +357,7 @@ def test_another_experiment_on_the_same_date_stays(lake: Lake) -> None:
     three_dates(lake)
     lake.publish(UNITS, on_date(lake, 5, FIFTH).withColumn("experiment_id", F.lit(TWO)), TWO, run_id="two")
     with context(lake, "part again", dt=LATER) as ctx:
-        ctx.publish_large(UNITS, on_date(lake, 2, FIFTH), part=part(FIFTH))
+        ctx.publish(UNITS, on_date(lake, 2, FIFTH), part=part(FIFTH))
     assert (lake.count(UNITS, ONE), lake.count(UNITS, TWO)) == (42, 5)
 
 
@@ -374,6 +366,6 @@ def test_a_run_that_has_lost_its_claim_moves_nothing(lake: Lake) -> None:
     before = lake.count(UNITS, ONE)
     with pytest.raises(Superseded), context(lake, "mine", dt=LATER) as ctx:
         claim(lake.project, ONE, "theirs", DT, started_by="test")
-        ctx.publish_large(UNITS, units(lake, 8))
+        ctx.publish(UNITS, units(lake, 8))
     assert lake.count(UNITS, ONE) == before
     assert branches(lake) == []

@@ -7,7 +7,7 @@ from typing import Any
 from tests.spark.lake.conftest import DT, Lake
 
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.publish import Origin, fence_of
+from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 

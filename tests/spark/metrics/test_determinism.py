@@ -1,4 +1,4 @@
-"""The same bytes whatever the partitions, the order of the rows and the plan that Spark chooses."""
+"""J4 and J5 give equal bytes whatever the partitions, the order of the rows and the plan that Spark chooses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.batches import FrameBatches
-from exp_platform.metrics.panels import panels_of
+from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, event_sums
 from exp_platform.transforms.metric_tables import Inputs, metric_tables
 from exp_platform.transforms.panel import daily_values
@@ -58,7 +58,7 @@ def everything(spark: Any, data: Data, partitions: int) -> dict[str, Any]:
 
 
 def shuffled(data: Data, seed: int) -> Data:
-    """The same rows in another order."""
+    """The data with their rows in another order."""
     random = Random(seed)
     return Data(random.sample(data.cohort, len(data.cohort)), random.sample(data.outcomes, len(data.outcomes)))
 
@@ -75,7 +75,7 @@ def test_rows_in_another_order_and_other_partitions_give_the_same_bytes(spark: A
 
 
 def digest(spark: Any) -> str:
-    """Of every row that J4 and J5 make of the same awkward data, in as many partitions as there are cores."""
+    """Digest of all rows that J4 and J5 make of one set of awkward data, in as many partitions as cores."""
     cores = spark.sparkContext.defaultParallelism
     found = everything(spark, shuffled(awkward(Random(3), users=80), cores), partitions=cores)
     return hashlib.sha256(repr(found).encode()).hexdigest()

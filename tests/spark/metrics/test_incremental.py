@@ -38,14 +38,14 @@ def rows(units: Any) -> list[dict[str, Any]]:
 
 
 def with_quiet_dates(data: Data) -> Data:
-    """The same without events of the last day of the units of the first dates, whose windows have closed."""
+    """The data without last-day events of units of the first dates, whose windows have closed."""
     quiet = {u["user_id"] for u in data.cohort if u["included"] and u["anchor_utc"] < START + timedelta(days=2)}
     return Data(data.cohort, [e for e in data.outcomes if e["outcome_ts"] < BEFORE or e["user_id"] not in quiet])
 
 
 def the_day_before(data: Data, random: Random) -> Data:
-    """What had landed by then: no events of the last day, an older one not yet, a unit unknown, in another arm or
-    on another date."""
+    """The data that had landed a day before: no events of the last day, one older event missing, one unit unknown,
+    one in another arm, one on another date."""
     included = [u for u in data.cohort if u["included"] and u["anchor_utc"] >= START + timedelta(days=1)]
     unknown, elsewhere, other_arm, late = random.sample(included, 4)
     missing = next((e for e in data.outcomes if e["user_id"] == late["user_id"]), None)
@@ -102,7 +102,7 @@ def test_a_date_turns_when_one_of_its_units_opens_or_matures() -> None:
 
 
 def state(one: Metric, anchor: datetime, cut: datetime) -> tuple[bool, bool]:
-    """Whether the window has opened, and whether it has closed."""
+    """Two flags of a unit's window at a cut-off: it has opened, it has closed."""
     window = one.window
     until_end = window.end_hours == "experiment"
     end = END if until_end else anchor + timedelta(hours=float(window.end_hours))

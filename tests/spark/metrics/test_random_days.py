@@ -19,16 +19,19 @@ from tests.conftest import make_project
 from tests.spark.lake.conftest import Lake
 
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
-from exp_platform.lake.claim import claim
-from exp_platform.lake.publish import Origin, fence_of
+from exp_platform.lake.catalog import ensure_tables
+from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import to_arrow
-from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.publishing import PublishingStage
-from exp_platform.pipelines.stages import BY_NAME
-from exp_platform.quality.audit import suite_audit
+from exp_platform.ledger.claim import claim
+from exp_platform.pipelines.context import open_stage
+from exp_platform.pipelines.record import StageRecord
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import Options, Run
+from exp_platform.pipelines.run_stage import audit_of
+from exp_platform.pipelines.session import Session
+from exp_platform.spark.catalog import spark_catalog_conf
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -79,7 +82,7 @@ class World:
             assert said[table] == expected[table], (table, self.told)
 
     def land_events(self) -> None:
-        """Of today, at first of some days before; some are late and some are early."""
+        """Land events of today, in the first run also of some days before; some events are late and some early."""
         for dataset in COLUMNS:
             if self.runs > 1 and self.random.random() < 0.5:
                 continue
@@ -181,13 +184,12 @@ def answers(lake: Lake, dt: date, run_id: str, experiment_id: str = ONE, **optio
     claim(lake.project, experiment_id, run_id, dt, "test")
     said = {}
     for name in STAGES:
-        with StageContext.open(
-            lake.project, experiment_id, dt, run_id, name, spark=lake.spark, log=lambda _: None, options=options
-        ) as ctx:
-            ctx.audit = suite_audit(ctx)
+        run = Run(lake.project, experiment_id, dt, run_id, Options(**options))
+        session = Session.given(lake.spark)
+        with open_stage(run, BY_NAME[name], session=session, audit=audit_of, say=lambda _: None) as ctx:
             BY_NAME[name].run(ctx)
             for table in BY_NAME[name].publishes:
-                rows = ctx.read_arrow(table, TABLES[table].answer_columns).to_pylist(maps_as_pydicts="strict")
+                rows = ctx.read.arrow(table, TABLES[table].answer_columns).to_pylist(maps_as_pydicts="strict")
                 said[table] = sorted(map(repr, rows))
     return said
 
@@ -206,8 +208,7 @@ def dies_after(publications: int) -> Iterator[None]:
         return record
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_record_published", "take_over"):
-            patch.setattr(PublishingStage, name, counted(getattr(PublishingStage, name)))
+        patch.setattr(StageRecord, "landed", counted(StageRecord.landed))
         yield
 
 

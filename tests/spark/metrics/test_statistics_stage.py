@@ -10,12 +10,17 @@ import pytest
 from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
 from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT, assignments, everyone_assigned
+from tests.stages import opened
 
-from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.context import StageContext
+from exp_platform.lake.tables.names import (
+    METRIC_AGGREGATES_DAILY,
+    METRIC_AGGREGATES_OVERALL,
+    METRIC_STATISTICS,
+    PANEL_STATISTICS,
+)
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.stages import aggregate_metrics, build_unit_outcomes
-from exp_platform.transforms.metric_tables import DAILY, OVERALL, PANEL, STATISTICS
 
 pytestmark = pytest.mark.spark
 
@@ -42,22 +47,22 @@ def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str,
     claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
     for stage in (build_unit_outcomes, aggregate_metrics):
         name = stage.__name__.rsplit(".", 1)[1]
-        with StageContext.open(
+        with opened(
             lake.project, EXPERIMENT, dt, run_id, name, spark=lake.spark, log=lines.append, options=options
         ) as ctx:
             stage.run(ctx)
     rows = {}
-    for table in (STATISTICS, PANEL, OVERALL, DAILY):
-        found = ctx.read_arrow(table, list(dict.fromkeys((*TABLES[table].grain, *TABLES[table].answer_columns))))
+    for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY):
+        found = ctx.read.arrow(table, list(dict.fromkeys((*TABLES[table].grain, *TABLES[table].answer_columns))))
         rows[table] = sorted(map(repr, found.to_pylist()))
-    return rows, "\n".join(line for line in lines if "sums from" in line)
+    return rows, "\n".join(line for line in lines if "recomputed" in line and "aggregate" in line)
 
 
 def same_as_full(lake: Lake, dt: date, run_id: str) -> str:  # noqa: F811
     """Run it as it would run, then over everything; what it said."""
     added, said = stages(lake, dt, run_id)
     full, whole = stages(lake, dt, f"{run_id} full", full_refresh=True)
-    assert "sums from all events: full refresh asked for" in whole
+    assert "recomputed all statistics: --full-refresh was given" in whole
     for table, rows in full.items():
         assert rows == added[table], f"{run_id}: {table}"
         assert len(rows) > 10
@@ -75,19 +80,19 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
     for day in (-3, -2, -1, 0, 1):
         append_outcomes(lake, outcomes(lake, day), EXPERIMENT, run_id=f"o{day}")
     _, said = stages(lake, first, "day 1")
-    assert "sums from all events: nothing published before" in said
+    assert "recomputed all statistics: nothing was published before" in said
 
     lake.publish(CANONICAL, assignments(lake, START, users=70), EXPERIMENT, run_id="a1")
     append_outcomes(lake, outcomes(lake, 2), EXPERIMENT, run_id="o2")
-    assert "calendar from 2026-01-06 on" in (said := same_as_full(lake, first + DAY, "more units")), said
+    assert "calendar days from 2026-01-06" in (said := same_as_full(lake, first + DAY, "more units")), said
 
     append_outcomes(lake, outcomes(lake, 3), EXPERIMENT, run_id="o3")
     said = same_as_full(lake, first + 2 * DAY, "events alone")
-    assert "panels of 0 cohort dates anew, calendar from 2026-01-08 on" in said, said
+    assert "panels of 0 cohort dates, calendar days from 2026-01-08" in said, said
 
     append_outcomes(lake, outcomes(lake, 3, users=7, late=4), EXPERIMENT, run_id="o4")
     said = same_as_full(lake, first + 2 * DAY, "late events, the same day again")
-    assert "panels of 1 cohort dates anew, calendar from 2026-01-04 on" in said, said
+    assert "panels of 1 cohort dates, calendar days from 2026-01-04" in said, said
 
     large = outcomes(lake, 4).selectExpr("* except (value)", "value * 1000 as value")
     append_outcomes(lake, large, EXPERIMENT, run_id="o5")
@@ -98,7 +103,7 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
     )
     lake.publish(CANONICAL, moved, EXPERIMENT, run_id="a2")
     said = same_as_full(lake, first + 3 * DAY, "a unit in another arm")
-    assert "panels of 1 cohort dates anew, calendar from 2026-01-05 on" in said, said
+    assert "panels of 1 cohort dates, calendar days from 2026-01-05" in said, said
 
     fewer = assignments(lake, START, users=50).where("user_id <> '30'")
     lake.publish(CANONICAL, fewer, EXPERIMENT, run_id="a3")
@@ -107,9 +112,11 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
     late = first + 60 * DAY
     same_as_full(lake, late, "every window has closed")
     said = same_as_full(lake, late + DAY, "a quiet day")
-    assert "the same units, events since then, panels of 0 cohort dates anew, calendar from nowhere on" in said, said
+    assert f"reused statistics of {late}; recomputed: panels of 0 cohort dates, no calendar days" in said, said
     append_outcomes(lake, outcomes(lake, 5, users=45), EXPERIMENT, run_id="o6")
-    assert "all units again" in (said := same_as_full(lake, late + 2 * DAY, "late events in closed windows")), said
+    assert "the sums of all units" in (said := same_as_full(lake, late + 2 * DAY, "late events in closed windows")), (
+        said
+    )
 
 
 def test_events_that_were_there_too_early_and_events_that_came_since_are_seen_together(lake: Lake) -> None:  # noqa: F811
@@ -124,4 +131,4 @@ def test_events_that_were_there_too_early_and_events_that_came_since_are_seen_to
     append_outcomes(lake, outcomes(lake, 91), EXPERIMENT, run_id="p1")
     stages(lake, day, "first")
     append_outcomes(lake, outcomes(lake, 4), EXPERIMENT, run_id="p2")
-    assert "events since then" in (said := same_as_full(lake, day + DAY, "both")), said
+    assert "; recomputed: " in (said := same_as_full(lake, day + DAY, "both")), said

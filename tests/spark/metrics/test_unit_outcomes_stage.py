@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
+from tests.stages import opened
 
-from exp_platform.lake.catalog import spark_catalog_conf
-from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages.build_unit_outcomes import COHORT, UNIT_OUTCOMES, run
+from exp_platform.lake.tables.names import COHORT, UNIT_OUTCOMES
+from exp_platform.ledger.claim import claim
+from exp_platform.pipelines.stages.build_unit_outcomes import run
+from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
@@ -54,17 +55,17 @@ def stage(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[
     """Run it; the rows that it published, and its log."""
     lines: list[str] = []
     claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
-    with StageContext.open(
+    with opened(
         lake.project, EXPERIMENT, dt, run_id, "build_unit_outcomes", spark=lake.spark, log=lines.append, options=options
     ) as ctx:
         run(ctx)
-        table = ctx.read_arrow(UNIT_OUTCOMES)
+        table = ctx.read.arrow(UNIT_OUTCOMES)
     rows = sorted(table.to_pylist(maps_as_pydicts="strict"), key=lambda row: row["user_id"])
     return rows, "\n".join(lines)
 
 
 def everyone_assigned(lake: Lake) -> Lake:  # noqa: F811
-    """The same lake with the experiment analysed as assigned, so that no exposures are needed."""
+    """The lake with the experiment analysed as assigned, so that no exposures are needed."""
     experiment = lake.project.experiment(EXPERIMENT).model_copy(update={"analysis_mode": "itt", "dimensions": ()})
     return Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
 
@@ -100,31 +101,33 @@ def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_eve
         kept = files_of(lake).items() & before.items()
         untouched = {when for _, when in kept}
         assert untouched.isdisjoint(when for path, when in files_of(lake).items() if path not in before)
-        if "anew" in expected:
-            anew, of = (int(word) for word in re.findall(r"\d+", expected)[:2])
-            assert len(untouched) == of - anew
+        if "cohort dates" in expected:
+            recomputed, of = (int(word) for word in re.findall(r"\d+", expected)[:2])
+            assert len(untouched) == of - recomputed
         return added
 
     lake.publish(CANONICAL, assigned, EXPERIMENT, run_id="a0")
     for n in (-2, 0, 1):
         append_outcomes(lake, outcomes(lake, start, n), EXPERIMENT, run_id=f"o{n}")
-    day(0, "first", "units from all events: nothing published before")
-    day(1, "nothing is new", "units of 0 of 3 cohort dates anew")
+    day(0, "first", "recomputed all unit rows: nothing was published before")
+    day(1, "nothing is new", "recomputed unit rows of 0 of 3 cohort dates")
 
     assigned_again = assigned.selectExpr("* except (n_assignment_events)", "2L as n_assignment_events")
     lake.publish(CANONICAL, assigned_again, EXPERIMENT, run_id="a0 again")
     _, said = stage(lake, (late + DAY).date(), "assigned again, to the same arms")
-    assert f"kept 60 rows of {COHORT} as of {late.date()} (run first)" in said, said
-    assert f"kept 60 rows of {UNIT_OUTCOMES} as of {late.date()} (run first)" in said, said
+    assert f"reused 60 rows of {COHORT} as of {late.date()} (run first)" in said, said
+    assert f"reused 60 rows of {UNIT_OUTCOMES} as of {late.date()} (run first)" in said, said
 
     lake.publish(CANONICAL, assigned.unionByName(newer), EXPERIMENT, run_id="a1")
     append_outcomes(lake, outcomes(lake, start, 21), EXPERIMENT, run_id="o21")  # beyond the windows of the old units
-    added = day(2, "new units", "units of 1 of 4 cohort dates anew")
+    added = day(2, "new units", "recomputed unit rows of 1 of 4 cohort dates")
     assert len(added) == 60 + newer.count()
 
     old = outcomes(lake, start, 1).where("user_id = '31'").selectExpr("* except (value)", "1e10 as value")
     append_outcomes(lake, old, EXPERIMENT, run_id="late")
-    added = day(2, "a late event of an old unit, too large for the usual sums", "units of 1 of 4 cohort dates anew")
+    added = day(
+        2, "a late event of an old unit, too large for the usual sums", "recomputed unit rows of 1 of 4 cohort dates"
+    )
     assert max(row["metrics"]["revenue"] for row in added) > 1e10
 
     moved = assigned.selectExpr(
@@ -132,18 +135,19 @@ def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_eve
         "if(user_id = '3', assignment_time_utc + interval 1 day, assignment_time_utc) as assignment_time_utc",
     )
     lake.publish(CANONICAL, moved.unionByName(newer), EXPERIMENT, run_id="a2")
-    day(3, "a unit on another date", "units of 2 of 4 cohort dates anew")
+    day(3, "a unit on another date", "recomputed unit rows of 2 of 4 cohort dates")
 
     lake.publish(CANONICAL, moved.where("cast(user_id as int) < 48"), EXPERIMENT, run_id="a3")
-    added = day(3, "units gone, and two whole dates", "units of 0 of 2 cohort dates anew, 2 dates are gone")
+    gone = "recomputed unit rows of 0 of 2 cohort dates, removed those of 2 dates"
+    added = day(3, "units gone, and two whole dates", gone)
     assert {row["cohort_date"] for row in added} == {start.date(), (start + DAY).date()}
 
     full, said = stage(lake, (late + 3 * DAY).date(), "full", full_refresh=True)
-    assert "units from all events: full refresh asked for" in said
+    assert "recomputed all unit rows: --full-refresh was given" in said
     assert repr(full) == repr(added)
 
     lake.publish("exp.outcomes", outcomes(lake, start, 1), EXPERIMENT, run_id="restated")
-    day(4, "restated", "units from all events: outcomes were re-stated")
+    day(4, "restated", "recomputed all unit rows: exp.outcomes was rewritten")
 
 
 def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:  # noqa: F811

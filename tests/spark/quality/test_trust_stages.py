@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import make_project
+from tests.stages import reading_all
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ContractViolation
-from exp_platform.lake.catalog import ensure_tables, spark_catalog_conf
-from exp_platform.lake.claim import claim
-from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
-from exp_platform.quality.audit import suite_audit
+from exp_platform.lake.catalog import ensure_tables
+from exp_platform.ledger.claim import claim
+from exp_platform.pipelines.context import StageContext, open_stage
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run_stage import audit_of
+from exp_platform.pipelines.session import Session
 from exp_platform.schemas import contract_columns
+from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,8 +46,9 @@ class Rig:
 
     @contextmanager
     def stage(self, name: str, run_id: str) -> Iterator[StageContext]:
-        with StageContext.open(self.project, EXPERIMENT, DT, run_id, name, spark=self.spark, log=lambda _: None) as ctx:
-            ctx.audit = suite_audit(ctx)
+        run = Run(self.project, EXPERIMENT, DT, run_id)
+        session = Session.given(self.spark)
+        with open_stage(run, reading_all(name), session=session, audit=audit_of, say=lambda _: None) as ctx:
             yield ctx
 
     def load(self, run_id: str, *faults: Fault) -> None:
@@ -149,11 +154,15 @@ def test_on_the_tables_of_the_lake_no_user_is_shuffled(healthy: Rig) -> None:
     before = healthy.spark.conf.get(threshold)
     healthy.spark.conf.set(threshold, "-1")  # a few users would be broadcast, millions are not
     with healthy.stage("validate_exposures", "plans") as ctx:
-        window = {"start_ts": ctx.experiment.start_ts, "end_ts": ctx.experiment.end_ts, "cutoff": ctx.cutoff}
-        assignments = ctx.read(ASSIGNMENTS)
-        judged = judge_exposures(ctx.read("exp.exposures"), assignments, **window, exposure_window_hours=24)
+        window = {
+            "start_ts": ctx.run.experiment.start_ts,
+            "end_ts": ctx.run.experiment.end_ts,
+            "cutoff": ctx.run.cutoff,
+        }
+        assignments = ctx.read.frame(ASSIGNMENTS)
+        judged = judge_exposures(ctx.read.frame("exp.exposures"), assignments, **window, exposure_window_hours=24)
         frames = (
-            canonical_assignments(ctx.read("exp.assignments"), **window),
+            canonical_assignments(ctx.read.frame("exp.assignments"), **window),
             exposure_events(judged),
             validate_users(judged, assignments),
         )
@@ -188,7 +197,7 @@ def test_a_result_that_breaks_its_suite_is_not_published_and_says_why(healthy: R
         pytest.raises(ContractViolation) as refused,
         healthy.stage("build_assignments", "broken") as ctx,
     ):
-        ghosts = ctx.read(ASSIGNMENTS).withColumn("variant_id", F.lit("ghost"))
+        ghosts = ctx.read.frame(ASSIGNMENTS).withColumn("variant_id", F.lit("ghost"))
         ctx.publish(ASSIGNMENTS, ghosts.limit(7))
 
     message = str(refused.value)
@@ -208,13 +217,13 @@ def test_a_table_that_disagrees_with_another_is_not_published(healthy: Rig) -> N
         pytest.raises(ContractViolation, match="days add up to all assignments"),
         healthy.stage("validate_exposures", "disagrees") as ctx,
     ):
-        ctx.publish(daily, ctx.read(daily).where("date > '2026-01-15'"))
+        ctx.publish(daily, ctx.read.frame(daily).where("date > '2026-01-15'"))
 
 
 def test_warnings_are_reported_and_do_not_block(healthy: Rig) -> None:
     claim(healthy.project, EXPERIMENT, "warned", DT, "test")
     with healthy.stage("build_assignments", "warned") as ctx:
-        late = ctx.read(ASSIGNMENTS).withColumns({"is_outside_window": _true(), "is_valid": ~_true()})
+        late = ctx.read.frame(ASSIGNMENTS).withColumns({"is_outside_window": _true(), "is_valid": ~_true()})
         ctx.publish(ASSIGNMENTS, late)
     failed = [row for row in healthy.contract_results("warned") if not row["success"]]
     assert [(row["severity"], row["expectation"]) for row in failed] == [

@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 
 from tests.unit.alerts.slack_server import Slack
 
-from exp_platform.alerts.book import TABLE, deliver, record, waiting
+from exp_platform.alerts.book import deliver, record, waiting
 from exp_platform.alerts.deliver import WEBHOOK, alert_after_run
 from exp_platform.alerts.model import contract_alert, crash_alert
 from exp_platform.config.load import Project
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows, replace_rows
+from exp_platform.lake.tables.names import ALERTS
 
 ID, DT = "exp_checkout_button_001", date(2026, 1, 14)
 NOW = datetime(2026, 1, 15, 3, tzinfo=UTC)
@@ -21,7 +22,7 @@ CRASH = crash_alert(ID, DT, "ingest_events", "the disk is full")
 
 
 def book(project: Project) -> list[dict]:
-    return read_rows(load_handle(project, TABLE), {"experiment_id": ID})
+    return read_rows(load_handle(project, ALERTS), {"experiment_id": ID})
 
 
 def down(_: object) -> None:
@@ -59,7 +60,7 @@ def test_what_another_run_has_sent_meanwhile_is_not_sent_again(project: Project)
         sent.append(payload["text"])
         if len(sent) == 1:  # while Slack makes this run wait, the daily run sends what is left
             key = next(row for row in book(project) if row["payload"] != json.dumps(payload, sort_keys=True))
-            replace_rows(project, TABLE, {n: key[n] for n in other.key}, [key | {"state": "sent", "attempts": 1}])
+            replace_rows(project, ALERTS, {n: key[n] for n in other.key}, [key | {"state": "sent", "attempts": 1}])
 
     assert deliver(project, ID, slow, NOW).sent == 1
     assert len(sent) == 1
@@ -78,7 +79,7 @@ def test_during_an_outage_it_is_lost_with_its_reason_and_the_next_run_tries_agai
     assert deliver(project, ID, down, NOW, lines.append).lost == 1
     (row,) = book(project)
     assert (row["state"], row["attempts"], row["last_error"]) == ("lost", 1, "Slack is down")
-    assert "tried again by the next run" in lines[0]
+    assert "the next run tries again" in lines[0]
     tomorrow = NOW + timedelta(days=1)
     assert deliver(project, ID, lambda _: None, tomorrow).sent == 1
     (row,) = book(project)
@@ -121,4 +122,4 @@ def test_with_a_dead_webhook_the_run_goes_on_and_the_alert_is_not_forgotten(proj
 def test_a_fault_in_the_alerting_itself_never_fails_the_run(project: Project):
     lines: list[str] = []
     alert_after_run(project, "exp_unknown", DT, "run_1", log=lines.append, now=NOW)
-    assert "could not be handled" in lines[-1]
+    assert "could not be recorded or sent" in lines[-1]

@@ -1,4 +1,4 @@
-"""What is worth an alert, and how Slack shows it."""
+"""The verdicts that are worth an alert, and the messages that Slack shows."""
 
 from __future__ import annotations
 

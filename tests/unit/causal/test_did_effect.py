@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exp_platform.causal.clustered import clustered_did_effect
-from exp_platform.causal.did import did_effect
+from exp_platform.causal.did import before_and_after, did_effect
 from exp_platform.stats.sufficient import SufficientStatistics
 
 RNG = np.random.default_rng(9)
@@ -125,6 +125,72 @@ def test_units_that_all_change_alike_have_no_variance() -> None:
     assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "no_variance")
 
 
+@pytest.mark.parametrize("by_cohort_date", [False, True])
+@pytest.mark.parametrize(
+    ("control", "treatment", "word"),
+    [
+        ((0.0, 1.0), (0.0, 1.0), "no_events_after"),
+        ((1.0, 1.0), (0.0, 1.0), "no_events_after"),
+        ((0.0, 1.0), (1.0, 1.0), "no_events_after"),
+        ((1.0, 0.0), (1.0, 1.0), "no_events_before"),
+        ((1.0, 1.0), (1.0, 0.0), "no_events_before"),
+    ],
+)
+def test_an_arm_without_any_event_in_a_period_has_no_answer(
+    control: tuple[float, float], treatment: tuple[float, float], word: str, by_cohort_date: bool
+) -> None:
+    """A window without an event gave minus the difference before: -100% (-100% to -100%), and Ship."""
+    sides = ((control, 309), (treatment, 140))
+    arms = stack(*(arm(after * RNG.gamma(2, 1, n), before * RNG.gamma(2, 1, n)) for (after, before), n in sides))
+    effect = did_effect(arms[:, None] if by_cohort_date else arms, by_cohort_date=by_cohort_date)
+    assert (effect.status[0], effect.reason[0].split(", ")[0]) == ("insufficient_data", word)
+    assert effect.as_columns()["effect_abs"] == effect.as_columns()["effect_rel_ci_low"] == [None]
+    several = stack(*(clusters_of(arms[i]) for i in (0, 1)))
+    assert word in clustered_did_effect(several).reason[0]
+
+
+def clusters_of(one: SufficientStatistics, count: int = 6) -> SufficientStatistics:
+    """The same units in equal clusters."""
+    return stack(*[SufficientStatistics(**{name: value / count for name, value in vars(one).items()})] * count)
+
+
+def test_events_that_only_a_date_without_control_has_do_not_count() -> None:
+    quiet, lively = arm(np.zeros(200), RNG.gamma(2, 1, 200)), arm(RNG.gamma(2, 1, 200), RNG.gamma(2, 1, 200))
+    control, treatment = stack(lively, SufficientStatistics.zeros(m=2)), stack(quiet, lively)
+    effect = did_effect(stack(control, treatment), by_cohort_date=True)
+    assert effect.reason[0] == "no_events_after, cohort_dates_without_both_arms"
+
+
+def test_a_mean_of_which_no_unit_is_seen_before_and_after_says_so() -> None:
+    """A repeated cross-section: each user has a value in one of the two periods."""
+    once = SufficientStatistics.from_units(RNG.normal(5, 1, 300), v=np.zeros((0, 2)))
+    effect = did_effect(stack(group(5, 0, 0), once))
+    assert effect.reason[0] == "arm_below_min_units, no_unit_before_and_after"
+
+
+@pytest.mark.parametrize("by_cohort_date", [False, True])
+def test_the_four_means_leave_the_effect(by_cohort_date: bool) -> None:
+    arms = stack(stack(group(10, 2, 0, 90), group(11, 1, 0)), stack(group(14, 2, 0.5), group(9, 1, 0.5, 80)))
+    arms = arms if by_cohort_date else arms.sum(axis=1)
+    means = before_and_after(arms, by_cohort_date=by_cohort_date)
+    effect = did_effect(arms, by_cohort_date=by_cohort_date)
+    change = means.treatment_after - means.treatment_before, means.control_after - means.control_before
+    assert effect.effect_abs[0] == pytest.approx((change[0] - change[1])[0])
+    assert effect.control_mean[0] == means.control_after[0] and effect.treatment_mean[0] == means.treatment_after[0]
+
+
+def test_a_binary_metric_needs_ten_events_expected_in_the_smaller_arm() -> None:
+    """Twelve of 4,500 and of 500: the smaller arm can expect two and a half, whose spread is not known."""
+    for control, word in ((4500, "too_few_events"), (600, "")):
+        arms = stack(
+            *(
+                arm(np.repeat([1.0, 0.0], [k, n - k]), np.repeat([0.0, 1.0], [n - 40, 40]))
+                for n, k in ((control, 12), (500, 12))
+            )
+        )
+        assert did_effect(arms, binary=True).reason[0] == word
+
+
 def test_rare_binary_events_are_insufficient() -> None:
     post, pre = np.repeat([1.0, 0.0], [4, 296]), np.repeat([0.0, 1.0], [150, 150])
     effect = did_effect(stack(arm(post, pre), arm(post, pre)), binary=True)
@@ -136,76 +202,3 @@ def test_a_control_trend_to_zero_leaves_no_base_for_a_relative_effect() -> None:
     assert effect.status[0] == "ok"
     assert effect.reason[0] == "control_mean_near_zero"
     assert effect.as_columns()["effect_rel"] == [None]
-
-
-def clusters(count: int, spread: float, lift: float) -> SufficientStatistics:
-    """One arm whose clusters of 20 units share a shock to their change; lead (cluster,)."""
-    shocks = RNG.normal(0, spread, count)
-    return stack(*(group(10, shock, lift, 20) for shock in shocks))
-
-
-def test_shared_shocks_widen_the_interval_and_cost_degrees_of_freedom() -> None:
-    arms = stack(clusters(40, 1.0, 0), clusters(40, 1.0, 0.5))
-    clustered, by_unit = clustered_did_effect(arms), did_effect(arms.sum(axis=1))
-    assert clustered.effect_abs[0] == pytest.approx(by_unit.effect_abs[0])
-    assert clustered.se_abs[0] > 2 * by_unit.se_abs[0]
-    assert clustered.df[0] == 39
-    assert clustered.reason[0] == ""
-
-
-def test_few_clusters_are_named_and_one_is_insufficient() -> None:
-    few = stack(clusters(5, 1.0, 0), clusters(5, 1.0, 0.5))
-    assert clustered_did_effect(few).reason[0] == "few_clusters"
-    one = stack(group(10, 0, 0)[None], group(10, 0, 0)[None])
-    effect = clustered_did_effect(one)
-    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
-
-
-def shocked(of_store: list[int], n: int = 30, lift: float = 0.0) -> SufficientStatistics:
-    """One arm on one date; each listed store of 60 holds `n` units that share the store's shock. Lead (store,)."""
-    shocks = np.random.default_rng(3).normal(0, 1, 60)
-    empty = SufficientStatistics.zeros(m=2)
-    return stack(*(group(10, shocks[i], lift, n) if i in of_store else empty for i in range(60)))
-
-
-def test_a_single_treated_cluster_is_insufficient_however_many_control_has() -> None:
-    """Its units' deviations from their own mean add up to 0, so that the treated arm would seem to have no error."""
-    effect = clustered_did_effect(stack(shocked(list(range(40))), shocked([50], n=300)))
-    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
-    two = clustered_did_effect(stack(shocked(list(range(40))), shocked([50, 51], n=300)))
-    assert two.status[0] == "ok"
-
-
-def test_clusters_in_one_arm_each_bring_their_own_degrees_of_freedom() -> None:
-    """Forty control stores know nothing of how two treated ones differ: 28% of A/A experiments were significant."""
-    two = clustered_did_effect(stack(shocked(list(range(40))), shocked([50, 51], n=60)))
-    assert two.df[0] < 3
-    assert two.reason[0] == "few_clusters"
-    even = clustered_did_effect(stack(shocked(list(range(20))), shocked(list(range(20, 40)))))
-    assert 30 < even.df[0] <= 38
-    spanning = clustered_did_effect(stack(shocked(list(range(40))), shocked(list(range(40)))))
-    assert spanning.df[0] == 39
-
-
-def test_without_an_effect_few_treated_clusters_are_seldom_significant() -> None:
-    rng, hits = np.random.default_rng(8), 0
-    for _ in range(150):
-        sums = []
-        for count in (30, 3):
-            shock = rng.normal(0, 0.5, (count, 1))
-            pre = rng.normal(10, 1, (count, 20))
-            sums.append([arm(p, q) for p, q in zip(pre + shock + rng.normal(0, 0.5, pre.shape), pre, strict=True)])
-        empty = SufficientStatistics.zeros(m=2)
-        arms = stack(stack(*sums[0], *[empty] * 3), stack(*[empty] * 30, *sums[1]))
-        hits += clustered_did_effect(arms, min_units=2).p_value[0] < 0.05
-    assert hits / 150 < 0.12
-
-
-def test_one_treated_cluster_on_each_date_is_insufficient_and_on_some_dates_is_named() -> None:
-    control = stack(shocked(list(range(40))), shocked(list(range(40))))
-    one_each = stack(control, stack(shocked([50], n=200), shocked([51], n=200)))
-    effect = clustered_did_effect(one_each, by_cohort_date=True)
-    assert (effect.status[0], effect.reason[0]) == ("insufficient_data", "fewer_than_two_clusters")
-    some = stack(control, stack(shocked(list(range(45, 55)), n=200), shocked([51], n=200)))
-    effect = clustered_did_effect(some, by_cohort_date=True)
-    assert (effect.status[0], effect.reason[0]) == ("ok", "cohort_dates_with_one_cluster")

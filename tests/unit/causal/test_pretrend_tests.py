@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multivariate import test_mvmean_2indep as hotelling
 
+from exp_platform.calibration.clusters import panels
 from exp_platform.causal.pretrends import Panel, pretrend_deltas, pretrend_tests
 
 RNG = np.random.default_rng(10)
@@ -164,3 +165,62 @@ def test_a_panel_that_cannot_be_tested_is_insufficient_and_says_why(
 
 def test_five_units_for_each_day_are_enough() -> None:
     assert "insufficient_data" not in pretrend_tests(panel(units(35), units(35))).verdict[0]
+
+
+@pytest.mark.parametrize("of_arm", [(5, 5), (20, 20), (50, 50), (45, 5)])
+@pytest.mark.parametrize("spread", [0.0, 0.5], ids=["of one size", "of uneven size"])
+def test_shocks_of_clusters_are_no_trend(of_arm: tuple[int, int], spread: float) -> None:
+    """Between units such parallel worlds failed in 95, 40 and 15% with 5, 20 and 50 clusters an arm."""
+    found = panels(np.random.default_rng(1), of_arm, spread, 0.0, rounds=1000)
+    tests = pretrend_tests(found)
+    failed = (tests.verdict == "failed").any(axis=-1)
+    assert failed.mean() <= 0.05 + 0.023
+    assert (tests.verdict[..., 0] != "insufficient_data").all()
+    by_unit = pretrend_tests(Panel(found.relative_days, found.n, found.sums, found.products))
+    assert (by_unit.verdict == "failed").any(axis=-1).mean() > 0.1
+
+
+def test_the_joint_test_needs_more_clusters_than_days_and_the_slope_stands_alone_without_it() -> None:
+    rng = np.random.default_rng(2)
+    few, enough = (pretrend_tests(panels(rng, (g, g), 0.0, 0.0, rounds=1)) for g in (14, 15))
+    assert few.verdict[0, 0].tolist() == ["passed", "insufficient_data"]
+    assert set(few.reason[0, 0]) == {"fewer_clusters_than_days"}
+    assert few.p_value_adjusted[0, 0, 0] == few.p_value[0, 0, 0]
+    assert "insufficient_data" not in enough.verdict[0, 0] and set(enough.reason[0, 0]) == {""}
+
+
+def test_fewer_than_five_clusters_in_an_arm_show_no_trend_and_no_parallel() -> None:
+    tests = pretrend_tests(panels(np.random.default_rng(3), (40, 4), 0.0, 0.0, rounds=1))
+    assert tests.verdict[0, 0].tolist() == ["insufficient_data"] * 2
+    assert set(tests.reason[0, 0]) == {"too_few_clusters"}
+
+
+def test_a_drift_of_the_treated_clusters_is_found() -> None:
+    tests = pretrend_tests(panels(np.random.default_rng(4), (20, 20), 0.0, 0.03, rounds=200))
+    assert (tests.verdict[..., 0] == "failed").mean() > 0.9
+
+
+def test_clusters_of_single_units_give_the_deltas_and_the_slope_of_units() -> None:
+    control, treatment = units(40), units(60)
+    alone = panel(control, treatment)
+    n = np.stack([np.repeat([1.0, 0.0], [40, 60]), np.repeat([0.0, 1.0], [40, 60])])
+    sums = np.stack([np.vstack([control, 0 * treatment]), np.vstack([0 * control, treatment])])
+    both = Panel(DAYS, alone.n, alone.sums, alone.products, n, sums)
+    ours, theirs = pretrend_tests(both), pretrend_tests(alone)
+    for name in ("statistic", "df", "df_denominator", "p_value"):
+        assert getattr(ours, name)[0] == pytest.approx(getattr(theirs, name)[0], nan_ok=True)
+    for name, column in vars(pretrend_deltas(both)).items():
+        assert column == pytest.approx(getattr(pretrend_deltas(alone), name)), name
+
+
+def test_clusters_in_both_arms_share_what_happens_to_them() -> None:
+    """A shock that hits both arms of a store is no difference between the arms."""
+    rng = np.random.default_rng(5)
+    shock = rng.normal(0, 0.5, (30, 7))
+    sums = np.stack([40 * (shock + rng.normal(3, 0.1, (30, 7))) for _ in range(2)])
+    n = np.full((2, 30), 40.0)
+    both = Panel(DAYS, n.sum(axis=1), sums.sum(axis=1), np.stack([s.T @ s for s in sums]), n, sums)
+    tests, deltas = pretrend_tests(both), pretrend_deltas(both)
+    assert deltas.df[0] == pytest.approx(29)
+    assert (deltas.se[0] < 0.05).all()
+    assert tests.df[0, 0] == pytest.approx(29) and "insufficient_data" not in tests.verdict[0]

@@ -1,4 +1,4 @@
-"""What the configuration means once it is read."""
+"""The meaning of the configuration once it is read."""
 
 from __future__ import annotations
 

@@ -59,7 +59,11 @@ METRIC_MISTAKES = [
     (METRIC, put(quantile=0.5), "quantile: only a quantile metric has one"),
     (RATIO, drop("denominator"), "denominator: a ratio needs a denominator"),
     (RATIO, put(cap={"value": 1, "quantile": 0.9}), "cap: give exactly one of value and quantile"),
-    (RETENTION, put(window={"start_hours": 0, "end_hours": 24}), "window.start_hours: a retention metric looks at"),
+    (
+        RETENTION,
+        put(window={"start_hours": 0, "end_hours": 24}),
+        "window.start_hours: found 0.0, must be more than 0: a ret",
+    ),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exp_platform.decision.policy import Policy
+from exp_platform.config.policy import Policy
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary, Verdict, decide, decide_arm, sum_up
 from exp_platform.decision.trust import TrustVerdict
 from exp_platform.status import Decision, Trust

@@ -1,4 +1,4 @@
-"""Which files are data, and what their footers say."""
+"""Data files are told from other files, and their footers are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a run reads."""
+"""The files that a run has to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a dataset is good enough."""
+"""A dataset is published only with enough valid rows."""
 
 from __future__ import annotations
 

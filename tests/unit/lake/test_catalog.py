@@ -17,10 +17,11 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
 from exp_platform.lake import catalog as lake_catalog
-from exp_platform.lake.catalog import ensure_tables, load_catalog, spark_catalog_conf
+from exp_platform.lake.catalog import ensure_tables, load_catalog
 from exp_platform.lake.read import lies_as_declared
 from exp_platform.lake.tables import TABLES, Table
 from exp_platform.lake.types import arrow_schema, iceberg_schema, spark_schema, spark_type, to_arrow
+from exp_platform.spark.catalog import spark_catalog_conf
 
 DIM = "silver.dim_experiment_variant"
 
@@ -65,13 +66,42 @@ def test_a_column_declared_later_is_added_and_old_rows_are_null_there(
 ) -> None:
     project = make_project(tmp_path)
     ensure_tables(project, names=(DIM,))
-    wider = replace(TABLES[DIM], columns=TABLES[DIM].columns | {"weight": "double", "tags": "list<string>"})
+    wider = replace(
+        TABLES[DIM],
+        columns=TABLES[DIM].columns | {"weight": "double", "tags": "list<string>"},
+        descriptions=TABLES[DIM].descriptions | {"weight": "How much it counts."},
+    )
     monkeypatch.setitem(lake_catalog.TABLES, DIM, wider)
 
     handle = ensure_tables(project, names=(DIM,))[DIM]
 
     assert [field.name for field in handle.schema().fields] == [*wider.columns]
     assert not handle.schema().find_field("weight").required
+    assert handle.schema().find_field("weight").doc == "How much it counts."
+    assert ensure_tables(project, names=(DIM,))[DIM].metadata_location == handle.metadata_location
+
+
+def test_the_columns_of_a_new_table_say_what_they_hold(lake_project: Project) -> None:
+    for name, handle in ensure_tables(lake_project).items():
+        assert {field.name: field.doc for field in handle.schema().fields} == TABLES[name].descriptions, name
+        assert len(handle.metadata.schemas) == 1, f"{name}: described when it is made, not by a second commit"
+
+
+def test_an_older_table_gets_the_descriptions_once_and_keeps_its_rows_and_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path)
+    monkeypatch.setitem(lake_catalog.TABLES, DIM, replace(TABLES[DIM], descriptions={"is_control": "old words"}))
+    old = ensure_tables(project, names=(DIM,))[DIM]
+    monkeypatch.undo()
+
+    handle = ensure_tables(project, names=(DIM,))[DIM]
+
+    assert {field.name: field.doc for field in handle.schema().fields} == TABLES[DIM].descriptions
+    assert [(f.field_id, f.name, f.required) for f in handle.schema().fields] == [
+        (f.field_id, f.name, f.required) for f in old.schema().fields
+    ]
+    assert handle.current_snapshot() == old.current_snapshot()
     assert ensure_tables(project, names=(DIM,))[DIM].metadata_location == handle.metadata_location
 
 

@@ -12,8 +12,8 @@ import pytest
 from tests import hand_made as hm
 
 from exp_platform.config.models import Guardrail
+from exp_platform.config.policy import DEFAULT
 from exp_platform.decision.evidence import evidence, moment
-from exp_platform.decision.policy import DEFAULT
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
 from exp_platform.memo.blocked import write_blocked_memo

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from exp_platform.causal import clustered, did
+from exp_platform.causal import clustered, did, lacking
 from exp_platform.memo.words import sentence
 from exp_platform.results import analysis, effects, guardrails
 from exp_platform.stats import cuped, quantile, ratio, reasons, sequential
 
-MODULES = (reasons, sequential, cuped, ratio, quantile, did, clustered, effects, analysis, guardrails)
+MODULES = (reasons, sequential, cuped, ratio, quantile, did, lacking, clustered, effects, analysis, guardrails)
 
 
 def reason_words() -> list[str]:

@@ -1,4 +1,4 @@
-"""What a contract asks of the events."""
+"""The values, windows and periods that follow from a metric contract."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import families
-from exp_platform.metrics.panels import Panel, panel_rows, panels_of
 from exp_platform.metrics.values import DAY_US, HOUR_US, did_period, micros, post_period, unit_values
+from exp_platform.sums.panels import Panel, panel_rows, panels_of
 
 END = datetime(2026, 2, 1, tzinfo=UTC)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
-from exp_platform.lake.claim import claim, current_claim
+from exp_platform.ledger.claim import claim, current_claim
 from exp_platform.pipelines.dates import parse_dt
-from exp_platform.pipelines.job import Run, check_synth, run_stage
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.job import check_synth
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import BY_HAND, Run
+from exp_platform.pipelines.run_stage import run_stage
 
 ROOT = Path(__file__).resolve().parents[3]
 ID, DT = "exp_checkout_button_001", date(2026, 1, 14)
@@ -66,20 +69,20 @@ def test_a_superseded_run_ends_with_66_and_names_the_run_that_took_over(project:
 
 
 def test_a_stage_that_is_run_by_hand_gives_the_experiment_back_whatever_happens(project: Project) -> None:
-    run = Run(project, ID, DT, "by_hand", by_hand=True)
-    run_stage(BY_NAME["sync_registry"], run)
+    run = Run(project, ID, DT, "by_hand", started_by=BY_HAND)
+    run_stage(run, BY_NAME["sync_registry"])
     held = current_claim(project, ID)
     assert held is not None
     assert (held.run_id, held.released_at is None) == ("by_hand", False)
     with pytest.raises(Exception, match=r"."):  # nothing has been published that it could read
-        run_stage(BY_NAME["write_memo"], Run(project, ID, DT, "by_hand_2", by_hand=True))
+        run_stage(replace(run, run_id="by_hand_2"), BY_NAME["write_memo"])
     held = current_claim(project, ID)
     assert held is not None
     assert (held.run_id, held.released_at is None) == ("by_hand_2", False)
 
 
 def test_the_first_stage_of_a_run_keeps_the_claim_for_the_others(project: Project) -> None:
-    run_stage(BY_NAME["sync_registry"], Run(project, ID, DT, "r1", by_hand=False))
+    run_stage(Run(project, ID, DT, "r1"), BY_NAME["sync_registry"])
     held = current_claim(project, ID)
     assert held is not None
     assert (held.run_id, held.released_at) == ("r1", None)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from exp_platform.lake.tables import TABLES
-from exp_platform.pipelines.stages import STAGES
+from exp_platform.pipelines.registry import STAGES
 from exp_platform.quality.arrow_rules import supports
 from exp_platform.quality.rule import view_name
 from exp_platform.quality.suites import load_rules, render, suite_path, suites_root, table_rules, write_suites
@@ -17,7 +17,7 @@ TABLES_WITH_SUITE = sorted(TABLE_RULES)
 
 
 def test_every_table_that_crosses_a_stage_border_has_a_suite():
-    published = {table for stage in STAGES for table in stage.publishes}
+    published = {table for stage in STAGES for table in stage.publishes if not table.startswith("ops.")}
     assert published - set(TABLE_RULES) == set()
 
 

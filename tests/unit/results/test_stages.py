@@ -11,17 +11,17 @@ import pytest
 import yaml
 from tests import hand_made as hm
 from tests.conftest import make_project
+from tests.stages import opened
 
 from exp_platform.alerts.deliver import run_alerts
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Guardrail, Metric
 from exp_platform.lake.catalog import ensure_tables, load_handle
-from exp_platform.lake.claim import claim
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
+from exp_platform.ledger.claim import claim
 from exp_platform.memo.files import memo_dir
-from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.plan import Plan
 
 STAGES = ("analyze_results", "validate_statistics", "check_guardrails", "write_memo")
@@ -59,7 +59,7 @@ def quality_rows(assigned: list[dict[str, Any]]) -> pa.Table:
 def run(project: Project, plan: Plan, run_id: str) -> None:
     claim(project, "exp_test", run_id, plan.dt, started_by="test")
     for name in STAGES:
-        with StageContext.open(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
+        with opened(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
             BY_NAME[name].run(ctx)
 
 

@@ -1,4 +1,4 @@
-"""What decides the generated rows, before any is drawn."""
+"""The plan decides the generated rows before any is drawn."""
 
 from dataclasses import replace
 

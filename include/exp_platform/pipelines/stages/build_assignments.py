@@ -1,31 +1,33 @@
-"""J1: one canonical assignment per user, from the assignment log or, where there is none, from the exposures."""
+"""J1: one canonical assignment per user, from the assignment log or, without such a log, from the exposures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.lake.tables.names import FACT_ASSIGNMENT
 from exp_platform.lake.views import ensure_valid_assignments
 from exp_platform.schemas import event_time_column
 from exp_platform.transforms.assignments import canonical_assignments
 
 if TYPE_CHECKING:
-    from exp_platform.pipelines.context import StageContext
+    from pyspark.sql import DataFrame
 
-ASSIGNMENTS = "silver.fact_assignment_canonical"
+    from exp_platform.pipelines.context import StageContext
 
 
 def run(ctx: StageContext) -> None:
-    """Read the events that assign, publish the canonical assignments; people see the valid ones in a view."""
-    experiment = ctx.experiment
+    """Publish the canonical assignments, and create the view that shows people the valid ones."""
+    experiment = ctx.run.experiment
     dataset = experiment.assignment_source
-    events = ctx.read(f"exp.{dataset}")
-    assignments = canonical_assignments(
-        events,
-        start_ts=experiment.start_ts,
-        end_ts=experiment.end_ts,
-        cutoff=ctx.cutoff,
-        time_column=event_time_column(dataset),
-    )
-    if not ctx.still_holds(ASSIGNMENTS):
-        ctx.publish_large(ASSIGNMENTS, assignments)
-    ensure_valid_assignments(ctx.spark)
+
+    def assignments() -> DataFrame:
+        ensure_valid_assignments(ctx.spark)
+        return canonical_assignments(
+            ctx.read.frame(f"exp.{dataset}"),
+            start_ts=experiment.start_ts,
+            end_ts=experiment.end_ts,
+            cutoff=ctx.run.cutoff,
+            time_column=event_time_column(dataset),
+        )
+
+    ctx.publish(FACT_ASSIGNMENT, assignments)

@@ -1,13 +1,21 @@
-"""J8: is every guardrail held, can the result be trusted, and what should be done?"""
+"""J8: the status of every guardrail, the trust in the result, and the decision."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exp_platform.config.policy import load_policy
 from exp_platform.decision.evidence import evidence, moment
-from exp_platform.decision.policy import load_policy
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    DECISION,
+    EXPOSURE_QUALITY_DAILY,
+    GUARDRAIL_STATUS,
+    PRETREND_TESTS,
+    STATISTICAL_VALIDATION,
+)
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.guardrails import guardrail_rows
@@ -16,19 +24,17 @@ from exp_platform.results.plan import Plan
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
-GUARDRAILS, DECISION = "gold.fct_experiment_guardrail_status", "gold.fct_experiment_decision"
-
 
 def run(ctx: StageContext) -> None:
-    """Read the answers and the verdicts of this dt, publish guardrails and one decision per arm and for `all`."""
-    plan = Plan(ctx.experiment, ctx.metrics, ctx.dt, ctx.cutoff)
-    policy = load_policy(ctx.project.root, ctx.experiment.decision_policy)
-    deciding = deciding_rows(ctx.read_arrow("exp.analysis_results"))
-    tests = ctx.read_arrow("exp.did_pretrend_tests").to_pylist()
+    """Read the effects and verdicts of this dt; publish guardrails, and a decision per arm and one for `all` arms."""
+    plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    policy = load_policy(ctx.run.project.root, ctx.run.experiment.decision_policy)
+    deciding = deciding_rows(ctx.read.arrow(ANALYSIS_RESULTS))
+    tests = ctx.read.arrow(PRETREND_TESTS).to_pylist()
     trust = trust_of(
-        ctx.read_arrow("gold.fct_experiment_exposure_quality_daily").to_pylist(),
-        ctx.read_arrow("gold.fct_experiment_statistical_validation").to_pylist(),
-        ctx.experiment.analysis_mode,
+        ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
+        ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
+        ctx.run.experiment.analysis_mode,
     )
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)
@@ -47,6 +53,6 @@ def run(ctx: StageContext) -> None:
         for verdict in verdicts
     ]
     guardrail_columns = {name: value for name, value in shared.items() if name != "config_hash"}
-    ctx.publish(GUARDRAILS, [guardrail_columns | row for row in guardrails])
+    ctx.publish(GUARDRAIL_STATUS, [guardrail_columns | row for row in guardrails])
     ctx.publish(DECISION, rows, inputs={"policy": policy.label})
     ctx.log(f"trust: {trust.trust}; decision: {verdicts[-1].decision} ({', '.join(verdicts[-1].reasons)})")

@@ -1,4 +1,4 @@
-"""Ingest: raw files, or a team's own events, to the distinct valid events of `exp.*`; all datasets or none."""
+"""Ingest raw files or a team's own events: publish the distinct valid events in `exp.*`, all datasets or none."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from exp_platform.errors import ContractViolation
-from exp_platform.ingest.dataset import FILES_PROPERTY, Examined, all_refused, examine
 from exp_platform.ingest.increment import encode_files
 from exp_platform.ingest.problems import Problem, findings, summarise
 from exp_platform.ingest.quarantine import keep_first_seen
 from exp_platform.ingest.verdict import findings_of, problem_of, rule_findings, rules_shown
 from exp_platform.lake.read import count_rows
-from exp_platform.lake.staging import StagedBatch
+from exp_platform.lake.tables.names import INGESTED_FILES, QUARANTINE
+from exp_platform.pipelines.examine import FILES_PROPERTY, Examined, all_refused, examine
 from exp_platform.schemas import DATASETS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import DataFrame
 
     from exp_platform.ingest.files import RawFile
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
     from exp_platform.lake.audit import Finding
     from exp_platform.lake.staging import Mode
     from exp_platform.pipelines.context import StageContext
-
-QUARANTINE = "ops.quarantine"
+    from exp_platform.pipelines.publisher import Pending
 
 
 def run(ctx: StageContext) -> None:
-    """Examine every dataset, then publish all of them, or none and say why."""
+    """Examine every dataset, then publish all of them; one broken contract stops all and is named in the error."""
     quarantined = _quarantined(ctx)
     examined: list[Examined] = []
     try:
@@ -42,9 +43,9 @@ def run(ctx: StageContext) -> None:
         problems = [problem for one in examined for problem in _problems(ctx, one)]
         _write_quarantine(ctx, examined, quarantined)
         for one in examined:
-            ctx.report(one.table, _findings(ctx, one, [p for p in problems if p.dataset == one.source.dataset]))
+            ctx.record.report(one.table, _findings(ctx, one, [p for p in problems if p.dataset == one.source.dataset]))
         if problems:
-            raise ContractViolation(summarise(problems, ctx.experiment_id))
+            raise ContractViolation(summarise(problems, ctx.run.experiment_id))
         _publish(ctx, examined)
     finally:
         for one in examined:
@@ -52,23 +53,23 @@ def run(ctx: StageContext) -> None:
 
 
 def is_required(ctx: StageContext, dataset: str) -> bool:
-    """Whether an experiment cannot be analysed without the dataset."""
+    """True when the experiment cannot be analysed without the dataset."""
     if dataset == "assignments":
-        return ctx.experiment.assignment_source == "assignments"
+        return ctx.run.experiment.assignment_source == "assignments"
     return dataset != "attributes"
 
 
 def _quarantined(ctx: StageContext) -> DataFrame | None:
-    key = {"experiment_id": ctx.experiment_id}
-    there = count_rows(ctx.handles[QUARANTINE], ctx.snapshot_of(QUARANTINE), key)
-    return ctx.read(QUARANTINE) if there else None
+    key = {"experiment_id": ctx.run.experiment_id}
+    there = count_rows(ctx.read.handle(QUARANTINE), ctx.read.snapshot_of(QUARANTINE), key)
+    return ctx.read.frame(QUARANTINE) if there else None
 
 
 def _problems(ctx: StageContext, one: Examined) -> list[Problem]:
-    """What the files showed, else what their rows show together."""
+    """The problems of a dataset's files; when the files are sound, the problem of their rows together, if any."""
     if one.problems:
         return one.problems
-    limit = ctx.project.contracts_of(ctx.experiment).max_bad_fraction
+    limit = ctx.run.project.contracts_of(ctx.run.experiment).max_bad_fraction
     dataset = one.source.dataset
     problem = problem_of(dataset, one.source.location, one.tally, limit, is_required(ctx, dataset))
     return [problem] if problem else []
@@ -77,12 +78,12 @@ def _problems(ctx: StageContext, one: Examined) -> list[Problem]:
 def _findings(ctx: StageContext, one: Examined, problems: list[Problem]) -> list[Finding]:
     if problems:
         return findings(problems) + rule_findings(one.tally)
-    late_days = ctx.project.late_arrival_days_of(ctx.experiment)
+    late_days = ctx.run.project.late_arrival_days_of(ctx.run.experiment)
     return findings_of(one.tally, one.plan, one.extra_columns, late_days)
 
 
 def _write_quarantine(ctx: StageContext, examined: list[Examined], quarantined: DataFrame | None) -> None:
-    """Entries for the files now present; those of a dataset whose files can't be judged stay as they are."""
+    """Publish the quarantine entries for the files now present; a dataset with unreadable files keeps its entries."""
     parts = []
     for one in examined:
         if one.problems and quarantined is not None:
@@ -101,7 +102,7 @@ def _write_quarantine(ctx: StageContext, examined: list[Examined], quarantined: 
 
 
 def _digest(examined: list[Examined]) -> dict[str, str]:
-    """What was read, so that a run that starts again after files were mended is not taken for the same run."""
+    """Digest of the files read, by dataset: a run that starts again after files were repaired gets another identity."""
     read = {}
     for one in examined:
         both: list[RawFile | IngestedFile] = [*one.plan.read, *one.files]
@@ -111,45 +112,45 @@ def _digest(examined: list[Examined]) -> dict[str, str]:
 
 
 def _publish(ctx: StageContext, examined: list[Examined]) -> None:
-    batches = []
+    batches: list[tuple[Pending, Mode, Mapping[str, str], Mapping[str, str]]] = []
     for one in examined:
-        if one.staged is None:
-            ctx.read(one.table)  # nothing to write: the run's later stages read what is there
+        if one.pending is None:
+            ctx.read.pin(one.table)  # nothing to write: pin the events that the run's later stages read
             continue
         mode: Mode = "append" if one.plan.mode == "append" else "overwrite"
         files = {FILES_PROPERTY: encode_files(one.read_files)}
-        batches.append(StagedBatch(one.staged, mode, _digest([one]), files))
-    ctx.publish_staged(batches)
-    _record_files(ctx, [one for one in examined if one.staged is not None or one.must_record])
+        batches.append((one.pending, mode, _digest([one]), files))
+    ctx.publish.all_or_none(batches)
+    _record_files(ctx, [one for one in examined if one.pending is not None or one.must_record])
 
 
 def _record_files(ctx: StageContext, examined: list[Examined]) -> None:
-    """ops.ingested_files as the tables' last snapshots have it: derived, so that a killed run can be mended."""
+    """Rewrite ops.ingested_files from the tables' last snapshots, so that a run repairs what a killed one left out."""
     if not examined:
         return
     datasets = tuple(one.source.dataset for one in examined)
-    before = {(row["dataset"], row["path"]): row for row in ctx.rows("ops.ingested_files", dataset=datasets)}
+    before = {(row["dataset"], row["path"]): row for row in ctx.read.rows(INGESTED_FILES, dataset=datasets)}
     rows: list[dict[str, Any]] = []
     for one in examined:
         just_read = {file.path for file in one.read_files}
         for file in one.files:
             known = before.get((one.source.dataset, file.path))
-            origin = {"run_id": ctx.run_id, "ingested_at": ctx.now}
+            origin = {"run_id": ctx.run.run_id, "ingested_at": ctx.now}
             if known is not None and file.path not in just_read:
                 origin = {key: known[key] for key in origin}
-            ids = {"experiment_id": ctx.experiment_id, "dataset": one.source.dataset}
+            ids = {"experiment_id": ctx.run.experiment_id, "dataset": one.source.dataset}
             rows.append(ids | asdict(file) | origin)
-    ctx.replace("ops.ingested_files", rows, dataset=datasets)
+    ctx.publish.replace(INGESTED_FILES, rows, dataset=datasets)
 
 
-# --- what the task log says ----------------------------------------------------------------------------------------
+# --- lines of the task log -----------------------------------------------------------------------------------------
 
 
 def _log(ctx: StageContext, one: Examined) -> None:
     name, tally, plan = one.source.dataset, one.tally, one.plan
     if plan.mode == "whole" and one.known:
-        ctx.log(f"{name}: every file is read again: {plan.reason}")
-    ctx.log(f"{name}: {len(plan.read)} files read, {len(plan.unchanged)} unchanged, at {one.source.location}")
+        ctx.log(f"{name}: read every file again: {plan.reason}")
+    ctx.log(f"{name}: read {len(plan.read)} files, reused {len(plan.unchanged)} files, at {one.source.location}")
     if one.problems or not tally.rows:
         return
     ctx.log(
@@ -157,7 +158,7 @@ def _log(ctx: StageContext, one: Examined) -> None:
         f"{tally.refused:,} refused, {tally.valid_distinct:,} distinct valid events"
     )
     if tally.late:
-        ctx.log(f"{name}: {tally.late:,} added events are late; they count like any other")
+        ctx.log(f"{name}: {tally.late:,} added events arrived late; they count like all others")
     if tally.by_rule:
-        where = f"experiment_id = '{ctx.experiment_id}' AND dataset = '{name}'"
-        ctx.log(f"{name}: refused by {rules_shown(tally)}; next: SELECT * FROM iceberg.ops.quarantine WHERE {where}")
+        where = f"experiment_id = '{ctx.run.experiment_id}' AND dataset = '{name}'"
+        ctx.log(f"{name}: refused by {rules_shown(tally)}; see SELECT * FROM iceberg.ops.quarantine WHERE {where}")

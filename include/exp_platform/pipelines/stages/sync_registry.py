@@ -1,4 +1,4 @@
-"""Write one experiment's configuration to the registry and its governance views, one row or one row per arm."""
+"""Write one experiment's configuration to the registry and the two dimension tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -16,7 +17,7 @@ Row = dict[str, Any]
 
 
 def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime) -> Row:
-    """The row of `exp.experiment_registry`."""
+    """The experiment's row of `exp.experiment_registry`."""
     content = experiment.model_dump(mode="python")
     derived = {
         "decision_method": experiment.method_in_force,
@@ -27,16 +28,16 @@ def registry_row(experiment: Experiment, config_hash: str, updated_at: datetime)
         "config_hash": config_hash,
         "updated_at": updated_at,
     }
-    return {column: derived.get(column, content.get(column)) for column in TABLES["exp.experiment_registry"].columns}
+    return {column: derived.get(column, content.get(column)) for column in TABLES[EXPERIMENT_REGISTRY].columns}
 
 
 def dim_experiment_row(registry: Row) -> Row:
-    """The row of `silver.dim_experiment`: what governance asks of the registry."""
-    return {column: registry[column] for column in TABLES["silver.dim_experiment"].columns}
+    """The experiment's row of `silver.dim_experiment`, taken from its registry row."""
+    return {column: registry[column] for column in TABLES[DIM_EXPERIMENT].columns}
 
 
 def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
-    """One row per arm; expected_allocation sums to 1."""
+    """Rows of `silver.dim_experiment_variant`, one per arm; expected_allocation sums to 1."""
     return [
         {
             "experiment_id": experiment.experiment_id,
@@ -50,8 +51,9 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Registry, experiment and arms, each replaced whole for this experiment."""
-    registry = registry_row(ctx.experiment, ctx.config_hash, ctx.now)
-    ctx.publish("exp.experiment_registry", [registry])
-    ctx.publish("silver.dim_experiment", [dim_experiment_row(registry)])
-    ctx.publish("silver.dim_experiment_variant", dim_variant_rows(ctx.experiment, ctx.now))
+    """Replace this experiment's rows of the registry and of the two dimension tables."""
+    experiment = ctx.run.experiment
+    registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
+    ctx.publish(EXPERIMENT_REGISTRY, [registry])
+    ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])
+    ctx.publish(DIM_EXPERIMENT_VARIANT, dim_variant_rows(experiment, ctx.now))

@@ -1,13 +1,29 @@
-"""The decision memo: one screen that answers, then everything that the answer stands on."""
+"""Write the decision memo: its first screen is the decision, the rest is the evidence."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exp_platform.lake.publication import MAIN
+from exp_platform.lake.tables.names import (
+    ANALYSIS_RESULTS,
+    CONTRACT_RESULTS,
+    DECISION,
+    EXPOSURE_QUALITY_DAILY,
+    GUARDRAIL_STATUS,
+    INGESTED_FILES,
+    PRETREND_DELTA,
+    PRETREND_TESTS,
+    QUARANTINE,
+    RUN_MANIFEST,
+    STATISTICAL_VALIDATION,
+)
+from exp_platform.ledger.pins import pin_inputs
 from exp_platform.memo.content import Published, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
 from exp_platform.memo.words import moment
+from exp_platform.pipelines.registry import EVENTS
 from exp_platform.results.plan import Plan, in_force
 
 if TYPE_CHECKING:
@@ -15,41 +31,51 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read what this run published, write Markdown, HTML and JSON, and pin the events that it stands on."""
-    plan = Plan(ctx.experiment, ctx.metrics, ctx.dt, ctx.cutoff)
+    """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
+    plan = Plan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
     published = Published(
-        decisions=ctx.read_arrow("gold.fct_experiment_decision").to_pylist(),
-        results=ctx.read_arrow("exp.analysis_results").to_pylist(),
-        guardrails=ctx.read_arrow("gold.fct_experiment_guardrail_status").to_pylist(),
-        checks=ctx.read_arrow("gold.fct_experiment_statistical_validation").to_pylist(),
-        quality=ctx.read_arrow("gold.fct_experiment_exposure_quality_daily").to_pylist(),
-        pretrend_tests=ctx.read_arrow("exp.did_pretrend_tests").to_pylist(),
-        pretrend_deltas=ctx.read_arrow("exp.did_pretrend_delta").to_pylist(),
+        decisions=ctx.read.arrow(DECISION).to_pylist(),
+        results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
+        guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
+        checks=ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
+        quality=ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
+        pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
+        pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
         data=data_section(
-            ctx.rows("ops.run_manifest", run_id=ctx.run_id),
-            ctx.rows("ops.ingested_files"),
-            ctx.read_arrow("ops.quarantine", ["dataset", "rule", "count"]),
-            ctx.rows("ops.contract_results", run_id=ctx.run_id),
+            ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
+            ctx.read.rows(INGESTED_FILES),
+            ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
+            ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
         ),
     )
     about_run = {
-        "run_id": ctx.run_id,
-        "config_hash": ctx.config_hash,
-        "code_version": ctx.code_version,
+        "run_id": ctx.run.run_id,
+        "config_hash": ctx.run.config_hash,
+        "code_version": ctx.run.code_version,
         "computed_at": moment(ctx.now),
     }
     content = memo_content(published, plan, about_run)
-    path = write_memo(ctx.project, ctx.experiment_id, ctx.dt, content, latest=ctx.branch == "main")
-    ctx.pin_inputs()
+    path = write_memo(ctx.run.project, ctx.run.experiment_id, ctx.run.dt, content, latest=ctx.read.branch == MAIN)
+    pin_events(ctx)
     ctx.log(f"{content['answer']['decision_label']} ({content['answer']['trust_label'].lower()}); memo: {path}")
 
 
+def pin_events(ctx: StageContext) -> None:
+    """Tag the event snapshots of this run, so that maintenance keeps them readable for a reproduction."""
+    run, pins = ctx.run, ctx.read.pins
+    known = pins.published.keys() | pins.read.keys()
+    snapshots = {table: ctx.read.snapshot_of(table) for table in EVENTS if table in known}
+    days = None if run.experiment.status == "concluded" else run.project.profile.pins.retain_days
+    kept = pin_inputs(run.project, run.experiment_id, run.run_id, snapshots, days, ctx.now, ctx.read.catalog)
+    ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
+
+
 def _looks(ctx: StageContext, plan: Plan) -> list[dict[str, Any]]:
-    """The primary's deciding rows of every dt so far, for the first crossing."""
+    """The primary metric's deciding rows of every dt so far; the memo finds the first significant dt in them."""
     if plan.primary is None:
         return []
     p_column = in_force("anytime", plan.primary.decision_scale)["p"]
     columns = ["dt", "metric_name", "variant_id", "status", "is_deciding", p_column]
-    rows = ctx.read_arrow("exp.analysis_results", columns, all_dts=True).to_pylist()
+    rows = ctx.read.arrow(ANALYSIS_RESULTS, columns, all_dts=True).to_pylist()
     return [row for row in rows if row["is_deciding"] and row["metric_name"] == plan.primary.name]

@@ -1,0 +1,55 @@
+"""Frozen models of the files in configs/, which forbid unknown keys: metric, experiment, profile and scenario."""
+
+from __future__ import annotations
+
+from exp_platform.config.models.base import ID_PATTERN, Model, UtcTime
+from exp_platform.config.models.experiment import (
+    ContractSettings,
+    Experiment,
+    Guardrail,
+    QualitySettings,
+    Source,
+    Variant,
+)
+from exp_platform.config.models.metric import Cap, Metric, Part, Window
+from exp_platform.config.models.metric_types import Aggregation, MetricType
+from exp_platform.config.models.profile import (
+    CatalogSettings,
+    ExperimentDefaults,
+    Fault,
+    LandingSettings,
+    ObjectStoreSettings,
+    PinSettings,
+    Profile,
+    QuarantineSettings,
+    Scenario,
+    SparkSettings,
+)
+
+__all__ = [
+    "ID_PATTERN",
+    "Aggregation",
+    "Cap",
+    "CatalogSettings",
+    "ContractSettings",
+    "Experiment",
+    "ExperimentDefaults",
+    "Fault",
+    "Guardrail",
+    "LandingSettings",
+    "Metric",
+    "MetricType",
+    "Model",
+    "ObjectStoreSettings",
+    "Part",
+    "PinSettings",
+    "Profile",
+    "QualitySettings",
+    "QuarantineSettings",
+    "Scenario",
+    "Source",
+    "SparkSettings",
+    "UtcTime",
+    "Variant",
+    "Window",
+]

@@ -1,0 +1,64 @@
+"""The events that this run sees and an earlier run did not: they landed since, or lie between the two cut-offs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
+
+from exp_platform.lake.changes import read_appended, untouched
+from exp_platform.lake.read import read_spark
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import OUTCOMES
+from exp_platform.pipelines.reader import Reader
+from exp_platform.pipelines.reuse.answer import Previous
+from exp_platform.pipelines.run import Run
+from exp_platform.schemas import DATASETS, event_time_column
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# A run sees the events of these tables that have landed by now and lie before its cut-off.
+EVENT_TIMES = {f"exp.{dataset}": event_time_column(dataset) for dataset in DATASETS}
+
+
+def sees_new_events(read: Reader, run: Run, previous: Previous, table: str) -> bool:
+    """True when this run sees an event of the table that the earlier run did not see.
+
+    Without a new file only events between the two cut-offs can be new, and PyIceberg finds those without a session.
+    """
+    if not untouched(read.handles[table], run.experiment_id, int(previous.inputs[table]), read.snapshot_of(table)):
+        return not newly_seen(read, run, previous, table).isEmpty()
+    if run.cutoff <= previous.cutoff:
+        return False
+    time = EVENT_TIMES[table]
+    between = And(
+        EqualTo("experiment_id", run.experiment_id),
+        GreaterThanOrEqual(time, previous.cutoff.isoformat()),
+        LessThan(time, run.cutoff.isoformat()),
+    )
+    found = read.handles[table].scan(
+        row_filter=between, selected_fields=(time,), snapshot_id=read.snapshot_of(table), limit=1
+    )
+    return bool(found.to_arrow().num_rows)
+
+
+def appended(read: Reader, run: Run, previous: Previous, table: str = OUTCOMES) -> DataFrame:
+    """The rows of an event table in files that were appended since the earlier run."""
+    since, until = int(previous.inputs[table]), read.snapshot_of(table)
+    return read_appended(read.session(), TABLES[table], run.experiment_id, since, until)
+
+
+def newly_seen(read: Reader, run: Run, previous: Previous, table: str = OUTCOMES) -> DataFrame:
+    """The events that this run sees and the earlier run did not see."""
+    from pyspark.sql import functions as F
+
+    time = F.col(EVENT_TIMES[table])
+    seen = time < F.lit(run.cutoff)
+    new = appended(read, run, previous, table).where(seen)
+    if run.cutoff <= previous.cutoff:
+        return new
+    landed = read_spark(
+        read.session(), TABLES[table], int(previous.inputs[table]), {"experiment_id": run.experiment_id}
+    )
+    return new.unionByName(landed.where((time >= F.lit(previous.cutoff)) & seen))

@@ -1,0 +1,40 @@
+"""The declarations: every column is described, and the page that people read is written from them."""
+
+from __future__ import annotations
+
+import pytest
+
+from exp_platform.lake.tables import NAMESPACES, TABLES, Table, names
+from exp_platform.lake.tables.declare import COMMON, read_columns
+from exp_platform.lake.tables.page import page_path, page_text
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_column_has_a_short_plain_description(table: Table) -> None:
+    assert set(table.descriptions) == set(table.columns)
+    for column, words in table.descriptions.items():
+        assert 6 <= len(words) <= 200, f"{column}: {words}"
+        assert words.endswith("."), f"{column}: {words}"
+
+
+def test_a_column_that_is_not_described_means_what_it_means_everywhere() -> None:
+    types, descriptions = read_columns("experiment_id string!\nharm double Relative change,\n| a fraction.\nodd int")
+    assert types == {"experiment_id": "string!", "harm": "double", "odd": "int"}
+    assert descriptions == {"experiment_id": COMMON["experiment_id"], "harm": "Relative change, a fraction."}
+
+
+def test_every_table_has_a_constant_and_every_constant_is_a_table() -> None:
+    constants = {value for name, value in vars(names).items() if name.isupper()}
+    assert constants == set(TABLES)
+    assert {name.split(".")[0] for name in TABLES} == set(NAMESPACES)
+
+
+def test_tables_of_the_day_and_tables_of_the_latest_day_are_told_apart() -> None:
+    latest = {table.name for table in TABLES.values() if table.shows_latest_dt}
+    assert not any(TABLES[name].has_dt for name in latest)
+    assert {names.COHORT, names.FACT_ASSIGNMENT, names.METRIC_AGGREGATES_DAILY} <= latest
+    assert not {names.OUTCOMES, names.DIM_EXPERIMENT, names.DECISION, names.RUN_MANIFEST} & latest
+
+
+def test_the_page_of_the_tables_has_not_drifted() -> None:
+    assert page_path().read_text(encoding="utf-8") == page_text(), "run `make docs-generated`"
