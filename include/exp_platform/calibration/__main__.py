@@ -34,9 +34,9 @@ def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator]
     plan: list[tuple[Callable[[np.random.Generator, int], Iterator[Measured]], int]] = [
         *((study, experiments) for study in one_look.studies()),
         (edges.false_positives, 2 * experiments),
-        (edges.relative_coverage, experiments // 2),
-        (edges.daily_looks, experiments // 5),
-        (edges.guardrails, experiments // 5),
+        (edges.relative_coverage, 2 * experiments),
+        (edges.daily_looks, experiments // 2),
+        (edges.guardrails, experiments // 2),
         (one_look.quantiles, experiments // 4),
         (one_look.skewed, experiments // 5),
         (daily_looks.interval_coverage, experiments // 4),

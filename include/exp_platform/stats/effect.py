@@ -187,9 +187,8 @@ def bounds(effect: Effect, critical: Array) -> tuple[Array, Array, Array, Array]
         if share.any():
             shares, at = _shares_of(effect, share), np.broadcast_to(critical, effect.lead)[share]
             low[share], high[share] = difference_bounds(shares, at)
-            ratios = ratio_bounds(shares, at)
-            rel_low[share], rel_high[share] = (value - 1 for value in ratios)
-            known[share] = (shares.control_events > 0) & (shares.control > 0)
+            rel_low[share], rel_high[share] = (value - 1 for value in ratio_bounds(shares, at))
+            known[share] = (shares.control_events > 0) & (shares.control > 0) & np.isfinite(rel_high[share])
         return low, high, np.where(known, rel_low, np.nan), np.where(known, rel_high, np.nan)
 
 

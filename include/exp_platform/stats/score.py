@@ -69,7 +69,10 @@ def difference_bounds(s: Shares, critical: Array) -> tuple[Array, Array]:
 
 
 def ratio_bounds(s: Shares, critical: Array) -> tuple[Array, Array]:
-    """Ends of the interval of treatment / control at normal score ± critical; control must have an event."""
+    """Ends of the interval of treatment / control at normal score ± critical; control must have an event.
+
+    The high end is infinite where no ratio is refused: few events in control, at a critical value that is large.
+    """
 
     def beyond(log_ratio: Array, score: Array) -> Array:
         ratio = np.exp(log_ratio)
@@ -79,7 +82,8 @@ def ratio_bounds(s: Shares, critical: Array) -> tuple[Array, Array]:
     inside = np.log(np.clip(s.treatment / s.control, np.exp(-FAR), np.exp(FAR)))
     ends = np.full_like(inside, FAR)
     low = np.exp(_root(lambda v: beyond(v, critical), -ends, inside))
-    high = np.exp(_root(lambda v: beyond(v, -critical), inside, ends))
+    highest = _root(lambda v: beyond(v, -critical), inside, ends)
+    high = np.where(highest < FAR - 1e-6, np.exp(highest), np.inf)
     return np.where(s.treatment_events > 0, low, 0.0), high
 
 

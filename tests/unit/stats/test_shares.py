@@ -138,6 +138,14 @@ def test_control_without_an_event_leaves_nothing_to_be_relative_to() -> None:
     assert np.isnan(bounds(effect, np.array([Z]))[2:]).all()
 
 
+def test_a_ratio_that_no_critical_value_bounds_is_null_and_not_huge() -> None:
+    """Five events in control, early in a long experiment: the sequence asks for nine standard errors."""
+    effect = with_anytime(mean_effect(arms((5, 200), (20, 200)), binary=True), 100_000).as_columns()
+    assert effect["effect_rel_ci_high"][0] < 20
+    assert [effect["anytime_rel_ci_low"][0], effect["anytime_rel_ci_high"][0]] == [None, None]
+    assert effect["reason"] == ["control_mean_near_zero_until_the_end"]
+
+
 def test_with_equal_arms_of_ordinary_rates_it_is_welch_but_for_a_hundredth_of_the_width() -> None:
     both = arms((1_000, 10_000), (1_080, 10_000))
     score, plain = mean_effect(both, binary=True), mean_effect(both)
