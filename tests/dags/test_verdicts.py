@@ -55,7 +55,7 @@ def guardrail(status: str) -> dict[str, Any]:
 
 def test_a_failed_guardrail_says_how_much_was_allowed() -> None:
     assert guardrail_verdict([guardrail("pass"), guardrail("inconclusive")]) is None
-    assert guardrail_verdict([guardrail("fail")]) == "stop: latency in treatment: effect +8.0%, allowed harm +5.0%"
+    assert guardrail_verdict([guardrail("fail")]) == "stop: latency in treatment: effect +8.0%, allowed harm +5.00%"
 
 
 def test_an_experiment_passes_only_when_it_is_trusted_and_no_guardrail_failed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from exp_platform.alerts.model import harm
 from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
 from exp_platform.status import GuardrailStatus, Trust
 
@@ -49,7 +50,7 @@ def guardrail_verdict(rows: Iterable[Row]) -> str | None:
         return None
     words = [
         f"{row['metric_name']} in {row['variant_id']}: effect {_percent(row['effect_rel'])}, "
-        f"allowed harm {_percent(row['margin'])}"
+        f"allowed harm {harm(row['margin'], row)}"
         for row in failed
     ]
     return "stop: " + "; ".join(words)

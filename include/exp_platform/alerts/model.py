@@ -89,17 +89,22 @@ def percent(value: float | None) -> str:
     return "unknown" if value is None else f"{value:+.2%}"
 
 
+def harm(value: float | None, row: Row) -> str:
+    """Harm of a guardrail row in the unit of its margin: a share of control's level, or the metric's own."""
+    return percent(value) if row.get("margin_kind") != "absolute" else _number(value)
+
+
 def _guardrail(experiment: Experiment, dt: date, row: Row) -> Alert:
     facts = {
         "metric": row["metric_name"],
         "arm": row["variant_id"],
         "effect": percent(row["effect_rel"]),
-        "bound": f"harm up to {percent(row['bound'])}",
-        "allowed harm": percent(row["margin"]),
+        "bound": f"harm up to {harm(row['bound'], row)}",
+        "allowed harm": harm(row["margin"], row),
     }
     subject = f"{row['metric_name']}/{row['variant_id']}"
     sentence = (
-        f"{row['metric_name']} is harmed in {row['variant_id']} by more than the {percent(row['margin'])} allowed"
+        f"{row['metric_name']} is harmed in {row['variant_id']} by more than the {harm(row['margin'], row)} allowed"
     )
     return Alert(experiment.experiment_id, dt, Kind.GUARDRAIL_FAILED, subject, sentence, facts)
 

@@ -140,6 +140,7 @@ def _guardrail(row: Row) -> dict[str, Any]:
         "harm_low": row["harm_low"],
         "bound": row["bound"],
         "margin": row["margin"],
+        "margin_kind": row["margin_kind"] or "relative",
         "p_value_adjusted": row["p_value_adjusted"],
         "reason": row["reason"],
         "sentence": words.sentences(row["reason"]),

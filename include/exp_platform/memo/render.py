@@ -51,6 +51,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "relative": lambda row: _relative(row),
         "level": lambda value, row: words.level(_is_share(row), value),
         "sentence": words.sentence,
+        "harm": lambda value, row: words.harm(value, row["margin_kind"]),
     }
     environment.globals |= {
         "forest": _forest,
@@ -108,7 +109,8 @@ def _axis(rows: list[Mapping[str, Any]]) -> float:
 def _harm_forest(row: Mapping[str, Any]) -> Markup:
     """Draw a guardrail's harm with its interval and its margin; each guardrail has its own axis."""
     limit = axis_limit([(row["harm_low"], row["bound"])])
-    label = f"harm {words.percent(row['harm'], 2)}, at most {words.percent(row['bound'], 2)}"
+    kind = row["margin_kind"]
+    label = f"harm {words.harm(row['harm'], kind)}, at most {words.harm(row['bound'], kind)}"
     tone = {"pass": "better", "fail": "worse"}.get(row["status"], "unclear")
     reach = max(limit, 1.3 * row["margin"])
     return Markup(

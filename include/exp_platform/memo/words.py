@@ -131,6 +131,11 @@ def effect(is_share: bool, value: float | None, scale: str) -> str:
     return f"{100 * value:+.2f} pp" if is_share else signed(value)
 
 
+def harm(value: float | None, kind: str) -> str:
+    """Harm, its bound or its margin: a share of control's level, or in the metric's unit."""
+    return percent(value, 2) if kind == "relative" else number(value)
+
+
 def interval(is_share: bool, low: float | None, high: float | None, scale: str) -> str:
     """Both ends of an interval, as text."""
     if low is None or high is None:

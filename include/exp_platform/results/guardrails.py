@@ -29,7 +29,8 @@ def guardrail_rows(deciding: Mapping[tuple[str, str], Row], plan: AnalysisPlan) 
         anytime=plan.interval_in_force == "anytime",
         alpha=plan.experiment.alpha,
     )
-    return [_row(row, verdicts, i) for i, row in enumerate(rows)]
+    kinds = ["relative" if guardrail.max_absolute_harm is None else "absolute" for guardrail, _ in pairs]
+    return [_row(row, verdicts, i) | {"margin_kind": kinds[i]} for i, row in enumerate(rows)]
 
 
 def _row(row: Row, verdicts: Guardrails, i: int) -> dict[str, Any]:

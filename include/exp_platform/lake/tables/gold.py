@@ -217,7 +217,8 @@ _VERDICTS = (
         harm              double   That change in the bad direction, a fraction.
         harm_low          double   Lower end of harm's interval by the interval in force.
         bound             double   Upper end of it; the guardrail passes where it is below the margin.
-        margin            double!  Harm that is allowed, a fraction: max_relative_harm of the registry.
+        margin            double!  Harm that is allowed: max_relative_harm or max_absolute_harm of the registry.
+        margin_kind       string!  relative; or absolute: harm, bound and margin are then in the metric's unit.
         p_value           double   One-sided p of harm above 0.
         p_value_adjusted  double   That p after Holm over all guardrails and arms.
         method            string!  The deciding method: ab, cuped or did.

@@ -11,9 +11,9 @@ from exp_platform.lake.tables.names import (
     PRETREND_DELTA,
     PRETREND_TESTS,
 )
+from exp_platform.pipelines.plan import plan_of
 from exp_platform.results.analysis import analyze
 from exp_platform.results.frame import to_table
-from exp_platform.results.plan import AnalysisPlan
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read the sufficient statistics; publish the effects and pre-trend tests of this dt."""
-    plan = AnalysisPlan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    plan = plan_of(ctx.run)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     panel = ctx.read.arrow(PANEL_STATISTICS)
     answer = analyze(statistics, panel, plan)

@@ -16,10 +16,10 @@ from exp_platform.lake.tables.names import (
     PRETREND_TESTS,
     STATISTICAL_VALIDATION,
 )
+from exp_platform.pipelines.plan import plan_of
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.guardrails import guardrail_rows
-from exp_platform.results.plan import AnalysisPlan
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read the effects and verdicts of this dt; publish guardrails, and a decision per arm and one for `all` arms."""
-    plan = AnalysisPlan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    plan = plan_of(ctx.run)
     policy = load_policy(ctx.run.project.root, ctx.run.experiment.decision_policy)
     deciding = deciding_rows(ctx.read.arrow(ANALYSIS_RESULTS))
     tests = ctx.read.arrow(PRETREND_TESTS).to_pylist()

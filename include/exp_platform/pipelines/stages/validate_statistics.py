@@ -13,12 +13,13 @@ from exp_platform.lake.tables.names import (
     QUALITY_METRICS_DAILY,
     STATISTICAL_VALIDATION,
 )
+from exp_platform.pipelines.plan import plan_of
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.history import past_effects
-from exp_platform.results.plan import AnalysisPlan, names
+from exp_platform.results.plan import names
 from exp_platform.results.validation import validate
 from exp_platform.status import CheckStatus
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read statistics and effects; publish one row per check."""
-    plan = AnalysisPlan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    plan = plan_of(ctx.run)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     axes = read_axes(statistics, plan.arms)
     history = past_effects(

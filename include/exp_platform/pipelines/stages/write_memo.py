@@ -23,6 +23,7 @@ from exp_platform.memo.content import Answers, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
 from exp_platform.memo.words import moment
+from exp_platform.pipelines.plan import plan_of
 from exp_platform.pipelines.registry import EVENTS
 from exp_platform.results.plan import AnalysisPlan, in_force
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
-    plan = AnalysisPlan(ctx.run.experiment, ctx.run.metrics, ctx.run.dt, ctx.run.cutoff)
+    plan = plan_of(ctx.run)
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
