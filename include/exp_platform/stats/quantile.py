@@ -28,7 +28,7 @@ BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) 
 
 OUT_OF_REACH = "quantile_out_of_reach"
 LOPSIDED = 1.5  # times the error, beyond which the longer side of an interval is no chance of the sample
-TWO_VALUES = 0.75  # of an interval's width that one step makes up where two neighbours are all that it holds
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,15 +161,12 @@ def quantile_effect(
     """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment.
 
     Each arm's interval reaches further to one side than to the other where its values are skewed, most of all beside a
-    share of zeros. What counts is the side that faces the other arm, and at least half of the width. Two arms beside
-    the same step may each be on the wrong side of it: there the interval reaches two steps.
+    share of zeros. What counts there is the side that faces the other arm.
     """
     levels = [_level(arm, q, alpha=alpha) for arm in arms]
-    pairs = [(levels[0], level) for level in levels[1:]]
-    control, treatment = (
-        _arms([pair[side].arm for pair in pairs], [pair[side].variance_against(pair[1 - side]) for pair in pairs])
-        for side in (0, 1)
-    )
+    variances = np.array([_variances(levels[0], level, alpha) for level in levels[1:]]).reshape(-1, 2)
+    control = _arms([levels[0].arm] * (len(levels) - 1), variances[:, 0])
+    treatment = _arms([level.arm for level in levels[1:]], variances[:, 1])
     unreachable = [~np.isfinite(arm.var_mean) & (arm.n >= min_units) for arm in (control, treatment)]
     return compare(
         control,
@@ -191,22 +188,36 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
 
 @dataclass(frozen=True)
 class _Level:
-    """One arm's quantile, its interval by inversion, and whether that holds only a few values a step apart."""
+    """One arm's quantile, its interval by inversion, and the widest step between two values in it."""
 
     arm: Arm
     low: float = np.nan
     high: float = np.nan
     t: float = np.nan  # that the interval was drawn with
-    steps: bool = False
+    step: float = 0.0
+    distance: float = np.inf  # of the estimate from the nearest step, in standard errors of F
 
-    def variance_against(self, other: _Level) -> float:
-        """Variance of the quantile in a comparison with another arm's."""
-        value = float(self.arm.mean)
+    def error_against(self, other: _Level) -> float:
+        """Standard error of the quantile in a comparison with another arm's."""
+        value, error = float(self.arm.mean), float(np.sqrt(self.arm.var_mean))
         facing = (self.high - value if float(other.arm.mean) >= value else value - self.low) / self.t
-        error = float(np.sqrt(self.arm.var_mean))
-        error = facing if facing > LOPSIDED * error else error
-        same_step = self.steps and other.steps and max(self.low, other.low) <= min(self.high, other.high)
-        return error * error * (2 if same_step else 1)
+        return facing if facing > LOPSIDED * error else error
+
+    def holds(self, values: int) -> bool:
+        """Whether the interval holds at most so many values a step apart, and more than one."""
+        return self.low < self.high and self.step * (values - 1) >= (self.high - self.low) * (1 - ROUNDING)
+
+
+def _variances(one: _Level, other: _Level, alpha: float) -> tuple[float, float]:
+    """Variances of two arms' quantiles in a comparison of the two.
+
+    Errors of chance cancel, but two arms beside a step may each be on its wrong side: there errors add up.
+    """
+    first, second = one.error_against(other), other.error_against(one)
+    beside = (one.holds(2) and other.holds(3)) or (one.holds(3) and other.holds(2))
+    beside &= one.distance**2 + other.distance**2 <= -2 * np.log(min(4 * alpha, 1.0))
+    together = (first + second) ** 2 / (first * first + second * second) if beside else 1.0
+    return first * first * together, second * second * together
 
 
 def _level(histogram: Histogram, q: float, *, alpha: float) -> _Level:
@@ -231,9 +242,9 @@ def _level(histogram: Histogram, q: float, *, alpha: float) -> _Level:
         # Where values are a step apart (counts), the estimate is a coin toss between neighbours: the interval covers
         # both, with whatever degrees of freedom it is drawn.
         error = max(((high - low) / 2 + rounding) / t, step / float(special.ndtri(1 - alpha / 2)))
-    steps = low < high and step > TWO_VALUES * (high - low)
+    distance = min(inside, 1 - inside) * bins.count[at] / (se_share * total)
     # Not **: that raises where a product is infinite.
-    return _Level(_scalar_arm(histogram.units, value, error * error, df), low, high, t, steps)
+    return _Level(_scalar_arm(histogram.units, value, error * error, df), low, high, t, step, distance)
 
 
 def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) -> float:
@@ -252,10 +263,10 @@ def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) ->
     return float(error)
 
 
-def _arms(singles: Sequence[Arm], variances: Sequence[float]) -> Arm:
+def _arms(singles: Sequence[Arm], variances: Array) -> Arm:
     """One element for each comparison."""
     columns = {f.name: np.array([getattr(arm, f.name) for arm in singles], dtype=float) for f in fields(Arm)}
-    return Arm(**(columns | {"var_mean": np.array(variances, dtype=float)}))
+    return Arm(**(columns | {"var_mean": variances}))
 
 
 def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:
