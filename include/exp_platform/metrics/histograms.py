@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.group_sums import GROUP
-from exp_platform.stats.quantile import Bins, coded, decoded
+from exp_platform.stats.histogram import Bins, coded, decoded
 
 Key = tuple[Any, ...]  # a group, as metric, arm, segment, cohort date and bucket
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.exact_sums import Numbers
-from exp_platform.stats.quantile import Bins, coded, decoded
+from exp_platform.stats.histogram import Bins, coded, decoded
 
 Codes = NDArray[np.int64]
 FEW = 100_000  # values that may wait to be counted

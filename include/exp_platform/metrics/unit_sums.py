@@ -24,7 +24,7 @@ from exp_platform.metrics.numbers import in_columns
 from exp_platform.metrics.scales import Scales, power_of_two
 from exp_platform.metrics.unit_bins import BinCounts
 from exp_platform.metrics.unit_groups import Cells, Groups
-from exp_platform.stats.quantile import bin_of
+from exp_platform.stats.histogram import bin_of
 
 ENOUGH = 25000  # rows at a time: below that, it is the number of NumPy's calls that costs
 NOWHERE = -1

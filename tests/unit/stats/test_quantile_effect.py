@@ -6,7 +6,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from exp_platform.stats.quantile import BIN_SQL, Bins, Histogram, bin_of, quantile_arm, quantile_effect
+from exp_platform.stats.histogram import BIN_SQL, Bins, Histogram, bin_of
+from exp_platform.stats.quantile import quantile_arm, quantile_effect
 
 RNG = np.random.default_rng(4)
 LATENCY = RNG.lognormal(5, 0.8, 6000)
