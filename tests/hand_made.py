@@ -14,7 +14,7 @@ from exp_platform.config.models import Experiment, Metric, Variant, Window
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.results.plan import AnalysisPlan
-from exp_platform.stats.quantile import Bins, bin_of
+from exp_platform.stats.histogram import Bins, bin_of
 from exp_platform.stats.sufficient import SufficientStatistics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

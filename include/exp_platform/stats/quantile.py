@@ -1,154 +1,22 @@
-"""Quantiles of unit values, or of events clustered in units, from an order-free histogram with log-spaced bins.
-
-A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000), and 0 into the bin 0. Bins sort as the
-values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
-edge, so that engines whose logarithms differ in the last digit agree. `BIN_SQL` is the same formula in SQL.
-
-A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as
-whole numbers below 370 do, the quantile is that value and no other.
-"""
+"""Quantiles of unit values, or of events clustered in units, and the error of each in a comparison with another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, compare, t_quantile
+from exp_platform.stats.histogram import BIN_SQL, Bins, Histogram, bin_of
 from exp_platform.stats.sufficient import Array
 
-BINS_PER_DOUBLING = 256
-OFFSET = 300_000  # keeps the bins of the smallest doubles positive
-NUDGE = 1e-6
-BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) * 256 + 1e-6) + 300000) AS INT) END"
+__all__ = ("BIN_SQL", "OUT_OF_REACH", "Histogram", "bin_of", "quantile_arm", "quantile_effect", "share_error")
 
 OUT_OF_REACH = "quantile_out_of_reach"
 LOPSIDED = 1.5  # times the error, beyond which the longer side of an interval is no chance of the sample
-TWO_VALUES = 0.75  # of an interval's width that one step makes up where two neighbours are all that it holds
-
-
-@dataclass(frozen=True, eq=False)
-class Bins:
-    """Counts with the smallest and largest value of each bin, by ascending code; codes may tell of groups too."""
-
-    code: NDArray[np.int64]
-    count: Array
-    low: Array
-    high: Array
-
-    @classmethod
-    def empty(cls) -> Bins:
-        """Nothing at all."""
-        return cls(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
-
-    @classmethod
-    def merged(cls, parts: Sequence[Bins]) -> Bins:
-        """All parts in one; in any order the same."""
-        parts = [part for part in parts if len(part.code)]
-        if not parts:
-            return cls.empty()
-        code, count, low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in _BIN_ARRAYS)
-        order, starts = _runs(code)
-        return cls(
-            code[order[starts]],
-            np.add.reduceat(count[order], starts),
-            np.minimum.reduceat(low[order], starts),
-            np.maximum.reduceat(high[order], starts),
-        )
-
-    @classmethod
-    def of_values(cls, code: NDArray[np.int64], values: Array) -> Bins:
-        """Each value counted once."""
-        if not len(code):
-            return cls.empty()
-        order, starts = _runs(code)
-        ordered = values[order] + 0.0  # no minus zero: which of the two zeros is smaller would depend on the order
-        low, high = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
-        return cls(code[order[starts]], np.diff(starts, append=len(code)).astype(float), low, high)
-
-
-_BIN_ARRAYS = tuple(f.name for f in fields(Bins))
-
-
-def _runs(code: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """An order by code, and the places in it where a code begins."""
-    order = np.argsort(code, kind="stable")  # far cheaper than any other sort where pieces are in order
-    ordered = code[order]
-    return order, np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
-
-
-SPAN = 4 * OFFSET  # bins lie within ± 2 · OFFSET, so that group and bin fit into one code
-
-
-def coded(groups: Any, bins: Any) -> NDArray[np.int64]:
-    """Group and bin as one number, which sorts by group and then by bin."""
-    return np.asarray(groups, dtype=np.int64) * SPAN + np.asarray(bins, dtype=np.int64) + SPAN // 2
-
-
-def decoded(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Group and bin of each code."""
-    group, key = np.divmod(codes, SPAN)
-    return group, key - SPAN // 2
-
-
-@dataclass(frozen=True, eq=False)
-class Histogram:
-    """One arm's values (or events) by group × bin, in long form, and the number of its units.
-
-    `group` is the unit bucket. A single group shows no spread between units: only where its values are known to be
-    independent, one for each unit, is the variance binomial. `low` and `high` are a bin's smallest and largest value.
-    """
-
-    units: float
-    group: NDArray[np.int64]
-    bin: NDArray[np.int64]
-    count: Array
-    low: Array
-    high: Array
-    independent: bool = False
-
-    @classmethod
-    def from_bins(cls, units: float, bins: Bins) -> Histogram:
-        """From bins whose codes hold the group."""
-        return cls(units, *decoded(bins.code), bins.count, bins.low, bins.high)
-
-    @classmethod
-    def from_values(cls, values: Any, units: Any, groups: int = 256) -> Histogram:
-        """From values and the integer unit that each belongs to; unit modulo `groups` is the group."""
-        unit, value = np.asarray(units, dtype=np.int64), np.asarray(values, dtype=float)
-        return cls.from_bins(float(len(np.unique(unit))), Bins.of_values(coded(unit % groups, bin_of(value)), value))
-
-    def merged(self) -> Histogram:
-        """The same counts as one group of independent values."""
-        return replace(self, group=np.zeros_like(self.group), independent=True)
-
-    def of_groups(self, chosen: NDArray[np.bool_], share: float) -> Histogram:
-        """Some rows, whole groups, which hold a share of the units."""
-        return replace(
-            self,
-            units=self.units * share,
-            group=self.group[chosen],
-            bin=self.bin[chosen],
-            count=self.count[chosen],
-            low=self.low[chosen],
-            high=self.high[chosen],
-        )
-
-    def by_bin(self) -> Bins:
-        """All groups together."""
-        return Bins.merged([Bins(self.bin, self.count, self.low, self.high)])
-
-
-def bin_of(values: Any) -> NDArray[np.int64]:
-    """Bin of each finite value."""
-    v = np.asarray(values, dtype=float)
-    magnitude = np.where(v == 0, 1.0, np.abs(v))
-    key = np.floor(np.log2(magnitude) * BINS_PER_DOUBLING + NUDGE) + OFFSET
-    return np.where(v == 0, 0.0, np.sign(v) * key).astype(np.int64)
+ROUNDING = 1e-9
 
 
 def quantile_effect(
@@ -161,15 +29,12 @@ def quantile_effect(
     """Difference of q-quantiles of each treatment against control, the first of `arms`; one element per treatment.
 
     Each arm's interval reaches further to one side than to the other where its values are skewed, most of all beside a
-    share of zeros. What counts is the side that faces the other arm, and at least half of the width. Two arms beside
-    the same step may each be on the wrong side of it: there the interval reaches two steps.
+    share of zeros. What counts there is the side that faces the other arm.
     """
     levels = [_level(arm, q, alpha=alpha) for arm in arms]
-    pairs = [(levels[0], level) for level in levels[1:]]
-    control, treatment = (
-        _arms([pair[side].arm for pair in pairs], [pair[side].variance_against(pair[1 - side]) for pair in pairs])
-        for side in (0, 1)
-    )
+    variances = np.array([_variances(levels[0], level, alpha) for level in levels[1:]]).reshape(-1, 2)
+    control = _arms([levels[0].arm] * (len(levels) - 1), variances[:, 0])
+    treatment = _arms([level.arm for level in levels[1:]], variances[:, 1])
     unreachable = [~np.isfinite(arm.var_mean) & (arm.n >= min_units) for arm in (control, treatment)]
     return compare(
         control,
@@ -191,22 +56,36 @@ def quantile_arm(histogram: Histogram, q: float, *, alpha: float = DEFAULT_ALPHA
 
 @dataclass(frozen=True)
 class _Level:
-    """One arm's quantile, its interval by inversion, and whether that holds only a few values a step apart."""
+    """One arm's quantile, its interval by inversion, and the widest step between two values in it."""
 
     arm: Arm
     low: float = np.nan
     high: float = np.nan
     t: float = np.nan  # that the interval was drawn with
-    steps: bool = False
+    step: float = 0.0
+    distance: float = np.inf  # of the estimate from the nearest step, in standard errors of F
 
-    def variance_against(self, other: _Level) -> float:
-        """Variance of the quantile in a comparison with another arm's."""
-        value = float(self.arm.mean)
+    def error_against(self, other: _Level) -> float:
+        """Standard error of the quantile in a comparison with another arm's."""
+        value, error = float(self.arm.mean), float(np.sqrt(self.arm.var_mean))
         facing = (self.high - value if float(other.arm.mean) >= value else value - self.low) / self.t
-        error = float(np.sqrt(self.arm.var_mean))
-        error = facing if facing > LOPSIDED * error else error
-        same_step = self.steps and other.steps and max(self.low, other.low) <= min(self.high, other.high)
-        return error * error * (2 if same_step else 1)
+        return facing if facing > LOPSIDED * error else error
+
+    def holds(self, values: int) -> bool:
+        """Whether the interval holds at most so many values a step apart, and more than one."""
+        return self.low < self.high and self.step * (values - 1) >= (self.high - self.low) * (1 - ROUNDING)
+
+
+def _variances(one: _Level, other: _Level, alpha: float) -> tuple[float, float]:
+    """Variances of two arms' quantiles in a comparison of the two.
+
+    Errors of chance cancel, but two arms beside a step may each be on its wrong side: there errors add up.
+    """
+    first, second = one.error_against(other), other.error_against(one)
+    beside = (one.holds(2) and other.holds(3)) or (one.holds(3) and other.holds(2))
+    beside &= one.distance**2 + other.distance**2 <= -2 * np.log(min(4 * alpha, 1.0))
+    together = (first + second) ** 2 / (first * first + second * second) if beside else 1.0
+    return first * first * together, second * second * together
 
 
 def _level(histogram: Histogram, q: float, *, alpha: float) -> _Level:
@@ -231,9 +110,9 @@ def _level(histogram: Histogram, q: float, *, alpha: float) -> _Level:
         # Where values are a step apart (counts), the estimate is a coin toss between neighbours: the interval covers
         # both, with whatever degrees of freedom it is drawn.
         error = max(((high - low) / 2 + rounding) / t, step / float(special.ndtri(1 - alpha / 2)))
-    steps = low < high and step > TWO_VALUES * (high - low)
+    distance = min(inside, 1 - inside) * bins.count[at] / (se_share * total)
     # Not **: that raises where a product is infinite.
-    return _Level(_scalar_arm(histogram.units, value, error * error, df), low, high, t, steps)
+    return _Level(_scalar_arm(histogram.units, value, error * error, df), low, high, t, step, distance)
 
 
 def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) -> float:
@@ -252,10 +131,10 @@ def _pinned_error(bins: Bins, at: int, rank: float, t: float, se_rank: float) ->
     return float(error)
 
 
-def _arms(singles: Sequence[Arm], variances: Sequence[float]) -> Arm:
+def _arms(singles: Sequence[Arm], variances: Array) -> Arm:
     """One element for each comparison."""
     columns = {f.name: np.array([getattr(arm, f.name) for arm in singles], dtype=float) for f in fields(Arm)}
-    return Arm(**(columns | {"var_mean": np.array(variances, dtype=float)}))
+    return Arm(**(columns | {"var_mean": variances}))
 
 
 def _scalar_arm(units: float, mean: float, variance: float, df: float) -> Arm:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from exp_platform.stats.quantile import Bins, coded, decoded
+from exp_platform.stats.histogram import Bins, coded, decoded
 from exp_platform.sums.group_sums import GROUP
 
 Key = tuple[Any, ...]  # a group, as metric, arm, segment, cohort date and bucket

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from exp_platform.stats.quantile import Bins, coded, decoded
+from exp_platform.stats.histogram import Bins, coded, decoded
 from exp_platform.sums.exact_sums import Numbers
 
 Codes = NDArray[np.int64]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import COLUMN_OF, COUNTS, Family, families
-from exp_platform.stats.quantile import bin_of
+from exp_platform.stats.histogram import bin_of
 from exp_platform.sums.exact_sums import Numbers
 from exp_platform.sums.group_sums import GROUP
 from exp_platform.sums.numbers import in_columns

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.values import micros, post_period
-from exp_platform.stats.quantile import BIN_SQL
+from exp_platform.stats.histogram import BIN_SQL
 from exp_platform.sums.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units

@@ -27,9 +27,9 @@ def units(seed: int = 43) -> hm.Units:
     return found
 
 
-def panel_of(found: hm.Units, shock: float, drift: float = 0.0, known: float = 1.0) -> object:
+def panel_of(found: hm.Units, shock: float, drift: float = 0.0, known: float = 1.0, seed: int = 5) -> object:
     """Daily values with a shock of each store on each day; a share of units has no store."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     names = sorted(set(found.country))
     shocks = rng.normal(0, shock, (len(names), 14))
     matrices, stores = {}, {}
@@ -41,13 +41,22 @@ def panel_of(found: hm.Units, shock: float, drift: float = 0.0, known: float = 1
     return hm.panel("revenue", matrices, clusters=stores)
 
 
-def test_shocks_of_stores_fail_pre_trends_between_units_and_pass_between_stores():
+def test_shocks_of_stores_fail_pre_trends_between_units_and_seldom_between_stores():
+    found, failed = units(), {None: 0, "country": 0}
+    for seed in range(12):
+        panel = panel_of(found, shock=0.5, seed=seed)
+        for cluster in failed:
+            answer = run(rollout(cluster), (hm.metric("revenue"), found), panel=panel)
+            assert answer.tests["test"].tolist() == ["slope", "joint"]
+            failed[cluster] += "failed" in set(answer.tests["verdict"])
+    assert failed[None] == 12
+    assert failed["country"] <= 3  # 5% of parallel worlds: more than 3 of 12 would be luck of 1 in 450
+
+
+def test_pre_trends_between_stores_that_pass_leave_an_answer():
     found = units()
-    panel = panel_of(found, shock=0.5)
-    for cluster, verdicts in ((None, {"failed"}), ("country", {"passed"})):
-        answer = run(rollout(cluster), (hm.metric("revenue"), found), panel=panel)
-        assert answer.tests["test"].tolist() == ["slope", "joint"]
-        assert set(answer.tests["verdict"]) == verdicts
+    answer = run(rollout("country"), (hm.metric("revenue"), found), panel=panel_of(found, shock=0.0))
+    assert set(answer.tests["verdict"]) == {"passed"}
     assert one(answer, rollout(), method="did", segment="all")["status"] == "ok"
 
 
