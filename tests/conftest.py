@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from exp_platform.config.load import Project, load_project
 
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED)
 os.environ.setdefault("SPARK_LAUNCHER_OPTS", SHORT_LIVED)
+
+# A machine that is busy is no fault of the code: no example has a deadline.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 LONGEST_FIRST = ("airflow", "slow", "spark")  # marks, in the order in which their files start
 LEFT_OUT = pytest.StashKey[list[str]]()
