@@ -22,6 +22,9 @@ SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSe
 os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED)
 os.environ.setdefault("SPARK_LAUNCHER_OPTS", SHORT_LIVED)
 
+# Configuration may hold no aliases, which the dumper writes for an object that occurs twice.
+yaml.SafeDumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
+
 # A machine that is busy is no fault of the code: no example has a deadline.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from exp_platform.config.models import (
@@ -28,6 +27,7 @@ from exp_platform.config.models import (
 )
 from exp_platform.config.policy import load_policy
 from exp_platform.config.rules import experiment_problems, metric_problems, suggest
+from exp_platform.config.yaml_file import parse_yaml
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
 
@@ -35,23 +35,6 @@ M = TypeVar("M", bound=BaseModel)
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
-
-
-class _UniqueKeys(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
-    """A YAML loader that refuses a key that is written twice, instead of taking the last one."""
-
-
-def _mapping(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is there twice", key_node.start_mark)
-        seen.add(key)
-    return dict(yaml.SafeLoader.construct_mapping(loader, node, deep))
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def find_root(config_path: Path) -> Path:
@@ -268,13 +251,7 @@ def _read_yaml(file: Path, root: Path) -> dict[str, Any]:
         raise ConfigError(f"{shown}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{shown}: cannot be read: {error}") from None
-    try:
-        content = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{shown}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{shown}: expected keys and values, found {type(content).__name__}")
-    filled = _fill(content, shown)
+    filled = _fill(parse_yaml(text, shown), shown)
     assert isinstance(filled, dict)
     return filled
 

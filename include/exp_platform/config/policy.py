@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from exp_platform.config.models import Model
 from exp_platform.config.rules import suggest
+from exp_platform.config.yaml_file import parse_yaml
 from exp_platform.errors import ConfigError
 
 FOLDER = "configs/policies"
@@ -63,9 +63,7 @@ def load_policy(root: Path, name: str) -> Policy:
         known = sorted({DEFAULT.name, *(f.stem for f in folder.glob("*.yaml"))})
         raise ConfigError(f"{shown}: no such policy{suggest(name, known)}; known: {', '.join(known)}")
     try:
-        policy = Policy.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{shown}: not valid YAML: {' '.join(str(error).split())}") from None
+        policy = Policy.model_validate(parse_yaml(file.read_text(encoding="utf-8"), shown))
     except ValidationError as error:
         problems = (
             f"{'.'.join(str(p) for p in e['loc'])}: found {e.get('input')!r}; {e['msg']}" for e in error.errors()

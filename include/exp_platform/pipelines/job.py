@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import BY_HAND, Options, Run
 from exp_platform.pipelines.run_stage import run_stage
+
+RUN_ID = r"[A-Za-z0-9][A-Za-z0-9_.~:+-]{0,199}"  # what Airflow allows too
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,6 +73,10 @@ def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
         full_refresh=given.get("full_refresh", False),
     )
     dt = dt_of_run(project, arguments.experiment_id, arguments.dt, now, options.generate_synth)
+    if arguments.run_id and not re.fullmatch(RUN_ID, arguments.run_id):
+        raise ConfigError(
+            f"--run-id: found {arguments.run_id[:80]!r}, expected letters, digits or _.~:+-, at most 200"
+        )
     run_id = arguments.run_id or f"{arguments.experiment_id}__{dt}__{now:%Y%m%dT%H%M%S}"
     started_by = "airflow" if arguments.run_id else BY_HAND
     return Run(project, arguments.experiment_id, dt, run_id, options, arguments.analysis_mode, started_by)

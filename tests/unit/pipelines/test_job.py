@@ -44,6 +44,7 @@ def run_job(project: Project, job: str, *words: str) -> subprocess.CompletedProc
         ([f"--experiment-id={ID}", "--dt=20260114"], "dt: found '20260114', expected a date as YYYY-MM-DD"),
         ([f"--experiment-id={ID}", "--dt=2999-01-01"], "which has not begun"),
         ([f"--experiment-id={ID}", "--config=nope.yaml"], "nope.yaml: no such file"),
+        ([f"--experiment-id={ID}", "--run-id=../../evil"], "--run-id: found '../../evil', expected letters"),
         ([f"--experiment-id={ID}", "--analysis-mode=both"], "'both' is not one of itt, exposed"),
     ],
 )

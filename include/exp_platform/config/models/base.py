@@ -27,4 +27,4 @@ UtcTime = Annotated[datetime, BeforeValidator(_as_utc)]
 class Model(BaseModel):
     """Read once, never changed, no unknown keys; each key has a description, which editors and pages show."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
