@@ -217,7 +217,7 @@ LARGE_WRITER = textwrap.dedent("""
     from exp_platform.config.load import load_project
     from exp_platform.ledger import manifest
     from exp_platform.lake import publish
-    from tests.stages import opened
+    from tests.stages import made_of, opened
     from exp_platform.spark.session import build_spark_session
 
     def stop(*_, **__):
@@ -237,9 +237,8 @@ LARGE_WRITER = textwrap.dedent("""
         "timestamp'2026-01-05 10:00:00' AS assignment_time_utc", "timestamp'2026-01-05 10:00:00' AS anchor_utc",
         "date'2026-01-05' AS cohort_date", "true AS included", "cast(null AS string) AS exclusion_reason",
         "map('country', 'DE') AS dimensions")
-    with opened(
-        project, experiment, date(2026, 2, 1), f"run_{rows}", "build_unit_outcomes", spark=spark, log=lambda _: None
-    ) as ctx:
+    stage = made_of("build_unit_outcomes")  # of no table, so that no run reuses another's rows
+    with opened(project, experiment, date(2026, 2, 1), f"run_{rows}", stage, spark=spark) as ctx:
         ctx.publish("gold.fct_experiment_cohort", frame)
 """)
 
