@@ -89,7 +89,7 @@ def test_a_changed_file_replaces_what_it_said_and_is_reported(day_one: IngestLak
     assert [row[1] for row in day_one.rows(*EVENT)] == [3.0, 7.0]
     assert day_one.findings("outcomes", "r3")["raw files do not change"] == (False, 1)
     assert any("read every file again: 1 changed" in line and "b.parquet" in line for line in lines)
-    assert any("assignments: 0 files read" in line for line in lines), "other datasets are not touched"
+    assert any("assignments: read 0 files" in line for line in lines), "other datasets are not touched"
 
 
 def test_a_vanished_file_takes_its_events_with_it(day_one: IngestLake) -> None:
@@ -142,7 +142,7 @@ def test_an_arm_that_is_switched_off_later_has_its_events_refused(day_one: Inges
     assert changed.users("assignments") == ["u1"]
     assert changed.refused("assignments") == [("unknown_variant", 1)]
     assert any("the contract, the variants or the mapping changed" in line for line in lines)
-    assert any("outcomes: 1 files read" in line for line in lines)
+    assert any("outcomes: read 1 files" in line for line in lines)
 
 
 def test_the_bad_fraction_counts_the_files_read_before(day_one: IngestLake) -> None:
@@ -233,10 +233,10 @@ def test_the_first_and_the_last_day_that_there_are_hold_events_like_any_other(da
 def test_rules_that_have_become_stricter_judge_what_was_read_before(
     day_one: IngestLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert any("outcomes: 0 files read" in line for line in day_one.run("r2"))
+    assert any("outcomes: read 0 files" in line for line in day_one.run("r2"))
     monkeypatch.setattr("exp_platform.ingest.dataset.RULES_VERSION", 99)
     lines = day_one.run("r3")
-    assert any("outcomes: 1 files read" in line for line in lines)
+    assert any("outcomes: read 1 files" in line for line in lines)
     assert any("the contract, the variants or the mapping changed" in line for line in lines)
 
 
