@@ -106,7 +106,7 @@ class IngestLake:
     # --- a run ---
 
     @contextmanager
-    def context(self, run_id: str, dt: date = DT, **options: Any) -> Iterator[StageContext]:
+    def context(self, run_id: str, dt: date = DT, audit: Any = None, **options: Any) -> Iterator[StageContext]:
         """The stage's context."""
         with opened(
             self.project,
@@ -116,6 +116,7 @@ class IngestLake:
             "ingest_events",
             spark=self.spark,
             log=self.lines.append,
+            audit=audit,
             options=options,
             now=options.pop("now", None),
         ) as ctx:

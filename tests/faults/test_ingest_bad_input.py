@@ -172,5 +172,5 @@ def test_a_folder_that_may_not_be_listed_is_named(lake: IngestLake, monkeypatch:
     def forbidden(*_: object) -> None:
         raise PermissionError("[Errno 13] Permission denied")
 
-    monkeypatch.setattr("exp_platform.ingest.dataset.list_source", forbidden)
+    monkeypatch.setattr("exp_platform.pipelines.examine.list_source", forbidden)
     assert_blocked(lake, f"outcomes: {lake.folder}/outcomes: may not be listed", "Permission denied")

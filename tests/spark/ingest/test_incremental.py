@@ -188,8 +188,7 @@ def test_a_new_file_without_news_is_no_table_without_rows(day_one: IngestLake) -
         return [Finding("there are rows", frame.count() > 0, "warning", 0)]
 
     def run(run_id: str) -> None:
-        with day_one.context(run_id) as ctx:
-            ctx.audit = audit
+        with day_one.context(run_id, audit=audit) as ctx:
             ingest_events.run(ctx)
 
     bought(day_one, "c.parquet", 2.0)
@@ -234,7 +233,7 @@ def test_rules_that_have_become_stricter_judge_what_was_read_before(
     day_one: IngestLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert any("outcomes: read 0 files" in line for line in day_one.run("r2"))
-    monkeypatch.setattr("exp_platform.ingest.dataset.RULES_VERSION", 99)
+    monkeypatch.setattr("exp_platform.pipelines.examine.RULES_VERSION", 99)
     lines = day_one.run("r3")
     assert any("outcomes: read 1 files" in line for line in lines)
     assert any("the contract, the variants or the mapping changed" in line for line in lines)
