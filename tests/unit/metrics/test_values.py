@@ -10,7 +10,7 @@ import pytest
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import families
 from exp_platform.metrics.values import DAY_US, HOUR_US, did_period, micros, post_period, unit_values
-from exp_platform.sums.panels import Panel, panel_rows, panels_of
+from exp_platform.sums.panels import Panel, PanelSums, panel_rows, panels_of
 
 END = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -69,7 +69,8 @@ def test_a_panel_row_counts_every_unit_and_has_zeros_where_nothing_happened() ->
     schema = arrow_schema(TABLES["gold.fct_experiment_panel_statistics"])
     panel, day = Panel("s", "sum", 2), END.date()
     sums, products = {(0, "control", day, -1): 5.0}, {(0, "control", day, -1, -1): 13.0}
-    rows = panel_rows("exp_a", {"m": panel}, [panel], {("control", day): 7}, sums, products, schema).to_pylist()
+    found_sums = PanelSums(sums, products, {})
+    rows = panel_rows("exp_a", {"m": panel}, [panel], {("control", day): 7}, {}, found_sums, schema).to_pylist()
     found = [(r["day_i"], r["day_j"], r["n"], r["sum_i"], r["sum_j"], r["sum_ij"]) for r in rows]
     assert found == [(-2, -2, 7, 0.0, 0.0, 0.0), (-2, -1, 7, 0.0, 5.0, 0.0), (-1, -1, 7, 5.0, 5.0, 13.0)]
 
