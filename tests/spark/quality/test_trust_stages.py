@@ -19,7 +19,7 @@ from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext, open_stage
 from exp_platform.pipelines.registry import BY_NAME
-from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import audit_of
 from exp_platform.pipelines.session import Session
 from exp_platform.schemas import contract_columns
@@ -45,8 +45,8 @@ class Rig:
     spark: SparkSession
 
     @contextmanager
-    def stage(self, name: str, run_id: str) -> Iterator[StageContext]:
-        run = Run(self.project, EXPERIMENT, DT, run_id)
+    def stage(self, name: str, run_id: str, **options: Any) -> Iterator[StageContext]:
+        run = Run(self.project, EXPERIMENT, DT, run_id, Options(**options))
         session = Session.given(self.spark)
         with open_stage(run, reading_all(name), session=session, audit=audit_of, say=lambda _: None) as ctx:
             yield ctx
@@ -195,7 +195,7 @@ def test_a_result_that_breaks_its_suite_is_not_published_and_says_why(healthy: R
     claim(healthy.project, EXPERIMENT, "broken", DT, "test")
     with (
         pytest.raises(ContractViolation) as refused,
-        healthy.stage("build_assignments", "broken") as ctx,
+        healthy.stage("build_assignments", "broken", full_refresh=True) as ctx,
     ):
         ghosts = ctx.read.frame(ASSIGNMENTS).withColumn("variant_id", F.lit("ghost"))
         ctx.publish(ASSIGNMENTS, ghosts.limit(7))
@@ -215,14 +215,14 @@ def test_a_table_that_disagrees_with_another_is_not_published(healthy: Rig) -> N
     claim(healthy.project, EXPERIMENT, "disagrees", DT, "test")
     with (
         pytest.raises(ContractViolation, match="days add up to all assignments"),
-        healthy.stage("validate_exposures", "disagrees") as ctx,
+        healthy.stage("validate_exposures", "disagrees", full_refresh=True) as ctx,
     ):
         ctx.publish(daily, ctx.read.frame(daily).where("date > '2026-01-15'"))
 
 
 def test_warnings_are_reported_and_do_not_block(healthy: Rig) -> None:
     claim(healthy.project, EXPERIMENT, "warned", DT, "test")
-    with healthy.stage("build_assignments", "warned") as ctx:
+    with healthy.stage("build_assignments", "warned", full_refresh=True) as ctx:
         late = ctx.read.frame(ASSIGNMENTS).withColumns({"is_outside_window": _true(), "is_valid": ~_true()})
         ctx.publish(ASSIGNMENTS, late)
     failed = [row for row in healthy.contract_results("warned") if not row["success"]]
