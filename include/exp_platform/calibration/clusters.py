@@ -117,7 +117,7 @@ def _failed(
     *,
     clusters: bool = True,
 ) -> Array:
-    """Whether either test of each rollout failed."""
+    """True when either test of each rollout failed."""
     found = []
     for start in range(0, experiments, AT_ONCE):
         panel = panels(rng, of_arm, spread, drift, min(AT_ONCE, experiments - start))

@@ -97,7 +97,7 @@ def guardrails(rng: np.random.Generator, experiments: int) -> Iterator[Measured]
 
 
 def _stopped(effect: Effect, planned: int, good: bool) -> Array:
-    """Whether an experiment's one guardrail ever fails: by the anytime interval, and by the fixed one at the end."""
+    """True when an experiment's one guardrail ever fails: by the anytime interval, and by the fixed one at the end."""
     looks = with_anytime(effect, planned)[0]
     shape = looks.lead
     daily = assess_guardrails(looks[..., None], MARGIN, good, anytime=True, axis=-1).status.reshape(shape)

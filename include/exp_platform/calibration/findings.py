@@ -41,7 +41,7 @@ class Measured:
 
     @property
     def kept(self) -> bool:
-        """Whether the promise stands within Monte-Carlo error."""
+        """True when the promise stands within Monte-Carlo error."""
         low, high = self.target - self.band, self.target + self.band
         return {
             Promise.EQUALS: low <= self.rate <= high,

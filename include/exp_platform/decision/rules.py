@@ -146,7 +146,7 @@ def _significant(row: Primary, alpha: float) -> int:
 
 
 def _flat(row: Primary) -> bool:
-    """Whether the whole interval is too small to matter."""
+    """True when the whole interval is too small to matter."""
     if row.low is None or row.high is None:
         return False
     return -row.practical_threshold < row.low and row.high < row.practical_threshold
@@ -168,7 +168,7 @@ def _held_back(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
 
 
 def _practical(row: Primary) -> bool:
-    """Whether the whole interval lies beyond the practical threshold, on the good side."""
+    """True when the whole interval lies beyond the practical threshold, on the good side."""
     near = row.low if row.increase_is_good else row.high
     return near is not None and abs(near) >= row.practical_threshold and (near > 0) is row.increase_is_good
 

@@ -35,7 +35,7 @@ def view_name(table: str) -> str:
 
 
 def parameter(name: str) -> dict[str, str]:
-    """A placeholder for a value that is known at run time, such as the `variants` or `metrics` of the experiment."""
+    """A name that stands for a value of the run, such as the `variants` or `metrics` of the experiment."""
     return {"$PARAMETER": name}
 
 

@@ -36,7 +36,7 @@ class AnalysisPlan:
 
     @property
     def planned_end_reached(self) -> bool:
-        """Whether this dt sees everything that the planned analysis was to see."""
+        """True when this dt sees everything that the planned analysis was to see."""
         return self.cutoff >= self.planned_end
 
     @property
@@ -51,7 +51,7 @@ class AnalysisPlan:
 
     @property
     def is_rollout(self) -> bool:
-        """Whether arms were not drawn at random."""
+        """True when arms were not drawn at random."""
         return self.experiment.design == "rollout"
 
     def metric(self, name: str) -> Metric:

@@ -72,7 +72,7 @@ class _Level:
         return facing if facing > LOPSIDED * error else error
 
     def holds(self, values: int) -> bool:
-        """Whether the interval holds at most so many values a step apart, and more than one."""
+        """True when the interval holds at most so many values a step apart, and more than one."""
         return self.low < self.high and self.step * (values - 1) >= (self.high - self.low) * (1 - ROUNDING)
 
 

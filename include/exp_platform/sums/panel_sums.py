@@ -90,7 +90,7 @@ class PanelCut:
         return {"largest": dict(self.largest), "cut": self._cut()}
 
     def same_as(self, last: Mapping[str, Any]) -> bool:
-        """Whether an earlier panel, of which these are the notes, was cut alike."""
+        """True when an earlier panel, of which these are the notes, was cut alike."""
         return bool(last) and last["cut"] == self._cut()
 
     def _cut(self) -> list[int]:
