@@ -74,9 +74,7 @@ def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
     )
     dt = dt_of_run(project, arguments.experiment_id, arguments.dt, now, options.generate_synth)
     if arguments.run_id and not re.fullmatch(RUN_ID, arguments.run_id):
-        raise ConfigError(
-            f"--run-id: found {arguments.run_id[:80]!r}, expected letters, digits or _.~:+-, at most 200"
-        )
+        raise ConfigError(f"--run-id: found {arguments.run_id[:80]!r}, expected letters, digits or _.~:+-, at most 200")
     run_id = arguments.run_id or f"{arguments.experiment_id}__{dt}__{now:%Y%m%dT%H%M%S}"
     started_by = "airflow" if arguments.run_id else BY_HAND
     return Run(project, arguments.experiment_id, dt, run_id, options, arguments.analysis_mode, started_by)
