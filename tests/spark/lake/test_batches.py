@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pytest
-from tests.spark.lake.conftest import CANONICAL, ONE, TWO, Lake
+from tests.lakes import CANONICAL, ONE, TWO, Lake
 
 from exp_platform.lake.batches import FileBatches, FrameBatches, parts_of, rows_of_files
 from exp_platform.lake.tables import TABLES

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, TWO, Lake
+from tests.lakes import CANONICAL, DT, EVENTS, ONE, TWO, Lake
 from tests.stages import opened
 
 from exp_platform.lake.audit import Finding, Scope

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 from pyspark.sql import functions as F
-from tests.spark.lake.conftest import CANONICAL, DELTAS, DT, EVENTS, ONE, TWO, Lake
+from tests.lakes import CANONICAL, DELTAS, DT, EVENTS, ONE, TWO, Lake
 
 from exp_platform.errors import ContractViolation, FencedConflict
 from exp_platform.lake.audit import AuditRefused, Finding

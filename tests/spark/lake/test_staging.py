@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import functions as F
-from tests.spark.lake.conftest import CANONICAL, DT, ONE, TWO, Lake
+from tests.lakes import CANONICAL, DT, ONE, TWO, Lake
 from tests.stages import made_of, opened
 
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded

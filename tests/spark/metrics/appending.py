@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.spark.lake.conftest import DT, Lake
+from tests.lakes import DT, Lake
 
 from exp_platform.lake.audit import Scope
 from exp_platform.lake.publication import Origin, fence_of

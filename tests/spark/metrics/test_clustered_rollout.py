@@ -8,14 +8,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from exp_platform.lake.claim import claim
-from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
+from tests.lakes import CANONICAL, Lake
 from tests.spark.metrics.appending import append_outcomes
 from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT
+from tests.stages import opened
 
-from exp_platform.pipelines.context import StageContext
-from exp_platform.pipelines.stages import BY_NAME
-from exp_platform.transforms.metric_tables import PANEL
+from exp_platform.lake.tables.names import PANEL_STATISTICS as PANEL
+from exp_platform.ledger.claim import claim
+from exp_platform.pipelines.registry import BY_NAME
 
 pytestmark = pytest.mark.spark
 
@@ -25,7 +25,7 @@ USERS, STORES, LAST_DAY = 400, 20, 20
 STAGES = ("build_unit_outcomes", "aggregate_metrics", "analyze_results", "validate_statistics")
 
 
-def rollout(lake: Lake, dimensions: tuple[str, ...]) -> Lake:  # noqa: F811
+def rollout(lake: Lake, dimensions: tuple[str, ...]) -> Lake:
     """The shipped experiment as a rollout of whole stores."""
     experiment = lake.project.experiment(EXPERIMENT).model_copy(
         update={
@@ -36,7 +36,7 @@ def rollout(lake: Lake, dimensions: tuple[str, ...]) -> Lake:  # noqa: F811
     return Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
 
 
-def land(lake: Lake, *, with_stores: bool) -> None:  # noqa: F811
+def land(lake: Lake, *, with_stores: bool) -> None:
     """User i is assigned on day i % 3 to store i % 20; the odd stores are treated."""
     start = int(START.timestamp())
     canonical = lake.canonical(EXPERIMENT, USERS).selectExpr(
@@ -53,7 +53,7 @@ def land(lake: Lake, *, with_stores: bool) -> None:  # noqa: F811
     lake.publish("exp.attributes", known, EXPERIMENT, run_id=f"d{with_stores}")
 
 
-def events(lake: Lake) -> Any:  # noqa: F811
+def events(lake: Lake) -> Any:
     """Revenue and sessions of each user on every third day, before and after the assignment."""
     start = int(START.timestamp())
     days = lake.spark.range(USERS * 35).selectExpr("id % 400 as user", "id div 400 - 14 as day")
@@ -68,19 +68,19 @@ def events(lake: Lake) -> Any:  # noqa: F811
     )
 
 
-def stages(lake: Lake, dt: date, run_id: str) -> dict[str, list[dict[str, Any]]]:  # noqa: F811
+def stages(lake: Lake, dt: date, run_id: str) -> dict[str, list[dict[str, Any]]]:
     """J4 to J7; the rows that each published."""
     claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
     rows: dict[str, list[dict[str, Any]]] = {}
     for name in STAGES:
-        with StageContext.open(lake.project, EXPERIMENT, dt, run_id, name, spark=lake.spark, log=lambda _: None) as ctx:
+        with opened(lake.project, EXPERIMENT, dt, run_id, name, spark=lake.spark) as ctx:
             BY_NAME[name].run(ctx)
-            rows |= {table: ctx.read_arrow(table).to_pylist() for table in BY_NAME[name].publishes}
+            rows |= {table: ctx.read.arrow(table).to_pylist() for table in BY_NAME[name].publishes}
     return rows
 
 
 def test_a_cluster_attribute_is_read_with_or_without_being_listed_and_its_absence_is_a_failed_check(
-    lake: Lake,  # noqa: F811
+    lake: Lake,
 ) -> None:
     land(lake, with_stores=True)
     outcomes = events(lake)

@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.lakes import Lake
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
-from tests.spark.lake.conftest import Lake, lake  # noqa: F401
 from tests.spark.metrics.appending import append_outcomes
 
 from exp_platform.config.models import Metric
@@ -111,7 +111,7 @@ def state(one: Metric, anchor: datetime, cut: datetime) -> tuple[bool, bool]:
     return anchor + timedelta(hours=window.start_hours) < cut, end <= cut
 
 
-def outcomes_of(lake: Lake, users: range) -> Any:  # noqa: F811
+def outcomes_of(lake: Lake, users: range) -> Any:
     return lake.spark.range(users.start, users.stop).selectExpr(
         "'exp_one' as experiment_id",
         "cast(id as string) as user_id",
@@ -123,7 +123,7 @@ def outcomes_of(lake: Lake, users: range) -> Any:  # noqa: F811
     )
 
 
-def test_what_was_appended_is_read_and_what_was_restated_is_noticed(lake: Lake) -> None:  # noqa: F811
+def test_what_was_appended_is_read_and_what_was_restated_is_noticed(lake: Lake) -> None:
     table = TABLES[EVENTS]
     first = lake.publish(EVENTS, outcomes_of(lake, range(3)), "exp_one", run_id="a").snapshot_id
     other = outcomes_of(lake, range(9)).selectExpr("'exp_two' as experiment_id", *list(table.columns)[1:])

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import make_project
-from tests.spark.lake.conftest import Lake
+from tests.lakes import Lake
 
 from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import ensure_tables

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
+from tests.lakes import CANONICAL, Lake
 from tests.spark.metrics.appending import append_outcomes
 from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT, assignments, everyone_assigned
 from tests.stages import opened
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.spark
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:  # noqa: F811
+def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:
     """On each day every user has an event of some kind, also before the assignment; `late` says how many days late."""
     at = int((START + (day - late) * DAY).timestamp())
     return lake.spark.range(users).selectExpr(
@@ -41,7 +41,7 @@ def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:  #
     )
 
 
-def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str, Any], str]:  # noqa: F811
+def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str, Any], str]:
     """J4 and J5: the answer columns of J5's tables, and its log."""
     lines: list[str] = []
     claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
@@ -58,7 +58,7 @@ def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str,
     return rows, "\n".join(line for line in lines if "recomputed" in line and "aggregate" in line)
 
 
-def same_as_full(lake: Lake, dt: date, run_id: str) -> str:  # noqa: F811
+def same_as_full(lake: Lake, dt: date, run_id: str) -> str:
     """Run it as it would run, then over everything; what it said."""
     added, said = stages(lake, dt, run_id)
     full, whole = stages(lake, dt, f"{run_id} full", full_refresh=True)
@@ -69,7 +69,7 @@ def same_as_full(lake: Lake, dt: date, run_id: str) -> str:  # noqa: F811
     return said
 
 
-def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> None:  # noqa: F811
+def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> None:
     lake = everyone_assigned(lake)
     known = lake.project.experiment(EXPERIMENT)
     experiment = known.model_copy(update={"start_ts": START, "end_ts": START + 20 * DAY})
@@ -119,7 +119,7 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
     )
 
 
-def test_events_that_were_there_too_early_and_events_that_came_since_are_seen_together(lake: Lake) -> None:  # noqa: F811
+def test_events_that_were_there_too_early_and_events_that_came_since_are_seen_together(lake: Lake) -> None:
     lake = everyone_assigned(lake)
     known = lake.project.experiment(EXPERIMENT)
     experiment = known.model_copy(update={"start_ts": START, "end_ts": START + 30 * DAY, "alpha": 0.04})

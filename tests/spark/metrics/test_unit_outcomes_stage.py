@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.spark.lake.conftest import CANONICAL, Lake, lake  # noqa: F401
+from tests.lakes import CANONICAL, Lake
 from tests.spark.metrics.appending import append_outcomes
 from tests.stages import opened
 
@@ -27,7 +27,7 @@ EXPERIMENT = "exp_checkout_button_001"
 DAY = timedelta(days=1)
 
 
-def assignments(lake: Lake, start: datetime, users: int) -> Any:  # noqa: F811
+def assignments(lake: Lake, start: datetime, users: int) -> Any:
     """User i is assigned i hours after the start."""
     return lake.canonical(EXPERIMENT, users).selectExpr(
         "* except (assignment_time_utc, variant_id)",
@@ -37,7 +37,7 @@ def assignments(lake: Lake, start: datetime, users: int) -> Any:  # noqa: F811
     )
 
 
-def outcomes(lake: Lake, start: datetime, day: int) -> Any:  # noqa: F811
+def outcomes(lake: Lake, start: datetime, day: int) -> Any:
     """On each day every user has some revenue, also before the assignment, and some is a day late."""
     return lake.spark.range(60).selectExpr(
         f"'{EXPERIMENT}' as experiment_id",
@@ -51,7 +51,7 @@ def outcomes(lake: Lake, start: datetime, day: int) -> Any:  # noqa: F811
     )
 
 
-def stage(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[str, Any]], str]:  # noqa: F811
+def stage(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[str, Any]], str]:
     """Run it; the rows that it published, and its log."""
     lines: list[str] = []
     claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
@@ -64,20 +64,20 @@ def stage(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[list[dict[
     return rows, "\n".join(lines)
 
 
-def everyone_assigned(lake: Lake) -> Lake:  # noqa: F811
+def everyone_assigned(lake: Lake) -> Lake:
     """The lake with the experiment analysed as assigned, so that no exposures are needed."""
     experiment = lake.project.experiment(EXPERIMENT).model_copy(update={"analysis_mode": "itt", "dimensions": ()})
     return Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
 
 
-def files_of(lake: Lake) -> dict[str, date]:  # noqa: F811
+def files_of(lake: Lake) -> dict[str, date]:
     """The files that hold the experiment's rows, and their cohort dates."""
     rows = lake.spark.table(f"iceberg.{UNIT_OUTCOMES}.files").where(f"partition.experiment_id = '{EXPERIMENT}'")
     return {row["file_path"]: row["partition"]["cohort_date"] for row in rows.collect()}
 
 
 def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_everything(
-    lake: Lake,  # noqa: F811
+    lake: Lake,
 ) -> None:
     lake = everyone_assigned(lake)
     known = lake.project.experiment(EXPERIMENT)
@@ -150,7 +150,7 @@ def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_eve
     day(4, "restated", "recomputed all unit rows: exp.outcomes was rewritten")
 
 
-def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:  # noqa: F811
+def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:
     """The rows that J4's definition gives for what the tables hold."""
     names = (COHORT, "exp.outcomes")
     cohort, events = (lake.spark.table(f"iceberg.{n}").where(f"experiment_id = '{EXPERIMENT}'") for n in names)
@@ -162,7 +162,7 @@ def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:  # noqa: F
 
 @pytest.mark.parametrize("broadcast", ["10485760", "-1"])
 def test_exposed_units_with_dimensions_lie_in_one_file_for_each_bucket_and_date(
-    lake: Lake,  # noqa: F811
+    lake: Lake,
     broadcast: str,
 ) -> None:
     experiment = lake.project.experiment(EXPERIMENT)

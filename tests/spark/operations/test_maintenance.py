@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, TWO, Lake
+from tests.lakes import CANONICAL, DT, EVENTS, ONE, TWO, Lake
 from tests.stages import opened
 
 from exp_platform.errors import ConfigError
@@ -157,8 +157,8 @@ def _decision(ctx: StageContext) -> dict[str, object]:
         "interval_in_force": "fixed",
         "run_id": ctx.run.run_id,
         "input_snapshots": "{}",
-        "config_hash": ctx.config_hash,
-        "code_version": ctx.code_version,
+        "config_hash": ctx.run.config_hash,
+        "code_version": ctx.run.code_version,
         "computed_at": ctx.now,
     }
 

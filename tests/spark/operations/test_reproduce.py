@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyspark.sql import functions as F
-from tests.spark.lake.conftest import CANONICAL, DT, EVENTS, ONE, Lake
+from tests.lakes import CANONICAL, DT, EVENTS, ONE, Lake
 from tests.stages import opened
 
 from exp_platform.config.load import Project

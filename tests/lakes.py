@@ -1,24 +1,19 @@
-"""A lake of its own for each test file, under the shared session, and the few rows that its tests publish."""
+"""A small lake in a temp folder, and the few rows that tests publish to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from tests.conftest import make_project
-
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import MAIN, Origin, Published, fence_of, find_published
 from exp_platform.lake.publish import Publication, publish
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import spark_type
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -119,14 +114,3 @@ class Lake:
     def files(self, table: str, experiment_id: str) -> set[str]:
         rows = self.spark.table(f"iceberg.{table}.files").where(f"partition.experiment_id = '{experiment_id}'")
         return {row["file_path"] for row in rows.collect()}
-
-
-@pytest.fixture(scope="module")
-def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    """An empty lake."""
-    project = make_project(tmp_path_factory.mktemp("lake"))
-    ensure_tables(project)
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(project).items():
-        session.conf.set(key, value)
-    yield Lake(project, session)

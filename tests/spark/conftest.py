@@ -1,0 +1,27 @@
+"""A lake of its own for each test file, under the session that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.conftest import make_project
+from tests.lakes import Lake
+
+from exp_platform.lake.catalog import ensure_tables
+from exp_platform.spark.catalog import spark_catalog_conf
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="module")
+def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """An empty lake."""
+    project = make_project(tmp_path_factory.mktemp("lake"))
+    ensure_tables(project)
+    session = spark.newSession()
+    for key, value in spark_catalog_conf(project).items():
+        session.conf.set(key, value)
+    yield Lake(project, session)
