@@ -137,7 +137,7 @@ class Rig:
         return replace(found, state="failed" if done.returncode else "success")
 
     def finished(self, dag_id: str, run_id: str, log: str = "") -> Finished:
-        """What became of a run."""
+        """Tell how a run ended."""
         state = self.query("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)[0][0]
         rows = self.query(
             "select task_id, state, try_number from task_instance where dag_id = ? and run_id = ?", dag_id, run_id

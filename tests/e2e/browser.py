@@ -79,7 +79,7 @@ class Browser:
         return self._send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def text(self) -> str:
-        """What a person can read on the page."""
+        """The text that a person can read on the page."""
         return str(self.run("return document.body.innerText"))
 
     def wait_for(self, *words: str, seconds: float = 40) -> str:

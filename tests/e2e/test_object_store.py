@@ -1,4 +1,4 @@
-"""The same pipeline on an S3-compatible server: raw events on s3a://, Iceberg through S3FileIO, by config alone."""
+"""The pipeline runs on an S3-compatible server by config alone: raw events on s3a://, Iceberg through S3FileIO."""
 
 from __future__ import annotations
 

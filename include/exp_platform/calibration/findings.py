@@ -1,4 +1,4 @@
-"""What a simulation found: a rate, what was promised, and the Monte-Carlo band around the promise."""
+"""A rate that a simulation found, the rate that was promised, and the Monte-Carlo band around the promise."""
 
 from __future__ import annotations
 

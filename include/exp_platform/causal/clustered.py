@@ -73,7 +73,7 @@ def clustered_did_effect(
 
 @dataclass(frozen=True, eq=False)
 class _Errors:
-    """Of the effect and of the counterfactual that it is relative to."""
+    """The errors of the effect and of the counterfactual that it is relative to."""
 
     spreads: tuple[ClusterSpread, ClusterSpread]  # control's and treatment's
     var_effect: Array

@@ -33,7 +33,7 @@ class PanelMoments:
     cluster_sums: Array | None = None
 
     def with_dates(self) -> PanelMoments:
-        """The same with a cohort date as axis 1."""
+        """These moments with an axis for the cohort date, of length one, after the arm's."""
         clusters = (v if v is None else v[:, None] for v in (self.cluster_n, self.cluster_sums))
         return PanelMoments(self.relative_days, self.n[:, None], self.sums[:, None], self.products[:, None], *clusters)
 
@@ -60,7 +60,7 @@ class Components:
         return np.asarray(1 / (lost + 2 * self._common(share)), dtype=float)
 
     def lost(self, share: Array) -> Array:
-        """The same for covariances: Σ (tr S² + (tr S)²) / df of each piece's share S in the whole."""
+        """The freedom that a sum of covariances loses: Σ (tr S² + (tr S)²) / df of each piece's share S in the whole."""
         trace, square = np.trace(share, axis1=-2, axis2=-1), np.trace(share @ share, axis1=-2, axis2=-1)
         lost = ((square + trace**2) / self.df).sum(axis=0)
         if not self.common.any():

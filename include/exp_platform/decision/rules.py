@@ -28,7 +28,7 @@ class Primary:
 
 @dataclass(frozen=True)
 class ArmEvidence:
-    """What is known of one treatment arm."""
+    """The evidence on one treatment arm that the rules decide by."""
 
     variant_id: str
     primary: Primary | None  # None: the registry names no primary metric

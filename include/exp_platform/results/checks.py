@@ -19,7 +19,7 @@ ALL = "all"
 
 @dataclass(frozen=True, eq=False)
 class CheckInputs:
-    """What the checks read: numbers of one experiment as of one dt."""
+    """The numbers of one experiment as of one dt that the checks read."""
 
     plan: AnalysisPlan
     statistics: pa.Table

@@ -125,7 +125,7 @@ def _cube(cohorts: pa.Table, metrics: tuple[Metric, ...], axes: Axes, k: int, m:
 
 
 def bucket_stats(table: pa.Table, cube: Cube, buckets: int = 256) -> SufficientStatistics:
-    """The same metrics by unit bucket: lead (arm, metric, bucket)."""
+    """The statistics of the cube's metrics by unit bucket: lead (arm, metric, bucket)."""
     rows = bucket_set(table)
     index = [
         positions(rows["variant_id"], cube.axes.arms),

@@ -136,7 +136,7 @@ def _append(parts: SufficientStatistics, one: SufficientStatistics) -> Sufficien
 
 
 def _noted(effect: Effect, where: Any, word: str) -> Effect:
-    """The same answers with one more reason."""
+    """Add a reason to the answers that `where` picks; their numbers stay."""
     joined = np.where(effect.reason == "", word, effect.reason + f", {word}")
     return replace(effect, reason=np.where(where, joined, effect.reason))
 

@@ -28,7 +28,7 @@ def concat(frames: Sequence[Frame]) -> Frame:
 
 
 def take(frame: Frame, index: Any) -> Frame:
-    """Some rows, by mask or by position."""
+    """Pick rows by mask or by position."""
     return {name: column[index] for name, column in frame.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a metric has seen in other experiments."""
+"""Effects that other experiments have found on a metric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was fixed before the data came: the planned end, the interval in force and the scale that decides."""
+"""The facts that were fixed before data came: planned end, interval in force, scale that decides."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def shares_of(arms: SufficientStatistics, level: Arm, shrink: Array | float = 1.
 
 
 def obstacles(arms: SufficientStatistics, *, binary: bool = False, ratio: bool = False) -> list[Reason]:
-    """What leaves a comparison without an answer, whatever its units: too few events, too little spread."""
+    """Reasons why a comparison has no answer however many units it has: too few events, too little spread."""
     hidden = blurred(arms, ratio=ratio)
     reasons: list[Reason] = [(hidden[1:] | hidden[:1], BEYOND_PRECISION)]
     return [(too_few_events(arms), TOO_FEW_EVENTS), *reasons] if binary else reasons

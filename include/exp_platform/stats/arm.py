@@ -1,4 +1,4 @@
-"""What an estimator knows of one arm, and what an effect is relative to."""
+"""An arm as an estimator knows it, and the base that a relative effect divides by."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """What an effect is relative to: control's level, or the counterfactual of difference-in-differences."""
+    """The base of a relative effect: control's level, or the counterfactual of difference-in-differences."""
 
     mean: Array
     var: Array  # sampling variance of `mean`

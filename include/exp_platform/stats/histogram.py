@@ -117,11 +117,11 @@ class Histogram:
         return cls.from_bins(float(len(np.unique(unit))), Bins.of_values(coded(unit % groups, bin_of(value)), value))
 
     def merged(self) -> Histogram:
-        """The same counts as one group of independent values."""
+        """Merge all groups into one, whose values count as independent."""
         return replace(self, group=np.zeros_like(self.group), independent=True)
 
     def of_groups(self, chosen: NDArray[np.bool_], share: float) -> Histogram:
-        """Some rows, whole groups, which hold a share of the units."""
+        """Keep the chosen rows, which are whole groups and hold the given share of the units."""
         return replace(
             self,
             units=self.units * share,

@@ -86,7 +86,7 @@ class PanelCut:
         return cls(exponents, Limbs(units, PANEL_REACH), bounds)
 
     def notes(self) -> dict[str, Any]:
-        """What a later run must know."""
+        """The facts about these sums that a later run compares before it reuses them."""
         return {"largest": dict(self.largest), "cut": self._cut()}
 
     def same_as(self, last: Mapping[str, Any]) -> bool:
@@ -172,7 +172,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Days:
-    """Some days of whole units, those of a unit together and in their order."""
+    """The daily values of a batch of whole units; the days of one unit stand together, in order."""
 
     unit: Codes
     cell: Codes  # arm × cohort date × cluster, numbered
@@ -198,14 +198,14 @@ class UnitDays:
 
     @classmethod
     def of(cls, panels: Sequence[Panel], number: int) -> UnitDays:
-        """Of one source, with no rows yet."""
+        """Start without rows, for the panels that read one source."""
         name = sources_of(panels)[number]
         mine = {i: panel for i, panel in enumerate(panels) if panel.source == name}
         return cls(number, mine, values={panel.aggregation: [] for panel in mine.values()})
 
     @property
     def days(self) -> int:
-        """Of the longest panel."""
+        """The number of days of the longest panel."""
         return max(panel.days for panel in self.panels.values())
 
     @property
@@ -249,7 +249,7 @@ class Added:
         self.sums = np.zeros((codes, limbs.count))
 
     def add(self, codes: Codes, numbers: Numbers, cut: Limbs | None) -> None:
-        """Some numbers, cut into limbs or whole."""
+        """Add numbers to their codes' sums, cut into limbs where they have to stay exact."""
         present = np.flatnonzero(np.bincount(codes))
         self.seen[present] = True
         for k, piece in enumerate([numbers] if cut is None else cut.cut(numbers)):
@@ -265,7 +265,7 @@ class Added:
         return total
 
     def of(self, chosen: list[int], width: int) -> Added:
-        """Some of them, so many days each."""
+        """Pick the chosen groups, `width` days each."""
         some = Added(0, self.limbs)
         codes = (np.array(chosen)[:, None] * width + np.arange(width)).ravel()
         some.seen, some.sums = self.seen[codes], self.sums[codes]

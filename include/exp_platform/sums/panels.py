@@ -35,7 +35,7 @@ def panels_of(metrics: Sequence[Metric]) -> dict[str, Panel]:
 
 @dataclass(frozen=True)
 class PanelSums:
-    """What panels add up to, by panel × arm × cohort date × day; without clusters there are none of theirs."""
+    """The totals of panels by panel × arm × cohort date × day, and those of each cluster where there are clusters."""
 
     sums: Mapping[tuple[int, str, date, int], float]
     products: Mapping[tuple[int, str, date, int, int], float]

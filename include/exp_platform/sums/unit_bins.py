@@ -23,7 +23,7 @@ class BinCounts:
     fresh: list[tuple[Codes, Numbers]] = field(default_factory=list)  # codes and values that are not counted yet
 
     def add(self, groups: Codes, bins: Codes, values: Numbers) -> None:
-        """Some units: the group and the bin that each is in, and its value."""
+        """Count units, each given by its group, its bin and its value."""
         self.fresh.append((coded(groups, bins), values))
         # Counting sorts everything anew, so it waits until there is as much again.
         if sum(len(codes) for codes, _ in self.fresh) > max(len(self.known.code), FEW):

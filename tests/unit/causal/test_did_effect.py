@@ -150,7 +150,7 @@ def test_an_arm_without_any_event_in_a_period_has_no_answer(
 
 
 def clusters_of(one: SufficientStatistics, count: int = 6) -> SufficientStatistics:
-    """The same units in equal clusters."""
+    """Deal the units of an arm into equal clusters."""
     return stack(*[SufficientStatistics(**{name: value / count for name, value in vars(one).items()})] * count)
 
 

@@ -1,4 +1,4 @@
-"""What costs the trust in a result, and what only asks for caution."""
+"""Findings that cost the trust in a result, and findings that only ask for caution."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_a_covariate_shrinks_the_error_of_a_share_by_the_factor_by_which_it_shri
 
 
 def test_the_units_that_have_a_denominator_are_those_that_count() -> None:
-    """Of 400 units in each arm 12 have a denominator: their spread is the error, and min_units asks for them."""
+    """Each arm has 400 units, 12 of them with a denominator: their spread is the error, and min_units asks for them."""
     rng = np.random.default_rng(9)
     records, counts = [], np.array([12.0, 12.0])
     for _ in counts:

@@ -22,7 +22,7 @@ def effect_of(control: np.ndarray, treatment: np.ndarray):
 
 
 def standardised(ratio: float, control: np.ndarray, treatment: np.ndarray) -> float:
-    """Of treatment − ratio · control, from unit rows."""
+    """The z value of treatment − ratio · control, from unit rows."""
     variance = treatment.var(ddof=1) / len(treatment) + ratio**2 * control.var(ddof=1) / len(control)
     return float((treatment.mean() - ratio * control.mean()) / np.sqrt(variance))
 
