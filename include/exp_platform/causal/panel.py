@@ -60,7 +60,7 @@ class Components:
         return np.asarray(1 / (lost + 2 * self._common(share)), dtype=float)
 
     def lost(self, share: Array) -> Array:
-        """The freedom that a sum of covariances loses: Σ (tr S² + (tr S)²) / df of each piece's share S in the whole."""
+        """Freedom that a sum of covariances loses: Σ (tr S² + (tr S)²) / df of each piece's share S in the whole."""
         trace, square = np.trace(share, axis1=-2, axis2=-1), np.trace(share @ share, axis1=-2, axis2=-1)
         lost = ((square + trace**2) / self.df).sum(axis=0)
         if not self.common.any():
