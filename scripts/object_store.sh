@@ -1,22 +1,14 @@
 #!/usr/bin/env bash
-# An S3-compatible server for the object-store profile, on loopback.
-#   scripts/object_store.sh install           build it once into .setup/bin (needs Go)
-#   scripts/object_store.sh run FOLDER PORT   serve FOLDER; $EXP_S3_ACCESS_KEY and $EXP_S3_SECRET_KEY are its credentials
+# An S3-compatible server for the object-store profile, on loopback (SeaweedFS, from the dependency group `test`).
+#   scripts/object_store.sh FOLDER PORT   serve FOLDER; $EXP_S3_ACCESS_KEY and $EXP_S3_SECRET_KEY are its credentials
 set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
-server="$root/.setup/bin/minio"
-case "${1:-}" in
-    install)
-        [ -x "$server" ] && exit 0
-        command -v go >/dev/null || { echo "object store: Go is needed to build the server and was not found" >&2; exit 1; }
-        mkdir -p "$root/.setup/bin"
-        GOBIN="$root/.setup/bin" GOFLAGS=-modcacherw go install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
-        ;;
-    run)
-        [ -x "$server" ] || { echo "object store: run 'scripts/object_store.sh install' first" >&2; exit 1; }
-        export MINIO_ROOT_USER="${EXP_S3_ACCESS_KEY:?}" MINIO_ROOT_PASSWORD="${EXP_S3_SECRET_KEY:?}"
-        export MINIO_BROWSER=off MINIO_UPDATE=off CI=true
-        exec "$server" server --quiet --address "127.0.0.1:${3:?port}" "${2:?folder}"
-        ;;
-    *) sed -n '2,4s/^# //p' "$0"; exit 64 ;;
-esac
+server="$(cd "$(dirname "$0")/.." && pwd)/.venv/bin/weed"
+[ $# = 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 64; }
+[ -x "$server" ] || { echo "object store: the server is not installed; run 'make setup-test' first" >&2; exit 1; }
+export AWS_ACCESS_KEY_ID="${EXP_S3_ACCESS_KEY:?}" AWS_SECRET_ACCESS_KEY="${EXP_S3_SECRET_KEY:?}"
+# By itself the server would listen on every address and report to its makers. Beside the port of S3 it takes the six
+# that follow, and for each of the seven the one that is 10,000 higher.
+port=$2
+exec "$server" -logtostderr=true mini -dir="$1" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.port="$port" \
+    -master.port=$((port + 1)) -volume.port=$((port + 2)) -filer.port=$((port + 3)) -s3.port.iceberg=$((port + 4)) \
+    -s3.port.lance=$((port + 5)) -admin.port=$((port + 6)) -master.telemetry=false -admin.ui=false -webdav=false

@@ -17,6 +17,7 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from exp_platform.airflow.params import FIELDS
 from exp_platform.pipelines.registry import STAGES
 
 pytestmark = pytest.mark.airflow
@@ -137,6 +138,7 @@ def test_good_conf_is_taken_as_it_is(analysis: DAG) -> None:
     [
         ("experiment_id", "exp_1\n"),
         ("experiment_id", "Exp"),
+        ("experiment_id", "exp_unheard_of"),
         ("experiment_id", "../etc"),
         ("experiment_id", "exp'; drop"),
         ("experiment_id", "e" * 65),
@@ -158,10 +160,18 @@ def test_bad_conf_is_refused_before_any_task(analysis: DAG, key: str, value: obj
         validated(analysis, **(GOOD | {key: value}))
 
 
+def test_a_refusal_is_a_sentence(analysis: DAG) -> None:
+    with pytest.raises(ParamValidationError, match="'exp_checkout_buton_001' is not one of \\['exp_"):
+        validated(analysis, experiment_id="exp_checkout_buton_001")
+    with pytest.raises(ParamValidationError, match="'2026-02-30' is not a 'date'"):
+        validated(analysis, **GOOD, dt="2026-02-30")
+
+
 def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: DAG, root: Path) -> None:
     known = {file.stem for file in (root / "configs" / "experiments").glob("*.yaml")}
     schemas = {name: analysis.params.get_param(name).schema for name in analysis.params}
-    assert known <= set(schemas["experiment_id"]["examples"])
+    assert known <= set(schemas["experiment_id"]["enum"])
+    assert set(schemas) == set(FIELDS)
     assert schemas["dt"]["format"] == "date"
     assert {name for name, schema in schemas.items() if schema.get("section") == "Rarely needed"} == {
         "config",

@@ -27,7 +27,9 @@ def run(project: Project, conf: dict[str, Any] | None = None, **params: Any) -> 
         "seed": None,
         "full_refresh": False,
     } | params
-    return resolve(values, conf if conf is not None else params, "run_1", NOW).to_xcom()
+    conf = conf if conf is not None else params
+    # Airflow hands over what a conf adds among the params.
+    return resolve(values | conf, conf, "run_1", NOW).to_xcom()
 
 
 def test_without_a_date_and_raw_data_it_is_yesterday(project: Project) -> None:

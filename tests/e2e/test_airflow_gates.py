@@ -106,9 +106,9 @@ def test_a_broken_contract_stops_the_run_at_once_and_the_memo_says_so_above_the_
     assert "contract_broken" in kinds
 
 
-def test_conf_that_names_no_known_experiment_ends_at_the_first_task(rig: Rig) -> None:
-    run = rig.dag_test(experiment_id="exp_goood")
+def test_an_unknown_key_of_the_conf_ends_the_run_at_its_first_task(rig: Rig) -> None:
+    run = rig.dag_test(experiment_id="exp_good", date="2026-01-07")
     assert run.tasks["resolve_run"] == "failed"
     assert run.tries["resolve_run"] == 1
-    assert "did you mean 'exp_good'" in run.log
+    assert "conf: unknown key 'date'" in run.log
     assert run.tasks["sync_registry"] == "upstream_failed"

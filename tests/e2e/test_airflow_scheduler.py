@@ -72,7 +72,7 @@ def decisions(rig: Rig, experiment_id: str) -> dict[str, dict[str, Any]]:
     return {row["dt"].isoformat(): row for row in rows if row["variant_id"] == "all"}
 
 
-@pytest.mark.parametrize("conf", [{"experiment_id": "exp_good\n"}, {"experiment_id": "exp_good", "dt": "tomorrow"}, {}])
+@pytest.mark.parametrize("conf", [{"experiment_id": "exp_goood"}, {"experiment_id": "exp_good", "dt": "tomorrow"}, {}])
 def test_bad_conf_is_refused_by_the_server_before_there_is_a_run(rig: Rig, conf: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as caught:
         trigger(rig, "bad", **conf)

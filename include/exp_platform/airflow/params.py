@@ -9,12 +9,20 @@ from typing import Any
 import yaml
 from airflow.sdk import Param
 
-from exp_platform.config.models import ID_PATTERN
-
 # The end of a text. In Python `$` would also accept a line break at the end, and browsers do not know `\Z`.
 END = r"(?![\s\S])"
 _ADVANCED = "Rarely needed"  # "Advanced Options" is Airflow's own
 _FAULT = r"[a-z_]+(:[0-9.]+(:[0-9,]+)?)?"
+FIELDS = (
+    "experiment_id",
+    "dt",
+    "generate_synth",
+    "full_refresh",
+    "config",
+    "analysis_mode",
+    "fault",
+    "seed",
+)
 
 
 def default_config(root: Path) -> str:
@@ -23,26 +31,31 @@ def default_config(root: Path) -> str:
 
 
 def known_experiments(root: Path) -> list[str]:
-    """Experiment ids that the form suggests: the registry's file names and the profile's scenarios, unvalidated."""
+    """Experiment ids that a run may name: the registry's file names and the scenarios of every profile, unvalidated."""
     found = {file.stem for file in (root / "configs" / "experiments").glob("*.y*ml")}
-    profile = root / default_config(root)
-    if profile.is_file():
-        content = yaml.load(profile.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        scenarios = content.get("experiments") if isinstance(content, dict) else None
-        found |= set(scenarios) if isinstance(scenarios, dict) else set()
+    for profile in {root / default_config(root), *(root / "configs").glob("*.yaml")}:
+        found |= set(_scenarios(profile))
     return sorted(found)
+
+
+def _scenarios(profile: Path) -> list[str]:
+    try:
+        content = yaml.load(profile.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []  # the first task of a run that uses this profile says what is wrong with it
+    scenarios = content.get("experiments") if isinstance(content, dict) else None
+    return [str(name) for name in scenarios] if isinstance(scenarios, dict) else []
 
 
 def analysis_params(root: Path) -> dict[str, Param]:
     """The fields of the form; those that are rarely needed are folded."""
-    experiments = known_experiments(root)
     return {
         "experiment_id": Param(
             title="Experiment",
-            description="Its file in configs/experiments, or a scenario of the profile.",
+            description="Its file in configs/experiments, or a scenario of the profile. A new file is offered here "
+            "half a minute after it was written.",
             type="string",
-            pattern=f"^{ID_PATTERN}{END}",
-            examples=experiments,
+            enum=known_experiments(root),
         ),
         "dt": Param(
             None,
@@ -51,7 +64,8 @@ def analysis_params(root: Path) -> dict[str, Param]:
             "data if that is earlier.",
             type=["null", "string"],
             format="date",
-            pattern=rf"^\d{{4}}-\d{{2}}-\d{{2}}{END}",
+            minLength=10,
+            maxLength=10,
         ),
         "generate_synth": Param(
             False,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from exp_platform.airflow.params import FIELDS
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError
@@ -14,10 +15,13 @@ from exp_platform.pipelines.run import Options, Run
 
 
 def resolve(params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now: datetime | None = None) -> Run:
-    """The run for a conf; refuses errors that the form can't find, such as unknown keys and experiments."""
-    unknown = [key for key in conf if key not in params]
+    """The run for a conf; refuses errors that the form can't find, such as unknown keys.
+
+    Airflow adds every key of a conf to `params`, also those that no field of the form has.
+    """
+    unknown = [key for key in conf if key not in FIELDS]
     if unknown:
-        known = sorted(params)
+        known = sorted(FIELDS)
         raise ConfigError(f"conf: unknown key '{unknown[0]}'{suggest(unknown[0], known)}; allowed: {', '.join(known)}")
     experiment_id, mode = params["experiment_id"], params["analysis_mode"] or None
     project = load_project(params["config"]).with_analysis_mode(experiment_id, mode)

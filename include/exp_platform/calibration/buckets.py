@@ -57,7 +57,7 @@ def bucket_aa_quantile(
     alpha: float = DEFAULT_ALPHA,
     seed: int = 0,
 ) -> BucketAA:
-    """Deal the buckets of a quantile metric as `bucket_aa` does: the histogram's groups are the buckets, arms merged."""
+    """Deal the buckets of a quantile metric as `bucket_aa` does: its histogram has them as groups, all arms merged."""
     groups, where = np.unique(histogram.group, return_inverse=True)
     p_values = []
     for treated in _deals(len(groups), rounds, share, seed):
