@@ -153,6 +153,8 @@ def _compact_experiment(
 ) -> list[str]:
     rewritten: list[str] = []
     for name in handles:
+        if "experiment_id" not in TABLES[name].columns:
+            continue
         most = _most_files(load_handle(project, name), experiment_id)
         if most < SMALL_FILES:
             continue

@@ -123,4 +123,19 @@ TABLES = (
         engine="pyiceberg",
         shows_latest_dt=False,
     ),
+    declare(
+        names.METRIC_VERSIONS,
+        "The definition behind each version of a metric, as it was when the version was first used.",
+        ("metric_name", "version"),
+        """
+        metric_name    string!
+        version        int!     The version that the contract names.
+        fingerprint    string!  Hash of the definition: another definition under the same version is refused.
+        definition     string!  Keys of the contract that change results, as JSON; keys at their default are left out.
+        first_used_at  timestamptz!  When a run first used the version.
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=False,
+        partition=(),
+    ),
 )

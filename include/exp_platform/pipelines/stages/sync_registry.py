@@ -1,4 +1,4 @@
-"""Write one experiment's configuration to the registry and the two dimension tables."""
+"""Bind the versions of the metrics, and write the experiment to the registry and its dimension tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
+from exp_platform.ledger.metric_versions import bind
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -51,8 +52,9 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Replace this experiment's rows of the registry and of the two dimension tables."""
-    experiment = ctx.run.experiment
+    """Refuse a metric that has changed under its version; replace this experiment's rows of the three tables."""
+    experiment, project = ctx.run.experiment, ctx.run.project
+    bind(project, [project.metrics[metric.name] for metric in project.metrics_of(experiment)], ctx.now)
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
     ctx.publish(EXPERIMENT_REGISTRY, [registry])
     ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])

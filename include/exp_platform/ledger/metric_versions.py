@@ -1,0 +1,121 @@
+"""The definition behind each version of a metric: kept at first use, and binding from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+from exp_platform.config.load import Project
+from exp_platform.config.models import Metric
+from exp_platform.errors import ConfigError
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import overwrite_rows, read_rows
+from exp_platform.lake.tables.names import METRIC_VERSIONS
+
+Definition = dict[str, Any]
+# Keys of a contract that change no number: they may be mended under the same version.
+FOR_PEOPLE = frozenset({"name", "version", "description", "owner"})
+_ATTEMPTS = 20
+
+
+def definition_of(metric: Metric) -> Definition:
+    """The keys of the contract that change results, without those that hold their default.
+
+    A key that a later release adds with a default leaves the definitions of today as they are.
+    """
+    content = metric.model_dump(mode="json", exclude_defaults=True, exclude=set(FOR_PEOPLE))
+    return dict(sorted(content.items()))
+
+
+def fingerprint(definition: Mapping[str, Any]) -> str:
+    """A hash of the definition.
+
+    >>> fingerprint({"type": "sum"}) == fingerprint({"type": "count"})
+    False
+    """
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Each key that differs, with both of its values.
+
+    >>> differences({"window": {"end_hours": 168}}, {"window": {"end_hours": 72}, "cap": {"value": 9}})
+    ['cap.value: not set → 9', 'window.end_hours: 168 → 72']
+    """
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{key}: {old.get(key, 'not set')} → {new.get(key, 'not set')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
+    return found
+
+
+def known_versions(project: Project, names: Iterable[str], catalog: Catalog | None = None) -> list[dict[str, Any]]:
+    """The rows of `ops.metric_versions` for these metrics."""
+    wanted = tuple(names)
+    return read_rows(load_handle(project, METRIC_VERSIONS, catalog), {"metric_name": wanted}) if wanted else []
+
+
+def conflicts(metrics: Iterable[Metric], known: Iterable[Mapping[str, Any]], folder: str) -> list[str]:
+    """One sentence for each metric whose version was first used with another definition."""
+    kept = {(row["metric_name"], row["version"]): row for row in known}
+    found = []
+    for metric in metrics:
+        row = kept.get((metric.name, metric.version))
+        definition = definition_of(metric)
+        if row is not None and row["fingerprint"] != fingerprint(definition):
+            changes = "; ".join(differences(json.loads(row["definition"]), definition))
+            highest = max(version for name, version in kept if name == metric.name)
+            found.append(
+                f"{folder}/{metric.name}.yaml: version: {metric.version} was first used on "
+                f"{row['first_used_at']:%Y-%m-%d} with another definition ({changes}); results under one version "
+                f"must mean one thing: set version to {highest + 1}, or take the change back"
+            )
+    return found
+
+
+def bind(project: Project, metrics: Iterable[Metric], now: datetime, catalog: Catalog | None = None) -> None:
+    """Keep the definition of each version that was never used; refuse a version that was used with another one."""
+    metrics = tuple(metrics)
+    for attempt in range(_ATTEMPTS):
+        handle = load_handle(project, METRIC_VERSIONS, catalog)
+        known = read_rows(handle, {"metric_name": tuple(metric.name for metric in metrics)})
+        problems = conflicts(metrics, known, project.profile.metrics_dir)
+        if problems:
+            raise ConfigError("\n".join(problems))
+        have = {(row["metric_name"], row["version"]) for row in known}
+        new = [_row(metric, now) for metric in metrics if (metric.name, metric.version) not in have]
+        if not new:
+            return
+        try:
+            names = {row["metric_name"] for row in new}
+            kept = [row for row in known if row["metric_name"] in names]
+            overwrite_rows(handle, METRIC_VERSIONS, {"metric_name": tuple(sorted(names))}, kept + new)
+            return
+        except (ValidationException, CommitFailedException):
+            if attempt + 1 == _ATTEMPTS:
+                raise
+
+
+def _row(metric: Metric, now: datetime) -> dict[str, Any]:
+    definition = definition_of(metric)
+    return {
+        "metric_name": metric.name,
+        "version": metric.version,
+        "fingerprint": fingerprint(definition),
+        "definition": json.dumps(definition, sort_keys=True),
+        "first_used_at": now,
+    }
