@@ -7,9 +7,9 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,13 +27,13 @@ from exp_platform.config.models import (
 )
 from exp_platform.config.policy import load_policy
 from exp_platform.config.rules import experiment_problems, metric_problems, suggest
-from exp_platform.config.yaml_file import parse_yaml
+from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
 
 M = TypeVar("M", bound=BaseModel)
+Place = Callable[[str], str]  # where a key stands: its file and line
 
-_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
@@ -60,7 +60,8 @@ class Project:
     profile: Profile
     metrics: dict[str, Metric]
     experiments: dict[str, Experiment]
-    broken: dict[str, str]  # experiment id -> why its file is refused; other experiments can still be run
+    broken: dict[str, str]  # experiment id -> why it is refused; other experiments can still be run
+    broken_metrics: dict[str, str] = field(default_factory=dict)  # file's name -> why it is refused
 
     def resolve(self, path: str) -> str:
         """A path of the profile as an absolute path below the root; a URL stays as it is."""
@@ -161,54 +162,60 @@ def load_project(path: str | Path | None = None) -> Project:
     if not config_path.exists() and not config_path.is_absolute():
         config_path = default_config_path().parent.parent / config_path
     root = find_root(config_path)
-    profile = _build(Profile, _read_yaml(config_path, root), _shown(config_path, root))
-    metrics = _load_metrics(root, root / profile.metrics_dir)
-    experiments, broken = _load_experiments(root, profile, metrics)
-    return Project(root, config_path.resolve(), profile, metrics, experiments, broken)
+    profile = _build(Profile, ConfigFile.read(config_path, root))
+    metrics, broken_metrics = _load_metrics(root, root / profile.metrics_dir)
+    experiments, broken = _load_experiments(root, profile, metrics, broken_metrics)
+    return Project(root, config_path.resolve(), profile, metrics, experiments, broken, broken_metrics)
 
 
-def _load_metrics(root: Path, folder: Path) -> dict[str, Metric]:
+def _load_metrics(root: Path, folder: Path) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics by name, and the files that are refused with their reason: these stop only who uses them."""
     metrics: dict[str, Metric] = {}
-    files: dict[str, str] = {}
-    for file in sorted(folder.glob("*.y*ml")):
-        shown = _shown(file, root)
-        metric = _build(Metric, _read_yaml(file, root), shown)
-        if metric.name in metrics:
-            raise ConfigError(f"{shown}: name: metric '{metric.name}' is already defined in {files[metric.name]}")
-        _refuse(shown, metric_problems(metric, file.stem))
-        metrics[metric.name], files[metric.name] = metric, shown
-    return metrics
+    broken: dict[str, str] = {}
+    for path in sorted(folder.glob("*.y*ml")):
+        try:
+            file = ConfigFile.read(path, root)
+            metric = _build(Metric, file)
+            _refuse(file.place, metric_problems(metric, path.stem))
+            if metric.name in metrics:
+                raise ConfigError(f"{file.shown}: name: metric '{metric.name}' has another file, which counts")
+            metrics[metric.name] = metric
+        except ConfigError as error:
+            broken[path.stem] = str(error)
+    return metrics, broken
 
 
 def _load_experiments(
-    root: Path, profile: Profile, metrics: dict[str, Metric]
+    root: Path, profile: Profile, metrics: dict[str, Metric], broken_metrics: dict[str, str]
 ) -> tuple[dict[str, Experiment], dict[str, str]]:
     experiments: dict[str, Experiment] = {}
     broken: dict[str, str] = {}
 
-    def load(experiment_id: str, shown: str, build: Callable[[], Experiment]) -> None:
+    def load(experiment_id: str, build: Callable[[], tuple[Experiment, Place]]) -> None:
         try:
-            experiment = build()
-            _refuse(shown, experiment_problems(experiment, experiment_id, metrics))
+            experiment, place = build()
+            used = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
+            _refuse(place, [f"metrics: '{m}' is refused: {broken_metrics[m]}" for m in used if m in broken_metrics])
+            _refuse(place, experiment_problems(experiment, experiment_id, metrics))
             load_policy(root, experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:
             broken[experiment_id] = str(error)
 
     for file in sorted((root / profile.experiments_dir).glob("*.y*ml")):
-        shown = _shown(file, root)
-        load(file.stem, shown, lambda f=file, s=shown: _build(Experiment, _read_yaml(f, root), s))  # type: ignore[misc]
+        load(file.stem, partial(_registered, file, root))
     for experiment_id, scenario in profile.experiments.items():
         if experiment_id not in experiments and experiment_id not in broken:
-            load(
-                experiment_id,
-                f"experiments: {experiment_id}",
-                lambda i=experiment_id, s=scenario: _from_defaults(profile, i, s),  # type: ignore[misc]
-            )
+            load(experiment_id, partial(_from_defaults, profile, experiment_id, scenario))
     return experiments, broken
 
 
-def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> Experiment:
+def _registered(path: Path, root: Path) -> tuple[Experiment, Place]:
+    file = ConfigFile.read(path, root)
+    return _build(Experiment, file), file.place
+
+
+def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> tuple[Experiment, Place]:
     """The experiment of a scenario without a registry file, made from the profile's `experiment_defaults`."""
     defaults = profile.experiment_defaults
     if defaults is None:
@@ -218,7 +225,7 @@ def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> 
         )
     content = defaults.model_dump()
     content["planned_users"] = defaults.planned_users or scenario.n_users
-    return Experiment(
+    experiment = Experiment(
         experiment_id=experiment_id,
         name=experiment_id,
         end_ts=defaults.start_ts + timedelta(days=scenario.days),
@@ -229,57 +236,20 @@ def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> 
         ),
         **content,
     )
+    return experiment, lambda _: f"experiments: {experiment_id}"
 
 
-def _shown(file: Path, root: Path) -> str:
-    try:
-        return str(file.resolve().relative_to(root))
-    except ValueError:
-        return str(file)
-
-
-def _refuse(shown: str, problems: list[str]) -> None:
+def _refuse(place: Place, problems: list[str]) -> None:
     if problems:
-        raise ConfigError("\n".join(f"{shown}: {problem}" for problem in problems))
+        raise ConfigError("\n".join(f"{place(problem.split(':')[0])}: {problem}" for problem in problems))
 
 
-def _read_yaml(file: Path, root: Path) -> dict[str, Any]:
-    shown = _shown(file, root)
+def _build(model: type[M], file: ConfigFile) -> M:
     try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{shown}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{shown}: cannot be read: {error}") from None
-    filled = _fill(parse_yaml(text, shown), shown)
-    assert isinstance(filled, dict)
-    return filled
-
-
-def _fill(value: Any, shown: str) -> Any:
-    """Replace ${NAME} and ${NAME:-default} by environment variables, which hold the secrets."""
-    if isinstance(value, dict):
-        return {key: _fill(item, shown) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill(item, shown) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def one(match: re.Match[str]) -> str:
-        name, default = match.group(1), match.group(2)
-        found = os.environ.get(name, default)
-        if found is None:
-            raise ConfigError(f"{shown}: ${{{name}}} is not set in the environment; set it (see .env.example)")
-        return found
-
-    return _VARIABLE.sub(one, value)
-
-
-def _build(model: type[M], content: dict[str, Any], shown: str) -> M:
-    try:
-        return model.model_validate(content)
+        return model.model_validate(file.content)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{shown}: {_sentence(model, e)}" for e in error.errors())) from None
+        _refuse(file.place, [_sentence(model, e) for e in error.errors()])
+        raise  # an error without a sentence of its own
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:

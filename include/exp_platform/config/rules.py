@@ -25,6 +25,11 @@ def metric_problems(metric: Metric, file_stem: str) -> list[str]:
         problems.append(f"name: '{metric.name}' must equal the file's name '{file_stem}'")
     if not re.fullmatch(NAME_PATTERN, metric.name):
         problems.append(f"name: '{metric.name}' may hold small letters, digits and underscores only")
+    if metric.is_share and metric.decision_scale == "absolute" and metric.practical_threshold >= 1:
+        problems.append(
+            f"practical_threshold: found {metric.practical_threshold:g}, must be below 1: the metric is a share of "
+            "users, and 0.01 is one point"
+        )
     return problems + _shape_problems(metric) + _window_problems(metric) + _cap_problems(metric)
 
 
@@ -137,6 +142,14 @@ def _metric_choice_problems(experiment: Experiment, metrics: dict[str, Metric]) 
             f"{key}: metric '{name}' not found{suggest(name, metrics)}" for name in names if name not in metrics
         ]
         problems += [f"{key}: '{name}' is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    for i, guardrail in enumerate(experiment.guardrails):
+        key = "max_relative_harm" if guardrail.max_relative_harm is not None else "max_absolute_harm"
+        share = guardrail.metric in metrics and metrics[guardrail.metric].is_share
+        if guardrail.margin > 1 and (key == "max_relative_harm" or share):
+            problems.append(
+                f"guardrails.{i}.{key}: found {guardrail.margin:g} for '{guardrail.metric}', which is "
+                f"{guardrail.margin:.0%}; at most 1 is allowed, and 0.02 is 2%"
+            )
     if not experiment.metrics:
         problems.append("metrics: name at least one")
     if experiment.primary_metric and experiment.primary_metric not in experiment.metrics:

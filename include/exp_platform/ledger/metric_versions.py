@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 
+from exp_platform.config.definition import definition_of, differences, fingerprint
 from exp_platform.config.load import Project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
@@ -18,49 +18,7 @@ from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import overwrite_rows, read_rows
 from exp_platform.lake.tables.names import METRIC_VERSIONS
 
-Definition = dict[str, Any]
-# Keys of a contract that change no number: they may be mended under the same version.
-FOR_PEOPLE = frozenset({"name", "version", "description", "owner"})
 _ATTEMPTS = 20
-
-
-def definition_of(metric: Metric) -> Definition:
-    """The keys of the contract that change results, without those that hold their default.
-
-    A key that a later release adds with a default leaves the definitions of today as they are.
-    """
-    content = metric.model_dump(mode="json", exclude_defaults=True, exclude=set(FOR_PEOPLE))
-    return dict(sorted(content.items()))
-
-
-def fingerprint(definition: Mapping[str, Any]) -> str:
-    """A hash of the definition.
-
-    >>> fingerprint({"type": "sum"}) == fingerprint({"type": "count"})
-    False
-    """
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Each key that differs, with both of its values.
-
-    >>> differences({"window": {"end_hours": 168}}, {"window": {"end_hours": 72}, "cap": {"value": 9}})
-    ['cap.value: not set → 9', 'window.end_hours: 168 → 72']
-    """
-    old, new = _flat(before), _flat(now)
-    return [
-        f"{key}: {old.get(key, 'not set')} → {new.get(key, 'not set')}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-
-
-def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        found |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
-    return found
 
 
 def known_versions(project: Project, names: Iterable[str], catalog: Catalog | None = None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ METRIC_MISTAKES = [
     (METRIC, put(direction="up"), "direction: found 'up'"),
     (METRIC, put(name="revenue"), "name: 'revenue' must equal the file's name 'conversion'"),
     (METRIC, put(version=0), "version: found 0"),
+    (METRIC, put(practical_threshold=1, decision_scale="absolute"), "practical_threshold: found 1, must be below 1"),
     (METRIC, put(window={"start_hours": 0}), "window.end_hours"),
     (METRIC, put(window={"start_hours": 48, "end_hours": 24}), "window.end_hours: found 24.0, must be more than"),
     (METRIC, put(window={"start_hours": -1, "end_hours": 24}), "window.start_hours: found -1.0"),
@@ -72,9 +74,35 @@ def test_a_metric_that_breaks_a_rule_is_refused_at_load(
     project: Project, file: str, edit: Callable[[dict[str, Any]], object], sentence: str
 ) -> None:
     change(project.root, file, edit)
-    with pytest.raises(ConfigError) as refused:
-        load_project(project.path)
-    assert f"{file}: {sentence}" in str(refused.value)
+    loaded = load_project(project.path)
+    name = Path(file).stem
+    assert re.search(rf"{file}(:\d+)?: {re.escape(sentence)}", loaded.broken_metrics[name])
+    users = {i for i, e in project.experiments.items() if name in {m.name for m in project.metrics_of(e)}}
+    assert loaded.broken.keys() == users
+    assert all(sentence in reason for reason in loaded.broken.values())
+
+
+def test_a_refusal_names_the_line(project: Project) -> None:
+    path = project.root / METRIC
+    path.write_text(path.read_text().replace("direction: increase", "direction: up"))
+    line = path.read_text().splitlines().index("direction: up") + 1
+    assert f"{METRIC}:{line}: direction: found 'up'" in load_project(project.path).broken_metrics["conversion"]
+
+
+def test_every_broken_file_is_found_in_one_pass(project: Project) -> None:
+    change(project.root, METRIC, put(version=0, direction="up"))
+    change(project.root, RATIO, drop("denominator"))
+    change(project.root, EXPERIMENT, put(alpha=0.7))
+    loaded = load_project(project.path)
+    assert {"conversion", "revenue_per_session"} == loaded.broken_metrics.keys()
+    assert loaded.broken_metrics["conversion"].count("\n") == 1, "both of its mistakes"
+    assert "alpha: found 0.7" in loaded.broken[EXPERIMENT_ID]
+
+
+def test_a_broken_metric_that_no_experiment_uses_stops_nobody(project: Project) -> None:
+    (project.root / "configs/metrics/unused.yaml").write_text("name: unused\n")
+    loaded = load_project(project.path)
+    assert loaded.broken_metrics.keys() == {"unused"} and not loaded.broken
 
 
 EXPERIMENT_MISTAKES = [
@@ -90,6 +118,8 @@ EXPERIMENT_MISTAKES = [
         "a margin of both kinds: give one of max_relative_harm and max_absolute_harm",
     ),
     (put(guardrails=[{"metric": "latency", "max_absolute_harm": 0}]), "guardrails.0.max_absolute_harm: found 0"),
+    (put(guardrails=[{"metric": "latency", "max_relative_harm": 5}]), "found 5 for 'latency', which is 500%"),
+    (put(guardrails=[{"metric": "conversion", "max_absolute_harm": 1.1}]), "for 'conversion', which is 110%"),
     (put(guardrails=[{"metric": "speed", "max_relative_harm": 0.1}]), "guardrails: metric 'speed' not found"),
     (put(end_ts="2026-01-01T00:00:00Z"), "end_ts: found 2026-01-01"),
     (put(experiment_id="exp_other"), "experiment_id: 'exp_other' must equal the file's name"),
@@ -126,21 +156,20 @@ def test_an_unknown_experiment_is_told_what_is_near(project: Project) -> None:
 
 def test_the_same_metric_name_in_two_files_is_refused(project: Project) -> None:
     (project.root / "configs/metrics/conversion2.yaml").write_text((project.root / METRIC).read_text())
-    with pytest.raises(ConfigError, match=r"conversion2\.yaml: name: metric 'conversion' is already defined in"):
-        load_project(project.path)
+    refused = load_project(project.path).broken_metrics
+    assert refused.keys() == {"conversion2"}
+    assert "name: 'conversion' must equal the file's name 'conversion2'" in refused["conversion2"]
 
 
 def test_a_key_written_twice_is_refused(project: Project) -> None:
     path = project.root / METRIC
     path.write_text(path.read_text() + "version: 2\n")
-    with pytest.raises(ConfigError, match="the key 'version' is there twice"):
-        load_project(project.path)
+    assert "the key 'version' is there twice" in load_project(project.path).broken_metrics["conversion"]
 
 
 def test_broken_yaml_names_the_file(project: Project) -> None:
     (project.root / METRIC).write_text("name: [")
-    with pytest.raises(ConfigError, match=r"configs/metrics/conversion.yaml: not valid YAML"):
-        load_project(project.path)
+    assert "configs/metrics/conversion.yaml: not valid YAML" in load_project(project.path).broken_metrics["conversion"]
 
 
 def test_a_secret_that_is_not_set_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

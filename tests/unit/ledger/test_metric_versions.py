@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from exp_platform.config.definition import definition_of
 from exp_platform.config.load import Project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import ensure_tables
-from exp_platform.ledger.metric_versions import bind, conflicts, definition_of, known_versions
+from exp_platform.ledger.metric_versions import bind, conflicts, known_versions
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
