@@ -61,6 +61,7 @@ def dry_form(words: list[str]) -> list[str]:
     raise AssertionError(f"`{' '.join(words)}`: how to run this command dry is not known; see dry_form")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_works_as_typed(words: list[str]) -> None:
     dry = dry_form(words)

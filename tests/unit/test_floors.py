@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def imports_of(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name.startswith("exp_platform."))
 
 
+@functools.cache
 def edges() -> set[tuple[str, str]]:
     """Pairs of rooms of which the first imports from the second."""
     found = set()
