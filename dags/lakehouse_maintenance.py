@@ -19,9 +19,9 @@ the profile. A week without maintenance does no harm: reads become slower and th
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 
-from airflow.sdk import DAG, TriggerRule, chain
+from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, chain
 
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
@@ -40,8 +40,8 @@ with DAG(
     dag_id="lakehouse_maintenance",
     description="Compaction, snapshot expiry, orphan files, quarantine",
     doc_md=__doc__,
-    schedule="0 3 * * 0",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    # Without a start date and with no grace, the first run is next Sunday's, never last Sunday's at once.
+    schedule=CronTriggerTimetable("0 3 * * 0", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     params={"config": config_param(clone_root())},

@@ -26,7 +26,6 @@ LATEST_TABLES = [t for t in TABLES.values() if t.shows_latest_dt]
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Every event has landed, and a run of the latest day is done, before Airflow starts."""
     rig = Rig(tmp_path_factory.mktemp("backfill"), ID)
-    (rig.home.dags / "lakehouse_maintenance.py").unlink()  # its first weekly run would take turns with ours
     rig.python("-m", "exp_platform.pipelines.run_end_to_end", f"--experiment-id={ID}", "--generate-synth")
     yield rig
     rig.local("down")

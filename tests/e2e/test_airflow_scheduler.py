@@ -43,7 +43,6 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Airflow up, with a further DAG that waits for exp_good, an experiment without data and a broken registry file."""
     rig = Rig(tmp_path_factory.mktemp("scheduler"), "exp_good", "exp_late", landing={"timeout_hours": 0.005})
     (rig.home.dags / "waits_for_exp_good.py").write_text(WAITING)
-    (rig.home.dags / "lakehouse_maintenance.py").unlink()  # its first weekly run would take turns with ours
     (rig.folder / "configs" / "experiments" / "exp_broken.yaml").write_text("experiment_id: exp_broken\nowner: [\n")
     started = rig.local("up")
     assert started.returncode == 0, started.stdout + started.stderr
@@ -195,6 +194,10 @@ def test_pages_ask_for_the_login(rig: Rig) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{rig.home.url}/experiments/")
     assert caught.value.code == 401
+
+
+def test_a_start_in_the_middle_of_a_week_does_not_make_up_for_last_sundays_maintenance(rig: Rig) -> None:
+    assert rig.client().get("/dags/lakehouse_maintenance/dagRuns")["dag_runs"] == []
 
 
 def test_starting_twice_says_that_it_runs_already(rig: Rig) -> None:

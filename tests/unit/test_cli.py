@@ -86,3 +86,14 @@ def test_the_doctor_tells_what_is_wrong_and_goes_on(project: Project) -> None:
     assert code == 1
     assert "WRONG  configuration" in output
     assert "ok     java" in output
+
+
+def test_the_doctor_writes_where_a_run_writes(project: Project) -> None:
+    memos = project.root / project.profile.memo_dir
+    assert "ok     places" in exp(project, "doctor")[1]
+    assert not list(memos.iterdir()), "the file is deleted again"
+    memos.rmdir()
+    memos.write_text("a file where the folder should be")
+    code, output = exp(project, "doctor")
+    assert code == 1
+    assert f"WRONG  places         {memos} cannot be written to" in output

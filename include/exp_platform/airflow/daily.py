@@ -82,7 +82,7 @@ def find_due() -> list[dict[str, Any]]:
 
 @task(retries=2)
 def refused_configs() -> None:
-    """Fail when a registry file is broken, so that somebody repairs it; the other experiments run all the same."""
+    """Fail when a file of configuration is broken, so that somebody repairs it; other experiments run all the same."""
     from exp_platform.airflow.alerting import alert_problem
     from exp_platform.config.load import load_project
     from exp_platform.errors import ConfigError
@@ -95,10 +95,10 @@ def refused_configs() -> None:
     dt = day_of_firing(_firing(context))
     for experiment_id, why in sorted(project.broken.items()):
         alert_problem(context, project, experiment_id, dt, "registry", why)
-    broken = project.broken
-    if broken:
-        raise AirflowFailException("\n".join(f"{name}: {why}" for name, why in sorted(broken.items())))
-    print("every registry file can be read")
+    refused = project.refusals()
+    if refused:
+        raise AirflowFailException("\n".join(refused))
+    print("every metric, policy and experiment can be read")
 
 
 @task_group

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import typer
 
@@ -29,8 +30,9 @@ def _jars(project: Project) -> str:
 
 
 def _configuration(project: Project) -> str:
-    if project.broken:
-        raise ExpError("; ".join(project.broken.values()))
+    refused = project.refusals()
+    if refused:
+        raise ExpError(f"{len(refused)} mistakes, the first: {refused[0]}; `exp validate` shows all")
     return f"{len(project.metrics)} metrics, {len(project.experiments)} experiments"
 
 
@@ -54,6 +56,31 @@ def _raw_zone(project: Project) -> str:
     return project.raw_root if there else f"{project.raw_root} is not there yet: land events, or `exp synth ID`"
 
 
+def _places(project: Project) -> str:
+    """Write a file into every place that a run writes to, and delete it again."""
+    profile = project.profile
+    places = [profile.memo_dir, profile.docs_dir, profile.catalog.warehouse]
+    if profile.catalog.type == "sqlite":
+        places.append(str(Path(profile.catalog.uri).parent))
+    for place in places:
+        _probe(project, project.resolve(place))
+    return f"a file could be written to each of {len(places)} places"
+
+
+def _probe(project: Project, place: str) -> None:
+    from exp_platform.lake.raw_zone import filesystem
+
+    files, path = filesystem(project, place)
+    file = f"{path}/_exp_doctor_{os.getpid()}"
+    try:
+        files.create_dir(path, recursive=True)
+        with files.open_output_stream(file) as stream:
+            stream.write(b"written by `exp doctor`, which deletes it again")
+        files.delete_file(file)
+    except OSError as error:
+        raise ExpError(f"{place} cannot be written to ({error}): give this user the right to write there") from None
+
+
 def _disk(project: Project) -> str:
     free = shutil.disk_usage(project.root).free / 1e9
     if free < 2:
@@ -73,6 +100,7 @@ CHECKS: dict[str, Callable[[Project], str]] = {
     "jars": _jars,
     "catalog": _catalog,
     "raw zone": _raw_zone,
+    "places": _places,
     "disk": _disk,
     "slack": _slack,
 }

@@ -25,7 +25,7 @@ from exp_platform.config.models import (
     Scenario,
     Variant,
 )
-from exp_platform.config.policy import load_policy
+from exp_platform.config.policy import FOLDER, load_policy
 from exp_platform.config.rules import experiment_problems, metric_problems, suggest
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
@@ -110,6 +110,11 @@ class Project:
             )
         return self.profile.experiments[experiment_id]
 
+    def refusals(self) -> list[str]:
+        """One sentence for every mistake in a metric, a policy or an experiment, whether or not it is in use."""
+        found = [*self.broken_metrics.values(), *_refused_policies(self.root), *self.broken.values()]
+        return list(dict.fromkeys(line for text in found for line in text.splitlines()))
+
     def contracts_of(self, experiment: Experiment) -> ContractSettings:
         """The experiment's own tolerance for bad rows, else the profile's."""
         return experiment.contracts or self.profile.contracts
@@ -166,6 +171,16 @@ def load_project(path: str | Path | None = None) -> Project:
     metrics, broken_metrics = _load_metrics(root, root / profile.metrics_dir)
     experiments, broken = _load_experiments(root, profile, metrics, broken_metrics)
     return Project(root, config_path.resolve(), profile, metrics, experiments, broken, broken_metrics)
+
+
+def _refused_policies(root: Path) -> list[str]:
+    found = []
+    for file in sorted((root / FOLDER).glob("*.yaml")):
+        try:
+            load_policy(root, file.stem)
+        except ConfigError as error:
+            found.append(str(error))
+    return found
 
 
 def _load_metrics(root: Path, folder: Path) -> tuple[dict[str, Metric], dict[str, str]]:
