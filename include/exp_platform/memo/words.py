@@ -30,6 +30,8 @@ _REASONS = {
     "guardrail_inconclusive": "Not every guardrail is shown to be safe.",
     "inconclusive": "The guardrail {subject} is inconclusive.",
     "guardrails_passed": "Every guardrail passed.",
+    "primary_changed": "The primary metric was changed after the start, from {subject}: the result is exploratory, and "
+    "only a new experiment can confirm it.",
     "primary_better": "The primary metric is significantly better.",
     "primary_worse": "The primary metric is significantly worse.",
     "flat": "The whole interval is inside the practical threshold: there is no difference that matters.",

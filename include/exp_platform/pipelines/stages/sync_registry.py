@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
+from exp_platform.pipelines.plan import seal_plan
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -51,9 +52,10 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Replace this experiment's rows of the registry and of the two dimension tables."""
+    """Replace this experiment's rows of the registry and of the two dimension tables; seal the plan once it began."""
     experiment = ctx.run.experiment
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
     ctx.publish(EXPERIMENT_REGISTRY, [registry])
     ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])
     ctx.publish(DIM_EXPERIMENT_VARIANT, dim_variant_rows(experiment, ctx.now))
+    seal_plan(ctx)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
-    plan = plan_of(ctx.run)
+    plan = plan_of(ctx)
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
