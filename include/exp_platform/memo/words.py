@@ -20,6 +20,11 @@ DECISIONS = {
 }
 TRUSTS = {Trust.TRUSTED: "Trusted", Trust.CAUTION: "Caution", Trust.NOT_TRUSTED: "Not trusted"}
 
+INTERVALS = {
+    "anytime": "anytime-valid (may be looked at every day)",
+    "fixed": "fixed-horizon (the planned end is reached)",
+}
+
 _REASONS = {
     "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
     "quality_failed": "The exposure check {subject} failed.",
