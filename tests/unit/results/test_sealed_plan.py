@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 from tests import hand_made as hm
 
 from exp_platform.config.models import Guardrail
@@ -21,6 +23,7 @@ from exp_platform.results.seal import (
     promise_of,
     text_of,
 )
+from exp_platform.stats.sequential import always_valid_p, tuning
 
 NOW = datetime(2026, 1, 14, 1, tzinfo=UTC)
 METRICS = [hm.metric("conversion", "binary", practical_threshold=0.005), hm.metric("latency", direction="decrease")]
@@ -142,6 +145,22 @@ def test_a_start_that_is_moved_into_the_future_is_an_amendment_too():
 )
 def test_an_end_moved_after_the_start_never_brings_the_fixed_interval_early(end, day, interval):
     assert plan(day, sealed_from=plan(), end_ts=end).interval_in_force == interval
+
+
+def test_an_end_moved_to_a_good_day_and_waited_out_keeps_the_promised_error():
+    """2,000 A/A experiments: the end is moved to the first day, from the 7th on, whose fixed p is below alpha."""
+    experiments, days, alpha = 2000, 28, 0.05
+    daily = np.random.default_rng(15).normal(size=(experiments, days))
+    z = daily.cumsum(axis=1) / np.sqrt(np.arange(1, days + 1))
+    fixed = 2 * norm.sf(np.abs(z))
+    anytime = always_valid_p(z, np.arange(1, days + 1) * 400, tuning(alpha, days * 400))
+    good = fixed[:, 6:] < alpha
+    stopped = np.where(good.any(axis=1), good.argmax(axis=1) + 6, days - 1)
+    at_the_end = np.array([p[np.arange(experiments), stopped] for p in (fixed, anytime)]) < alpha
+    moved = plan(35, sealed_from=plan(), end_ts=END - timedelta(days=14)).interval_in_force
+    error = {"fixed": at_the_end[0].mean(), "anytime": at_the_end[1].mean()}
+    assert error["fixed"] > 0.15
+    assert error[moved] < 0.05
 
 
 def test_without_a_seal_the_planned_end_alone_decides():
