@@ -34,8 +34,9 @@ def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, c
     interval, planned_end = _in_force(project, experiment_id, rows[0]["dt"], decisions)
     metrics = {m.name: m for m in project.metrics_of(project.experiment(experiment_id))}
     console.print(f"{experiment_id} as of {rows[0]['dt']} (* decides)", markup=False)
+    named = words.interval_in_force(interval, cutoff(rows[0]["dt"]) >= planned_end)
     ends = f"planned end {words.moment(planned_end)}"
-    console.print(f"interval in force: {words.INTERVALS[interval]}; {ends}", markup=False, soft_wrap=True)
+    console.print(f"interval in force: {named}; {ends}", markup=False, soft_wrap=True)
     console.print(_grid([row for row in rows if all_methods or row["is_deciding"]], metrics, interval))
     for row in decisions:
         console.print(f"{row['variant_id']}: {row['decision']} ({row['trust']})", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from exp_platform.decision.amended import VerdictEffect
@@ -37,7 +38,7 @@ def plan_section(
     """The section from the experiment's seals and the plan by which this run was decided."""
     first = sealed[0] if sealed else None
     return {
-        "sealed": _seal(first) if first else None,
+        "sealed": _seal(first) | {"days_after_start": _days_after_start(first)} if first else None,
         "facts": _facts(first.content if first else now, now),
         "amendments": [_seal(seal) for seal in sealed[1:]],
         "not_recorded": list(differences(sealed[-1].content, now)) if sealed else [],
@@ -57,6 +58,11 @@ def _seal(seal: Seal) -> dict[str, Any]:
         "changes": list(seal.changes),
         "effect": seal.effect,
     }
+
+
+def _days_after_start(first: Seal) -> int:
+    """Days from the start to the as-of day of the run that sealed the plan: more than a few are a plan made late."""
+    return (first.dt - datetime.fromisoformat(first.content["start_ts"]).date()).days
 
 
 def _facts(then: Content, now: Content) -> list[dict[str, Any]]:

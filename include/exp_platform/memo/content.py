@@ -107,7 +107,7 @@ def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "planned_end": words.moment(plan.planned_end),
         "planned_end_reached": plan.planned_end_reached,
         "interval_in_force": plan.interval_in_force,
-        "interval_label": words.INTERVALS[plan.interval_in_force],
+        "interval_label": words.interval_in_force(plan.interval_in_force, plan.planned_end_reached),
         "deciding_method": plan.experiment.method_in_force,
         "deciding_scale": primary.decision_scale if primary else None,
         "mature_share": _mature(published.checks).get(primary.name) if primary else None,

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from exp_platform.config.models import Guardrail
@@ -149,7 +149,8 @@ def _margin(guardrail: Guardrail) -> dict[str, float]:
 
 
 def _instant(value: datetime) -> str:
-    return value.isoformat(timespec="seconds") if not value.microsecond else value.isoformat()
+    """An instant in UTC as registry files write it."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _leaves(content: Content, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -49,7 +49,7 @@ def test_equal_plans_have_equal_bytes_and_one_hash():
     again = content(metrics=[hm.metric("conversion", "binary", practical_threshold=0.005), METRICS[1]])
     assert text_of(content()) == text_of(again)
     assert hash_of(content()) == hash_of(again) != hash_of(content(alpha=0.1))
-    assert json.loads(text_of(content()))["planned_end"] == "2026-02-05T00:00:00+00:00"
+    assert json.loads(text_of(content()))["planned_end"] == "2026-02-05T00:00:00Z"
 
 
 def test_a_seal_is_read_back_from_its_row_as_it_was_written():
@@ -75,8 +75,8 @@ def test_a_seal_is_read_back_from_its_row_as_it_was_written():
         (
             {"end_ts": END - timedelta(days=1)},
             (
-                "end_ts: 2026-01-29T00:00:00+00:00 → 2026-01-28T00:00:00+00:00",
-                "planned_end: 2026-02-05T00:00:00+00:00 → 2026-02-04T00:00:00+00:00",
+                "end_ts: 2026-01-29T00:00:00Z → 2026-01-28T00:00:00Z",
+                "planned_end: 2026-02-05T00:00:00Z → 2026-02-04T00:00:00Z",
             ),
         ),
         ({"decision_method": "ab"}, ("decision_method: cuped → ab",)),

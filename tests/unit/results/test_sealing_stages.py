@@ -96,7 +96,7 @@ def test_a_plan_is_sealed_once_and_only_a_later_change_is_an_amendment(story):
     ]
     first, moved, switched = story.seals()
     assert first["changes"] == [] and first["effect_on_verdict"] is None
-    assert moved["changes"][0] == "end_ts: 2026-01-29T00:00:00+00:00 → 2026-01-15T00:00:00+00:00"
+    assert moved["changes"][0] == "end_ts: 2026-01-29T00:00:00Z → 2026-01-15T00:00:00Z"
     assert "primary_metric: revenue → speed" in switched["changes"]
     assert {row["started_by"] for row in story.seals()} == {"run_end_to_end"}
 
@@ -131,7 +131,7 @@ def test_the_memo_tells_plan_and_amendments_in_html_and_markdown_alike(story):
     assert [row["seal"] for row in section["amendments"]] == [1, 2]
     for text in (story.memo(25, "html"), story.memo(25, "md").replace("\\", "")):
         assert "Plan and amendments" in text
-        assert "end_ts: 2026-01-29T00:00:00+00:00 → 2026-01-15T00:00:00+00:00" in text
+        assert "end_ts: 2026-01-29T00:00:00Z → 2026-01-15T00:00:00Z" in text
         assert "The primary metric was revenue when the plan was sealed and is speed now" in text
         assert "the sealed plan gives keep running, the present one" in text
         assert "run_end_to_end" in text
@@ -160,3 +160,13 @@ def test_exp_show_names_the_interval_in_force_and_shows_the_numbers_of_the_memo(
             assert f"{effect} {interval} {relative}" in shown and p in shown
             return
     raise AssertionError("the memo has no row of the primary metric")
+
+
+def test_exp_show_says_why_the_interval_is_not_the_fixed_one_after_a_moved_end(story):
+    why = "anytime-valid (also after the planned end, because the plan was changed after the start)"
+    assert f"interval in force: {why}; planned end 2026-01-22 00:00 UTC" in story.shown("--dt", "2026-01-24")
+    assert why in story.memo(24, "html") and why in story.memo(24, "md")
+
+
+def test_the_memo_says_how_long_after_the_start_the_plan_was_sealed(story):
+    assert "13 days after the start" in story.memo(14, "html")
