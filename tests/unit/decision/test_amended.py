@@ -52,9 +52,9 @@ def plan(days: int, metrics=METRICS, **keys) -> AnalysisPlan:
     return hm.plan(metrics, days, **({"guardrails": (GUARDRAIL,)} | keys))
 
 
-def effect(days: int = 36, then=None, now=None, policy=DEFAULT, seen=None, metrics=METRICS):
+def effect(days: int = 36, then=None, now=None, policy=DEFAULT, seen=None, metrics=METRICS, sealed_policy=DEFAULT):
     """The effect of changing the sealed keys `then` to the keys `now`."""
-    sealed = content_of(plan(days, **(then or {})), DEFAULT)
+    sealed = content_of(plan(days, **(then or {})), sealed_policy)
     found = replace(plan(days, metrics, **(now or {})), promise=promise_of(sealed))
     published = seen or rows()
     deciding = {(row["metric_name"], row["variant_id"]): row for row in published}
@@ -114,6 +114,8 @@ def test_the_policy_is_that_of_each_plan():
     strict = DEFAULT.model_copy(update={"min_days": 60})
     found = effect(policy=strict)
     assert (found.sealed["all"], found.present["all"]) == ("ship", "inconclusive")
+    found = effect(sealed_policy=strict)
+    assert (found.sealed["all"], found.present["all"]) == ("inconclusive", "ship")
 
 
 def test_the_method_is_that_of_each_plan():
