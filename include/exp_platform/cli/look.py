@@ -1,4 +1,4 @@
-"""Commands that only read: list, show, validate, power."""
+"""Commands that only read: list, validate, power."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from exp_platform.cli import CONFIG, app, console, for_people, problems
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION
-from exp_platform.pipelines.dates import parse_dt
 
 Row = dict[str, Any]
 
@@ -57,51 +56,6 @@ def _number(value: float | None, percent: bool = False) -> str:
     if value is None:
         return "–"
     return f"{value:+.2%}" if percent else f"{value:.4g}"
-
-
-@app.command()
-@for_people
-def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, config: str | None = CONFIG) -> None:
-    """Show the results of one experiment: each metric by the deciding method, or by all methods."""
-    project = load_project(config)
-    experiment = project.experiment(experiment_id)
-    day = parse_dt(dt) if dt else None
-    rows = [r for r in read_rows(project, ANALYSIS_RESULTS, experiment_id) if r["segment"] == "all"]
-    there = sorted({str(r["dt"]) for r in rows})
-    rows = [r for r in rows if r["dt"] == day] if day else latest_dt_rows(rows)
-    if not rows:
-        again = f" --dt {dt}` (there are results as of {', '.join(there[-5:]) or 'no day'})" if dt else "`"
-        raise ConfigError(
-            f"{experiment_id} has no results{f' as of {dt}' if dt else ''} yet: `exp run {experiment_id}{again}"
-        )
-    grid = Grid(
-        "metric", "arm", "method", "control", "treatment", "effect", "interval", "rel.", "p", "status", box=None
-    )
-    order = {m.name: i for i, m in enumerate(project.metrics_of(experiment))}
-    for r in sorted(rows, key=lambda r: (order.get(r["metric_name"], 999), r["variant_id"], r["method"])):
-        if not all_methods and r["method"] != experiment.method_in_force:
-            continue
-        interval = f"[{_number(r['effect_abs_ci_low'])}, {_number(r['effect_abs_ci_high'])}]"
-        status = r["status"] + (" *" if r["is_deciding"] else "")
-        grid.add_row(
-            r["metric_name"],
-            r["variant_id"],
-            r["method"],
-            _number(r["control_mean"]),
-            _number(r["treatment_mean"]),
-            _number(r["effect_abs"]),
-            interval if r["effect_abs_ci_low"] is not None else "–",
-            _number(r["effect_rel"], percent=True),
-            _number(r["p_value"]),
-            status,
-        )
-    console.print(f"{experiment_id} as of {rows[0]['dt']} (* decides)", markup=False)
-    console.print(grid)
-    for row in read_rows(project, DECISION, experiment_id):
-        if row["dt"] == rows[0]["dt"]:
-            console.print(f"{row['variant_id']}: {row['decision']} ({row['trust']})", markup=False)
-            for reason in row["reasons"]:
-                console.print(f"  - {reason}", markup=False)
 
 
 @app.command()

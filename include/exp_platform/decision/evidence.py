@@ -40,7 +40,14 @@ def evidence(
 def moment(plan: AnalysisPlan) -> Moment:
     """Where the experiment stands as of the plan's dt."""
     days = int((plan.cutoff - plan.experiment.start_ts).total_seconds() // 86_400)
-    return Moment(plan.planned_end_reached, days, plan.experiment.alpha)
+    return Moment(plan.planned_end_reached, days, plan.experiment.alpha, exploratory(plan))
+
+
+def exploratory(plan: AnalysisPlan) -> tuple[str, ...]:
+    """Why no decision can rest on the result: another metric decides than was sealed at the start."""
+    if plan.promise is None or not plan.primary_changed:
+        return ()
+    return (f"primary_changed:{plan.promise.primary_metric or 'none'} to {plan.experiment.primary_metric or 'none'}",)
 
 
 def _doubts(row: Row) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def beaten(rows: Sequence[Row], metric: Metric, plan: AnalysisPlan) -> dict[str,
         min_units=plan.experiment.min_units,
         error=larger(first, second),
     )
-    looks = with_anytime(effect, plan.experiment.planned_users)
+    looks = with_anytime(effect, plan.planned_users)
     p_value = holm(looks.p_value if plan.interval_in_force == "fixed" else looks.anytime_p_value)
     for (one, other), change, p in zip(pairs, effect.effect_abs, p_value, strict=True):
         if p < plan.experiment.alpha:

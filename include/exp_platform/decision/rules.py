@@ -45,6 +45,7 @@ class Moment:
     planned_end_reached: bool
     days_since_start: int
     alpha: float
+    exploratory: tuple[str, ...] = ()  # why the result is not the one that was planned: a person decides
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ def decide(
 
 
 def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Policy = DEFAULT) -> ArmDecision:
-    """The first rule that applies: invalid, stop, insufficient_data, ship, do_not_ship, keep_running, inconclusive."""
+    """The first rule that applies: invalid, stop, insufficient_data, ship, do_not_ship, keep_running, inconclusive.
+
+    An exploratory result is inconclusive where it would ship, not ship or keep running.
+    """
     doubts = (*(reason for reason in trust.reasons if trust.trust is not Trust.NOT_TRUSTED), *arm.doubts)
 
     def verdict(decision: Decision, *reasons: str) -> ArmDecision:
@@ -83,6 +87,8 @@ def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
         words = [word for word in row.reason.split(", ") if word]
         return verdict(Decision.INSUFFICIENT_DATA, status, *words)
 
+    if moment.exploratory:
+        return verdict(Decision.INCONCLUSIVE, *moment.exploratory, _seen(row, moment.alpha))
     better = row is not None and _significant(row, moment.alpha) > 0
     held_back = _held_back(arm, trust, moment, policy) if better else ()
     if better and not held_back:
@@ -177,6 +183,13 @@ def _undecided(row: Primary | None, better: bool, held_back: tuple[str, ...]) ->
     if row is None:
         return ("no_primary",)
     return ("primary_better", *held_back) if better else ("not_significant",)
+
+
+def _seen(row: Primary | None, alpha: float) -> str:
+    """The word for an exploratory result, which decides nothing."""
+    if row is None:
+        return "no_primary"
+    return {1: "primary_better", -1: "primary_worse", 0: "not_significant"}[_significant(row, alpha)]
 
 
 def _underpowered(row: Primary) -> tuple[str, ...]:

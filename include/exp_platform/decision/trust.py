@@ -34,10 +34,15 @@ class TrustVerdict:
     reasons: tuple[str, ...]
 
 
-def trust_of(quality: Iterable[Row], validation: Iterable[Row], analysis_mode: str) -> TrustVerdict:
-    """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation."""
+def trust_of(
+    quality: Iterable[Row], validation: Iterable[Row], analysis_mode: str, exploratory: tuple[str, ...] = ()
+) -> TrustVerdict:
+    """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation.
+
+    `exploratory` holds the reasons for which the result is not the one that was planned: a caution, named first.
+    """
     fatal: dict[str, None] = {}
-    doubts: dict[str, None] = {}
+    doubts: dict[str, None] = dict.fromkeys(exploratory)
     for row in sorted(validation, key=lambda r: (r["check_name"], r["metric_name"])):
         name = row["check_name"]
         if sample_ratio_failed(row):

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from exp_platform.config.models import Metric
 from exp_platform.memo import words
-from exp_platform.results.plan import AnalysisPlan, in_force
+from exp_platform.results.plan import AnalysisPlan, Interval, in_force
 from exp_platform.status import CheckStatus, ResultStatus
 
 Row = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Answers:
     pretrend_deltas: Rows
     looks: Rows = ()  # the primary's deciding rows of every dt so far
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
+    sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
 
 
 def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any])
         "blocked": None,
         "answer": _answer(published, plan),
         "plan": _plan(published, plan),
+        "sealed_plan": dict(published.sealed_plan),
         "guardrails": [_guardrail(row) for row in published.guardrails],
         "metrics": metric_rows(published, plan),
         "methods": _methods(published, plan),
@@ -104,10 +107,7 @@ def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "planned_end": words.moment(plan.planned_end),
         "planned_end_reached": plan.planned_end_reached,
         "interval_in_force": plan.interval_in_force,
-        "interval_label": {
-            "anytime": "anytime-valid (may be looked at every day)",
-            "fixed": "fixed-horizon (the planned end is reached)",
-        }[plan.interval_in_force],
+        "interval_label": words.interval_in_force(plan.interval_in_force, plan.planned_end_reached),
         "deciding_method": plan.experiment.method_in_force,
         "deciding_scale": primary.decision_scale if primary else None,
         "mature_share": _mature(published.checks).get(primary.name) if primary else None,
@@ -179,15 +179,18 @@ def _methods(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
 
 
 def _result(row: Row, plan: AnalysisPlan) -> dict[str, Any]:
-    """One result: effect and interval in force on the deciding scale, and the relative effect with its interval."""
     metric = plan.metric(row["metric_name"])
-    columns = in_force(plan.interval_in_force, metric.decision_scale)
-    relative = in_force(plan.interval_in_force, "relative")
+    return result_numbers(row, metric, plan.interval_in_force) | {"role": _role(metric.name, plan)}
+
+
+def result_numbers(row: Row, metric: Metric, interval: Interval) -> dict[str, Any]:
+    """One result: effect and interval in force on the deciding scale, and the relative effect with its interval."""
+    columns = in_force(interval, metric.decision_scale)
+    relative = in_force(interval, "relative")
     effect, low, high = (row[columns[name]] for name in ("effect", "low", "high"))
     return {
         "metric": metric.name,
         "type": metric.type,
-        "role": _role(metric.name, plan),
         "direction": metric.direction,
         "arm": row["variant_id"],
         "method": row["method"],

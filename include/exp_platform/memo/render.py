@@ -48,7 +48,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "md": words.markdown,
         "effect": shown_effect,
         "interval": shown_interval,
-        "relative": lambda row: _relative(row),
+        "relative": relative_effect,
         "level": lambda value, row: words.level(_is_share(row), value),
         "sentence": words.sentence,
         "harm": lambda value, row: words.harm(value, row["margin_kind"]),
@@ -77,7 +77,7 @@ def shown_interval(row: Mapping[str, Any]) -> str:
     return words.interval(_is_share(row), row["low"], row["high"], row["scale"])
 
 
-def _relative(row: Mapping[str, Any]) -> str:
+def relative_effect(row: Mapping[str, Any]) -> str:
     """The relative effect of a result with its interval in force, as text."""
     if row["effect_rel"] is None:
         return "–"
@@ -87,7 +87,7 @@ def _relative(row: Mapping[str, Any]) -> str:
 
 def _forest(row: Mapping[str, Any], limit: float) -> Markup:
     """Draw the relative interval of one result; relative, because metrics of different units share the axis."""
-    label = f"{row['metric']}, {row['arm']}: {_relative(row)}, {row['tone']}"
+    label = f"{row['metric']}, {row['arm']}: {relative_effect(row)}, {row['tone']}"
     threshold = row["practical_threshold"] if row["scale"] == "relative" else 0.0
     return Markup(
         forest_svg(

@@ -20,6 +20,12 @@ DECISIONS = {
 }
 TRUSTS = {Trust.TRUSTED: "Trusted", Trust.CAUTION: "Caution", Trust.NOT_TRUSTED: "Not trusted"}
 
+PLAN_WAS_CHANGED = "anytime-valid (also after the planned end, because the plan was changed after the start)"
+INTERVALS = {
+    "anytime": "anytime-valid (may be looked at every day)",
+    "fixed": "fixed-horizon (the planned end is reached)",
+}
+
 _REASONS = {
     "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
     "quality_failed": "The exposure check {subject} failed.",
@@ -30,6 +36,8 @@ _REASONS = {
     "guardrail_inconclusive": "Not every guardrail is shown to be safe.",
     "inconclusive": "The guardrail {subject} is inconclusive.",
     "guardrails_passed": "Every guardrail passed.",
+    "primary_changed": "The primary metric was changed after the start, from {subject}: the result is exploratory, and "
+    "only a new experiment can confirm it.",
     "primary_better": "The primary metric is significantly better.",
     "primary_worse": "The primary metric is significantly worse.",
     "flat": "The whole interval is inside the practical threshold: there is no difference that matters.",
@@ -113,6 +121,11 @@ def _doubt(reason: str, subjects: list[str]) -> str:
 def sentences(reasons: str) -> str:
     """The comma-separated reason codes of a results row as sentences."""
     return " ".join(sentence(word) for word in reasons.split(", ") if word)
+
+
+def interval_in_force(interval: str, planned_end_reached: bool) -> str:
+    """The interval in force by its name, and why it is the one."""
+    return PLAN_WAS_CHANGED if interval == "anytime" and planned_end_reached else INTERVALS[interval]
 
 
 def level(is_share: bool, value: float | None) -> str:

@@ -17,6 +17,7 @@ from pyiceberg.expressions import And, LessThan, NotEqualTo
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.publication import fence_of
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.lake.read import read_spark
@@ -27,9 +28,11 @@ from exp_platform.lake.tables.names import (
     DIM_EXPERIMENT_VARIANT,
     EXPERIMENT_REGISTRY,
     RUN_MANIFEST,
+    SEALED_PLAN,
 )
 from exp_platform.ledger import manifest
 from exp_platform.ledger.pins import PINNED_TABLES
+from exp_platform.ledger.seals import seal_rows
 from exp_platform.operations.compare import TableComparison, compare, fingerprint
 from exp_platform.pipelines.context import open_stage
 from exp_platform.pipelines.registry import BY_NAME, STAGES
@@ -103,6 +106,7 @@ def reproduce(
         again = Run(scratch, run.experiment_id, run.dt, run.run_id, started_by="exp reproduce")
         _copy_events(there, here, again, run, log)
         _copy_other_results(project, scratch, run)
+        _copy_seals(project, scratch, run)
         for stage in STAGES:
             if stage.name in run.stages - _NOT_RERUN:
                 run_stage(again, stage, session=Session.given(here), now=run.at, say=log)
@@ -220,6 +224,13 @@ def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> Non
     if rows.num_rows:
         target = load_handle(scratch, ANALYSIS_RESULTS)
         target.append(rows.cast(target.schema().as_arrow()))
+
+
+def _copy_seals(project: Project, scratch: Project, run: PastRun) -> None:
+    """Copy the experiment's sealed plan as the run saw it: the plan says which interval is in force."""
+    rows = [row for row in seal_rows(project, run.experiment_id) if row["sealed_at"] <= run.at]
+    if rows:
+        replace_rows(scratch, SEALED_PLAN, {"experiment_id": run.experiment_id}, rows)
 
 
 def _published_tables(run: PastRun) -> list[str]:

@@ -39,6 +39,7 @@ from exp_platform.lake.tables.names import (
     QUALITY_METRICS_DAILY,
     QUARANTINE,
     RUN_MANIFEST,
+    SEALED_PLAN,
     STATISTICAL_VALIDATION,
     UNIT_OUTCOMES,
 )
@@ -130,6 +131,7 @@ STAGES = (
         "Write the configuration to the registry",
         "sources",
         after=(),
+        reads=(SEALED_PLAN,),
         outputs=(Output(EXPERIMENT_REGISTRY), Output(DIM_EXPERIMENT), Output(DIM_EXPERIMENT_VARIANT)),
         needs_spark=False,
     ),
@@ -207,7 +209,7 @@ STAGES = (
         "J6: effects by A/B, CUPED and difference in differences",
         "results",
         after=("aggregate_metrics",),
-        reads=(METRIC_STATISTICS, PANEL_STATISTICS),
+        reads=(METRIC_STATISTICS, PANEL_STATISTICS, SEALED_PLAN),
         outputs=tuple(
             Output(table, (METRIC_STATISTICS, PANEL_STATISTICS))
             for table in (ANALYSIS_RESULTS, PRETREND_DELTA, PRETREND_TESTS)
@@ -219,7 +221,7 @@ STAGES = (
         "J7: sample ratio, power, sanity",
         "results",
         after=("analyze_results",),
-        reads=(METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS),
+        reads=(METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS, SEALED_PLAN),
         outputs=(
             Output(
                 STATISTICAL_VALIDATION, (METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS)
@@ -232,7 +234,7 @@ STAGES = (
         "J8: guardrails and decision",
         "results",
         after=("validate_statistics",),
-        reads=(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION),
+        reads=(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION, SEALED_PLAN),
         outputs=tuple(
             Output(table, (ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
             for table in (GUARDRAIL_STATUS, DECISION)
@@ -254,7 +256,7 @@ STAGES = (
                 PRETREND_TESTS,
                 PRETREND_DELTA,
             ),
-            *(RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
+            *(SEALED_PLAN, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
         ),
         needs_spark=False,
     ),

@@ -22,6 +22,11 @@ def deciding_rows(results: pa.Table) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["metric_name"], row["variant_id"]): row for row in rows}
 
 
+def overall_rows(results: pa.Table) -> list[dict[str, Any]]:
+    """The rows of the whole cohort by every method."""
+    return list(results.filter(pc.equal(results["segment"], "all")).to_pylist())
+
+
 def effect_of(rows: Sequence[Row]) -> Effect:
     """Rows as one Effect with one element a row; what the table does not hold (standard errors) is null."""
     columns: dict[str, Any] = {}

@@ -46,7 +46,7 @@ def effect_frames(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> list[Frame
 
 def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
     """The anytime-valid columns; while they are in force the detectable effect is that of their test."""
-    planned = plan.experiment.planned_users
+    planned = plan.planned_users
     looks = with_anytime(effect, planned)
     return with_anytime_mde(looks, planned) if plan.interval_in_force == "anytime" else looks
 

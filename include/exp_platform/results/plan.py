@@ -14,6 +14,16 @@ Adjustment = Literal["holm", "benjamini_hochberg"]
 
 
 @dataclass(frozen=True)
+class Promise:
+    """The parts of the first sealed plan that bind every later run, whatever the configuration says by then."""
+
+    primary_metric: str | None
+    end_ts: datetime
+    planned_end: datetime
+    planned_users: int
+
+
+@dataclass(frozen=True)
 class AnalysisPlan:
     """One experiment as of one dt: everything that says which number decides, none of the numbers."""
 
@@ -22,11 +32,17 @@ class AnalysisPlan:
     dt: date
     cutoff: datetime  # events before it are seen
     secondaries: Adjustment = "holm"  # the policy's
+    promise: Promise | None = None  # of the first seal; None before the plan is sealed
 
     @property
     def primary(self) -> Metric | None:
         """The metric that decides, if the registry names one."""
         return next((m for m in self.metrics if m.name == self.experiment.primary_metric), None)
+
+    @property
+    def has_started(self) -> bool:
+        """True when this dt sees the first instant of the experiment."""
+        return self.cutoff > self.experiment.start_ts
 
     @property
     def planned_end(self) -> datetime:
@@ -41,8 +57,29 @@ class AnalysisPlan:
 
     @property
     def interval_in_force(self) -> Interval:
-        """Anytime-valid until the planned end, fixed-horizon from then on."""
-        return "fixed" if self.planned_end_reached else "anytime"
+        """Anytime-valid until the planned end, fixed-horizon from then on, if the sealed plan was kept to its end.
+
+        The fixed-horizon interval holds for one look on a day that was fixed in advance. It never comes before the
+        first planned end, nor at all where end_ts now lies before the sealed one: the data for that look will not come.
+        """
+        if self.end_moved_earlier or not self.planned_end_reached:
+            return "anytime"
+        return "anytime" if self.promise and self.cutoff < self.promise.planned_end else "fixed"
+
+    @property
+    def end_moved_earlier(self) -> bool:
+        """True when end_ts was moved to before the end that was sealed at the start."""
+        return self.promise is not None and self.experiment.end_ts < self.promise.end_ts
+
+    @property
+    def primary_changed(self) -> bool:
+        """True when another metric decides than was sealed: the result is exploratory until a new experiment."""
+        return self.promise is not None and self.experiment.primary_metric != self.promise.primary_metric
+
+    @property
+    def planned_users(self) -> int:
+        """The users that tune the anytime-valid interval: those first sealed, since a later tuning would void it."""
+        return self.promise.planned_users if self.promise else self.experiment.planned_users
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -186,3 +186,25 @@ def test_a_policy_changes_what_it_takes_to_ship(rules, name, guardrail, trust, d
     verdict = decide_arm(arm, trust, Moment(False, 14, 0.05), rules)
     assert verdict.decision == decision
     assert reason in verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("row", "seen"),
+    [("better", "primary_better"), ("worse", "primary_worse"), ("nothing", "not_significant"), ("none", "no_primary")],
+)
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_exploratory_result_decides_nothing_and_says_what_was_seen(row, seen, ended):
+    values = PRIMARY[row]
+    primary = Primary(*values, increase_is_good=True, practical_threshold=0.5) if values else None
+    changed = ("primary_changed:revenue to conversion",)
+    arm = ArmEvidence("treatment", primary, guardrails=(("g1", "pass"),))
+    verdict = decide_arm(arm, TRUSTED, Moment(ended, 14, 0.05, changed))
+    assert (verdict.decision, verdict.reasons) == (Decision.INCONCLUSIVE, (*changed, seen))
+
+
+def test_harm_and_broken_trust_count_in_an_exploratory_result_too():
+    primary = Primary(*PRIMARY["better"], increase_is_good=True, practical_threshold=0.5)
+    moment = Moment(True, 14, 0.05, ("primary_changed:revenue to conversion",))
+    harmed = ArmEvidence("treatment", primary, guardrails=(("g1", "fail"),))
+    assert decide_arm(harmed, TRUSTED, moment).decision is Decision.STOP
+    assert decide_arm(ArmEvidence("treatment", primary), NOT_TRUSTED, moment).decision is Decision.INVALID

@@ -6,7 +6,8 @@ from datetime import date
 
 import pytest
 
-from exp_platform.decision.trust import trust_of
+from exp_platform.decision.trust import TrustVerdict, trust_of
+from exp_platform.status import Trust
 
 
 def quality(check: str, status: str) -> dict:
@@ -57,3 +58,9 @@ def test_trust(rows, checks, mode, trust, reasons):
 def test_a_check_that_fails_on_many_days_is_one_reason():
     rows = [quality("exposure_logging", "fail") | {"date": date(2026, 1, day)} for day in (5, 6, 7)]
     assert trust_of(rows, [], "exposed").reasons == ("quality_failed:exposure_logging",)
+
+
+def test_an_exploratory_result_is_a_caution_and_no_more():
+    changed = ("primary_changed:revenue to conversion",)
+    assert trust_of([], [], "itt") == TrustVerdict(Trust.TRUSTED, ())
+    assert trust_of([], [], "itt", changed) == TrustVerdict(Trust.CAUTION, changed)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
 
-import pyarrow as pa
 import pytest
-import yaml
 from tests import hand_made as hm
-from tests.conftest import make_project
+from tests.hand_lake import answers, clone, put, quality_rows
 from tests.stages import opened
 
 from exp_platform.alerts.deliver import run_alerts
-from exp_platform.config.load import Project, load_project
-from exp_platform.config.models import Guardrail, Metric
+from exp_platform.config.load import Project
+from exp_platform.config.models import Guardrail
 from exp_platform.lake.catalog import ensure_tables, load_handle
-from exp_platform.lake.tables import TABLES
-from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.files import memo_dir
 from exp_platform.pipelines.registry import BY_NAME
@@ -29,44 +24,11 @@ OUTPUTS = [table for name in STAGES for table in BY_NAME[name].publishes]
 ARMS = ("control", "a", "b")
 
 
-def clone(folder, metrics: list[Metric], plan: AnalysisPlan) -> Project:
-    """A project whose registry holds the test's experiment and metrics."""
-    project = make_project(folder)
-    for metric in metrics:
-        content = metric.model_dump(mode="json", exclude_none=True)
-        (folder / "configs" / "metrics" / f"{metric.name}.yaml").write_text(yaml.safe_dump(content))
-    registry = plan.experiment.model_dump(mode="json", exclude_none=True)
-    (folder / "configs" / "experiments" / "exp_test.yaml").write_text(yaml.safe_dump(registry))
-    return load_project(project.path)
-
-
-def put(project: Project, name: str, rows: pa.Table) -> None:
-    """Write rows as the stage before would have."""
-    schema = arrow_schema(TABLES[name])
-    load_handle(project, name).append(rows.select(schema.names).cast(schema))
-
-
-def quality_rows(assigned: list[dict[str, Any]]) -> pa.Table:
-    """gold.fct_experiment_quality_metrics_daily with nothing but users."""
-    schema = arrow_schema(TABLES["gold.fct_experiment_quality_metrics_daily"])
-    filled = [
-        {f.name: 0 if pa.types.is_integer(f.type) else None for f in schema} | {"experiment_id": "exp_test"} | row
-        for row in assigned
-    ]
-    return pa.Table.from_pylist(filled, schema=schema)
-
-
 def run(project: Project, plan: AnalysisPlan, run_id: str) -> None:
     claim(project, "exp_test", run_id, plan.dt, started_by="test")
     for name in STAGES:
         with opened(project, "exp_test", plan.dt, run_id, name, log=lambda _: None) as ctx:
             BY_NAME[name].run(ctx)
-
-
-def answers(project: Project, name: str) -> list[dict[str, Any]]:
-    rows = load_handle(project, name).scan(row_filter="experiment_id = 'exp_test'").to_arrow().to_pylist()
-    kept = [{column: row[column] for column in TABLES[name].answer_columns} for row in rows]
-    return sorted(kept, key=lambda row: [str(row[column]) for column in TABLES[name].grain])
 
 
 @pytest.fixture

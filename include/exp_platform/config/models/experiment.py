@@ -109,7 +109,7 @@ class Experiment(Model):
     planned_users: int = Field(
         default=10_000,
         ge=1,
-        description="Users of all arms together; tunes the anytime-valid interval, so it must not change any more.",
+        description="Users of all arms together; tunes the anytime-valid interval as it was when the plan was sealed.",
     )
     design: Literal["randomized", "rollout"] = Field(
         default="randomized", description="rollout: users were not dealt to the arms by chance; decided by did."

@@ -246,7 +246,8 @@ _VERDICTS = (
         reasons            list<string>!  Why, in order; `word:subject` where a metric, check or arm is meant.
         policy             string!  Name, version and fingerprint of the decision policy.
         planned_end        timestamptz  From here on no new data can enter: end_ts plus the primary metric's window.
-        interval_in_force  string!  anytime before the planned end, fixed from then on.
+        interval_in_force  string!  anytime before the planned end, fixed from then on; after the end was moved to an
+        |                           earlier day always anytime.
         run_id             string!
         input_snapshots    string!
         config_hash        string!

@@ -30,6 +30,7 @@ ANALYSIS_RESULTS = "exp.analysis_results"
 PRETREND_DELTA = "exp.did_pretrend_delta"
 PRETREND_TESTS = "exp.did_pretrend_tests"
 
+SEALED_PLAN = "ops.sealed_plan"
 RUN_CLAIM = "ops.run_claim"
 RUN_MANIFEST = "ops.run_manifest"
 CONTRACT_RESULTS = "ops.contract_results"

@@ -7,6 +7,26 @@ from exp_platform.lake.tables.declare import declare
 
 TABLES = (
     declare(
+        names.SEALED_PLAN,
+        "The analysis plan of each experiment as it was when the data began, and every amendment of it.",
+        ("experiment_id", "seal"),
+        """
+        experiment_id      string!
+        seal               int!     0 for the plan at the start; its amendments count from 1.
+        plan               string!  The plan as JSON.
+        plan_hash          string!  Hash of the plan.
+        sealed_at          timestamptz!  When the row was written.
+        dt                 date!    As-of date of the run that sealed or amended the plan.
+        run_id             string!  The run that sealed or amended the plan.
+        started_by         string!  Who started that run, as its claim says: Airflow, run_end_to_end, a stage by hand.
+        changes            list<string>!  For amendments each change since the seal before, as `key: from → to`.
+        effect_on_verdict  string   For amendments the decisions by the sealed and the amended plan on the same results,
+        |                           as of the first decision after it.
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=False,
+    ),
+    declare(
         names.RUN_CLAIM,
         "The run that may publish for each experiment.",
         ("experiment_id",),

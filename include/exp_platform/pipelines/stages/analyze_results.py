@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read the sufficient statistics; publish the effects and pre-trend tests of this dt."""
-    plan = plan_of(ctx.run)
+    plan = plan_of(ctx)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     panel = ctx.read.arrow(PANEL_STATISTICS)
     answer = analyze(statistics, panel, plan)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exp_platform.config.policy import load_policy
-from exp_platform.decision.evidence import evidence, moment
+from exp_platform.decision.amended import VerdictEffect
+from exp_platform.decision.evidence import evidence, exploratory, moment
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
 from exp_platform.lake.tables.names import (
@@ -16,10 +16,12 @@ from exp_platform.lake.tables.names import (
     PRETREND_TESTS,
     STATISTICAL_VALIDATION,
 )
-from exp_platform.pipelines.plan import plan_of
+from exp_platform.ledger.seals import fill_effect
+from exp_platform.pipelines.plan import content_now, plan_of, policy_of, seals_of, verdict_effect
 from exp_platform.pipelines.stages.analyze_results import run_columns
-from exp_platform.results.deciding import deciding_rows
+from exp_platform.results.deciding import deciding_rows, overall_rows
 from exp_platform.results.guardrails import guardrail_rows
+from exp_platform.results.seal import differences
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -27,15 +29,17 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read the effects and verdicts of this dt; publish guardrails, and a decision per arm and one for `all` arms."""
-    plan = plan_of(ctx.run)
-    policy = load_policy(ctx.run.project.root, ctx.run.experiment.decision_policy)
-    deciding = deciding_rows(ctx.read.arrow(ANALYSIS_RESULTS))
+    plan = plan_of(ctx)
+    policy = policy_of(ctx.run)
+    results = ctx.read.arrow(ANALYSIS_RESULTS)
+    deciding = deciding_rows(results)
     tests = ctx.read.arrow(PRETREND_TESTS).to_pylist()
-    trust = trust_of(
+    checks = (
         ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
         ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
         ctx.run.experiment.analysis_mode,
     )
+    trust = trust_of(*checks, exploratory(plan))
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)
     shared = run_columns(ctx)
@@ -55,4 +59,16 @@ def run(ctx: StageContext) -> None:
     guardrail_columns = {name: value for name, value in shared.items() if name != "config_hash"}
     ctx.publish(GUARDRAIL_STATUS, [guardrail_columns | row for row in guardrails])
     ctx.publish(DECISION, rows, inputs={"policy": policy.label})
+    decisions = {verdict.variant_id: verdict.decision.value for verdict in verdicts}
+    effect = verdict_effect(ctx, plan, decisions, lambda: overall_rows(results), tests, trust_of(*checks))
+    if effect is not None:
+        _note_effect(ctx, effect)
     ctx.log(f"trust: {trust.trust}; decision: {verdicts[-1].decision} ({', '.join(verdicts[-1].reasons)})")
+
+
+def _note_effect(ctx: StageContext, effect: VerdictEffect) -> None:
+    """Log the effect of the amendments; write it to the last one, if this run works by it and no run has done so."""
+    ctx.log(f"the plan was amended; effect on the verdict: {effect.text}")
+    last = seals_of(ctx)[-1]
+    if last.number and not differences(last.content, content_now(ctx)) and last.dt <= ctx.run.dt:
+        fill_effect(ctx.run.project, ctx.run.experiment_id, last.number, effect.text, ctx.read.catalog)

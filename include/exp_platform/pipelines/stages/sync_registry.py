@@ -10,6 +10,7 @@ from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
 from exp_platform.ledger.metric_versions import bind
+from exp_platform.pipelines.plan import seal_plan
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -52,10 +53,11 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Refuse a metric that has changed under its version; replace this experiment's rows of the three tables."""
+    """Refuse a metric that changed under its version; replace the rows of the three tables; seal the plan once begun."""
     experiment, project = ctx.run.experiment, ctx.run.project
     bind(project, [project.metrics[metric.name] for metric in project.metrics_of(experiment)], ctx.now)
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
     ctx.publish(EXPERIMENT_REGISTRY, [registry])
     ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])
     ctx.publish(DIM_EXPERIMENT_VARIANT, dim_variant_rows(experiment, ctx.now))
+    seal_plan(ctx)

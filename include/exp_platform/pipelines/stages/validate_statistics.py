@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read statistics and effects; publish one row per check."""
-    plan = plan_of(ctx.run)
+    plan = plan_of(ctx)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     axes = read_axes(statistics, plan.arms)
     history = past_effects(

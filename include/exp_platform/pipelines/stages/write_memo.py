@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exp_platform.decision.trust import trust_of
 from exp_platform.lake.publication import MAIN
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
@@ -19,11 +21,12 @@ from exp_platform.lake.tables.names import (
     STATISTICAL_VALIDATION,
 )
 from exp_platform.ledger.pins import pin_inputs
+from exp_platform.memo.amendments import plan_section
 from exp_platform.memo.content import Answers, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
 from exp_platform.memo.words import moment
-from exp_platform.pipelines.plan import plan_of
+from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
 from exp_platform.results.plan import AnalysisPlan, in_force
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
-    plan = plan_of(ctx.run)
+    plan = plan_of(ctx)
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
@@ -50,6 +53,7 @@ def run(ctx: StageContext) -> None:
             ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
         ),
     )
+    published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
     about_run = {
         "run_id": ctx.run.run_id,
         "config_hash": ctx.run.config_hash,
@@ -70,6 +74,14 @@ def pin_events(ctx: StageContext) -> None:
     days = None if run.experiment.status == "concluded" else run.project.profile.pins.retain_days
     kept = pin_inputs(run.project, run.experiment_id, run.run_id, snapshots, days, ctx.now, ctx.read.catalog)
     ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
+
+
+def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
+    """The section on the sealed plan, with the effect of its amendments on this run's decisions."""
+    decisions = {row["variant_id"]: row["decision"] for row in published.decisions}
+    trust = trust_of(published.quality, published.checks, plan.experiment.analysis_mode)
+    effect = verdict_effect(ctx, plan, decisions, lambda: published.results, published.pretrend_tests, trust)
+    return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
 
 
 def _looks(ctx: StageContext, plan: AnalysisPlan) -> list[dict[str, Any]]:

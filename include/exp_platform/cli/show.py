@@ -1,0 +1,92 @@
+"""`exp show`: the results of one experiment, by the interval in force, with the numbers of its memo."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from rich.table import Table as Grid
+
+from exp_platform.cli import CONFIG, app, console, for_people
+from exp_platform.cli.look import Row, latest_dt_rows, read_rows
+from exp_platform.config.load import Project, load_project
+from exp_platform.config.models import Metric
+from exp_platform.errors import ConfigError
+from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION
+from exp_platform.ledger.seals import seal_rows
+from exp_platform.memo import words
+from exp_platform.memo.content import result_numbers
+from exp_platform.memo.render import relative_effect, shown_effect, shown_interval
+from exp_platform.pipelines.dates import cutoff, parse_dt
+from exp_platform.pipelines.plan import bound
+from exp_platform.results.plan import AnalysisPlan, Interval
+from exp_platform.results.seal import Seal
+
+COLUMNS = ("metric", "arm", "method", "control", "treatment", "effect", "interval", "relative", "p", "p adjusted")
+
+
+@app.command()
+@for_people
+def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, config: str | None = CONFIG) -> None:
+    """Show the results of one experiment by the interval in force: each metric by the deciding or by all methods."""
+    project = load_project(config)
+    rows = results_of(project, experiment_id, parse_dt(dt) if dt else None)
+    decisions = [row for row in read_rows(project, DECISION, experiment_id) if row["dt"] == rows[0]["dt"]]
+    interval, planned_end = _in_force(project, experiment_id, rows[0]["dt"], decisions)
+    metrics = {m.name: m for m in project.metrics_of(project.experiment(experiment_id))}
+    console.print(f"{experiment_id} as of {rows[0]['dt']} (* decides)", markup=False)
+    named = words.interval_in_force(interval, cutoff(rows[0]["dt"]) >= planned_end)
+    ends = f"planned end {words.moment(planned_end)}"
+    console.print(f"interval in force: {named}; {ends}", markup=False, soft_wrap=True)
+    console.print(_grid([row for row in rows if all_methods or row["is_deciding"]], metrics, interval))
+    for row in decisions:
+        console.print(f"{row['variant_id']}: {row['decision']} ({row['trust']})", markup=False)
+        for reason in row["reasons"]:
+            console.print(f"  - {reason}", markup=False)
+
+
+def _in_force(project: Project, experiment_id: str, day: date, decisions: list[Row]) -> tuple[Interval, datetime]:
+    """The interval in force and the planned end as they were decided by; before a decision, as the plan has them."""
+    if decisions:
+        return decisions[0]["interval_in_force"], decisions[0]["planned_end"]
+    experiment = project.experiment(experiment_id)
+    plan = AnalysisPlan(experiment, project.metrics_of(experiment), day, cutoff(day))
+    plan = bound(plan, tuple(map(Seal.of, seal_rows(project, experiment_id))))
+    return plan.interval_in_force, plan.planned_end
+
+
+def results_of(project: Project, experiment_id: str, day: date | None) -> list[Row]:
+    """The rows of the whole cohort as of a day, else of the latest; without any an error that names the days."""
+    project.experiment(experiment_id)
+    rows = [row for row in read_rows(project, ANALYSIS_RESULTS, experiment_id) if row["segment"] == "all"]
+    there = sorted({str(row["dt"]) for row in rows})
+    rows = [row for row in rows if row["dt"] == day] if day else latest_dt_rows(rows)
+    if not rows:
+        again = f" --dt {day}` (there are results as of {', '.join(there[-5:]) or 'no day'})" if day else "`"
+        raise ConfigError(
+            f"{experiment_id} has no results{f' as of {day}' if day else ''} yet: `exp run {experiment_id}{again}"
+        )
+    return rows
+
+
+def _grid(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> Grid:
+    """One line a result; a metric that the configuration no longer names is left out, as its unit is not known."""
+    grid = Grid(*COLUMNS, "status", box=None)
+    order = {name: i for i, name in enumerate(metrics)}
+    known = [row for row in rows if row["metric_name"] in metrics]
+    for row in sorted(known, key=lambda r: (order[r["metric_name"]], r["variant_id"], r["method"])):
+        metric = metrics[row["metric_name"]]
+        shown = result_numbers(row, metric, interval)
+        grid.add_row(
+            row["metric_name"],
+            row["variant_id"],
+            row["method"],
+            words.level(metric.is_share, row["control_mean"]),
+            words.level(metric.is_share, row["treatment_mean"]),
+            shown_effect(shown),
+            shown_interval(shown),
+            relative_effect(shown),
+            words.p_value(shown["p_value"]),
+            words.p_value(shown["p_value_adjusted"]),
+            row["status"] + (" *" if row["is_deciding"] else ""),
+        )
+    return grid
