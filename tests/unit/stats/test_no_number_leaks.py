@@ -100,8 +100,8 @@ def test_every_estimator_answers_with_a_number_or_a_status(
 @pytest.mark.parametrize("ratio", [False, True])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_covariates_whose_squares_add_up_to_infinity_are_left_out(ratio: bool) -> None:
-    """Each square is a number, their sum is none: a correlation of two such covariates was infinity over infinity."""
-    arms = [[-1e150, 1e154, 0.0, 1e154], [1e154, -1e150, 1e154], [7.0, 0.0, 1e154, 1e154]]
+    """Each square is a number, a sum of some is none: their correlation was infinity over infinity."""
+    arms = [[-1e9, 0.0, 0.0], [1e154, -1e150]]
     assert_clean(cuped_effect(SufficientStatistics.stack([record(a) for a in arms]), ratio=ratio, min_units=2))
 
 
