@@ -69,7 +69,7 @@ def cuped_effect(
         insufficient=insufficient,
         notes=[(~theta.usable, NO_COVARIATE), (left > 1 + ROUNDING, WIDENS)],
     )
-    return replace(effect, variance_reduction=np.where(effect.ok, 1 - left, np.nan))
+    return replace(effect, variance_reduction=np.where(effect.ok & np.isfinite(left), 1 - left, np.nan))
 
 
 def pooled_theta(linear: Linear) -> Theta:

@@ -105,6 +105,11 @@ def test_covariates_whose_squares_add_up_to_infinity_are_left_out(ratio: bool) -
     assert_clean(cuped_effect(SufficientStatistics.stack([record(a) for a in arms]), ratio=ratio, min_units=2))
 
 
+def test_a_variance_that_grows_beyond_all_numbers_is_no_reduction() -> None:
+    arms = [[math.nan, 1e150, 1e150], [1e150, 1e-150], [1e150], [1e-150, 1e-150, 1e-160, 0.0]]
+    assert_clean(cuped_effect(SufficientStatistics.stack([record(a) for a in arms]), min_units=0))
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(arms=ARMS, q=st.sampled_from([0.01, 0.5, 0.9]))
