@@ -68,7 +68,7 @@ def test_another_experiment_can_be_planned_from(lake: Project) -> None:
     assert plan["effect_rel"] == pytest.approx(0.02, rel=0.05)
     fixed, anytime = plan["horizons"]
     assert fixed["users"] == 3 * fixed["users_per_arm"] < anytime["users"]
-    assert 0.15 < plan["variance_reduction"] < 0.35
+    assert 0.15 < plan["moments"]["variance_reduction"] < 0.35
 
 
 @pytest.mark.parametrize(

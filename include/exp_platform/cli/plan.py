@@ -93,12 +93,13 @@ def _show_detectable(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _record(plan: PowerPlan) -> dict[str, Any]:
-    return asdict(plan) | {"variance_reduction": plan.moments.variance_reduction}
+    reduction = {"variance_reduction": plan.moments.variance_reduction}
+    return asdict(plan) | {"moments": asdict(plan.moments) | reduction}
 
 
 def _show_plan(plan: PowerPlan) -> None:
     m = plan.moments
-    share = "" if plan.effect_rel is None else f", {plan.effect_rel:+.3g} of control's {m.level:.4g}"
+    share = "" if plan.effect_rel is None else f", {100 * plan.effect_rel:+.4g}% of control's {m.level:.4g}"
     console.print(
         f"{m.metric}: an effect of {plan.effect_abs:+.4g} ({plan.scale}{share}), found with a chance of "
         f"{plan.power:.0%} by {plan.arms} equal arms at alpha {m.alpha:g}",
