@@ -21,6 +21,7 @@ from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import Origin
 from exp_platform.lake.publish import Publication, publish
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.types import arrow_schema
 
 PRICING, CART, CHECKOUT = "exp_pricing_test_003", "exp_add_cart_002", "exp_checkout_button_001"
 DT = date(2026, 1, 14)
@@ -31,14 +32,19 @@ def exp(project: Project, *words: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def publish_statistics(project: Project, experiment_id: str, dt: date, drawn: dict[str, hm.Units]) -> None:
-    """Statistics of some metrics, as a run on `dt` leaves them."""
+def statistics_of(project: Project, experiment_id: str, drawn: dict[str, hm.Units]) -> pa.Table:
+    """The statistics of an experiment's metrics."""
     table = hm.statistics([(project.metrics[metric], units) for metric, units in drawn.items()])
     where = table.schema.get_field_index("experiment_id")
-    table = table.set_column(where, table.schema.field(where), pa.array([experiment_id] * len(table)))
+    return table.set_column(where, table.schema.field(where), pa.array([experiment_id] * len(table)))
+
+
+def publish_statistics(project: Project, experiment_id: str, dt: date, drawn: dict[str, hm.Units]) -> None:
+    """Statistics as a run on `dt` leaves them."""
     origin = Origin("run", "aggregate_metrics", dt, "config", "code")
     handle = load_handle(project, hm.STATISTICS)
-    publish(Publication(TABLES[hm.STATISTICS], Scope(experiment_id, dt), origin, handle), table)
+    publication = Publication(TABLES[hm.STATISTICS], Scope(experiment_id, dt), origin, handle)
+    publish(publication, statistics_of(project, experiment_id, drawn))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +96,14 @@ def test_what_cannot_be_planned_is_one_sentence(lake: Project, words: list[str],
     ended, output = exp(lake, "power", *words)
     assert (ended, output.count("\n")) == (code, 1)
     assert said in output
+
+
+def test_statistics_whose_publication_has_expired_are_as_of_their_last_cohort_date(project: Project) -> None:
+    rows = statistics_of(project, CART, {"refunds": hm.draw_units(1, 500)})
+    load_handle(project, hm.STATISTICS).append(rows.cast(arrow_schema(TABLES[hm.STATISTICS])))
+    code, output = exp(project, "power", "refunds", "--effect", "2%")
+    assert code == 0
+    assert f"from {CART} as of 2026-01-14" in output
 
 
 def test_planning_and_checking_without_a_lake_make_none(project: Project) -> None:

@@ -169,13 +169,13 @@ def test_statistics_without_an_answer_are_named() -> None:
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-@pytest.mark.parametrize("margin", [{"max_relative_harm": 0.05}, {"max_absolute_harm": 0.5}])
+@pytest.mark.parametrize("margin", [{"max_relative_harm": 0.15}, {"max_absolute_harm": 1.2}])
 def test_the_chance_of_a_harmless_guardrail_is_that_of_simulated_ones(direction: str, margin: dict) -> None:
     rng = np.random.default_rng(6)
     guardrail, metric = Guardrail(metric="revenue", **margin), hm.metric("revenue", direction=direction)
-    chance = chance_without_harm(known(sd=10.0), guardrail, metric, (9_000, 1_000), 0.05)
+    chance = chance_without_harm(known(sd=10.0), guardrail, metric, (500, 4_500), 0.05)
     sums = []
-    for n in (9_000, 1_000):
+    for n in (500, 4_500):
         mean = 10 + rng.normal(0, 10 / np.sqrt(n), 4_000)
         empty = vars(SufficientStatistics.zeros((4_000,)))
         units = {"n": np.full(4_000, float(n)), "y": n * mean, "yy": n * mean**2 + (n - 1) * 100.0}
@@ -184,4 +184,4 @@ def test_the_chance_of_a_harmless_guardrail_is_that_of_simulated_ones(direction:
     good_is_up, absolute = direction == "increase", "max_absolute_harm" in margin
     passed = assess_guardrails(effect, guardrail.margin, good_is_up, absolute=absolute).status == "pass"
     assert passed.mean() == pytest.approx(chance, abs=0.025)
-    assert 0.1 < chance < 0.9
+    assert 0.6 < chance < 0.99
