@@ -84,10 +84,9 @@ def pooled_theta(linear: Linear) -> Theta:
         weight = linear.n.max(axis=0) ** 2 / (linear.n * (linear.n - 1))
         ss_xx = np.where(counted[..., None, None], weight[..., None, None] * linear.ss_xx, 0.0).sum(axis=0)
         ss_xu = np.where(counted[..., None], weight[..., None] * linear.ss_x, 0.0).sum(axis=0)
-    scale = np.sqrt(np.diagonal(ss_xx, axis1=-2, axis2=-1))
-    varies = (scale > 0) & np.isfinite(scale)  # squares of values beyond 1e150 add up to infinity
-    safe = np.where(varies, scale, 1.0)
-    with np.errstate(all="ignore"):
+        scale = np.sqrt(np.diagonal(ss_xx, axis1=-2, axis2=-1))
+        varies = (scale > 0) & np.isfinite(scale)  # squares of values beyond 1e150 add up to infinity
+        safe = np.where(varies, scale, 1.0)
         if scale.shape[-1] <= 1:
             value = np.where(varies, ss_xu / safe**2, 0.0)
         else:
