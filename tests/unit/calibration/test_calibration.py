@@ -199,7 +199,7 @@ def test_every_fault_that_was_measured_is_a_row_with_what_it_was_and_another_spl
         "20,000 against 20,000 units (",
         "harm is exactly the margin, yet passes",
         "stops within 30 days",
-        "1,800 against 200: an interval of no width",
+        "no event in treatment, 1,800 against 200",
         "quantile 0.95 of values that are 0 for 95%, relative",
         "DiD of a metric without an event in its window, 309 against 40",
         "rate 3 against 4, 50/50: covered",
