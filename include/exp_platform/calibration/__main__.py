@@ -5,12 +5,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from exp_platform.calibration import buckets, daily_looks, decisions, edges, gates, one_look, page, plot
+from exp_platform.calibration import (
+    buckets,
+    clusters,
+    daily_looks,
+    decisions,
+    edges,
+    faults,
+    gates,
+    integers,
+    one_look,
+    page,
+    plot,
+)
 from exp_platform.calibration.findings import Measured, Promise
+
+Study = Callable[[np.random.Generator, int], Iterator[Measured]]
 
 SEED = 20260201
 EXPERIMENTS = 5_000
@@ -31,12 +46,15 @@ def run(experiments: int, seed: int, log: Callable[[str], None]) -> tuple[list[M
 
 def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator], Iterator[Measured]]]]:
     """Name and study; expensive ones get fewer experiments, rare events more."""
-    plan: list[tuple[Callable[[np.random.Generator, int], Iterator[Measured]], int]] = [
+    plan: list[tuple[Study, int]] = [
         *((study, experiments) for study in one_look.studies()),
         (edges.false_positives, 2 * experiments),
         (edges.relative_coverage, 2 * experiments),
         (edges.daily_looks, experiments // 2),
         (edges.guardrails, experiments // 2),
+        (faults.rows, experiments // 2),
+        (integers.rows, experiments // 5),
+        (clusters.rows, experiments),
         (one_look.quantiles, experiments // 4),
         (one_look.skewed, experiments // 5),
         (daily_looks.interval_coverage, experiments // 4),
@@ -47,10 +65,15 @@ def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator]
         (decisions.decision_errors, experiments // 5),
         (buckets.study, 2 * experiments),
     ]
-    return [
-        (study.__qualname__, lambda rng, study=study, count=count: study(rng, count))  # type: ignore[misc]
-        for study, count in plan
-    ]
+    return [(_name(study), partial(_sized, study, count)) for study, count in plan]
+
+
+def _sized(study: Study, count: int, rng: np.random.Generator) -> Iterator[Measured]:
+    return study(rng, count)
+
+
+def _name(study: Study) -> str:
+    return f"{study.__module__.rsplit('.', 1)[-1]}.{study.__qualname__}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from exp_platform.calibration.findings import Measured, Promise, finding
+from exp_platform.calibration.findings import UNMEASURED, Measured, Promise, finding
 from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.pretrends import PanelMoments, pretrend_tests
 from exp_platform.stats.sufficient import Array, SufficientStatistics
@@ -16,7 +16,10 @@ STUDY = "clusters"
 ALPHA = 0.05
 AT_ONCE = 500  # rollouts held in memory
 OF_ARM = ((45, 5), (15, 5), (40, 10), (20, 20))  # clusters of control and of treatment
-TOO_FEW = ((18, 2), (17, 3))
+# With the rate of an earlier version: of the effect, of any answer, and of the pre-trend tests.
+BEFORE = {(45, 5): 0.07}
+TOO_FEW = {(18, 2): 0.16, (17, 3): 0.10}
+PARALLEL = {(5, 5): 0.95, (20, 20): 0.40, (50, 50): 0.15, (45, 5): UNMEASURED}
 SPREADS = {"of one size": 0.0, "of uneven size": 1.0}  # sd of the logarithm of a cluster's units
 DAYS = 14
 
@@ -35,19 +38,23 @@ def effects(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
                 p_value, answered = _p_values(rng, of_arm, spread, dates, experiments)
                 come = "" if dates == 1 else f", each on one of {dates} dates"
                 case = f"{_named(of_arm)} clusters {name}{come}: significant"
-                yield finding(STUDY, case, Promise.AT_MOST, ALPHA, p_value[answered] < ALPHA, allowance=0.01)
-    for of_arm in TOO_FEW:
+                known = BEFORE.get(of_arm, UNMEASURED if of_arm == (20, 20) else None)
+                before = known if (dates, spread) == (1, 0.0) else None
+                hits = p_value[answered] < ALPHA
+                yield finding(STUDY, case, Promise.AT_MOST, ALPHA, hits, allowance=0.01, before=before)
+    for of_arm, before in TOO_FEW.items():
         _, answered = _p_values(rng, of_arm, 0.0, 1, experiments)
-        yield finding(STUDY, f"{_named(of_arm)} clusters: any answer", Promise.AT_MOST, 0.0, answered)
+        case = f"{_named(of_arm)} clusters: any answer"
+        yield finding(STUDY, case, Promise.AT_MOST, 0.0, answered, before=f"{before:.0%} significant")
 
 
 def pre_trends(rng: np.random.Generator, experiments: int) -> Iterator[Measured]:
     """Shocks of a cluster's day (sd 0.1) are no trend: parallel rollouts fail in at most alpha, a drift is found."""
-    for of_arm in ((5, 5), (20, 20), (50, 50), (45, 5)):
+    for of_arm, before in PARALLEL.items():
         for name, spread in (("of one size", 0.0), ("of uneven size", 0.5)):
             failed = _failed(rng, of_arm, spread, 0.0, experiments)
             case = f"pre-trends of {_named(of_arm)} clusters {name}: parallel, yet one test fails"
-            yield finding(STUDY, case, Promise.AT_MOST, ALPHA, failed)
+            yield finding(STUDY, case, Promise.AT_MOST, ALPHA, failed, before=None if spread else before)
     between_units = _failed(rng, (20, 20), 0.0, 0.0, experiments, clusters=False)
     case = "pre-trends of 20 and 20 clusters, errors between units: parallel, yet one test fails"
     yield finding(STUDY, case, Promise.EXCEEDS, ALPHA, between_units)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+UNMEASURED = "not measured"
 Z_BAND = 3.29  # two-sided 99.9%, so that dozens of honest rows stay inside together
 
 
@@ -32,7 +33,9 @@ class Measured:
     rate: float
     simulations: int
     allowance: float = 0.0  # known departure from the target that is accepted (asymptotics at this n)
-    before: float | None = None  # rate of an earlier version of the engine, where it broke this promise
+    # Rate of an earlier version of the engine where it broke this promise, or a word on it; beside such a row the one
+    # of another split has `UNMEASURED`.
+    before: float | str | None = None
 
     @property
     def band(self) -> float:

@@ -27,6 +27,11 @@ room for. *before* is the rate that an earlier version of the engine had where i
 ![False positives at one look]({charts}_one_look.svg)
 """
 
+FAULTS = (
+    "Every fault of the engine that was found by measuring it from outside, in the world where it was found, and "
+    "beside it that world with another split of the arms. *before* is the rate of the version in which it was found; "
+    "*now* is measured by this run. Each row stands in its section below as well, with its band."
+)
 NOTES = {
     "A/A, 30 daily looks": "Looking every day with a fixed-horizon test turns 5% into a quarter. The confidence "
     "sequence may be looked at every day. Until the planned end the decision reads the confidence sequence, from then "
@@ -41,7 +46,13 @@ NOTES = {
     "error; fewer than ten events expected in the smaller arm are no answer. Rates are those of the experiments with "
     "an answer.",
     "coverage of the relative interval, revenue": "Fieller's interval. The delta method erred on one side only.",
-    "SRM, 30 daily looks": "The gate is the sequential p. The chi-square beside it is for one look only.",
+    "answers that must not be given": "Cases in which an earlier version gave an answer, or a reason, that was false.",
+    "clusters": "Rollouts whose units come in stores. Below four comparisons between clusters in an arm there is no "
+    "answer; with several dates each store has units on one of them.",
+    "quantiles of whole numbers": "Counts, whole milliseconds, and a 95th percentile of a metric that most units do "
+    "not have; 1,500 units an arm at 50/50, 2,700 against 300 at 90/10.",
+    "SRM, 30 daily looks": "The gate is the sequential p. The chi-square beside it is for one look only: "
+    "at the planned end it gates as well, and finds a mismatch as often as its formula says.",
     "guardrails, margin 5%": "A guardrail passes when its bound is below the margin, and fails when harm is shown.",
     "decision, 30 daily looks": "Each experiment is followed day by day and acts on its first final decision. "
     "The promise is half of the two-phase rule's error, because only one direction ships.",
@@ -73,6 +84,7 @@ def render(findings: Sequence[Measured], seed: int, charts: str) -> str:
             charts=charts,
         )
     ]
+    parts.append(_faults([f for f in findings if f.before is not None]))
     order = list(dict.fromkeys(f.study for f in findings))
     for study, rows in groupby(sorted(findings, key=lambda f: order.index(f.study)), key=lambda f: f.study):
         parts.append(f"\n## {study[0].upper()}{study[1:]}\n")
@@ -88,17 +100,42 @@ def render(findings: Sequence[Measured], seed: int, charts: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _row(found: Measured, told: bool) -> str:
-    digits = 2 if found.target < 0.01 else 1
+def _faults(findings: Sequence[Measured]) -> str:
+    """The rows that have an earlier version's rate, as one table; empty without any."""
+    if not findings:
+        return ""
+    head = ["where", "promise", "before", "now", "experiments", "holds"]
+    lines = ["\n## Measured faults of earlier versions\n", f"{FAULTS}\n", _line(head), "|---" * len(head) + "|"]
+    for found in findings:
+        promise, _, kept = _promise(found)
+        cells = [f"{found.study}: {found.case}", promise, _before(found), f"{found.rate:.{_digits(found)}%}"]
+        lines.append(_line([*cells, f"{found.simulations:,}", kept]))
+    return "\n".join(lines)
+
+
+def _digits(found: Measured) -> int:
+    return 2 if found.target < 0.01 else 1
+
+
+def _before(found: Measured) -> str:
+    if found.before is None:
+        return ""
+    return found.before if isinstance(found.before, str) else f"{found.before:.{_digits(found)}%}"
+
+
+def _promise(found: Measured) -> tuple[str, str, str]:
+    """The promise, its band and the verdict on it, as words."""
     if found.promise is Promise.REPORTED:
-        promise, band, kept = "reported", "", ""
-    else:
-        promise = f"{found.promise.value} {found.target:.{digits}%}"
-        low, high = max(found.target - found.band, 0.0), min(found.target + found.band, 1.0)
-        band = f"{low:.{digits}%} to {high:.{digits}%}"
-        kept = "yes" if found.kept else "**no**"
-    before = "" if found.before is None else f"{found.before:.{digits}%}"
-    cells = [found.case, promise, band, f"{found.rate:.{digits}%}", *([before] if told else [])]
+        return "reported", "", ""
+    digits = _digits(found)
+    low, high = max(found.target - found.band, 0.0), min(found.target + found.band, 1.0)
+    kept = "yes" if found.kept else "**no**"
+    return f"{found.promise.value} {found.target:.{digits}%}", f"{low:.{digits}%} to {high:.{digits}%}", kept
+
+
+def _row(found: Measured, told: bool) -> str:
+    promise, band, kept = _promise(found)
+    cells = [found.case, promise, band, f"{found.rate:.{_digits(found)}%}", *([_before(found)] if told else [])]
     return _line([*cells, f"{found.simulations:,}", kept])
 
 

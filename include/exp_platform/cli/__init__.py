@@ -34,4 +34,4 @@ def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-from exp_platform.cli import act, compare, doctor, look, show  # noqa: E402, F401  (each adds its commands to `app`)
+from exp_platform.cli import act, compare, doctor, look, plan, show  # noqa: E402, F401  (each adds its commands to `app`)

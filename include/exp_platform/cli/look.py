@@ -1,4 +1,4 @@
-"""Commands that only read: list, validate, power."""
+"""Commands that only read: list, validate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from exp_platform.cli import CONFIG, app, console, for_people, problems
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
-from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION
+from exp_platform.lake.tables.names import DECISION
 
 Row = dict[str, Any]
 
@@ -52,7 +52,7 @@ def list_experiments(config: str | None = CONFIG) -> None:
     console.print(grid)
 
 
-def _number(value: float | None, percent: bool = False) -> str:
+def number(value: float | None, percent: bool = False) -> str:
     if value is None:
         return "–"
     return f"{value:+.2%}" if percent else f"{value:.4g}"
@@ -61,7 +61,7 @@ def _number(value: float | None, percent: bool = False) -> str:
 @app.command()
 @for_people
 def validate(config: str | None = CONFIG) -> None:
-    """Check every configuration file, without Spark."""
+    """Check every configuration file, without Spark; warn of margins that the planned users can seldom show."""
     project = load_project(config)
     for sentence in project.broken.values():
         problems.print(sentence, markup=False, soft_wrap=True)
@@ -69,31 +69,17 @@ def validate(config: str | None = CONFIG) -> None:
         f"{len(project.metrics)} metrics, {len(project.experiments)} experiments are valid"
         + (f", {len(project.broken)} refused" if project.broken else "")
     )
+    for sentence in _margin_warnings(project):
+        problems.print(f"warning: {sentence}", markup=False, soft_wrap=True)
     if project.broken:
         raise typer.Exit(ConfigError.exit_code)
 
 
-@app.command()
-@for_people
-def power(metric: str, experiment_id: str | None = None, config: str | None = CONFIG) -> None:
-    """Show the smallest effect that each experiment's latest results can find on a metric at 80% power."""
-    project = load_project(config)
-    if metric not in project.metrics:
-        from exp_platform.config.rules import suggest
+def _margin_warnings(project: Project) -> list[str]:
+    """The guardrails that the planned users can seldom show; none where there is no lake, or none that answers."""
+    from exp_platform.operations.moments import margin_warnings
 
-        raise ConfigError(f"metric '{metric}' not found{suggest(metric, project.metrics)}")
-    if experiment_id is not None:
-        project.experiment(experiment_id)
-    grid = Grid("experiment", "arm", "as of", "users (control, arm)", "smallest effect found", "relative", box=None)
-    rows = latest_dt_rows(read_rows(project, ANALYSIS_RESULTS, experiment_id))
-    for r in rows:
-        experiment = project.experiments.get(r["experiment_id"])
-        mine = r["metric_name"] == metric and r["segment"] == "all" and experiment is not None
-        if mine and r["method"] == experiment.method_in_force:  # type: ignore[union-attr]
-            relative = r["mde"] / abs(r["control_mean"]) if r["mde"] is not None and r["control_mean"] else None
-            users = f"{r['control_n']}, {r['treatment_n']}"
-            values = (r["experiment_id"], r["variant_id"], str(r["dt"]), users, _number(r["mde"]))
-            grid.add_row(*values, _number(relative, percent=True))
-    if not grid.rows:
-        raise ConfigError(f"no experiment has results for metric '{metric}' yet: `exp run EXPERIMENT`")
-    console.print(grid)
+    try:
+        return list(margin_warnings(project))
+    except Exception:  # configuration is checked without a lake as well, whatever keeps it from being read
+        return []

@@ -13,6 +13,7 @@ from pyiceberg.catalog import load_catalog as load_pyiceberg_catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
     NoSuchTableError,
     TableAlreadyExistsError,
 )
@@ -91,6 +92,17 @@ def ensure_tables(
 def load_handle(project: Project, name: str, catalog: Catalog | None = None) -> IcebergTable:
     """One table as it is now; created when missing."""
     return ensure_tables(project, catalog, (name,))[name]
+
+
+def existing_handle(project: Project, name: str) -> IcebergTable | None:
+    """One table as it is now, or None where there is none: nothing is created, not even a catalog."""
+    settings = project.profile.catalog
+    if settings.type == "sqlite" and not Path(project.resolve(settings.uri)).exists():
+        return None
+    try:
+        return load_catalog(project).load_table(name)
+    except (NoSuchTableError, NoSuchNamespaceError):
+        return None
 
 
 def commit_again(handle: IcebergTable, change: Callable[[IcebergTable], T], attempts: int = 50) -> T:

@@ -69,7 +69,7 @@ def cuped_effect(
         insufficient=insufficient,
         notes=[(~theta.usable, NO_COVARIATE), (left > 1 + ROUNDING, WIDENS)],
     )
-    return replace(effect, variance_reduction=np.where(effect.ok, 1 - left, np.nan))
+    return replace(effect, variance_reduction=np.where(effect.ok & np.isfinite(left), 1 - left, np.nan))
 
 
 def pooled_theta(linear: Linear) -> Theta:
@@ -84,15 +84,16 @@ def pooled_theta(linear: Linear) -> Theta:
         weight = linear.n.max(axis=0) ** 2 / (linear.n * (linear.n - 1))
         ss_xx = np.where(counted[..., None, None], weight[..., None, None] * linear.ss_xx, 0.0).sum(axis=0)
         ss_xu = np.where(counted[..., None], weight[..., None] * linear.ss_x, 0.0).sum(axis=0)
-    scale = np.sqrt(np.diagonal(ss_xx, axis1=-2, axis2=-1))
-    varies = scale > 0
-    safe = np.where(varies, scale, 1.0)
-    if scale.shape[-1] <= 1:
-        value = np.where(varies, ss_xu / safe**2, 0.0)
-    else:
-        correlation = ss_xx / (safe[..., :, None] * safe[..., None, :])
-        inverse = np.linalg.pinv(correlation, rcond=COLLINEAR, hermitian=True)
-        value = (inverse @ (ss_xu / safe)[..., None])[..., 0] / safe
+        scale = np.sqrt(np.diagonal(ss_xx, axis1=-2, axis2=-1))
+        varies = (scale > 0) & np.isfinite(scale)  # squares of values beyond 1e150 add up to infinity
+        safe = np.where(varies, scale, 1.0)
+        if scale.shape[-1] <= 1:
+            value = np.where(varies, ss_xu / safe**2, 0.0)
+        else:
+            both = varies[..., :, None] & varies[..., None, :]
+            correlation = np.where(both, ss_xx / (safe[..., :, None] * safe[..., None, :]), 0.0)
+            inverse = np.linalg.pinv(_or_zero(correlation), rcond=COLLINEAR, hermitian=True)
+            value = (inverse @ np.where(varies, ss_xu / safe, 0.0)[..., None])[..., 0] / safe
     usable = varies.any(axis=-1)
     return Theta(np.where(usable[..., None] & np.isfinite(value), value, 0.0), usable)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from exp_platform.calibration import __main__ as command
-from exp_platform.calibration import buckets, daily_looks, decisions, edges, gates, one_look, page, plot
-from exp_platform.calibration.findings import Measured, Promise
+from exp_platform.calibration import buckets, daily_looks, decisions, edges, faults, gates, one_look, page, plot
+from exp_platform.calibration.findings import UNMEASURED, Measured, Promise
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
 from exp_platform.stats.ab import against_control, mean_arm, mean_effect
 from exp_platform.stats.quantile import Histogram
@@ -37,6 +37,7 @@ def broken(findings: list[Measured]) -> list[Measured]:
         (edges.relative_coverage, 400),
         (edges.daily_looks, 200),
         (edges.guardrails, 300),
+        (faults.rows, 400),
         (one_look.quantiles, 100),
         (daily_looks.interval_coverage, 100),
         (gates.sample_ratio, 8000),
@@ -154,7 +155,11 @@ def test_the_page_and_its_charts_say_what_was_found(tmp_path: Path) -> None:
     assert "**1 of 2 promises kept**" in text
     assert "before" not in text.split("## ", 1)[1]
     mended = Measured("A/A, uneven arms and rare events", "rare", Promise.AT_MOST, 0.05, 0.048, 2000, before=0.277)
-    assert "| rare | at most 5.0% | 3.4% to 6.6% | 4.8% | 27.7% | 2,000 | yes |" in page.render([mended], 7, "x")
+    page_of_mended = page.render([mended], 7, "x")
+    assert "| rare | at most 5.0% | 3.4% to 6.6% | 4.8% | 27.7% | 2,000 | yes |" in page_of_mended
+    first = page_of_mended.split("## ")[1]
+    assert first.startswith("Measured faults of earlier versions")
+    assert "| A/A, uneven arms and rare events: rare | at most 5.0% | 27.7% | 4.8% | 2,000 | yes |" in first
     assert "| count, ab, absolute | equals 5.0% | 3.4% to 6.6% | 4.8% | 2,000 | yes |" in text
     assert "12.0% | 2,000 | **no** |" in text
     chart = plot.findings_chart([kept, lost], "False positives")
@@ -175,3 +180,39 @@ def test_the_command_writes_page_and_charts_and_fails_when_a_promise_is_broken(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["page.md", "page_looks.svg", "page_one_look.svg"]
     assert "page_looks.svg" in (tmp_path / "page.md").read_text()
     assert ("not kept: A/A, one look: count, ab, absolute" in capsys.readouterr().out) == bool(code)
+
+
+def test_every_fault_that_was_measured_is_a_row_with_what_it_was_and_another_split_beside_it() -> None:
+    """Small and without a verdict: the rows are there."""
+    rows = [
+        found
+        for study in command._studies(20)
+        if not study[0].startswith(("one_look.power", "daily_looks", "decisions", "buckets"))
+        for found in study[1](rng())
+        if found.before is not None
+    ]
+    told = " / ".join(found.case for found in rows)
+    for fault in (
+        "binary 0.5%, 19,000 against 1,000",
+        "lognormal, sigma 2), 18,000 against 2,000",
+        "180 + 20 units a day",
+        "20,000 against 20,000 units (",
+        "harm is exactly the margin, yet passes",
+        "stops within 30 days",
+        "no event in treatment, 1,800 against 200",
+        "quantile 0.95 of values that are 0 for 95%, relative",
+        "DiD of a metric without an event in its window, 309 against 40",
+        "rate 3 against 4, 50/50: covered",
+        "5 of 200 units",
+        "pre-trends of 5 and 5 clusters",
+        "`cluster: store` alone",
+        "18 and 2 clusters: any answer",
+        "without a word on few_clusters",
+        "wider than plain, slopes 1 and -1, 90/10",
+        "50/50 that is 51/49",
+        "said to have no variance",
+        "alpha 1e-09",
+    ):
+        assert fault in told, fault
+    known = [found for found in rows if found.before != UNMEASURED]
+    assert 40 <= len(known) < len(rows) - 20

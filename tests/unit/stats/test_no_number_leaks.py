@@ -97,6 +97,19 @@ def test_every_estimator_answers_with_a_number_or_a_status(
     assert {str(s) for s in statuses.ravel()} <= set(GuardrailStatus)
 
 
+@pytest.mark.parametrize("ratio", [False, True])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_covariates_whose_squares_add_up_to_infinity_are_left_out(ratio: bool) -> None:
+    """Each square is a number, a sum of some is none: their correlation was infinity over infinity."""
+    arms = [[-1e9, 0.0, 0.0], [1e154, -1e150]]
+    assert_clean(cuped_effect(SufficientStatistics.stack([record(a) for a in arms]), ratio=ratio, min_units=2))
+
+
+def test_a_variance_that_grows_beyond_all_numbers_is_no_reduction() -> None:
+    arms = [[math.nan, 1e150, 1e150], [1e150, 1e-150], [1e150], [1e-150, 1e-150, 1e-160, 0.0]]
+    assert_clean(cuped_effect(SufficientStatistics.stack([record(a) for a in arms]), min_units=0))
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(arms=ARMS, q=st.sampled_from([0.01, 0.5, 0.9]))

@@ -11,7 +11,14 @@ from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.heterogeneity import heterogeneity
 from exp_platform.stats.multiplicity import benjamini_hochberg, holm, holm_by_family
 from exp_platform.stats.novelty import novelty_trend
-from exp_platform.stats.power import days_to_planned, power_of, required_units, required_units_binary
+from exp_platform.stats.power import (
+    chance_to_pass,
+    days_to_planned,
+    power_of,
+    required_units,
+    required_units_anytime,
+    share_sd,
+)
 from exp_platform.stats.sanity import (
     outlier_share,
     pre_period_effect,
@@ -19,6 +26,7 @@ from exp_platform.stats.sanity import (
     skewness,
     twyman,
 )
+from exp_platform.stats.sequential import always_valid_p, tuning
 from exp_platform.stats.sufficient import SufficientStatistics
 from exp_platform.status import CheckStatus
 
@@ -108,27 +116,48 @@ def test_twymans_law(effect: float | None, p_value: float | None, history: list[
     assert twyman(effect, p_value, history).warn is warn
 
 
-def test_required_units_have_the_power_that_was_asked_for() -> None:
-    plan = required_units(10.0, 0.5, units_per_day=500)
-    n = plan.units_control
-    assert power_of(0.5, 10 * np.sqrt(2 / n), 2 * n - 2) == pytest.approx(0.8, abs=1e-4)
-    assert plan.units_total == 2 * n
-    assert plan.days == int(np.ceil(2 * n / 500))
+@pytest.mark.parametrize("effect", [0.5, 5.0, 20.0])
+def test_required_units_are_the_fewest_that_have_the_power_asked_for(effect: float) -> None:
+    n = required_units(10.0, effect)
+
+    def power(units: int) -> float:
+        return float(power_of(effect, 10 * np.sqrt(2 / units), 2 * units - 2))
+
+    assert power(n - 1) < 0.8 <= power(n)
 
 
-def test_an_uneven_split_needs_more_units_in_all() -> None:
-    assert required_units(1, 0.1, treatment_per_control=0.25).units_total > required_units(1, 0.1).units_total
+def test_required_units_of_large_plans_are_those_of_the_normal_distribution() -> None:
+    assert required_units(1.0, 1e-4) == pytest.approx(2 * (1.959964 + 0.841621) ** 2 * 1e8, rel=1e-6)
+
+
+@pytest.mark.parametrize(("arms", "comparisons"), [(2, 1), (4, 3)])
+def test_units_of_the_anytime_test_find_the_effect_with_the_power_asked_for_at_the_last_look(
+    arms: int, comparisons: int
+) -> None:
+    n = required_units_anytime(10.0, 0.5, arms=arms, comparisons=comparisons)
+    se = 10 * np.sqrt(2 / n)
+    z = RNG.normal(0.5 / se, 1, 200_000)
+    found = always_valid_p(z, 2 * n, tuning(0.05, arms * n)) < 0.05 / comparisons
+    assert found.mean() == pytest.approx(0.8, abs=0.005)
+    assert n > required_units(10.0, 0.5, alpha=0.05 / comparisons)
 
 
 def test_a_conversion_rate_is_planned_with_its_own_spread() -> None:
-    plan = required_units_binary(0.10, 0.01)
-    assert plan.units_control == required_units(np.sqrt((0.1 * 0.9 + 0.11 * 0.89) / 2), 0.01).units_control
+    assert share_sd(0.10, 0.01) == pytest.approx(np.sqrt((0.1 * 0.9 + 0.11 * 0.89) / 2))
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
+        share_sd(0.9, 0.2)
 
 
 @pytest.mark.parametrize(("sd", "effect"), [(0.0, 0.1), (1.0, 0.0), (float("nan"), 0.1)])
 def test_a_plan_that_cannot_be_made_is_refused_by_name(sd: float, effect: float) -> None:
     with pytest.raises(ValueError, match="must be a finite number above 0"):
         required_units(sd, effect)
+
+
+def test_the_chance_to_pass_counts_one_side_only() -> None:
+    assert chance_to_pass(0.0, 1.0, 1e6) == pytest.approx(0.025, abs=1e-5)
+    assert power_of(0.0, 1.0, 1e6) == pytest.approx(0.05, abs=1e-5)
+    assert chance_to_pass(1.959964 + 0.841621, 1.0, 1e6) == pytest.approx(0.8, abs=1e-4)
 
 
 @pytest.mark.parametrize(
