@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 
 from exp_platform.cli import app
 from exp_platform.config.load import Project
+from exp_platform.ledger.metric_versions import bind
 
 ID = "exp_checkout_button_001"
 
@@ -77,7 +81,23 @@ def test_validate_names_the_broken_file_and_ends_with_64(project: Project) -> No
     code, output = exp(project, "validate")
     assert code == 64
     assert "exp_broken.yaml" in output
-    assert "1 refused" in output
+    assert "1 experiments refused" in output
+
+
+def test_validate_finds_mistakes_that_nobody_uses_and_definitions_that_changed_under_their_version(
+    project: Project,
+) -> None:
+    bind(project, project.metrics.values(), datetime(2026, 2, 3, tzinfo=UTC))
+    (project.root / "configs" / "metrics" / "unused.yaml").write_text("name: unused\n")
+    (project.root / "configs" / "policies" / "bold.yaml").write_text("name: bold\nversion: 0\ndescription: x\n")
+    path = project.root / "configs" / "metrics" / "revenue.yaml"
+    path.write_text(path.read_text().replace("direction: increase", "direction: decrease"))
+    code, output = exp(project, "validate")
+    assert code == 64
+    assert "configs/metrics/unused.yaml: version: missing" in output
+    assert "configs/policies/bold.yaml: version: found 0" in output
+    assert "revenue.yaml: version: 1 was first used on 2026-02-03" in output
+    assert "direction: increase → decrease" in output
 
 
 def test_the_doctor_tells_what_is_wrong_and_goes_on(project: Project) -> None:
@@ -97,3 +117,25 @@ def test_the_doctor_writes_where_a_run_writes(project: Project) -> None:
     code, output = exp(project, "doctor")
     assert code == 1
     assert f"WRONG  places         {memos} cannot be written to" in output
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
+
+
+def test_diff_says_what_a_change_since_a_revision_touches_and_refuses_it_under_the_same_version(
+    project: Project,
+) -> None:
+    git(project.root, "init", "-q", "-b", "main")
+    git(project.root, "add", "configs")
+    git(project.root, "commit", "-q", "-m", "as it was")
+    assert exp(project, "diff", "main") == (0, "nothing differs from main\n")
+    path = project.root / "configs" / "metrics" / "revenue.yaml"
+    path.write_text(path.read_text().replace("direction: increase", "direction: decrease"))
+    code, output = exp(project, "diff", "main")
+    assert code == 64
+    assert "metric revenue: changed\n    direction: increase → decrease\n    touches running: " in output
+    assert "REFUSED: its definition changes under version 1: set version to 2" in output
+    assert json.loads(exp(project, "diff", "main", "--json")[1])[0]["name"] == "revenue"
+    assert exp(project, "diff", "nowhere")[0] == 64

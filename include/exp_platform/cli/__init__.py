@@ -34,4 +34,5 @@ def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-from exp_platform.cli import act, compare, doctor, look, plan, show  # noqa: E402, F401  (each adds its commands to `app`)
+# Each of these adds its commands to `app`.
+from exp_platform.cli import act, compare, doctor, look, plan, show, validate  # noqa: E402, F401

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
 from rich.table import Table as Grid
 
-from exp_platform.cli import CONFIG, app, console, for_people, problems
+from exp_platform.cli import CONFIG, app, console, for_people
 from exp_platform.config.load import Project, load_project
-from exp_platform.errors import ConfigError
 from exp_platform.lake.tables.names import DECISION
 
 Row = dict[str, Any]
@@ -56,30 +54,3 @@ def number(value: float | None, percent: bool = False) -> str:
     if value is None:
         return "–"
     return f"{value:+.2%}" if percent else f"{value:.4g}"
-
-
-@app.command()
-@for_people
-def validate(config: str | None = CONFIG) -> None:
-    """Check every configuration file, without Spark; warn of margins that the planned users can seldom show."""
-    project = load_project(config)
-    for sentence in project.broken.values():
-        problems.print(sentence, markup=False, soft_wrap=True)
-    console.print(
-        f"{len(project.metrics)} metrics, {len(project.experiments)} experiments are valid"
-        + (f", {len(project.broken)} refused" if project.broken else "")
-    )
-    for sentence in _margin_warnings(project):
-        problems.print(f"warning: {sentence}", markup=False, soft_wrap=True)
-    if project.broken:
-        raise typer.Exit(ConfigError.exit_code)
-
-
-def _margin_warnings(project: Project) -> list[str]:
-    """The guardrails that the planned users can seldom show; none where there is no lake, or none that answers."""
-    from exp_platform.operations.moments import margin_warnings
-
-    try:
-        return list(margin_warnings(project))
-    except Exception:  # configuration is checked without a lake as well, whatever keeps it from being read
-        return []

@@ -1,0 +1,64 @@
+"""`exp validate`: every mistake in the configuration, in one pass and without Spark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from exp_platform.cli import CONFIG, app, console, for_people, problems
+from exp_platform.config.load import Project, load_project
+from exp_platform.errors import ConfigError
+
+
+@app.command()
+@for_people
+def validate(config: str | None = CONFIG) -> None:
+    """Check every metric, policy and experiment, whether in use or not; with a lake also what it knows of them.
+
+    A definition that has changed under its version is refused; margins that the planned users can seldom show get a
+    warning.
+    """
+    project = load_project(config)
+    refused = [*project.refusals(), *_version_conflicts(project)]
+    for sentence in refused:
+        problems.print(sentence, markup=False, soft_wrap=True)
+    console.print(
+        f"{len(project.metrics)} metrics, {len(project.experiments)} experiments are valid"
+        + "".join(
+            f", {len(broken)} {kind} refused"
+            for kind, broken in (("metrics", project.broken_metrics), ("experiments", project.broken))
+            if broken
+        )
+    )
+    for sentence in _margin_warnings(project):
+        problems.print(f"warning: {sentence}", markup=False, soft_wrap=True)
+    if refused:
+        raise typer.Exit(ConfigError.exit_code)
+
+
+def _has_lake(project: Project) -> bool:
+    """True unless the catalog is a file that does not exist: checking a configuration must not create one."""
+    catalog = project.profile.catalog
+    return catalog.type != "sqlite" or Path(project.resolve(catalog.uri)).is_file()
+
+
+def _version_conflicts(project: Project) -> list[str]:
+    """Metrics whose definition has changed under their version; none where no lake answers."""
+    from exp_platform.ledger.metric_versions import conflicts, known_versions
+
+    try:
+        known = known_versions(project, project.metrics) if _has_lake(project) else []
+    except Exception:  # configuration is checked without a lake as well, whatever keeps it from being read
+        return []
+    return conflicts(project.metrics.values(), known, project.profile.metrics_dir)
+
+
+def _margin_warnings(project: Project) -> list[str]:
+    """Guardrails whose margin the planned users can seldom show; none where no lake answers."""
+    from exp_platform.operations.moments import margin_warnings
+
+    try:
+        return list(margin_warnings(project)) if _has_lake(project) else []
+    except Exception:  # as above
+        return []
