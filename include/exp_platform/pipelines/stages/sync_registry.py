@@ -53,7 +53,7 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Refuse a metric that changed under its version; replace the rows of the three tables; seal the plan once begun."""
+    """Refuse a metric that changed under its version; replace the rows of the three tables; seal the plan."""
     experiment, project = ctx.run.experiment, ctx.run.project
     bind(project, [project.metrics[metric.name] for metric in project.metrics_of(experiment)], ctx.now)
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
