@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from exp_platform.config import definition
 from exp_platform.config.models import Guardrail
 from exp_platform.config.policy import Policy
 from exp_platform.results.plan import AnalysisPlan, Promise
 
 Content = Mapping[str, Any]  # a plan as JSON: keys, and below them values or further keys
-NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,8 @@ def differences(before: Content, after: Content) -> tuple[str, ...]:
     A key that one of the plans does not know is no change: another version of the code sealed other keys.
     """
     known = before.keys() & after.keys()
-    old, new = (dict(_leaves({key: content[key] for key in known})) for content in (before, after))
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return tuple(f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in changed)
+    old, new = ({key: content[key] for key in known if content[key] is not None} for content in (before, after))
+    return tuple(definition.differences(old, new))
 
 
 def changed_keys(before: Content, after: Content) -> tuple[str, ...]:
@@ -151,15 +150,3 @@ def _margin(guardrail: Guardrail) -> dict[str, float]:
 def _instant(value: datetime) -> str:
     """An instant in UTC as registry files write it."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _leaves(content: Content, above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
-def _shown(value: Any) -> str:
-    return NONE if value is None else str(value)

@@ -64,12 +64,12 @@ def test_a_seal_is_read_back_from_its_row_as_it_was_written():
         ({"name": "Another name", "owner": "others"}, ()),
         ({"hypothesis": "It is worse."}, ("hypothesis: It is better. → It is worse.",)),
         ({"alpha": 0.1}, ("alpha: 0.05 → 0.1",)),
-        ({"guardrails": ()}, ("guardrails.latency.max_relative_harm: 0.05 → none",)),
+        ({"guardrails": ()}, ("guardrails.latency.max_relative_harm: 0.05 → not set",)),
         (
             {"guardrails": (Guardrail(metric="latency", max_absolute_harm=2.0),)},
             (
-                "guardrails.latency.max_absolute_harm: none → 2.0",
-                "guardrails.latency.max_relative_harm: 0.05 → none",
+                "guardrails.latency.max_absolute_harm: not set → 2.0",
+                "guardrails.latency.max_relative_harm: 0.05 → not set",
             ),
         ),
         (
