@@ -61,7 +61,8 @@ def stratified(cube: Cube, dimension: str) -> tuple[SufficientStatistics, Source
     at = (slice(None), slice(None), OVERALL)
     strata = with_strata(arms[at], arms[:, :, index])
     columns = tuple(range(arms.k, arms.k + len(index)))
-    return put(widened(arms, len(index)), at, strata), Source(dimension, columns)
+    overall = np.arange(len(cube.axes.segments)) == OVERALL
+    return put(widened(arms, len(index)), at, strata), Source(dimension, columns, overall)
 
 
 def by_covariate(gains: Mapping[str, Array], rows: int) -> NDArray[Any]:

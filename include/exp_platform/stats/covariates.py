@@ -29,6 +29,7 @@ class Source:
 
     name: str
     columns: tuple[int, ...]
+    known: NDArray[np.bool_] | None = None  # the elements that have them; None: all. Others give no reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +78,11 @@ def adjusted_effect(
         varies, adds = _rank(linear, more & ~used) > 0, more_rank > rank
         with np.errstate(all="ignore"):
             keep = adds & (variance < least * (1 - ROUNDING))
+        known = np.ones(1, dtype=bool) if source.known is None else source.known
         notes += [
-            (~varies, f"{CONSTANT}:{source.name}"),
-            (varies & ~adds, f"{REPEATS}:{source.name}"),
-            (adds & ~keep, f"{NO_GAIN}:{source.name}"),
+            (known & ~varies, f"{CONSTANT}:{source.name}"),
+            (known & varies & ~adds, f"{REPEATS}:{source.name}"),
+            (known & adds & ~keep, f"{NO_GAIN}:{source.name}"),
         ]
         used = np.where(keep[..., None], more, used)
         rank, cost, least = (

@@ -137,7 +137,9 @@ def test_a_named_covariate_a_missing_one_and_strata_give_the_regression_on_unit_
     assert list(gains) == ["pre", "latency", "sessions", "country"] and min(gains.values()) > 0.02
     assert sum(gains.values()) == pytest.approx(reduction, rel=1e-9)
     segments = [r for r in rows["exp.analysis_results"] if r["metric_name"] == "revenue" and r["segment"] != "all"]
-    assert {len(r["variance_reduction_by_covariate"] or ()) for r in segments if r["method"] == "cuped"} == {3}
+    assert {
+        (len(r["variance_reduction_by_covariate"] or ()), r["reason"]) for r in segments if r["method"] == "cuped"
+    } == {(3, "")}
 
     sums = [r for r in rows[METRIC_STATISTICS] if r["unit_bucket"] >= 0]
     names = {r["metric_name"]: r["covariates"] for r in sums}
