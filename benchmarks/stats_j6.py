@@ -71,6 +71,7 @@ def statistics_table(names: list[str]) -> pa.Table:
         "cohort_date": pa.array([days[i] for i in day]),
         "unit_bucket": np.full(rows, -1, dtype=np.int32),
         "covariates": pa.array([["pre"]] * rows),
+        "with_denominator": pa.nulls(rows),
         "histogram": pa.nulls(rows),
         "histogram_lows": pa.nulls(rows),
         "histogram_highs": pa.nulls(rows),

@@ -187,6 +187,7 @@ def _row(contract: Any, units: Units, where: Any, arm: str, segment: str, day: A
         "n_mature": int(where.sum()),
         "did_n": int(s.did_n),
         "covariates": ["pre_numerator", "pre_denominator"] if ratio else ["pre"],
+        "with_denominator": int((d[has] != 0).sum()) if ratio else None,
         "histogram": histogram,
         "cap": None,
         "cap_denominator": None,

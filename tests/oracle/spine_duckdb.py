@@ -122,7 +122,7 @@ class Oracle:
                 select 'all' as segment, cohort_date as cd, -1 as b, * from filled
                 union all select 'all', null, unit_bucket, * from filled
                 union all select segment, cohort_date, -1, filled.* from filled join dims using (user_id))
-            select variant_id, segment, cd as cohort_date, b as unit_bucket,
+            select variant_id, segment, cd as cohort_date, b as unit_bucket, count(*) filter (has and d <> 0) as n_d,
                 count(*) filter (has) as n, count(*) filter (not has) as n_null, count(*) filter (mature) as n_mature,
                 {
                 _sums(

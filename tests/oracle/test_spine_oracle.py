@@ -125,6 +125,7 @@ def expected(want: dict[str, Any], ratio: bool) -> dict[str, Any]:
     x, v = ("xw", "ydpq") if ratio else ("x", "yp")
     columns = {name: want[name] for name in ("n", "n_null", "n_mature", "y", "yy", "yyy", "did_n")}
     columns |= {name: want[name] if ratio else 0.0 for name in ("d", "dd", "yd")}
+    columns["with_denominator"] = want["n_d"] if ratio else None
     columns["x"] = [want[a] for a in x]
     columns["xx"] = [want[a + b if a + b in want else b + a] for a in x for b in x]
     columns["xy"] = [want[a + "y"] for a in x]

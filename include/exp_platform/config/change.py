@@ -85,7 +85,9 @@ def _experiment_changes(before: Project, now: Project) -> Iterator[Change]:
 
 
 def _metrics_of(project: Project, experiment_id: str) -> set[str]:
-    return {metric.name for metric in project.metrics_of(project.experiments[experiment_id])}
+    """Names of the metrics that an experiment reads, covariates included."""
+    metrics = project.metrics_of(project.experiments[experiment_id])
+    return {name for metric in metrics for name in (metric.name, *metric.covariates)}
 
 
 def _policies(project: Project) -> set[str]:

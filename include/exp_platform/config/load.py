@@ -26,7 +26,7 @@ from exp_platform.config.models import (
     Variant,
 )
 from exp_platform.config.policy import FOLDER, load_policy
-from exp_platform.config.rules import experiment_problems, metric_problems, suggest
+from exp_platform.config.rules import covariate_problems, experiment_problems, metric_problems, suggest
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
@@ -95,6 +95,10 @@ class Project:
         return tuple(self._metric(name, experiment) for name in names)
 
     def _metric(self, name: str, experiment: Experiment) -> Metric:
+        named = tuple(self._with_days(other, experiment) for other in self.metrics[name].covariates)
+        return self._with_days(name, experiment).with_covariates(named)
+
+    def _with_days(self, name: str, experiment: Experiment) -> Metric:
         metric = self.metrics[name]
         if metric.pre_period_days is None:
             return metric.model_copy(update={"pre_period_days": experiment.pre_period_days})
@@ -135,6 +139,7 @@ class Project:
         content = {
             "experiment": experiment.model_dump(mode="json", exclude={"status"}),
             "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
+            "covariates": [c.model_dump(mode="json") for m in self.metrics_of(experiment) for c in m.covariate_metrics],
             "contracts": self.contracts_of(experiment).model_dump(mode="json"),
             "quality": self.quality_of(experiment).model_dump(mode="json"),
             "policy": load_policy(self.root, experiment.decision_policy).model_dump(mode="json"),
@@ -186,6 +191,7 @@ def _refused_policies(root: Path) -> list[str]:
 def _load_metrics(root: Path, folder: Path) -> tuple[dict[str, Metric], dict[str, str]]:
     """The metrics by name, and the files that are refused with their reason: these stop only who uses them."""
     metrics: dict[str, Metric] = {}
+    places: dict[str, Place] = {}
     broken: dict[str, str] = {}
     for path in sorted(folder.glob("*.y*ml")):
         try:
@@ -194,9 +200,14 @@ def _load_metrics(root: Path, folder: Path) -> tuple[dict[str, Metric], dict[str
             _refuse(file.place, metric_problems(metric, path.stem))
             if metric.name in metrics:
                 raise ConfigError(f"{file.shown}: name: metric '{metric.name}' has another file, which counts")
-            metrics[metric.name] = metric
+            metrics[metric.name], places[metric.name] = metric, file.place
         except ConfigError as error:
             broken[path.stem] = str(error)
+    # A metric that is refused for its covariates may be named by others, which are then refused as well.
+    while bad := {n: p for n, metric in metrics.items() if (p := covariate_problems(metric, metrics, broken))}:
+        for name, problems in bad.items():
+            broken[name] = _refusal(places[name], problems)
+            del metrics[name]
     return metrics, broken
 
 
@@ -256,7 +267,11 @@ def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> 
 
 def _refuse(place: Place, problems: list[str]) -> None:
     if problems:
-        raise ConfigError("\n".join(f"{place(problem.split(':')[0])}: {problem}" for problem in problems))
+        raise ConfigError(_refusal(place, problems))
+
+
+def _refusal(place: Place, problems: list[str]) -> str:
+    return "\n".join(f"{place(problem.split(':')[0])}: {problem}" for problem in problems)
 
 
 def _build(model: type[M], file: ConfigFile) -> M:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from exp_platform.config.models import ID_PATTERN, Experiment, Metric
 
@@ -31,6 +31,29 @@ def metric_problems(metric: Metric, file_stem: str) -> list[str]:
             "users, and 0.01 is one point"
         )
     return problems + _shape_problems(metric) + _window_problems(metric) + _cap_problems(metric)
+
+
+def covariate_problems(metric: Metric, metrics: Mapping[str, Metric], broken: Mapping[str, str]) -> list[str]:
+    """Every rule that the named covariates of a metric break; `broken` says why other metrics are refused."""
+    names = metric.covariates
+    problems = [
+        f"covariates: '{name}' is refused: {broken[name]}"
+        if name in broken
+        else f"covariates: metric '{name}' not found{suggest(name, metrics)}"
+        for name in names
+        if name not in metrics
+    ]
+    problems += [f"covariates: '{name}' is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if metric.name in names:
+        problems.append(f"covariates: '{metric.name}' is the metric itself, whose pre-period is a covariate already")
+    problems += [
+        f"covariates: '{name}' is a quantile of events, of which no user has a value"
+        for name in names
+        if name in metrics and metrics[name].of_events
+    ]
+    if names and metric.estimand == "quantile":
+        problems.append("covariates: a quantile metric has none, CUPED does not apply to it")
+    return problems
 
 
 def _shape_problems(metric: Metric) -> list[str]:
@@ -156,6 +179,12 @@ def _metric_choice_problems(experiment: Experiment, metrics: dict[str, Metric]) 
         problems.append(f"primary_metric: '{experiment.primary_metric}' must be one of metrics")
     if experiment.design == "rollout" and experiment.method_in_force != "did":
         problems.append(f"decision_method: found {experiment.decision_method}, a rollout is decided by did")
+    if experiment.stratify_by and experiment.stratify_by not in experiment.dimensions:
+        known = ", ".join(experiment.dimensions) or "none"
+        problems.append(
+            f"stratify_by: found '{experiment.stratify_by}', must be one of dimensions ({known})"
+            f"{suggest(experiment.stratify_by, experiment.dimensions)}"
+        )
     if experiment.cluster and experiment.design != "rollout":
         problems.append("cluster: only a rollout clusters its errors by an attribute")
     return problems

@@ -214,6 +214,7 @@ def result_numbers(row: Row, metric: Metric, interval: Interval) -> dict[str, An
         "practical_threshold": metric.practical_threshold,
         "mde": row["mde"],
         "variance_reduction": row["variance_reduction"],
+        "variance_reduction_by_covariate": dict(row["variance_reduction_by_covariate"] or ()),
         "metric_version": row["metric_version"],
         "tone": tone(effect, low, high, metric.direction == "increase", row["p_value_adjusted"], row["alpha"]),
     }

@@ -71,6 +71,9 @@ _REASONS = {
     "control_mean_near_zero_until_the_end": "Control's mean is too near 0 for a relative interval that may be read "
     "every day: until the planned end there is none.",
     "covariate_widens_the_interval": "The covariate suits the arms together, and makes this arm's interval wider.",
+    "covariate_constant": "The covariate {subject} is the same for all units and is left out.",
+    "covariate_repeats_others": "The covariate {subject} says nothing that the ones before it do not, and is left out.",
+    "covariate_without_gain": "The covariate {subject} takes away less variance than it costs, and is left out.",
     "few_units_with_denominator": "An arm has too few units with anything to divide by.",
     "no_usable_covariate": "There is no usable covariate: CUPED is the plain estimate.",
     "unit_level_errors": "Errors are between units; a rollout by store or region needs `cluster`.",

@@ -62,6 +62,11 @@ def all_unit_values(metrics: Iterable[Metric]) -> tuple[UnitValue, ...]:
     return tuple(value for metric in metrics for value in unit_values(metric))
 
 
+def covariate_values(metric: Metric) -> tuple[UnitValue, ...]:
+    """The values before assignment that a contract names as covariates, beside the metric's own."""
+    return all_unit_values(metric.covariate_metrics)
+
+
 def micros(moment: datetime) -> int:
     """A moment as whole microseconds since 1970."""
     delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)

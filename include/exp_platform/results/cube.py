@@ -40,6 +40,8 @@ class Cube:
     axes: Axes
     stats: SufficientStatistics
     n_mature: NDArray[np.float64]
+    with_denominator: NDArray[np.float64] | None = None  # units of a ratio; None where older code did not count them
+    covariates: tuple[str, ...] = ()  # names of the covariates of `stats`, as the statistics have them
 
     @property
     def kind(self) -> str:
@@ -50,6 +52,11 @@ class Cube:
     def overall(self) -> SufficientStatistics:
         """Merged over cohort dates: lead (arm, metric, segment)."""
         return self.stats.sum(axis=1)
+
+    @property
+    def carriers(self) -> NDArray[np.float64] | None:
+        """Units with a denominator, merged over cohort dates: lead (arm, metric, segment)."""
+        return None if self.with_denominator is None else self.with_denominator.sum(axis=1)
 
 
 def kind_of(metric: Metric) -> str:
@@ -76,13 +83,22 @@ def bucket_set(table: pa.Table) -> pa.Table:
 
 
 def cubes(table: pa.Table, metrics: Sequence[Metric], axes: Axes) -> list[Cube]:
-    """One cube for each kind of metric and number of covariates; a metric without rows has zeros everywhere."""
+    """One cube for each kind of metric and its covariates; a metric without rows has zeros everywhere."""
     cohorts = cohort_set(table)
-    shapes = _shapes(cohorts, metrics)
-    groups: dict[tuple[str, int, int], list[Metric]] = {}
+    shapes, named = _shapes(cohorts, metrics), _covariates(cohorts)
+    groups: dict[tuple[str, int, int, tuple[str, ...]], list[Metric]] = {}
     for metric in metrics:
-        groups.setdefault((kind_of(metric), *shapes[metric.name]), []).append(metric)
-    return [_cube(cohorts, tuple(group), axes, k, m) for (_, k, m), group in sorted(groups.items())]
+        key = (kind_of(metric), *shapes[metric.name], named.get(metric.name, ()))
+        groups.setdefault(key, []).append(metric)
+    return [_cube(cohorts, tuple(group), axes, key) for key, group in sorted(groups.items())]
+
+
+def _covariates(table: pa.Table) -> dict[str, tuple[str, ...]]:
+    """Names of each metric's covariates, which all its rows share."""
+    names = table["metric_name"].combine_chunks().dictionary_encode()
+    first = np.unique(names.indices.to_numpy(), return_index=True)[1]
+    rows = table.select(["metric_name", "covariates"]).take(pa.array(first)).to_pylist()
+    return {row["metric_name"]: tuple(row["covariates"] or ()) for row in rows}
 
 
 def _shapes(table: pa.Table, metrics: Sequence[Metric]) -> dict[str, tuple[int, int]]:
@@ -107,7 +123,10 @@ def _shapes(table: pa.Table, metrics: Sequence[Metric]) -> dict[str, tuple[int, 
     return shapes
 
 
-def _cube(cohorts: pa.Table, metrics: tuple[Metric, ...], axes: Axes, k: int, m: int) -> Cube:
+def _cube(
+    cohorts: pa.Table, metrics: tuple[Metric, ...], axes: Axes, key: tuple[str, int, int, tuple[str, ...]]
+) -> Cube:
+    kind, k, m, named = key
     index = [
         positions(cohorts["variant_id"], axes.arms),
         positions(cohorts["cohort_date"], axes.dates),
@@ -121,7 +140,11 @@ def _cube(cohorts: pa.Table, metrics: tuple[Metric, ...], axes: Axes, k: int, m:
     stats = scatter(rows, where, lead, k, m)
     mature = np.zeros(lead)
     mature[where] = _numbers(rows["n_mature"])
-    return Cube(metrics, axes, stats, mature)
+    carriers = None
+    if kind == "ratio" and not rows["with_denominator"].null_count:
+        carriers = np.zeros(lead)
+        carriers[where] = _numbers(rows["with_denominator"])
+    return Cube(metrics, axes, stats, mature, carriers, named)
 
 
 def bucket_stats(table: pa.Table, cube: Cube, buckets: int = 256) -> SufficientStatistics:

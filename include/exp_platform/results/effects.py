@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,17 +12,18 @@ import pyarrow as pa
 from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.did import did_effect
 from exp_platform.config.models import Metric
+from exp_platform.results.covariates import by_covariate, covariate_adjusted
 from exp_platform.results.cube import Cube
 from exp_platform.results.frame import Frame, labels
 from exp_platform.results.histograms import quantile_effects
 from exp_platform.results.plan import AnalysisPlan, window_hours
 from exp_platform.stats.ab import mean_effect
-from exp_platform.stats.cuped import NO_COVARIATE, cuped_effect
+from exp_platform.stats.cuped import NO_COVARIATE
 from exp_platform.stats.effect import Effect, blank
 from exp_platform.stats.heterogeneity import heterogeneity
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.stats.sequential import with_anytime, with_anytime_mde
-from exp_platform.stats.sufficient import SufficientStatistics
+from exp_platform.stats.sufficient import Array, SufficientStatistics
 from exp_platform.status import Method, ResultStatus
 
 NO_PRE_PERIOD = "no_pre_period"
@@ -40,8 +41,15 @@ _COLUMNS = (
 
 def effect_frames(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> list[Frame]:
     """The rows of a cube's metrics by every method; the lead of each effect is (treatment, metric, segment)."""
-    found = quantiles(table, cube, plan) if cube.kind == "quantile" else means(cube, plan)
-    return [_frame(_with_looks(effect, plan), method, cube) for method, effect in found.items()]
+    if cube.kind == "quantile":
+        found, gains = quantiles(table, cube, plan), {}
+    else:
+        adjusted = covariate_adjusted(cube, plan)
+        found, gains = means(cube, plan, adjusted.effect), adjusted.gains
+    return [
+        _frame(_with_looks(effect, plan), method, cube, gains if method is Method.CUPED else {})
+        for method, effect in found.items()
+    ]
 
 
 def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
@@ -51,15 +59,15 @@ def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
     return with_anytime_mde(looks, planned) if plan.interval_in_force == "anytime" else looks
 
 
-def means(cube: Cube, plan: AnalysisPlan) -> dict[Method, Effect]:
+def means(cube: Cube, plan: AnalysisPlan, adjusted: Effect) -> dict[Method, Effect]:
     """A/B, CUPED and difference in differences of means, shares and ratios."""
     options: dict[str, Any] = {"alpha": plan.experiment.alpha, "min_units": plan.experiment.min_units}
     ratio, binary = cube.kind == "ratio", cube.kind == "binary"
     arms = cube.overall
-    plain = ratio_effect(arms, **options) if ratio else mean_effect(arms, binary=binary, **options)
-    adjusted = (
-        cuped_effect(arms, ratio=ratio, binary=binary, **options) if arms.k else _noted(plain, True, NO_COVARIATE)
-    )
+    if ratio:
+        plain = ratio_effect(arms, with_denominator=cube.carriers, **options)
+    else:
+        plain = mean_effect(arms, binary=binary, **options)
     return {Method.AB: plain, Method.CUPED: adjusted, Method.DID: _did(cube, plan, plain, options)}
 
 
@@ -151,7 +159,7 @@ def _not_applicable(effect: Effect, where: Any, reason: str) -> Effect:
     )
 
 
-def _frame(effect: Effect, method: Method, cube: Cube) -> Frame:
+def _frame(effect: Effect, method: Method, cube: Cube, gains: Mapping[str, Array]) -> Frame:
     variant, metric, segment = labels(cube.axes.arms[1:], [m.name for m in cube.metrics], cube.axes.segments)
     version = labels(cube.axes.arms[1:], [m.version for m in cube.metrics], cube.axes.segments)[1]
     frame: Frame = {"variant_id": variant, "metric_name": metric, "metric_version": version, "segment": segment}
@@ -159,6 +167,7 @@ def _frame(effect: Effect, method: Method, cube: Cube) -> Frame:
     frame["heterogeneity_p_value"] = _heterogeneity(effect, cube.axes.segments).ravel()
     for name in _COLUMNS:
         frame[name] = np.asarray(getattr(effect, name)).ravel()
+    frame["variance_reduction_by_covariate"] = by_covariate(gains, len(variant))
     return frame
 
 

@@ -47,6 +47,9 @@ def to_table(name: str, frame: Frame, constants: Mapping[str, Any]) -> pa.Table:
         if field.name in constants:
             columns.append(pa.repeat(pa.scalar(constants[field.name], type=field.type), rows))
             continue
+        if pa.types.is_map(field.type):
+            columns.append(pa.array(frame[field.name].tolist(), field.type))
+            continue
         columns.append(pa.array(frame[field.name], from_pandas=True).cast(field.type))
     return pa.table(columns, schema=schema)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +39,9 @@ def cuped_effect(
     alpha: float = DEFAULT_ALPHA,
     min_units: int = DEFAULT_MIN_UNITS,
     with_denominator: Array | None = None,
+    used: NDArray[np.bool_] | None = None,
+    cost: Array | float = 1.0,
+    notes: Sequence[Reason] = (),
 ) -> Effect:
     """Covariate-adjusted effect of each treatment against control: axis 0 of `arms` is the arm, control first.
 
@@ -45,11 +49,13 @@ def cuped_effect(
     every comparison. Where no covariate varies the plain estimate stands, with the reason `no_usable_covariate`.
     A covariate that repeats others adds nothing and does no harm (pseudo-inverse). With two arms the interval is never
     wider than the plain one; with more, theta suits all of them together, and a comparison that it widens says so.
-    `with_denominator` is as in `ratio_effect`.
+    `with_denominator` is as in `ratio_effect`. `covariates.adjusted_effect` says which covariates are `used`, by which
+    factor the variance grows for estimating them (`cost`), and further reasons (`notes`).
     """
     linear = linearise(arms, ratio=ratio)
-    theta = pooled_theta(linear)
+    theta = pooled_theta(linear, used)
     plain, arm = to_arm(linear.n, linear.mean, linear.ss), adjusted_arm(linear, theta.value)
+    arm = replace(arm, var_mean=arm.var_mean * cost)
     base = adjusted_base(linear, theta.value, arm)
     insufficient: list[Reason] = obstacles(arms, binary=binary, ratio=ratio)
     if ratio:
@@ -67,25 +73,25 @@ def cuped_effect(
         error=shrunk(larger(plain[:1], plain[1:], too_skewed(arms)), own, adjusted),
         shares=shares_of(arms, arm, np.where(np.isfinite(left), np.sqrt(left), 1.0)) if binary else None,
         insufficient=insufficient,
-        notes=[(~theta.usable, NO_COVARIATE), (left > 1 + ROUNDING, WIDENS)],
+        notes=[(~theta.usable, NO_COVARIATE), (left > 1 + ROUNDING, WIDENS), *notes],
     )
     return replace(effect, variance_reduction=np.where(effect.ok & np.isfinite(left), 1 - left, np.nan))
 
 
-def pooled_theta(linear: Linear) -> Theta:
+def pooled_theta(linear: Linear, used: NDArray[np.bool_] | None = None) -> Theta:
     """The coefficients with which the adjusted means of the arms vary least in sum; arms under two units are left out.
 
     Every arm's covariances count by their weight in that sum, 1 / n: with uneven arms the error is the small arm's,
     and a slope that suits the large one can make it larger. With equal arms it is Σ S_xx⁻¹ Σ S_xu, each centred in
-    its own arm.
+    its own arm. Where `used` is False a covariate has the coefficient 0.
     """
-    counted = (linear.n > 1) & np.isfinite(linear.ss)
+    ss_xx, ss_xu = weighted(linear)
     with np.errstate(all="ignore"):
-        weight = linear.n.max(axis=0) ** 2 / (linear.n * (linear.n - 1))
-        ss_xx = np.where(counted[..., None, None], weight[..., None, None] * linear.ss_xx, 0.0).sum(axis=0)
-        ss_xu = np.where(counted[..., None], weight[..., None] * linear.ss_x, 0.0).sum(axis=0)
         scale = np.sqrt(np.diagonal(ss_xx, axis1=-2, axis2=-1))
-        varies = (scale > 0) & np.isfinite(scale)  # squares of values beyond 1e150 add up to infinity
+        # Squares of values beyond 1e150 add up to infinity.
+        varies: NDArray[np.bool_] = np.asarray((scale > 0) & np.isfinite(scale))
+        if used is not None:
+            varies = varies & used
         safe = np.where(varies, scale, 1.0)
         if scale.shape[-1] <= 1:
             value = np.where(varies, ss_xu / safe**2, 0.0)
@@ -94,8 +100,18 @@ def pooled_theta(linear: Linear) -> Theta:
             correlation = np.where(both, ss_xx / (safe[..., :, None] * safe[..., None, :]), 0.0)
             inverse = np.linalg.pinv(_or_zero(correlation), rcond=COLLINEAR, hermitian=True)
             value = (inverse @ np.where(varies, ss_xu / safe, 0.0)[..., None])[..., 0] / safe
-    usable = varies.any(axis=-1)
+    usable: NDArray[np.bool_] = np.asarray(varies.any(axis=-1))
     return Theta(np.where(usable[..., None] & np.isfinite(value), value, 0.0), usable)
+
+
+def weighted(linear: Linear) -> tuple[Array, Array]:
+    """Centred Σ x x and Σ x u over the arms, each arm by its weight; arms under two units are left out."""
+    counted = (linear.n > 1) & np.isfinite(linear.ss)
+    with np.errstate(all="ignore"):
+        weight = linear.n.max(axis=0) ** 2 / (linear.n * (linear.n - 1))
+        ss_xx = np.where(counted[..., None, None], weight[..., None, None] * linear.ss_xx, 0.0).sum(axis=0)
+        ss_xu = np.where(counted[..., None], weight[..., None] * linear.ss_x, 0.0).sum(axis=0)
+    return ss_xx, ss_xu
 
 
 def adjusted_arm(linear: Linear, theta: Array) -> Arm:

@@ -3,7 +3,7 @@
 A row of units passes through this room in this order:
 
 1. `numbers`: the maps of a unit row become one column for each number: `y3` is the value of metric 3, `y3_1` its
-   denominator, `x3` its covariate, `p3` its pre-period.
+   denominator, `x3` its covariate, `c3_0` one that its contract names, `p3` its pre-period.
 2. `unit_scales`, `scales`: the cap of each number, and the power of two that brings it within ±1.
 3. `unit_groups`: the cells that a row counts in (arm × cohort date × bucket, arm × segment × cohort date), and the
    groups of the statistics that each cell belongs to.
@@ -17,5 +17,7 @@ value, covariate and pre-period value of a ratio's denominator; g is 1 for units
 are 0 elsewhere); z is 1 where the covariate is missing. So `xy` is the sum of covariate × value, `v_yp` that of value ×
 pre-period value over the units in difference-in-differences.
 Counts of a group: n units with a value, n_null without, n_mature whose window has closed, n_x with a covariate, did_n
-in difference-in-differences.
+in difference-in-differences, n_d with a denominator other than 0.
+Capitals are the covariates that a contract names beside its metric's own: A to P values, 0 where one is missing, Q to X
+1 where one is missing.
 """

@@ -65,12 +65,14 @@ class Totals:
         if product not in self.family.products:
             return np.zeros(self.sums.num_rows)
         plain = self.plain(product)
-        if product not in ("x", "xx", "xy") or not self.means:
+        if product[0] != "x" or not self.means:
             return plain
         missing = self._count("n") - self._count("n_x")
         mean = np.array([self.means.get(i, 0.0) for i in self.sums["metric"].to_pylist()])
-        fill = {"x": missing * mean, "xx": missing * mean * mean}
-        return np.asarray(plain + (fill[product] if product in fill else self.plain("y_without_x") * mean))
+        if product in ("x", "xx"):
+            return np.asarray(plain + missing * mean ** len(product))
+        others = "y_without_x" if product == "xy" else f"z{product[1]}"
+        return np.asarray(plain + self.plain(others) * mean)
 
     def plain(self, product: str) -> Numbers:
         """One sum of products per group, scaled back by the powers of two, with null covariates counted as 0."""

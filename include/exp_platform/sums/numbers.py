@@ -1,4 +1,7 @@
-"""The numbers of a unit row as columns: `y0` is the value of metric 0, `y0_1` its denominator, `x0` its covariate."""
+"""The numbers of a unit row as columns.
+
+`y0` is the value of metric 0, `y0_1` its denominator, `x0` its covariate, `c0_1` the second that its contract names.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from exp_platform.config.models import Metric
-from exp_platform.metrics.values import unit_values
+from exp_platform.metrics.values import covariate_values, unit_values
 
 # Map column of a unit row -> first letter of its numbers' columns: y value, x covariate, p pre-period.
 MAPS = {"metrics": "y", "covariates": "x", "did_pre": "p"}
@@ -41,9 +44,26 @@ def numbers_of(index: int, metric: Metric) -> tuple[Number, ...]:
     )
 
 
+def named_covariates(index: int, metric: Metric) -> tuple[Number, ...]:
+    """The numbers that the contract names as covariates; the map has them once, whoever else reads them."""
+    return tuple(
+        Number(f"c{index}_{place}", "covariates", value.key, value.metric)
+        for place, value in enumerate(covariate_values(metric))
+    )
+
+
 def all_numbers(metrics: Sequence[Metric]) -> tuple[Number, ...]:
     """The numbers of all metrics; the metric's position is the digit in the column names."""
-    return tuple(number for i, metric in enumerate(metrics) for number in numbers_of(i, metric))
+    own = (number for i, metric in enumerate(metrics) for number in numbers_of(i, metric))
+    return (*own, *(number for i, metric in enumerate(metrics) for number in named_covariates(i, metric)))
+
+
+def stored_numbers(metrics: Sequence[Metric]) -> tuple[Number, ...]:
+    """The numbers of all metrics, each entry of the maps once: several metrics may name one covariate."""
+    entries_of: dict[tuple[str, str], Number] = {}
+    for number in all_numbers(metrics):
+        entries_of.setdefault((number.source, number.key), number)
+    return tuple(entries_of.values())
 
 
 def in_columns(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> dict[str, NDArray[Any]]:
@@ -65,7 +85,7 @@ def in_maps(batch: pa.RecordBatch, metrics: Sequence[Metric]) -> pa.RecordBatch:
     """A batch's columns as maps, the opposite of `in_columns`; every row has the same keys in the same order."""
     maps = {}
     for source in MAPS:
-        mine = [number for number in all_numbers(metrics) if number.source == source]
+        mine = [number for number in stored_numbers(metrics) if number.source == source]
         maps[source] = together({n.key: batch.column(n.column) for n in mine}, pa.float64(), len(batch))
     flags = {metric.name: batch.column(f"mature{i}") for i, metric in enumerate(metrics)}
     counts = {m.name: batch.column(f"y{i}") for i, m in enumerate(metrics) if m.of_events}

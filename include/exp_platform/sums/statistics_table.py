@@ -56,6 +56,7 @@ class Statistics:
             "did_v": totals.vector(v, prefix="v_"),
             "did_vv": totals.matrix(v, prefix="v_"),
             **histograms.columns(keys),
+            "with_denominator": self.sums["n_d"] if self.family.name == "ratio" else None,
             "cap": [self.scales.cap(f"y{key[0]}") for key in keys],
             "cap_denominator": [self.scales.cap(f"y{key[0]}_1") for key in keys],
         }

@@ -29,6 +29,8 @@ from exp_platform.sums.unit_groups import Cells, Groups
 ENOUGH = 25000  # rows at a time: with fewer rows the overhead of NumPy's calls dominates
 NOWHERE = -1
 
+Flags = NDArray[np.bool_]
+
 SUMS_SCHEMA = pa.schema(
     [
         ("metric", pa.int32()),
@@ -111,13 +113,16 @@ class MetricSums:
         flags, numbers = self._numbers(columns)
         sums = np.zeros((len(cells.starts), self.totals.shape[1]))
         for j, flag in enumerate(flags):
-            sums[:, j] = cells.sums(flag)
+            if flag is not None:
+                sums[:, j] = cells.sums(flag)
         if numbers:
             # Where every unit with a value is in difference-in-differences, g is 1 and multiplying by it is left out.
-            everywhere = np.array_equal(flags[0], flags[4])
+            has, in_did = flags[0], flags[4]
+            assert has is not None and in_did is not None
+            everywhere = np.array_equal(has, in_did)
             self._add_products(numbers, cells, sums, no_g=everywhere)
             if self.metric.estimand == "quantile":
-                self._add_bins(columns, cells, flags[0])
+                self._add_bins(columns, cells, has)
         cells.add_to(self.totals, sums)
 
     def rows(self, groups: Groups) -> pa.RecordBatch:
@@ -160,13 +165,12 @@ class MetricSums:
         rows = rows[counted]
         self.bins.add(groups[counted], bin_of(values)[rows], values[rows])
 
-    def _numbers(self, columns: Mapping[str, NDArray[Any]]) -> tuple[list[NDArray[np.bool_]], dict[str, Numbers]]:
-        """A flag per unit for each of COUNTS, and the unit's numbers by letter, 0 where they do not count."""
+    def _numbers(self, columns: Mapping[str, NDArray[Any]]) -> tuple[list[Flags | None], dict[str, Numbers]]:
+        """A flag per unit for each of COUNTS (None: no unit), and its numbers by letter, 0 where they do not count."""
         there, mature = ~np.isnan(columns[f"y{self.index}"]), columns[f"mature{self.index}"]
         has = there & mature if self.metric.maturity_in_force == "complete" else there
-        nowhere = np.zeros(len(has), dtype=bool)
         if self.metric.of_events:
-            return [has, ~has, mature, nowhere, nowhere], {}
+            return [has, ~has, mature, None, None, None], {}
         has_x = has & ~np.isnan(columns[f"x{self.index}"])
         in_did = has & mature & ~np.isnan(columns[f"p{self.index}"])
         numbers = {"g": in_did.astype(float), "z": (~has_x).astype(float)}
@@ -175,7 +179,10 @@ class MetricSums:
             scaled = self._capped(columns[name], name) * power_of_two(-self.scales.exponent(name))
             counts = (in_did if letter in "pq" else has) & ~np.isnan(scaled)
             numbers[letter] = scaled if counts.all() else np.where(counts, scaled, 0.0)
-        return [has, ~has, mature, has_x, in_did], numbers
+        for flag, letter in self.family.absent:
+            numbers[flag] = (has & np.isnan(columns[COLUMN_OF[letter].format(self.index)])).astype(float)
+        with_denominator = numbers["d"] != 0 if "d" in numbers else None
+        return [has, ~has, mature, has_x, in_did, with_denominator], numbers
 
     def _capped(self, number: Numbers, name: str) -> Numbers:
         cap = self.scales.cap(name)

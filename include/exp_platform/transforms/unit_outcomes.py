@@ -14,7 +14,7 @@ from exp_platform.lake.arrow_files import finished
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import UNIT_OUTCOMES
 from exp_platform.metrics.values import micros, post_period, unit_values
-from exp_platform.sums.numbers import MAPS, Number, all_numbers, in_maps
+from exp_platform.sums.numbers import MAPS, Number, in_maps, stored_numbers
 from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.unit_partials import (
@@ -76,7 +76,7 @@ def unit_columns(
         anchor.alias("anchor_utc"),
         anchor.cast("date").alias("cohort_date"),
         unit_bucket().alias("unit_bucket"),
-        *(_number(number, layout, end_ts, now).alias(number.column) for number in all_numbers(metrics)),
+        *(_number(number, layout, end_ts, now).alias(number.column) for number in stored_numbers(metrics)),
         *((period_end(post_period(m, end_ts)) <= now).alias(f"mature{i}") for i, m in enumerate(metrics)),
         *(_events(m, layout, end_ts).alias(f"y{i}") for i, m in enumerate(metrics) if m.of_events),
         "dimensions",

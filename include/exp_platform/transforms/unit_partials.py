@@ -21,6 +21,7 @@ from exp_platform.metrics.values import (
     UnitValue,
     all_unit_values,
     covariate_period,
+    covariate_values,
     did_period,
     post_period,
 )
@@ -63,11 +64,17 @@ class Layout:
 
     @classmethod
     def of(cls, metrics: Sequence[Metric], end_ts: datetime, *, far: bool = False) -> Layout:
-        """The slots of the metrics, each once: values over all three periods, and events of event-level quantiles."""
+        """The slots of the metrics, each once: values over all three periods, named covariates, quantiles' events."""
         slots = [
             Slot(value.source, period, kind)
             for value in all_unit_values(metrics)
             for period in periods_of(value, end_ts)
+            for kind in KINDS[value.aggregation]
+        ]
+        slots += [
+            Slot(value.source, covariate_period(value.metric), kind)
+            for metric in metrics
+            for value in covariate_values(metric)
             for kind in KINDS[value.aggregation]
         ]
         slots += [Slot(m.sources[0], post_period(m, end_ts), "count") for m in metrics if m.of_events]

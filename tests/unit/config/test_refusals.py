@@ -59,6 +59,12 @@ METRIC_MISTAKES = [
     (EVENT_QUANTILE, put(cap={"quantile": 0.99}), "cap.quantile: a quantile of events has no value of each unit"),
     (METRIC, put(aggregation="sum"), "aggregation: found sum, type binary allows any"),
     (METRIC, put(quantile=0.5), "quantile: only a quantile metric has one"),
+    (METRIC, put(covariates=["sesions"]), "covariates: metric 'sesions' not found; did you mean 'sessions'?"),
+    (METRIC, put(covariates=["revenue", "revenue"]), "covariates: 'revenue' is there twice"),
+    (METRIC, put(covariates=["conversion"]), "covariates: 'conversion' is the metric itself"),
+    (METRIC, put(covariates=["latency_p90"]), "covariates: 'latency_p90' is a quantile of events"),
+    (METRIC, put(covariates=["revenue"] * 9), "covariates: found ['revenue', 'revenue',"),
+    (EVENT_QUANTILE, put(covariates=["revenue"]), "covariates: a quantile metric has none"),
     (RATIO, drop("denominator"), "denominator: a ratio needs a denominator"),
     (RATIO, put(cap={"value": 1, "quantile": 0.9}), "cap: give exactly one of value and quantile"),
     (
@@ -111,6 +117,10 @@ EXPERIMENT_MISTAKES = [
     (put(variants=[{"id": "a", "allocation": 0.5}, {"id": "b", "allocation": 0.5}]), "exactly one needs is_control"),
     (drop("variants"), "variants: missing, and it is required"),
     (drop("analysis_mode"), "analysis_mode: missing, and it is required"),
+    (
+        put(stratify_by="contry"),
+        "stratify_by: found 'contry', must be one of dimensions (country, platform, user_type)",
+    ),
     (put(primary_metric="converson"), "metric 'converson' not found; did you mean 'conversion'?"),
     (put(guardrails=[{"metric": "latency"}]), "no margin: give one of max_relative_harm and max_absolute_harm"),
     (

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tests.oracle.spine_data import METRICS
 
 from exp_platform.config.models import Metric
-from exp_platform.sums.numbers import MAPS, all_numbers
+from exp_platform.sums.numbers import MAPS, stored_numbers
 
 CHOSEN = tuple(next(m for m in METRICS if m.name == name) for name in ("sum_a", "back", "per_b", "median_a"))
 DIMENSIONS = pa.map_(pa.string(), pa.string())
@@ -48,7 +48,7 @@ def batches(rows: list[dict[str, Any]], size: int, metrics: Sequence[Metric] = C
     columns["dimensions"] = pa.array([row["dimensions"] for row in rows], DIMENSIONS)
     columns["unit_bucket"] = pa.array([row["unit_bucket"] for row in rows], pa.int32())
     for source in MAPS:
-        mine = [n for n in all_numbers(metrics) if n.source == source]
+        mine = [n for n in stored_numbers(metrics) if n.source == source]
         maps = [[(n.key, row[n.column]) for n in mine] for row in rows]
         columns[source] = pa.array(maps, pa.map_(pa.string(), pa.float64()))
     mature = [[(metric.name, row[f"mature{i}"]) for i, metric in enumerate(metrics)] for row in rows]

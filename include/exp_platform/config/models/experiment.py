@@ -123,6 +123,10 @@ class Experiment(Model):
     dimensions: tuple[str, ...] = Field(
         default=(), description="Attributes to cut segments by, from the dataset attributes."
     )
+    stratify_by: str | None = Field(
+        default=None,
+        description="One of dimensions, by whose values CUPED also adjusts (post-stratification); left out: none.",
+    )
     cluster: str | None = Field(
         default=None, description="Of a rollout: the attribute whose values cluster the errors; left out: none."
     )

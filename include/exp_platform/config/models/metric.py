@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from exp_platform.config.models.base import Model
 from exp_platform.config.models.metric_types import AGGREGATIONS, TYPES, Aggregation, Estimand, MetricType, TypeTraits
+
+MAX_COVARIATES = 8  # other metrics that one contract may name
 
 
 class Window(Model):
@@ -67,6 +69,14 @@ class Metric(Model):
         ge=0,
         description="Days before assignment that the covariate looks at; left out: those of the experiment.",
     )
+    covariates: tuple[str, ...] = Field(
+        default=(),
+        max_length=MAX_COVARIATES,
+        description=(
+            "Other metrics whose values before assignment CUPED uses beside the metric's own; an experiment need not "
+            "list them."
+        ),
+    )
     maturity: Literal["any", "complete"] | None = Field(
         default=None,
         description=(
@@ -84,6 +94,21 @@ class Metric(Model):
     decision_scale: Literal["absolute", "relative"] = Field(
         default="absolute", description="The scale of the threshold, and of the interval and p that decide."
     )
+
+    _covariate_metrics: tuple[Metric, ...] = PrivateAttr(default=())
+
+    def with_covariates(self, metrics: tuple[Metric, ...]) -> Metric:
+        """A copy that holds the contracts of the metrics that `covariates` names."""
+        copy = self.model_copy()
+        copy._covariate_metrics = metrics
+        return copy
+
+    @property
+    def covariate_metrics(self) -> tuple[Metric, ...]:
+        """The contracts of the metrics that `covariates` names; the project fills them in."""
+        if len(self._covariate_metrics) != len(self.covariates):
+            raise ValueError(f"metric {self.name!r}: covariates are not set; take metrics from Project.metrics_of")
+        return self._covariate_metrics
 
     @property
     def traits(self) -> TypeTraits:

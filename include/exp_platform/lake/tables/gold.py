@@ -104,7 +104,8 @@ _SPINE = (
         unit_bucket    int!                  0 to 255, by a hash of experiment and user.
         metrics        map<string,double>!   Metric to the user's value in its unit; a ratio has `.numerator` and
         |                                    `.denominator`; null where there is none.
-        covariates     map<string,double>!   Metric to the value of the days before the assignment (CUPED).
+        covariates     map<string,double>!   Metric to the value of the days before the assignment (CUPED); also of
+        |                                    metrics that are only named as covariates.
         did_pre        map<string,double>!   Metric to the value just before the assignment, of a window as long.
         mature         map<string,boolean>!  Metric to true where the user's window has closed by the end of dt.
         event_counts   map<string,long>      Event-level quantile to the user's number of events in its window.
@@ -133,14 +134,18 @@ _SPINE = (
         y                double!         Sum of the values after the cap, in the metric's unit; of a ratio numerators.
         yy               double!         Sum of their squares.
         yyy              double!         Sum of their cubes.
-        covariates       list<string>!   Names of the covariates: pre, or pre_numerator and pre_denominator.
-        x                list<double>!   Sum of each covariate after the cap; a missing one counts as the pooled mean.
+        covariates       list<string>!   Names of the covariates: pre, or pre_numerator and pre_denominator; then those
+        |                                that the contract names, with `.missing` (1 without a value, else 0) after
+        |                                one that users may not have.
+        x                list<double>!   Sum of each covariate after the cap; a missing one counts as the pooled mean of
+        |                                pre, and as 0 of a covariate that the contract names.
         xx               list<double>!   Sums of products of the covariates, a square matrix row by row.
         xy               list<double>!   Sum of each covariate times the value.
         d                double!         Sum of a ratio's denominators after the cap; 0 for other metrics.
         dd               double!         Sum of their squares.
         yd               double!         Sum of numerator times denominator.
         dx               list<double>!   Sum of each covariate times the denominator.
+        with_denominator long            Of a ratio: users whose denominator is not 0; null for other metrics.
         did_n            long!           Users in difference in differences.
         did_v            list<double>!   Their sums: value and pre-period; of a ratio both, each with its denominator.
         did_vv           list<double>!   Sums of products of these, a square matrix row by row.

@@ -55,7 +55,10 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 def run(ctx: StageContext) -> None:
     """Refuse a metric that changed under its version; replace the rows of the three tables; seal a plan that began."""
     experiment, project = ctx.run.experiment, ctx.run.project
-    bind(project, [project.metrics[metric.name] for metric in project.metrics_of(experiment)], ctx.now)
+    names = dict.fromkeys(
+        name for metric in project.metrics_of(experiment) for name in (metric.name, *metric.covariates)
+    )
+    bind(project, [project.metrics[name] for name in names], ctx.now)
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
     ctx.publish(EXPERIMENT_REGISTRY, [registry])
     ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])
