@@ -17,6 +17,7 @@ from exp_platform.config.models import Experiment, Metric, Variant, Window
 from exp_platform.decision.evidence import evidence
 from exp_platform.decision.rules import Moment, decide_arm
 from exp_platform.decision.trust import TrustVerdict
+from exp_platform.results.covariates import covariate_adjusted
 from exp_platform.results.cube import Axes, Cube
 from exp_platform.results.effects import means
 from exp_platform.results.plan import AnalysisPlan
@@ -144,7 +145,7 @@ def cluster_named_alone(rng: np.random.Generator, experiments: int) -> Iterator[
         stats = SufficientStatistics(**both)
         cube = Cube(plan.metrics * experiments, axes, stats, stats.n)
         read = plan.experiment.attributes_read == ("store",)
-        effect = means(cube, plan)[Method.DID][0, :, 0]
+        effect = means(cube, plan, covariate_adjusted(cube, plan).effect)[Method.DID][0, :, 0]
         case = f"{of_arm[0]} and {of_arm[1]} stores, `cluster: store` alone, through J6"
         hits = (effect.p_value < ALPHA) | (not read)
         before = "errors between units" if of_arm == (20, 20) else UNMEASURED

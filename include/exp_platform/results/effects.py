@@ -41,15 +41,19 @@ _COLUMNS = (
 
 def effect_frames(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> list[Frame]:
     """The rows of a cube's metrics by every method; the lead of each effect is (treatment, metric, segment)."""
-    if cube.kind == "quantile":
-        found, gains = quantiles(table, cube, plan), {}
-    else:
-        adjusted = covariate_adjusted(cube, plan)
-        found, gains = means(cube, plan, adjusted.effect), adjusted.gains
+    found, gains = by_method(table, cube, plan)
     return [
         _frame(_with_looks(effect, plan), method, cube, gains if method is Method.CUPED else {})
         for method, effect in found.items()
     ]
+
+
+def by_method(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> tuple[dict[Method, Effect], Mapping[str, Array]]:
+    """The effects of a cube's metrics by every method, and what each source of covariates takes from the variance."""
+    if cube.kind == "quantile":
+        return quantiles(table, cube, plan), {}
+    adjusted = covariate_adjusted(cube, plan)
+    return means(cube, plan, adjusted.effect), adjusted.gains
 
 
 def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from exp_platform.config.models import Guardrail, Metric
 from exp_platform.errors import ConfigError, ContractViolation
 from exp_platform.results.cube import TABLE, Cube, cubes, read_axes
-from exp_platform.results.effects import means, quantiles
+from exp_platform.results.effects import by_method
 from exp_platform.results.plan import AnalysisPlan, Interval, metric_end
 from exp_platform.stats.ab import MIN_EVENTS
 from exp_platform.stats.effect import Effect
@@ -61,7 +61,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Horizon:
-    """What one kind of interval needs."""
+    """The users and days that one kind of interval needs."""
 
     interval: Interval
     users_per_arm: int
@@ -87,7 +87,7 @@ class PowerPlan:
 def moments_of(table: pa.Table, metric: Metric, plan: AnalysisPlan) -> Moments:
     """The moments of one metric from the statistics of one experiment; refused where no arm has an answer."""
     (cube,) = cubes(table, [metric], read_axes(table, plan.arms))
-    effects = quantiles(table, cube, plan) if cube.kind == "quantile" else means(cube, plan)
+    effects, _ = by_method(table, cube, plan)
     plain, adjusted = (effects[method][:, 0, 0] for method in (Method.AB, Method.CUPED))
     if not adjusted.ok.any():
         raise ContractViolation(

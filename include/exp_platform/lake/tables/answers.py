@@ -85,9 +85,9 @@ TABLES = (
         heterogeneity_p_value    double   p that the effect is one in all segments of the row's dimension; null overall.
         alpha                    double!  Two-sided error of every interval, a fraction.
         variance_reduction       double   Share of the variance that the covariates take away, a fraction (CUPED).
-        variance_reduction_by_covariate  map<string,double>  That share by source: pre (the metric's own value before
-        |                                 the assignment), metrics that the contract names, the stratify_by dimension.
-        |                                 Each is beyond those before it; a source that is not used is missing.
+        variance_reduction_by_covariate  map<string,double>  That share by source: pre (the metric before the
+        |                                 assignment), metrics that the contract names, the stratify_by dimension; each
+        |                                 beyond those before it, and only those in use.
         mde                      double   Smallest absolute effect found with 80% power, in the metric's unit.
         status                   string!  ok, insufficient_data, failed_pretrends or not_applicable.
         reason                   string!  Why there is no answer, or what to know of it; empty for nothing.
