@@ -8,6 +8,7 @@ from typing import Any
 
 from exp_platform.config.models import Metric
 from exp_platform.memo import words
+from exp_platform.memo.rollout import before_after_rows
 from exp_platform.results.plan import AnalysisPlan, Interval, in_force
 from exp_platform.status import CheckStatus, ResultStatus
 
@@ -43,6 +44,7 @@ def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any])
         "sealed_plan": dict(published.sealed_plan),
         "guardrails": [_guardrail(row) for row in published.guardrails],
         "metrics": metric_rows(published, plan),
+        "before_after": before_after_rows(metric_rows(published, plan)),
         "methods": _methods(published, plan),
         "checks": _checks(published),
         "quality": _quality(published.quality),
@@ -203,6 +205,8 @@ def result_numbers(row: Row, metric: Metric, interval: Interval) -> dict[str, An
         "treatment_n": row["treatment_n"],
         "control_mean": row["control_mean"],
         "treatment_mean": row["treatment_mean"],
+        "control_pre_mean": row["control_pre_mean"],
+        "treatment_pre_mean": row["treatment_pre_mean"],
         "effect": effect,
         "low": low,
         "high": high,

@@ -50,6 +50,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "interval": shown_interval,
         "relative": relative_effect,
         "level": lambda value, row: words.level(_is_share(row), value),
+        "change": lambda value, row: words.effect(_is_share(row), value, "absolute"),
         "sentence": words.sentence,
         "harm": lambda value, row: words.harm(value, row["margin_kind"]),
     }

@@ -12,6 +12,7 @@ import pyarrow as pa
 from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.did import did_effect
 from exp_platform.config.models import Metric
+from exp_platform.results.before import before_columns
 from exp_platform.results.cube import Cube
 from exp_platform.results.frame import Frame, labels
 from exp_platform.results.histograms import quantile_effects
@@ -41,7 +42,10 @@ _COLUMNS = (
 def effect_frames(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> list[Frame]:
     """The rows of a cube's metrics by every method; the lead of each effect is (treatment, metric, segment)."""
     found = quantiles(table, cube, plan) if cube.kind == "quantile" else means(cube, plan)
-    return [_frame(_with_looks(effect, plan), method, cube) for method, effect in found.items()]
+    return [
+        _frame(_with_looks(effect, plan), method, cube) | before_columns(cube, plan, effect, method)
+        for method, effect in found.items()
+    ]
 
 
 def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:

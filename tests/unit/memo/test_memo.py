@@ -282,3 +282,24 @@ def test_the_memo_names_every_decision(lift):
     content = memo(lift=lift)
     assert content["answer"]["decision_label"] in words_of(to_html(content))
     assert content["answer"]["decision_label"] in to_markdown(content)
+
+
+def test_a_rollout_says_what_was_expected_without_the_change_and_asks_for_no_sample_ratio():
+    content = memo(design="rollout", lift=0.05)
+    row = next(r for r in content["before_after"] if r["metric"] == "conversion")
+    assert row["expected"] == pytest.approx(row["treatment_mean"] - row["effect"])
+    assert row["treatment_change"] - row["control_change"] == pytest.approx(row["effect"])
+    assert {r["metric"] for r in content["before_after"]} == {"conversion", "latency"}  # not for a quantile
+    expected = f"{row['expected']:.2%}"
+    assert f"Without the change {expected} was expected in treatment" in " ".join(to_html(content).split())
+    assert f"| {expected} |" in to_markdown(content)
+    for page in (to_html(content), to_markdown(content)):
+        assert "no sample ratio is asked of them" in page and "srm_" not in page
+        Page(page)
+
+
+def test_an_experiment_with_random_arms_shows_its_sample_ratio_and_no_before_and_after():
+    content = memo()
+    assert content["before_after"] == []
+    for page in (to_html(content), to_markdown(content)):
+        assert "srm_assigned" in page and "Before and after" not in page and "no sample ratio is asked" not in page

@@ -67,6 +67,8 @@ TABLES = (
         treatment_n              long     Users of the arm with a value.
         treatment_mean           double   Level of the arm in the metric's unit.
         treatment_sd             double   Standard deviation between the users of the arm.
+        control_pre_mean         double   Level of control before assignment; of difference-in-differences alone.
+        treatment_pre_mean       double   Level of the arm before assignment; of difference-in-differences alone.
         effect_abs               double   Treatment minus control, in the metric's unit.
         effect_abs_ci_low        double   Lower end of its fixed-horizon interval, with error alpha.
         effect_abs_ci_high       double   Upper end of it.
