@@ -92,7 +92,7 @@ def _grid(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> Gr
     return grid
 
 
-def _level(row: dict[str, Any], is_share: bool, arm: str) -> str:
+def _level(row: Row, is_share: bool, arm: str) -> str:
     """An arm's level; of difference-in-differences before and after the change."""
     before, level = row[f"{arm}_pre_mean"], words.level(is_share, row[f"{arm}_mean"])
     return level if before is None else f"{words.level(is_share, before)} → {level}"

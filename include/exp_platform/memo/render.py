@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from exp_platform.config.models.metric_types import TYPES
 from exp_platform.memo import words
+from exp_platform.memo.exposure import shown as by_exposure
 from exp_platform.memo.forest import axis_limit, forest_svg
 
 
@@ -50,6 +51,7 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "interval": shown_interval,
         "relative": relative_effect,
         "level": lambda value, row: words.level(_is_share(row), value),
+        "by_exposure": by_exposure,
         "change": lambda value, row: words.effect(_is_share(row), value, "absolute"),
         "sentence": words.sentence,
         "harm": lambda value, row: words.harm(value, row["margin_kind"]),

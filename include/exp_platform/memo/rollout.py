@@ -10,7 +10,7 @@ from exp_platform.status import Method
 
 def before_after_rows(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row for each metric × arm that difference-in-differences decides and whose four levels are known."""
-    return [row | levels(row) for row in metrics if row["method"] == Method.DID and levels(row)]
+    return [{**row, **levels(row)} for row in metrics if row["method"] == Method.DID and levels(row)]
 
 
 def levels(row: Mapping[str, Any]) -> dict[str, float]:

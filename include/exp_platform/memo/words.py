@@ -92,6 +92,8 @@ _REASONS = {
     "singular_covariance": "The days before the change do not vary independently, so that no trend can be tested.",
     "too_few_units": "There are too few units for a test of the days before the change.",
     "fewer_clusters_than_days": "There are fewer clusters than days before the change.",
+    "few_exposed_units": "The treatment reached too few users for an effect on each of them.",
+    "exposure_not_for_ratios": "A ratio of all users is not made of those of the exposed and the others.",
     "no_daily_panel": "The primary metric has no values by day before the change.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
     "cohort_dates_too_uneven": "Most treated units came on cohort dates with hardly any control to compare them with.",

@@ -48,3 +48,8 @@ def families(metrics: Sequence[Metric]) -> tuple[Family, ...]:
         Family("ratio", ratio, RATIO, "yxpdwq", ("pre_numerator", "pre_denominator"), "xw", "ydpq"),
     )
     return tuple(family for family in found if family.members)
+
+
+def split_by_exposure(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The metrics that are compared by exposure: a quantile of all users is not made of those of two groups."""
+    return tuple(metric for metric in metrics if metric.estimand != "quantile")

@@ -1,8 +1,8 @@
 """Everyone assigned beside those exposed: the complier effect, the exposed effect diluted to all users, and their gap.
 
-`everyone` holds the sums of all assigned units, `exposed` those of the exposed among them, over one and the same window;
-axis 0 is the arm, control first. A unit's exposure is to its own arm, so that control is never exposed to a treatment and
-the difference in exposure to it is the treatment arm's own share.
+`everyone` holds the sums of all assigned units, `exposed` those of the exposed among them, over one and the same
+window; axis 0 is the arm, control first. A unit's exposure is to its own arm, so that control is never exposed to a
+treatment, and the difference in exposure to it is the treatment arm's own share.
 """
 
 from __future__ import annotations

@@ -173,6 +173,11 @@ class Experiment(Model):
         return tuple(dict.fromkeys((*self.dimensions, *((self.cluster,) if self.cluster else ()))))
 
     @property
+    def split_by_exposure(self) -> bool:
+        """True where all assigned users stand beside the exposed ones: random arms that are logged for themselves."""
+        return self.design == "randomized" and self.assignment_source == "assignments"
+
+    @property
     def method_in_force(self) -> Literal["ab", "cuped", "did"]:
         """The deciding method, fixed in advance."""
         return self.decision_method or ("did" if self.design == "rollout" else "cuped")

@@ -58,7 +58,8 @@ TABLES = (
         dt                       date!
         metric_name              string!
         metric_version           int!
-        method                   string!  How the effect is estimated: ab, cuped or did.
+        method                   string!  How the effect is estimated: ab, cuped or did. Beside them itt, exposed,
+        |                                  complier and diluted, which never decide.
         variant_id               string!  The treatment arm that is compared with control.
         segment                  string!
         control_n                long     Users of control with a value.

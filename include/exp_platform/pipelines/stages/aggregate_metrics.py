@@ -1,23 +1,46 @@
-"""J5: sufficient statistics from unit rows, and sums by day from the events that no earlier run has counted."""
+"""J5: sufficient statistics from unit rows, sums by day from new events, and sums of all assigned users by exposure."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.tables.names import COHORT, OUTCOMES, UNIT_OUTCOMES
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import (
+    COHORT,
+    EXPOSURE_STATISTICS,
+    EXPOSURE_VALIDATION,
+    FACT_ASSIGNMENT,
+    OUTCOMES,
+    UNIT_OUTCOMES,
+)
+from exp_platform.lake.types import arrow_schema
+from exp_platform.metrics.families import split_by_exposure
 from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
-from exp_platform.transforms.cohort import without_dimensions
+from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
+from exp_platform.transforms.exposure_sums import exposure_statistics
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame
+
+    from exp_platform.config.models import Metric
     from exp_platform.pipelines.context import StageContext
 
 
 def run(ctx: StageContext) -> None:
+    """Publish the sums of the analysed users, then those of all assigned users by exposure."""
+    publish_sums(ctx)
+    publish_exposure_sums(ctx)
+
+
+def publish_sums(ctx: StageContext) -> None:
     """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
     answers = {table: ctx.reuse.of(table) for table in SUMS}
     if all(answer.is_everything for answer in answers.values()):
@@ -30,6 +53,51 @@ def run(ctx: StageContext) -> None:
         ctx.log(f"WARN {warning}")
     for name, rows in tables.rows.items():
         ctx.publish(name, rows, notes=tables.notes.get(name))
+
+
+def publish_exposure_sums(ctx: StageContext) -> None:
+    """Publish the sums of all assigned users, split by exposure; no rows where the design has no such split."""
+    answer = ctx.reuse.of(EXPOSURE_STATISTICS)
+    if answer.is_everything:
+        ctx.publish.reused(EXPOSURE_STATISTICS, answer)
+        return
+    schema = arrow_schema(TABLES[EXPOSURE_STATISTICS])
+    metrics = split_by_exposure(ctx.run.metrics)
+    if not ctx.run.experiment.split_by_exposure or not metrics:
+        ctx.publish(EXPOSURE_STATISTICS, schema.empty_table())
+        return
+    validation = ctx.read.frame(EXPOSURE_VALIDATION)
+    rows = exposure_statistics(
+        assigned_units(ctx, metrics, validation),
+        validation,
+        metrics,
+        experiment_id=ctx.run.experiment_id,
+        variants=[variant.id for variant in ctx.run.experiment.live_variants],
+        schema=schema,
+        join=join_for(ctx.read.rows_in(EXPOSURE_VALIDATION)),
+    )
+    ctx.publish(EXPOSURE_STATISTICS, rows)
+
+
+def assigned_units(ctx: StageContext, metrics: Sequence[Metric], validation: DataFrame) -> DataFrame:
+    """Unit rows of every validly assigned user, with windows from the assignment on.
+
+    In intent to treat J4 has made them. In exposed mode its rows are of the exposed alone and begin at the exposure, so
+    that a second pass over the events makes the others: what a treatment may move can't be where an ITT window begins.
+    """
+    experiment = ctx.run.experiment
+    if experiment.analysis_mode == "itt":
+        return ctx.read.frame(UNIT_OUTCOMES)
+    outcomes = ctx.read.frame(OUTCOMES)
+    return unit_outcomes(
+        experiment_cohort(ctx.read.frame(FACT_ASSIGNMENT), validation, analysis_mode="itt"),
+        outcomes,
+        metrics,
+        end_ts=experiment.end_ts,
+        cutoff=ctx.run.cutoff,
+        far=has_far_values(outcomes),
+        join=join_for(ctx.read.rows_in(FACT_ASSIGNMENT)),
+    )
 
 
 def read_inputs(ctx: StageContext) -> SumInputs:
