@@ -156,7 +156,7 @@ def not_applicable(effect: Effect, where: Any, reason: str) -> Effect:
 
 
 def result_frame(effect: Effect, method: Method, cube: Cube) -> Frame:
-    """Columns of exp.analysis_results: a row for each element of an effect with the lead (treatment, metric, segment)."""
+    """Columns of exp.analysis_results, a row for each element; the lead is (treatment, metric, segment)."""
     variant, metric, segment = labels(cube.axes.arms[1:], [m.name for m in cube.metrics], cube.axes.segments)
     version = labels(cube.axes.arms[1:], [m.version for m in cube.metrics], cube.axes.segments)[1]
     frame: Frame = {"variant_id": variant, "metric_name": metric, "metric_version": version, "segment": segment}

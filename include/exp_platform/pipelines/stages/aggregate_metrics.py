@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
+from exp_platform.lake.batches import Batches, FrameBatches
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     COHORT,
@@ -19,15 +24,19 @@ from exp_platform.metrics.families import split_by_exposure
 from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
 from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
-from exp_platform.transforms.exposure_sums import exposure_statistics
-from exp_platform.transforms.joins import join_for
+from exp_platform.transforms.exposure_sums import (
+    COLUMNS,
+    IDS_IN_MEMORY,
+    SplitBatches,
+    exposure_statistics,
+    split_units,
+)
+from exp_platform.transforms.joins import SORT, join_for
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyspark.sql import DataFrame
 
     from exp_platform.config.models import Metric
@@ -66,29 +75,45 @@ def publish_exposure_sums(ctx: StageContext) -> None:
     if not ctx.run.experiment.split_by_exposure or not metrics:
         ctx.publish(EXPOSURE_STATISTICS, schema.empty_table())
         return
-    validation = ctx.read.frame(EXPOSURE_VALIDATION)
-    rows = exposure_statistics(
-        assigned_units(ctx, metrics, validation),
-        validation,
-        metrics,
-        experiment_id=ctx.run.experiment_id,
-        variants=[variant.id for variant in ctx.run.experiment.live_variants],
-        schema=schema,
-        join=join_for(ctx.read.rows_in(EXPOSURE_VALIDATION)),
-    )
+    with units_by_exposure(ctx, metrics) as units:
+        rows = exposure_statistics(
+            units,
+            metrics,
+            experiment_id=ctx.run.experiment_id,
+            variants=[variant.id for variant in ctx.run.experiment.live_variants],
+            schema=schema,
+        )
     ctx.publish(EXPOSURE_STATISTICS, rows)
 
 
-def assigned_units(ctx: StageContext, metrics: Sequence[Metric], validation: DataFrame) -> DataFrame:
-    """Unit rows of every validly assigned user, with windows from the assignment on.
+@contextmanager
+def units_by_exposure(ctx: StageContext, metrics: Sequence[Metric]) -> Iterator[Batches]:
+    """Unit rows of every validly assigned user, with windows from the assignment on and the dimension `exposed`.
 
     In intent to treat J4 has made them. In exposed mode its rows are of the exposed alone and begin at the exposure, so
     that a second pass over the events makes the others: what a treatment may move can't be where an ITT window begins.
     """
+    ids = ctx.read.arrow(EXPOSURE_VALIDATION, ["user_id", "is_valid_exposed"])
+    exposed = ids.filter(pc.field("is_valid_exposed"))["user_id"].combine_chunks()
+    few = len(exposed) <= IDS_IN_MEMORY
+    if few and ctx.run.experiment.analysis_mode == "itt":
+        yield SplitBatches(ctx.read.batches(UNIT_OUTCOMES, COLUMNS), exposed)
+        return
+    units = assigned_units(ctx, metrics)
+    frame = units.select(*COLUMNS) if few else split_units(units, ctx.read.frame(EXPOSURE_VALIDATION), SORT)
+    kept = frame.persist()
+    try:
+        yield SplitBatches(FrameBatches(kept), exposed) if few else FrameBatches(kept)
+    finally:
+        kept.unpersist()
+
+
+def assigned_units(ctx: StageContext, metrics: Sequence[Metric]) -> DataFrame:
+    """Unit rows of every validly assigned user, made from events unless J4's are of the same users."""
     experiment = ctx.run.experiment
     if experiment.analysis_mode == "itt":
         return ctx.read.frame(UNIT_OUTCOMES)
-    outcomes = ctx.read.frame(OUTCOMES)
+    outcomes, validation = ctx.read.frame(OUTCOMES), ctx.read.frame(EXPOSURE_VALIDATION)
     return unit_outcomes(
         experiment_cohort(ctx.read.frame(FACT_ASSIGNMENT), validation, analysis_mode="itt"),
         outcomes,
