@@ -62,7 +62,7 @@ def shown(row: Row, method: str) -> str:
 
 
 def _sentence(row: Row) -> str:
-    """What the effects say together, in words."""
+    """The effects together in a few sentences."""
     parts = [f"{words.percent(row['exposed_share'])} of the assigned users were exposed."]
     if row["itt"]["effect"] is not None:
         parts.append(f"The effect on all assigned users is {shown(row, 'itt')}.")
