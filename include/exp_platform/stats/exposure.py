@@ -48,7 +48,7 @@ def complier_effect(
     with np.errstate(all="ignore"):
         rate = exposed.n[1:] / n
         variance = rate * (1 - rate) / (n - 1)
-        together = (exposed.y[1:] - exposed.n[1:] * arm.mean[1:]) / (n * (n - 1))
+        together = _with_exposed_share(everyone, exposed)[1:]
     few: Reason = (exposed.n[1:] < max(min_units, 2), FEW_EXPOSED)
     return compare(
         arm[:1],
@@ -96,8 +96,10 @@ def diluted_effect(
     with np.errstate(all="ignore"):
         effect = some.mean[1:] - some.mean[:1]
         variance = rate**2 * own.variance + effect**2 * rate_variance
+        # The mean of control's users moves with the level of its exposed ones, and with their share.
         squares = centred(exposed.n, exposed.y, exposed.yy)[:1]
-        together = -rate * squares / (exposed.n[:1] * everyone.n[:1])
+        of_share = _with_exposed_share(everyone, exposed)[:1] * everyone.n[:1] / (everyone.n[1:] + everyone.n[:1])
+        together = effect * of_share - rate * squares / (exposed.n[:1] * everyone.n[:1])
         diluted = rate * effect
     return compare(
         some[:1],
@@ -133,6 +135,12 @@ def gap(everyone: SufficientStatistics, exposed: SufficientStatistics) -> Gap:
     known = np.isfinite(z)
     p_value = np.where(known, 2 * special.ndtr(-np.abs(z)), np.nan)
     return Gap(np.where(known, difference, np.nan), np.where(known, se, np.nan), p_value)
+
+
+def _with_exposed_share(everyone: SufficientStatistics, exposed: SufficientStatistics) -> Array:
+    """Sampling covariance of each arm's mean with its own exposed share."""
+    n = everyone.n
+    return np.asarray((exposed.y - exposed.n * everyone.y / n) / (n * (n - 1)))
 
 
 def _share(everyone: SufficientStatistics, exposed: SufficientStatistics) -> tuple[Array, Array]:

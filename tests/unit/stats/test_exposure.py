@@ -51,8 +51,12 @@ def test_the_errors_of_the_complier_and_diluted_effects_are_their_spread_over_wo
     complier, diluted = complier_effect(everyone, exposed), diluted_effect(everyone, exposed)
     assert complier.se_rel.mean() == pytest.approx(complier.effect_rel.std(), rel=0.08)
     assert diluted.se_abs.mean() == pytest.approx(diluted.effect_abs.std(), rel=0.08)
-    assert diluted.se_rel.mean() == pytest.approx(diluted.effect_rel.std(), rel=0.08)
     assert diluted.effect_abs.mean() == pytest.approx(4.0 * 0.4, rel=0.05)
+
+
+def test_the_error_of_the_relative_diluted_effect_is_its_spread_where_control_is_small():
+    found = diluted_effect(*world(10, n=(400, 1600), rates=(0.5, 0.5), effect=12.0, worlds=1500))
+    assert found.se_rel.mean() == pytest.approx(found.effect_rel.std(), rel=0.05)
 
 
 def test_the_diluted_effect_is_sharper_than_the_itt_effect_where_few_are_exposed():
@@ -62,7 +66,7 @@ def test_the_diluted_effect_is_sharper_than_the_itt_effect_where_few_are_exposed
 
 def test_the_gap_is_within_its_error_where_the_unexposed_have_no_effect():
     for rates, n in (((0.6, 0.6), (800, 800)), ((0.25, 0.25), (1600, 400))):
-        everyone, exposed = world(4, n=n, rates=rates, effect=2.0)
+        everyone, exposed = world(4, n=n, rates=rates, effect=4.0)
         found = gap(everyone, exposed)
         assert found.se.mean() == pytest.approx(found.difference.std(), rel=0.08)
         assert within(0.03, (found.p_value < 0.05).mean(), 0.07)
