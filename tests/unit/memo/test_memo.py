@@ -309,6 +309,9 @@ def test_a_rollout_says_what_was_expected_without_the_change_and_asks_for_no_sam
     expected = f"{row['expected']:.2%}"
     assert f"Without the change {expected} was expected in treatment" in " ".join(to_html(content).split())
     assert f"| {expected} |" in to_markdown(content)
+    before, after = (f"{row[name]:.2%}" for name in ("treatment_pre_mean", "treatment_mean"))
+    for page in (to_html(content), to_markdown(content)):
+        assert f"{before} → {after}" in page
     for page in (to_html(content), to_markdown(content)):
         assert "no sample ratio is asked of them" in page and "srm_" not in page
         Page(page)
