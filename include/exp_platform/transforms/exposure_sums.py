@@ -17,7 +17,8 @@ from exp_platform.lake.batches import Batches, Kernel
 from exp_platform.metrics.families import families
 from exp_platform.sums.group_sums import GROUP, NO_BUCKET, roll_up
 from exp_platform.sums.histograms import Histograms
-from exp_platform.sums.numbers import UNIT_COLUMNS
+from exp_platform.sums.numbers import UNIT_COLUMNS, all_numbers
+from exp_platform.sums.scales import Scales
 from exp_platform.sums.statistics_table import Statistics, in_order
 from exp_platform.sums.unit_scales import ENDS_SQL, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
@@ -29,15 +30,23 @@ IDS_IN_MEMORY = 2_000_000  # ids of exposed users that each worker may hold, abo
 
 
 def exposure_statistics(
-    units: Batches, metrics: Sequence[Metric], *, experiment_id: str, variants: Sequence[str], schema: pa.Schema
+    units: Batches,
+    metrics: Sequence[Metric],
+    *,
+    experiment_id: str,
+    variants: Sequence[str],
+    schema: pa.Schema,
+    scales: Scales | None = None,
 ) -> pa.Table:
     """Rows of gold.fct_experiment_exposure_statistics.
 
     `units` are rows of every validly assigned user as gold.fct_experiment_unit_outcomes has them, with windows from the
-    assignment on and the one dimension `exposed`. Caps come from all of these users.
+    assignment on and the one dimension `exposed`. Caps come from all of these users; `scales` are theirs, if they are
+    known, which saves a pass.
     """
-    ends = units.collect(partial(unit_ends, metrics=metrics, units=units.rows), ENDS_SQL)
-    scales = pooled_scales(ends, metrics, units.rows)
+    if scales is None:
+        ends = units.collect(partial(unit_ends, metrics=metrics, units=units.rows), ENDS_SQL)
+        scales = pooled_scales(ends, metrics, units.rows)
     sums = units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
     sums = sums.filter(pc.field("unit_bucket") == NO_BUCKET)
     none = Histograms.merged([])
@@ -46,6 +55,13 @@ def exposure_statistics(
         for family in families(metrics)
     ]
     return in_order([part.rows(none, schema) for part in parts])
+
+
+def scales_of_some(scales: Scales, metrics: Sequence[Metric], some: Sequence[Metric]) -> Scales:
+    """The scales of the numbers of some of the metrics, under the columns that they have without the others."""
+    known = {(n.metric.name, n.source, n.key): n.column for n in all_numbers(metrics)}
+    columns = {n.column: known[n.metric.name, n.source, n.key] for n in all_numbers(some)}
+    return Scales(scales.units, {new: scales.by_column[old] for new, old in columns.items()})
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from exp_platform.transforms.exposure_sums import (
     IDS_IN_MEMORY,
     SplitBatches,
     exposure_statistics,
+    scales_of_some,
     split_units,
 )
 from exp_platform.transforms.joins import SORT, join_for
@@ -41,30 +42,31 @@ if TYPE_CHECKING:
 
     from exp_platform.config.models import Metric
     from exp_platform.pipelines.context import StageContext
+    from exp_platform.sums.scales import Scales
 
 
 def run(ctx: StageContext) -> None:
     """Publish the sums of the analysed users, then those of all assigned users by exposure."""
-    publish_sums(ctx)
-    publish_exposure_sums(ctx)
+    publish_exposure_sums(ctx, publish_sums(ctx))
 
 
-def publish_sums(ctx: StageContext) -> None:
-    """Read unit rows and outcomes; publish statistics, panel and roll-ups."""
+def publish_sums(ctx: StageContext) -> Scales | None:
+    """Read unit rows and outcomes; publish statistics, panel and roll-ups. The scales of the unit rows, if counted."""
     answers = {table: ctx.reuse.of(table) for table in SUMS}
     if all(answer.is_everything for answer in answers.values()):
         for table, answer in answers.items():
             ctx.publish.reused(table, answer)
-        return
+        return None
     inputs = read_inputs(ctx)
     tables = metric_tables(replace(inputs, last=last_sums(ctx, inputs)))
     for warning in tables.warnings:
         ctx.log(f"WARN {warning}")
     for name, rows in tables.rows.items():
         ctx.publish(name, rows, notes=tables.notes.get(name))
+    return tables.scales
 
 
-def publish_exposure_sums(ctx: StageContext) -> None:
+def publish_exposure_sums(ctx: StageContext, scales: Scales | None = None) -> None:
     """Publish the sums of all assigned users, split by exposure; no rows where the design has no such split."""
     answer = ctx.reuse.of(EXPOSURE_STATISTICS)
     if answer.is_everything:
@@ -75,6 +77,8 @@ def publish_exposure_sums(ctx: StageContext) -> None:
     if not ctx.run.experiment.split_by_exposure or not metrics:
         ctx.publish(EXPOSURE_STATISTICS, schema.empty_table())
         return
+    if ctx.run.experiment.analysis_mode != "itt":
+        scales = None  # of the exposed users alone
     with units_by_exposure(ctx, metrics) as units:
         rows = exposure_statistics(
             units,
@@ -82,6 +86,7 @@ def publish_exposure_sums(ctx: StageContext) -> None:
             experiment_id=ctx.run.experiment_id,
             variants=[variant.id for variant in ctx.run.experiment.live_variants],
             schema=schema,
+            scales=None if scales is None else scales_of_some(scales, ctx.run.metrics, metrics),
         )
     ctx.publish(EXPOSURE_STATISTICS, rows)
 
