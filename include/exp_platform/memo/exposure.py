@@ -70,11 +70,13 @@ def _sentence(row: Row) -> str:
         parts.append(
             f"On the exposed ones it is {shown(row, 'exposed')}; diluted to all users that is {shown(row, 'diluted')}."
         )
-    if row["complier"]["effect"] is not None:
-        parts.append(f"For each user whom the treatment reached it is {shown(row, 'complier')}.")
+    elif row["exposed"]["effect"] is not None:
+        parts.append(f"On the exposed ones it is {shown(row, 'exposed')}.")
     if row["agree"]:
-        parts.append(f"The two agree within their error ({words.p_is(row['agree_p_value'])}).")
+        parts.append(f"Assigned and diluted, the two agree within their error ({words.p_is(row['agree_p_value'])}).")
     elif row["agree"] is not None:
         why = "users who were not exposed have an effect too, or the treatment changes who is exposed"
-        parts.append(f"The two do not agree ({words.p_is(row['agree_p_value'])}): {why}.")
+        parts.append(f"Assigned and diluted, the two do not agree ({words.p_is(row['agree_p_value'])}): {why}.")
+    if row["complier"]["effect"] is not None:
+        parts.append(f"For each user whom the treatment reached it is {shown(row, 'complier')}.")
     return " ".join(parts)

@@ -26,7 +26,7 @@ from exp_platform.transforms.joins import JoinHint
 
 USER = ["experiment_id", "user_id"]
 COLUMNS = ("user_id", *UNIT_COLUMNS)  # of unit rows that `SplitBatches` splits
-IDS_IN_MEMORY = 2_000_000  # ids of exposed users that each worker may hold, about 100 MB; more are joined by Spark
+IDS_IN_MEMORY = 2_000_000  # users whose ids each worker may hold, about 100 MB; more are joined by Spark
 
 
 def exposure_statistics(

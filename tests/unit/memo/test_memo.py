@@ -326,7 +326,7 @@ def test_an_experiment_with_random_arms_shows_its_sample_ratio_and_no_before_and
 
 def test_all_assigned_users_stand_beside_the_exposed_ones_and_the_memo_says_whether_they_agree():
     agreeing, differing = (memo(exposed_effect=effect) for effect in (0.2, -0.2))  # the latter moves the unexposed
-    for content, word in ((agreeing, "The two agree within their error"), (differing, "The two do not agree")):
+    for content, word in ((agreeing, "the two agree within their error"), (differing, "the two do not agree")):
         (row,) = [r for r in content["exposure"] if r["metric"] == "conversion"]
         assert row["sentence"].startswith("5") and "of the assigned users were exposed." in row["sentence"]
         for page in (to_html(content), to_markdown(content)):

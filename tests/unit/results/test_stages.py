@@ -99,7 +99,7 @@ def test_sums_by_exposure_add_rows_a_check_and_a_paragraph_and_decide_nothing(la
     checks = answers(project, "gold.fct_experiment_statistical_validation")
     assert {row["status"] for row in checks if row["check_name"] == "exposure_agreement"} == {"ok"}
     memo = json.loads((memo_dir(project) / "exp_test.json").read_text())
-    assert memo["exposure"][0]["metric"] == "checkout" and "The two agree" in memo["exposure"][0]["sentence"]
+    assert memo["exposure"][0]["metric"] == "checkout" and "the two agree" in memo["exposure"][0]["sentence"]
 
 
 def test_each_dt_keeps_its_answers_and_the_memo_names_the_first_look_with_evidence(lake):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from exp_platform.lake.batches import Batches, FrameBatches
@@ -98,19 +99,25 @@ def units_by_exposure(ctx: StageContext, metrics: Sequence[Metric]) -> Iterator[
     In intent to treat J4 has made them. In exposed mode its rows are of the exposed alone and begin at the exposure, so
     that a second pass over the events makes the others: what a treatment may move can't be where an ITT window begins.
     """
-    ids = ctx.read.arrow(EXPOSURE_VALIDATION, ["user_id", "is_valid_exposed"])
-    exposed = ids.filter(pc.field("is_valid_exposed"))["user_id"].combine_chunks()
-    few = len(exposed) <= IDS_IN_MEMORY
+    validation = ctx.read.frame(EXPOSURE_VALIDATION)
+    few = ctx.read.rows_in(EXPOSURE_VALIDATION) <= IDS_IN_MEMORY
+    exposed = _exposed_ids(ctx) if few else pa.array([], pa.string())
     if few and ctx.run.experiment.analysis_mode == "itt":
         yield SplitBatches(ctx.read.batches(UNIT_OUTCOMES, COLUMNS), exposed)
         return
     units = assigned_units(ctx, metrics)
-    frame = units.select(*COLUMNS) if few else split_units(units, ctx.read.frame(EXPOSURE_VALIDATION), SORT)
+    frame = units.select(*COLUMNS) if few else split_units(units, validation, SORT)
     kept = frame.persist()
     try:
         yield SplitBatches(FrameBatches(kept), exposed) if few else FrameBatches(kept)
     finally:
         kept.unpersist()
+
+
+def _exposed_ids(ctx: StageContext) -> pa.Array:
+    """The ids of the users with a valid exposure, read without a session."""
+    users = ctx.read.arrow(EXPOSURE_VALIDATION, ["user_id", "is_valid_exposed"])
+    return users.filter(pc.field("is_valid_exposed"))["user_id"].combine_chunks()
 
 
 def assigned_units(ctx: StageContext, metrics: Sequence[Metric]) -> DataFrame:
