@@ -64,3 +64,8 @@ class Method(StrEnum):
     AB = "ab"
     CUPED = "cuped"
     DID = "did"
+    # All from the assignment on, whatever the analysis mode; none of them decides.
+    ITT = "itt"
+    EXPOSED = "exposed"
+    COMPLIER = "complier"
+    DILUTED = "diluted"

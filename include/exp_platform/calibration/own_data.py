@@ -125,7 +125,7 @@ def _quantile(table: pa.Table, metric: Metric, experiment: Experiment, deals: in
 
 def _share(experiment: Experiment) -> float:
     """Share of the first treatment among it and control: the deals are as uneven as the experiment."""
-    treatment, control = experiment.treatments[0].allocation, experiment.control.allocation
+    treatment, control = (experiment.shares[arm.id] for arm in (experiment.treatments[0], experiment.control))
     return treatment / (treatment + control)
 
 

@@ -19,6 +19,7 @@ from exp_platform.status import PretrendVerdict
 __all__ = ("TESTS", "PanelMoments", "PretrendDeltas", "PretrendTests", "pretrend_deltas", "pretrend_tests")
 
 TESTS = ("slope", "joint")
+SINGLE_DAY = "single_day"  # with values: two waves have no trend before
 FEWER_CLUSTERS_THAN_DAYS = "fewer_clusters_than_days"
 SINGULAR = 1e-10  # smallest eigenvalue of the deltas' correlation matrix that still counts as regular
 
@@ -74,7 +75,8 @@ def pretrend_tests(panel: PanelMoments, *, by_cohort_date: bool = False) -> Pret
     """
     parts = components(panel if by_cohort_date else panel.with_dates())
     days = len(panel.relative_days)
-    single = np.full(parts.few.shape, days < 2)
+    measured = (np.diagonal(parts.cov, axis1=-2, axis2=-1) > 0).sum(axis=-1)
+    single = np.asarray((measured == 1) | np.full(parts.few.shape, days < 2))
     singular, no_joint = _singular(parts.cov), parts.joint_days < days
     testable = ~(parts.few | single | singular | no_joint)
     with np.errstate(all="ignore"):
@@ -87,7 +89,7 @@ def pretrend_tests(panel: PanelMoments, *, by_cohort_date: bool = False) -> Pret
     adjusted = holm(p_value, axis=-1)
     reason = join_reasons(
         [
-            (single, "single_day"),
+            (single, SINGLE_DAY),
             (parts.few, parts.few_word),
             (singular & ~parts.few & ~single & ~alone, "singular_covariance"),
             (alone, FEWER_CLUSTERS_THAN_DAYS),

@@ -80,8 +80,8 @@ def _grid(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> Gr
             row["metric_name"],
             row["variant_id"],
             row["method"],
-            words.level(metric.is_share, row["control_mean"]),
-            words.level(metric.is_share, row["treatment_mean"]),
+            _level(row, metric.is_share, "control"),
+            _level(row, metric.is_share, "treatment"),
             shown_effect(shown),
             shown_interval(shown),
             relative_effect(shown),
@@ -90,3 +90,9 @@ def _grid(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> Gr
             row["status"] + (" *" if row["is_deciding"] else ""),
         )
     return grid
+
+
+def _level(row: Row, is_share: bool, arm: str) -> str:
+    """An arm's level; of difference-in-differences before and after the change."""
+    before, level = row[f"{arm}_pre_mean"], words.level(is_share, row[f"{arm}_mean"])
+    return level if before is None else f"{words.level(is_share, before)} → {level}"

@@ -36,10 +36,16 @@ class Policy(Model):
         description="How secondary metrics are corrected: benjamini_hochberg bounds the share of false discoveries.",
     )
 
+    untested_trends: Literal["invalid", "doubt"] = Field(
+        default="invalid",
+        description="doubt: a rollout whose trends before nobody can test is decided, and the doubt is named.",
+    )
+
     @property
     def label(self) -> str:
         """`name version (fingerprint)`: two memos with the same label were decided by the same rules."""
-        rules = self.model_dump(exclude={"description"})
+        later = {"untested_trends"} if self.untested_trends == "invalid" else set()  # a choice that came after labels
+        rules = self.model_dump(exclude={"description", *later})
         fingerprint = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.name} v{self.version} ({fingerprint})"
 

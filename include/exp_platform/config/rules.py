@@ -146,12 +146,26 @@ def _variant_problems(experiment: Experiment) -> list[str]:
     controls = [v.id for v in variants if v.is_control]
     if len(controls) != 1:
         problems.append(f"variants: exactly one needs is_control: true, found {controls or 'none'}")
-    total = math.fsum(v.allocation for v in variants)
+    return problems + _share_problems(experiment)
+
+
+def _share_problems(experiment: Experiment) -> list[str]:
+    """Arms that are drawn at random promise their shares; those of a rollout may leave them out, all together."""
+    variants = experiment.variants
+    without = [v.id for v in variants if v.allocation is None]
+    if len(without) == len(variants) and experiment.design == "rollout":
+        return []
+    if without:
+        who = (
+            "an arm drawn at random promises its share" if experiment.design == "randomized" else "other arms have one"
+        )
+        return [f"variants: '{name}' has no allocation, but {who}: give it one" for name in without]
+    total = math.fsum(v.allocation or 0.0 for v in variants)
     if abs(total - 1) > 1e-9:
-        problems.append(f"variants: shares add up to {total:g}, must be 1.0")
-    elif sum(v.allocation > 0 for v in variants) < 2 or any(v.is_control and v.allocation == 0 for v in variants):
-        problems.append("variants: the control and at least one treatment need an allocation above 0")
-    return problems
+        return [f"variants: shares add up to {total:g}, must be 1.0"]
+    if sum(v.is_live for v in variants) < 2 or any(v.is_control and not v.is_live for v in variants):
+        return ["variants: the control and at least one treatment need an allocation above 0"]
+    return []
 
 
 def _metric_choice_problems(experiment: Experiment, metrics: dict[str, Metric]) -> list[str]:

@@ -7,13 +7,16 @@ from typing import Any
 
 from exp_platform.causal.clustered import FEW_CLUSTERS, SINGLE_CLUSTER
 from exp_platform.causal.did import UNIT_LEVEL_ERRORS
+from exp_platform.causal.lacking import NOT_SEEN_TWICE
 from exp_platform.config.models import Metric
 from exp_platform.decision.rivals import beaten
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary
 from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import AnalysisPlan, in_force
+from exp_platform.status import PretrendVerdict
 
 Row = Mapping[str, Any]
+NO_DAILY_PANEL = "no_daily_panel"  # of max, mean, last, ratio and quantile, or nobody has an event before
 OPTIMISTIC = (FEW_CLUSTERS, SINGLE_CLUSTER, UNIT_LEVEL_ERRORS)
 
 
@@ -30,6 +33,7 @@ def evidence(
             primary=_primary(rows[arm.id], primary, plan) if primary else None,
             guardrails=tuple((g["metric_name"], g["status"]) for g in guardrails if g["variant_id"] == arm.id),
             pretrends=_pretrends(pretrends, arm.id, plan),
+            untested=_untested(pretrends, arm.id, rows.get(arm.id), plan),
             doubts=_doubts(rows[arm.id]) if primary else (),
             beats=better.get(arm.id, ()),
         )
@@ -60,6 +64,17 @@ def _pretrends(tests: Sequence[Row], arm: str, plan: AnalysisPlan) -> str | None
         return None
     primary = plan.primary.name
     return joint_verdict(t["verdict"] for t in tests if t["variant_id"] == arm and t["metric_name"] == primary)
+
+
+def _untested(tests: Sequence[Row], arm: str, row: Row | None, plan: AnalysisPlan) -> tuple[str, ...]:
+    """Why nobody can test the trend of the primary metric before the rollout; empty where it was tested."""
+    if _pretrends(tests, arm, plan) != PretrendVerdict.INSUFFICIENT_DATA or plan.primary is None:
+        return ()
+    if row is not None and NOT_SEEN_TWICE in row["reason"].split(", "):
+        return (NOT_SEEN_TWICE,)
+    mine = [t for t in tests if t["variant_id"] == arm and t["metric_name"] == plan.primary.name]
+    words = [w for t in mine if t["verdict"] == PretrendVerdict.INSUFFICIENT_DATA for w in t["reason"].split(", ") if w]
+    return tuple(dict.fromkeys(words)) if mine else (NO_DAILY_PANEL,)
 
 
 def _primary(row: Row, metric: Metric, plan: AnalysisPlan) -> Primary:

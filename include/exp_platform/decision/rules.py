@@ -34,6 +34,7 @@ class ArmEvidence:
     primary: Primary | None  # None: the registry names no primary metric
     guardrails: tuple[tuple[str, str], ...] = ()  # (metric, word of GuardrailStatus)
     pretrends: str | None = None  # word of PretrendVerdict for a rollout; None: arms were drawn at random
+    untested: tuple[str, ...] = ()  # why pre-trends could not be tested
     doubts: tuple[str, ...] = ()  # reasons for which the primary's error may be too small
     beats: tuple[str, ...] = ()  # other treatment arms than which this one is significantly better
 
@@ -70,12 +71,14 @@ def decide_arm(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
 
     An exploratory result is inconclusive where it would ship, not ship or keep running.
     """
-    doubts = (*(reason for reason in trust.reasons if trust.trust is not Trust.NOT_TRUSTED), *arm.doubts)
+    trend, untested = _pretrends(arm, policy)
+    open_doubts = trust.reasons if trust.trust is not Trust.NOT_TRUSTED else ()
+    doubts = (*untested, *open_doubts, *arm.doubts)
 
     def verdict(decision: Decision, *reasons: str) -> ArmDecision:
         return ArmDecision(arm.variant_id, decision, tuple(dict.fromkeys((*reasons, *doubts))))
 
-    invalid = (*(trust.reasons if trust.trust is Trust.NOT_TRUSTED else ()), *_pretrends(arm))
+    invalid = (*(trust.reasons if trust.trust is Trust.NOT_TRUSTED else ()), *trend)
     if invalid:
         return verdict(Decision.INVALID, *invalid)
     failed = _guardrails(arm, GuardrailStatus.FAIL)
@@ -130,10 +133,17 @@ def sum_up(arms: Sequence[ArmDecision], beats: Mapping[str, Sequence[str]] | Non
     return ArmDecision(ALL, Decision.INCONCLUSIVE, ("arms_differ", *(f"{a.decision}:{a.variant_id}" for a in arms)))
 
 
-def _pretrends(arm: ArmEvidence) -> tuple[str, ...]:
+def _pretrends(arm: ArmEvidence, policy: Policy) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reasons for which a rollout has no valid answer, and those that the policy admits as doubts.
+
+    A trend that nobody can test may be admitted; one that was seen to differ never is.
+    """
     if arm.pretrends in (None, PretrendVerdict.PASSED.value):
-        return ()
-    return ("pretrends_failed" if arm.pretrends == PretrendVerdict.FAILED.value else "pretrends_not_tested",)
+        return (), ()
+    if arm.pretrends == PretrendVerdict.FAILED.value:
+        return ("pretrends_failed",), ()
+    why = ("pretrends_not_tested", *arm.untested)
+    return ((), why) if policy.untested_trends == "doubt" else (why, ())
 
 
 def _guardrails(arm: ArmEvidence, status: GuardrailStatus) -> list[str]:
@@ -166,7 +176,8 @@ def _held_back(arm: ArmEvidence, trust: TrustVerdict, moment: Moment, policy: Po
         reasons += ["guardrail_inconclusive", *(f"inconclusive:{name}" for name in undecided)]
     if policy.ship_on == "practical" and arm.primary is not None and not _practical(arm.primary):
         reasons.append("below_practical_threshold")
-    if (trust.trust is Trust.CAUTION or arm.doubts) and not policy.ship_with_caution:
+    doubtful = trust.trust is Trust.CAUTION or arm.doubts or _pretrends(arm, policy)[1]
+    if doubtful and not policy.ship_with_caution:
         reasons.append("caution_holds_back")
     if moment.days_since_start < policy.min_days:
         reasons.append("before_min_days")

@@ -151,7 +151,7 @@ def srm_fails(daily: list[dict[str, Any]], plan: SynthPlan) -> bool:
     for row in daily:
         if row["variant_id"] in arms:
             counts[days.index(row["date"]), arms.index(row["variant_id"])] = row["assigned"]
-    return srm_test(counts, [v.allocation for v in plan.experiment.variants]).status is CheckStatus.FAIL
+    return srm_test(counts, list(plan.experiment.shares.values())).status is CheckStatus.FAIL
 
 
 def last_day(plan: SynthPlan) -> date:

@@ -198,11 +198,13 @@ def _refuse_other_place(handle: IcebergTable, warehouse: str) -> None:
 def _evolve(handle: IcebergTable, table: Table) -> IcebergTable:
     """Follow a declaration that has grown since the table was created.
 
-    Columns are added (old rows read as null there), and partition fields (files that are there stay as they are).
+    Columns are added (old rows read as null there), and partition fields (files that are there stay as they are). A
+    column that the declaration lets be null is no longer required.
     Descriptions of columns follow the declaration, in one commit, and only where one differs.
     A column that is not declared stays: it may belong to a newer version than this one.
     """
-    if not set(table.columns) <= {field.name for field in handle.schema().fields} or _other_descriptions(handle, table):
+    grown = not set(table.columns) <= {field.name for field in handle.schema().fields}
+    if grown or _other_descriptions(handle, table) or _no_longer_required(handle, table):
         commit_again(handle, lambda current: _follow_columns(current, table))
     if len(table.partition) > len(handle.spec().fields):
         commit_again(handle, lambda current: _add_partition_fields(current, table))
@@ -218,12 +220,20 @@ def _follow_columns(handle: IcebergTable, table: Table) -> None:
                 update.add_column(column, iceberg_type(kind), doc=table.descriptions.get(column), required=False)
         for column, description in changed.items():
             update.update_column(column, doc=description)
+        for column in _no_longer_required(handle, table):
+            update.update_column(column, required=False)
 
 
 def _other_descriptions(handle: IcebergTable, table: Table) -> dict[str, str]:
     """The declared descriptions of the table's columns that it does not have, or has in other words."""
     there = {field.name: field.doc for field in handle.schema().fields}
     return {c: words for c, words in table.descriptions.items() if c in there and there[c] != words}
+
+
+def _no_longer_required(handle: IcebergTable, table: Table) -> list[str]:
+    """Columns of the table that are required there and may be null by its declaration."""
+    required = {field.name for field in handle.schema().fields if field.required}
+    return [column for column in table.columns if column in required and column not in table.required]
 
 
 def _add_partition_fields(handle: IcebergTable, table: Table) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 from exp_platform.config.models import Metric
 from exp_platform.memo import words
+from exp_platform.memo.exposure import METHODS as BY_EXPOSURE
+from exp_platform.memo.exposure import exposure_rows
+from exp_platform.memo.rollout import before_after_rows
 from exp_platform.results.plan import AnalysisPlan, Interval, in_force
 from exp_platform.status import CheckStatus, ResultStatus
 
@@ -43,6 +46,8 @@ def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any])
         "sealed_plan": dict(published.sealed_plan),
         "guardrails": [_guardrail(row) for row in published.guardrails],
         "metrics": metric_rows(published, plan),
+        "exposure": exposure_rows(published.results, published.checks, plan),
+        "before_after": before_after_rows(metric_rows(published, plan)),
         "methods": _methods(published, plan),
         "checks": _checks(published),
         "quality": _quality(published.quality),
@@ -172,8 +177,8 @@ def segment_rows(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]
 
 
 def _methods(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
-    """Rows of the whole cohort by every method, which show what the choice of method changes."""
-    rows = [row for row in published.results if row["segment"] == ALL]
+    """Rows of the whole cohort by every method that may decide, which show what the choice of method changes."""
+    rows = [row for row in published.results if row["segment"] == ALL and row["method"] not in BY_EXPOSURE]
     order = {metric.name: i for i, metric in enumerate(plan.metrics)}
     return [_result(row, plan) for row in sorted(rows, key=lambda r: (order[r["metric_name"]], r["variant_id"]))]
 
@@ -203,6 +208,8 @@ def result_numbers(row: Row, metric: Metric, interval: Interval) -> dict[str, An
         "treatment_n": row["treatment_n"],
         "control_mean": row["control_mean"],
         "treatment_mean": row["treatment_mean"],
+        "control_pre_mean": row["control_pre_mean"],
+        "treatment_pre_mean": row["treatment_pre_mean"],
         "effect": effect,
         "low": low,
         "high": high,

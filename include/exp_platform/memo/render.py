@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from exp_platform.config.models.metric_types import TYPES
 from exp_platform.memo import words
+from exp_platform.memo.exposure import shown as by_exposure
 from exp_platform.memo.forest import axis_limit, forest_svg
 
 
@@ -50,6 +51,9 @@ def _environment(*, autoescape: bool, finalize: Any) -> Environment:
         "interval": shown_interval,
         "relative": relative_effect,
         "level": lambda value, row: words.level(_is_share(row), value),
+        "by_exposure": by_exposure,
+        "level_of": level_of,
+        "change": lambda value, row: words.effect(_is_share(row), value, "absolute"),
         "sentence": words.sentence,
         "harm": lambda value, row: words.harm(value, row["margin_kind"]),
     }
@@ -75,6 +79,12 @@ def shown_effect(row: Mapping[str, Any]) -> str:
 def shown_interval(row: Mapping[str, Any]) -> str:
     """The interval in force of a result on its deciding scale, as text."""
     return words.interval(_is_share(row), row["low"], row["high"], row["scale"])
+
+
+def level_of(row: Mapping[str, Any], arm: str) -> str:
+    """The level of `control` or `treatment` in a result; of difference-in-differences before and after the change."""
+    before, after = row[f"{arm}_pre_mean"], words.level(_is_share(row), row[f"{arm}_mean"])
+    return after if before is None else f"{words.level(_is_share(row), before)} → {after}"
 
 
 def relative_effect(row: Mapping[str, Any]) -> str:

@@ -99,3 +99,8 @@ def _with_named(family: Family) -> Family:
         family.v_letters,
         tuple(absent),
     )
+
+
+def split_by_exposure(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The metrics that are compared by exposure: a quantile of all users is not made of those of two groups."""
+    return tuple(metric for metric in metrics if metric.estimand != "quantile")

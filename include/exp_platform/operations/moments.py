@@ -88,7 +88,7 @@ def margin_warning(project: Project, experiment: Experiment, guardrail: Guardrai
             moments,
             guardrail,
             metric,
-            (planned * experiment.control.allocation, planned * arm.allocation),
+            (planned * experiment.shares[experiment.control.id], planned * experiment.shares[arm.id]),
             experiment.alpha,
         )
         for arm in experiment.treatments

@@ -23,6 +23,7 @@ from exp_platform.lake.tables.names import (
     DIM_EXPERIMENT_VARIANT,
     EXPERIMENT_REGISTRY,
     EXPOSURE_QUALITY_DAILY,
+    EXPOSURE_STATISTICS,
     EXPOSURE_VALIDATION,
     EXPOSURES,
     FACT_ASSIGNMENT,
@@ -125,6 +126,16 @@ def _cohort_inputs(experiment: Experiment) -> tuple[str, ...]:
     return (FACT_ASSIGNMENT, EXPOSURE_VALIDATION, *((ATTRIBUTES,) if experiment.attributes_read else ()))
 
 
+def _split_inputs(experiment: Experiment) -> tuple[str, ...]:
+    """In intent to treat the unit rows are those of all assigned users; in exposed mode theirs are made of events."""
+    if not experiment.split_by_exposure:
+        return ()
+    spine = (UNIT_OUTCOMES,) if experiment.analysis_mode == "itt" else (FACT_ASSIGNMENT, OUTCOMES)
+    return (*spine, EXPOSURE_VALIDATION)
+
+
+_CHECKED = (METRIC_STATISTICS, EXPOSURE_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS)
+
 STAGES = (
     Stage(
         "sync_registry",
@@ -196,10 +207,13 @@ STAGES = (
         "J5: sufficient statistics",
         "metrics",
         after=("build_unit_outcomes",),
-        reads=(COHORT, UNIT_OUTCOMES, OUTCOMES),
-        outputs=tuple(
-            Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES))
-            for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
+        reads=(COHORT, UNIT_OUTCOMES, OUTCOMES, FACT_ASSIGNMENT, EXPOSURE_VALIDATION),
+        outputs=(
+            *(
+                Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES))
+                for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
+            ),
+            Output(EXPOSURE_STATISTICS, _split_inputs),
         ),
         takes=("full_refresh",),
         refresh="take all events again",
@@ -209,9 +223,9 @@ STAGES = (
         "J6: effects by A/B, CUPED and difference in differences",
         "results",
         after=("aggregate_metrics",),
-        reads=(METRIC_STATISTICS, PANEL_STATISTICS, SEALED_PLAN),
+        reads=(METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS, SEALED_PLAN),
         outputs=tuple(
-            Output(table, (METRIC_STATISTICS, PANEL_STATISTICS))
+            Output(table, (METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS))
             for table in (ANALYSIS_RESULTS, PRETREND_DELTA, PRETREND_TESTS)
         ),
         needs_spark=False,
@@ -221,12 +235,8 @@ STAGES = (
         "J7: sample ratio, power, sanity",
         "results",
         after=("analyze_results",),
-        reads=(METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS, SEALED_PLAN),
-        outputs=(
-            Output(
-                STATISTICAL_VALIDATION, (METRIC_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS)
-            ),
-        ),
+        reads=(*_CHECKED, SEALED_PLAN),
+        outputs=(Output(STATISTICAL_VALIDATION, _CHECKED),),
         needs_spark=False,
     ),
     Stage(

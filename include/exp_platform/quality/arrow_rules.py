@@ -86,7 +86,10 @@ def _has_rows(frame: pa.Table, arguments: Arguments) -> tuple[bool, str]:
 
 
 def _sums(frame: pa.Table, arguments: Arguments) -> tuple[bool, str]:
-    total = pc.sum(frame[arguments["column"]]).as_py() or 0.0
+    column = frame[arguments["column"]]
+    if column.null_count == len(column) and frame.num_rows:
+        return True, "no row has a value: nothing is to be summed"
+    total = pc.sum(column).as_py() or 0.0
     return arguments["min_value"] <= total <= arguments["max_value"], f"found {total:g}"
 
 

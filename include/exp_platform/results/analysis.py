@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from exp_platform.results.cube import ALL, Axes, Cube, cubes, read_axes
 from exp_platform.results.effects import effect_frames
+from exp_platform.results.exposure import exposure_frames
 from exp_platform.results.frame import Frame, concat, rank, take
 from exp_platform.results.panel import pretrend_frames
 from exp_platform.results.plan import AnalysisPlan, in_force, names
@@ -18,7 +19,7 @@ from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import Method, PretrendVerdict, ResultStatus
 
-METHODS = (Method.AB.value, Method.CUPED.value, Method.DID.value)
+METHODS = tuple(method.value for method in Method)
 NOT_TESTED = "pretrends_not_tested"
 
 
@@ -31,12 +32,16 @@ class Analysis:
     tests: Frame
 
 
-def analyze(statistics: pa.Table, panel: pa.Table, plan: AnalysisPlan) -> Analysis:
-    """All effects of one experiment as of one dt; costs grow with metrics, arms, segments and dates, not with users."""
+def analyze(statistics: pa.Table, panel: pa.Table, plan: AnalysisPlan, exposures: pa.Table | None = None) -> Analysis:
+    """All effects of one experiment as of one dt; costs grow with metrics, arms, segments and dates, not with users.
+
+    `exposures` is gold.fct_experiment_exposure_statistics, from which all users stand beside the exposed ones.
+    """
     axes = read_axes(statistics, plan.arms)
     groups = cubes(statistics, plan.metrics, axes)
     deltas, tests = pretrend_frames(panel, axes, included_units(groups), plan)
     frames = [frame for cube in groups for frame in effect_frames(statistics, cube, plan)]
+    frames += exposure_frames(exposures, plan)
     results = _sorted(_only_dimensions(concat(frames), plan), axes, plan)
     results = with_pretrends(results, tests, plan)
     results["is_deciding"] = is_deciding(results, plan)

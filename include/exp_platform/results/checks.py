@@ -28,6 +28,7 @@ class CheckInputs:
     assigned: Sequence[Row]  # gold.fct_experiment_quality_metrics_daily
     deciding: dict[tuple[str, str], dict[str, Any]]  # (metric, arm) -> deciding row
     pretrends: Sequence[Row] = ()  # exp.did_pretrend_tests
+    exposures: pa.Table | None = None  # gold.fct_experiment_exposure_statistics
     history: dict[str, list[float]] = field(default_factory=dict)  # metric -> relative effects of other experiments
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.did import did_effect
 from exp_platform.config.models import Metric
+from exp_platform.results.before import before_columns
 from exp_platform.results.covariates import by_covariate, covariate_adjusted
 from exp_platform.results.cube import Cube
 from exp_platform.results.frame import Frame, labels
@@ -43,7 +44,8 @@ def effect_frames(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> list[Frame
     """The rows of a cube's metrics by every method; the lead of each effect is (treatment, metric, segment)."""
     found, gains = by_method(table, cube, plan)
     return [
-        _frame(_with_looks(effect, plan), method, cube, gains if method is Method.CUPED else {})
+        result_frame(with_looks(effect, plan), method, cube, gains if method is Method.CUPED else {})
+        | before_columns(cube, plan, effect, method)
         for method, effect in found.items()
     ]
 
@@ -56,7 +58,7 @@ def by_method(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> tuple[dict[Met
     return means(cube, plan, adjusted.effect), adjusted.gains
 
 
-def _with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
+def with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
     """The anytime-valid columns; while they are in force the detectable effect is that of their test."""
     planned = plan.planned_users
     looks = with_anytime(effect, planned)
@@ -81,14 +83,14 @@ def quantiles(table: pa.Table, cube: Cube, plan: AnalysisPlan) -> dict[Method, E
     return {
         Method.AB: plain,
         Method.CUPED: _noted(plain, plain.ok, NO_COVARIATE),
-        Method.DID: _not_applicable(plain, np.ones(plain.lead, dtype=bool), NOT_FOR_QUANTILES),
+        Method.DID: not_applicable(plain, np.ones(plain.lead, dtype=bool), NOT_FOR_QUANTILES),
     }
 
 
 def _did(cube: Cube, plan: AnalysisPlan, plain: Effect, options: dict[str, Any]) -> Effect:
     """Difference in differences, for a rollout within cohort dates; not without a pre-period as long as the window."""
     if cube.stats.did_v.shape[-1] == 0:
-        return _not_applicable(plain, np.ones(plain.lead, dtype=bool), NO_PRE_PERIOD)
+        return not_applicable(plain, np.ones(plain.lead, dtype=bool), NO_PRE_PERIOD)
     shape: dict[str, Any] = {"ratio": cube.kind == "ratio", "binary": cube.kind == "binary"}
     if plan.is_rollout:
         effect = did_effect(cube.stats, rollout=True, by_cohort_date=True, **shape, **options)
@@ -97,7 +99,7 @@ def _did(cube: Cube, plan: AnalysisPlan, plain: Effect, options: dict[str, Any])
         effect = did_effect(cube.overall, **shape, **options)
     for reason in (NO_PRE_PERIOD, SHORT_PRE_PERIOD):
         lacking = np.array([did_obstacle(metric, plan) == reason for metric in cube.metrics])
-        effect = _not_applicable(effect, np.broadcast_to(lacking[None, :, None], effect.lead), reason)
+        effect = not_applicable(effect, np.broadcast_to(lacking[None, :, None], effect.lead), reason)
     return effect
 
 
@@ -153,7 +155,7 @@ def _noted(effect: Effect, where: Any, word: str) -> Effect:
     return replace(effect, reason=np.where(where, joined, effect.reason))
 
 
-def _not_applicable(effect: Effect, where: Any, reason: str) -> Effect:
+def not_applicable(effect: Effect, where: Any, reason: str) -> Effect:
     """No answer where the method does not apply, and why."""
     blanked = blank(effect, where)
     return replace(
@@ -163,7 +165,8 @@ def _not_applicable(effect: Effect, where: Any, reason: str) -> Effect:
     )
 
 
-def _frame(effect: Effect, method: Method, cube: Cube, gains: Mapping[str, Array]) -> Frame:
+def result_frame(effect: Effect, method: Method, cube: Cube, gains: Mapping[str, Array]) -> Frame:
+    """Columns of exp.analysis_results, a row for each element; the lead is (treatment, metric, segment)."""
     variant, metric, segment = labels(cube.axes.arms[1:], [m.name for m in cube.metrics], cube.axes.segments)
     version = labels(cube.axes.arms[1:], [m.version for m in cube.metrics], cube.axes.segments)[1]
     frame: Frame = {"variant_id": variant, "metric_name": metric, "metric_version": version, "segment": segment}

@@ -75,8 +75,7 @@ def analysed_counts(inputs: CheckInputs) -> tuple[Array, Array]:
 
 
 def _allocation(inputs: CheckInputs) -> list[float]:
-    shares = {variant.id: variant.allocation for variant in inputs.plan.experiment.variants}
-    return [shares[arm] for arm in inputs.axes.arms]
+    return [inputs.plan.experiment.shares[arm] for arm in inputs.axes.arms]
 
 
 def _gate(name: str, counts: Array, days: Any, inputs: CheckInputs) -> Rows:

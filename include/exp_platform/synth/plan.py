@@ -86,11 +86,11 @@ class SynthPlan:
     @cached_property
     def arms(self) -> tuple[tuple[str, float], ...]:
         """Treatment arms with the upper end of their share of [0, 1); the rest of the interval is the control's."""
-        live = self.experiment.treatments
-        total = sum(v.allocation for v in live)
+        live, shares = self.experiment.treatments, self.experiment.shares
+        total = sum(shares[v.id] for v in live)
         bounds, reached = [], 0.0
         for variant in live:
-            reached += self.scenario.treatment_share * variant.allocation / total
+            reached += self.scenario.treatment_share * shares[variant.id] / total
             bounds.append((variant.id, reached))
         return tuple(bounds)
 

@@ -28,6 +28,7 @@ from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.histograms import Histograms
 from exp_platform.sums.panel_sums import PanelCut
 from exp_platform.sums.panels import PanelSums, panel_rows, panels_of
+from exp_platform.sums.scales import Scales
 from exp_platform.sums.statistics_table import Statistics, in_order, units_by_value, units_of
 from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
@@ -70,6 +71,7 @@ class MetricTables:
     rows: dict[str, pa.Table]
     notes: dict[str, dict[str, Any]]
     warnings: list[str]
+    scales: Scales | None = None  # of the unit rows' numbers; None where an earlier run's sums are reused
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class UnitSums:
     by_cohort_date: pa.Table  # rows of the daily table
     units: dict[tuple[str, date], int]  # number of units by arm and cohort date
     warnings: list[str]
+    scales: Scales | None = None
 
 
 def metric_tables(inputs: SumInputs) -> MetricTables:
@@ -98,7 +101,8 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
         METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[METRIC_AGGREGATES_DAILY])]),
         PANEL_STATISTICS: panel,
     }
-    return MetricTables(rows, {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}, sums.warnings)
+    notes = {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}
+    return MetricTables(rows, notes, sums.warnings, sums.scales)
 
 
 def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -120,6 +124,7 @@ def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
         in_order([part.by_cohort_date(schemas[METRIC_AGGREGATES_DAILY]) for part in parts]),
         units_of(statistics),
         caps_not_applied(scales, metrics),
+        scales,
     )
 
 

@@ -140,6 +140,7 @@ def test_many_small_dates_of_one_size_are_as_many_units_as_they_hold() -> None:
     [
         (units(34), units(400), "too_few_units"),
         (units(400, 1), units(400, 1), "single_day"),
+        (np.hstack([np.zeros((400, 6)), units(400, 1)]), np.hstack([np.zeros((400, 6)), units(400, 1)]), "single_day"),
         (np.hstack([units(), np.zeros((400, 1))]), np.hstack([units(), np.zeros((400, 1))]), "singular_covariance"),
         (np.repeat(units(400, 1), 3, axis=1), np.repeat(units(400, 1), 3, axis=1), "singular_covariance"),
         (np.zeros((0, 7)), units(), "too_few_units"),
@@ -148,6 +149,7 @@ def test_many_small_dates_of_one_size_are_as_many_units_as_they_hold() -> None:
     ids=[
         "34 units for 7 days",
         "a single day",
+        "values on one of the days",
         "a day on which nobody did anything",
         "days that repeat one another",
         "empty control",

@@ -34,6 +34,15 @@ def test_a_changed_rule_changes_the_label_and_a_changed_description_does_not(tmp
     assert load_policy(tmp_path, "careful").label != first.label
 
 
+def test_a_choice_that_came_later_is_part_of_the_label_only_where_it_is_made(tmp_path: Path):
+    text = "name: careful\nversion: 1\ndescription: a\n"
+    labels = []
+    for choice in ("", "untested_trends: invalid\n", "untested_trends: doubt\n"):
+        write(tmp_path, "careful", text + choice)
+        labels.append(load_policy(tmp_path, "careful").label)
+    assert labels[0] == labels[1] != labels[2]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

@@ -111,8 +111,21 @@ def test_a_broken_metric_that_no_experiment_uses_stops_nobody(project: Project) 
     assert loaded.broken_metrics.keys() == {"unused"} and not loaded.broken
 
 
+def arms(control: float | None, treatment: float | None) -> dict[str, Any]:
+    """Two arms, with the key `allocation` only where there is one."""
+    shares = {"control": control, "treatment": treatment}
+    variants: list[dict[str, Any]] = [
+        {"id": arm} | ({} if share is None else {"allocation": share}) for arm, share in shares.items()
+    ]
+    return {"variants": [variants[0] | {"is_control": True}, variants[1]]}
+
+
 EXPERIMENT_MISTAKES = [
     (put(**shares(0.7, 0.5)), "variants: shares add up to 1.2, must be 1.0"),
+    (put(**arms(None, 0.5)), "'control' has no allocation, but an arm drawn at random promises its share: give it one"),
+    (put(**arms(None, None)), "'treatment' has no allocation, but an arm drawn at random promises its share"),
+    (put(**arms(0.5, None), design="rollout"), "'treatment' has no allocation, but other arms have one: give it one"),
+    (put(**arms(0.5, 0.6), design="rollout"), "variants: shares add up to 1.1, must be 1.0"),
     (put(variants=[]), "variants: found 0, an experiment needs a control and at least one treatment"),
     (put(variants=[{"id": "a", "allocation": 0.5}, {"id": "b", "allocation": 0.5}]), "exactly one needs is_control"),
     (drop("variants"), "variants: missing, and it is required"),
@@ -151,6 +164,16 @@ def test_a_broken_experiment_is_refused_and_the_others_still_load(
     assert sentence in str(refused.value)
     assert EXPERIMENT in str(refused.value)
     assert loaded.experiment("exp_add_cart_002").name
+
+
+@pytest.mark.parametrize(("control", "treatment", "shares"), [(None, None, (0.5, 0.5)), (0.8, 0.2, (0.8, 0.2))])
+def test_a_rollout_promises_the_shares_of_its_arms_or_none(
+    project: Project, control: float | None, treatment: float | None, shares: tuple[float, float]
+) -> None:
+    change(project.root, EXPERIMENT, put(**arms(control, treatment), design="rollout"))
+    experiment = load_project(project.path).experiment(EXPERIMENT_ID)
+    assert [v.allocation for v in experiment.live_variants] == [control, treatment]
+    assert experiment.shares == dict(zip(("control", "treatment"), shares, strict=True))
 
 
 @pytest.mark.parametrize("bad", ["../etc", "exp/1", "exp'1", 'exp"1', "Exp_1", "ab", "1exp", "exp_1\n", "", "e" * 65])

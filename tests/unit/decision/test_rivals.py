@@ -51,6 +51,29 @@ def test_rows_that_do_not_hold_a_level_with_its_spread_are_not_compared(keys):
     assert beaten(rows(12.0, 10.0, **keys), metric, hm.plan([metric], days=35)) == {"a": (), "b": ()}
 
 
+@pytest.mark.parametrize(
+    ("reason", "tests", "untested"),
+    [
+        (
+            "",
+            [("slope", "insufficient_data", "single_day"), ("joint", "insufficient_data", "single_day")],
+            "single_day",
+        ),
+        ("", [], "no_daily_panel"),
+        ("no_unit_before_and_after", [], "no_unit_before_and_after"),
+        ("", [("slope", "passed", ""), ("joint", "passed", "")], None),
+        ("", [("slope", "failed", ""), ("joint", "insufficient_data", "singular_covariance")], None),
+    ],
+)
+def test_the_evidence_says_why_nobody_can_test_the_trend_of_a_rollout(reason, tests, untested):
+    metric, words = hm.metric("revenue"), ("variant_id", "metric_name", "test", "verdict", "reason")
+    trends = [dict(zip(words, ("a", "revenue", *test), strict=True)) for test in tests]
+    deciding = {("revenue", "a"): row("a", 10.6, method="did", reason=reason)}
+    for design, expected in (("rollout", (untested,) if untested else ()), ("randomized", ())):
+        plan = hm.plan([metric], days=35, arms=("control", "a"), design=design)
+        assert evidence(deciding, [], trends, plan)[0].untested == expected
+
+
 def test_the_evidence_of_each_arm_carries_its_doubts_and_whom_it_beats():
     metric = hm.metric("revenue")
     plan = hm.plan([metric], days=35, arms=("control", "a", "b"))

@@ -153,6 +153,31 @@ def test_an_error_that_may_be_too_small_is_a_doubt_in_the_reasons_and_holds_a_ca
     )
 
 
+@pytest.mark.parametrize(
+    ("pretrends", "choice", "decision", "reasons"),
+    [
+        ("insufficient_data", "invalid", "invalid", ("pretrends_not_tested", "single_day")),
+        ("insufficient_data", "doubt", "ship", ("primary_better", "pretrends_not_tested", "single_day")),
+        ("failed", "doubt", "invalid", ("pretrends_failed",)),
+        ("passed", "doubt", "ship", ("primary_better",)),
+    ],
+)
+def test_a_policy_may_admit_a_trend_that_nobody_can_test_and_never_one_that_failed(
+    pretrends, choice, decision, reasons
+):
+    untested = ("single_day",) if pretrends == "insufficient_data" else ()
+    arm = ArmEvidence("treatment", primary("better"), pretrends=pretrends, untested=untested)
+    verdict = decide_arm(arm, TRUSTED, Moment(True, 14, 0.05), policy(untested_trends=choice))
+    assert (verdict.decision, verdict.reasons) == (decision, reasons)
+
+
+def test_an_admitted_trend_holds_a_policy_back_that_ships_without_open_doubts_only():
+    arm = ArmEvidence("treatment", primary("better"), pretrends="insufficient_data")
+    rules = policy(untested_trends="doubt", ship_with_caution=False)
+    verdict = decide_arm(arm, TRUSTED, Moment(True, 14, 0.05), rules)
+    assert (verdict.decision, verdict.reasons[1]) == ("inconclusive", "caution_holds_back")
+
+
 def test_without_a_practical_threshold_no_interval_is_flat_and_the_reasons_say_so():
     row = PRIMARY["nothing"]
     arm = ArmEvidence("treatment", Primary(*row, increase_is_good=True, practical_threshold=0.0))

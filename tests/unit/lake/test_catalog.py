@@ -107,6 +107,23 @@ def test_an_older_table_gets_the_descriptions_once_and_keeps_its_rows_and_column
     assert ensure_tables(project, names=(DIM,))[DIM].metadata_location == handle.metadata_location
 
 
+def test_a_column_that_may_be_null_by_now_is_no_longer_required_in_an_older_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, column = make_project(tmp_path), "expected_allocation"
+    strict = replace(TABLES[DIM], columns=TABLES[DIM].columns | {column: "double!"})
+    monkeypatch.setitem(lake_catalog.TABLES, DIM, strict)
+    assert ensure_tables(project, names=(DIM,))[DIM].schema().find_field(column).required
+    monkeypatch.undo()
+
+    handle = ensure_tables(project, names=(DIM,))[DIM]
+
+    assert not handle.schema().find_field(column).required
+    assert handle.schema().find_field(column).doc == TABLES[DIM].descriptions[column]
+    assert handle.schema().find_field("variant_id").required
+    assert ensure_tables(project, names=(DIM,))[DIM].metadata_location == handle.metadata_location
+
+
 def test_a_column_of_another_version_keeps_its_values_and_a_partition_field_declared_later_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,11 @@ import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tests import hand_made as hm
+from tests.unit.results.test_exposure import exposures
 
 from exp_platform.config.models import Guardrail
 from exp_platform.config.policy import DEFAULT
@@ -34,7 +36,9 @@ RUN = {"run_id": "run_1", "config_hash": "c0ffee", "code_version": "abc", "compu
 EVIL = '<script>alert("x")</script> | *bold* `code` & co'
 
 
-def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **keys) -> dict:
+def memo(
+    arms=("control", "treatment"), days: int = 14, lift: float = 0.025, exposed_effect: float | None = None, **keys
+) -> dict:
     """The content of a memo on conversion, latency and a quantile."""
     metrics = [
         hm.metric("conversion", "binary", practical_threshold=0.005),
@@ -51,12 +55,14 @@ def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **k
             (metrics[2], hm.draw_units(3, 3000, arms, days)),
         ]
     )
-    answer = analyze(statistics, hm.empty("gold.fct_experiment_panel_statistics"), plan)
+    split = by_exposure(metrics[0], exposed_effect, arms, days) if exposed_effect is not None else None
+    answer = analyze(statistics, hm.empty("gold.fct_experiment_panel_statistics"), plan, split)
     run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
     results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
     deciding, axes = deciding_rows(results), read_axes(statistics, plan.arms)
     counted = hm.assigned(hm.draw_units(1, 3000, arms, days, kind="binary"))
-    checks = validate(CheckInputs(plan, statistics, cubes(statistics, metrics, axes), axes, counted, deciding))
+    groups = cubes(statistics, metrics, axes)
+    checks = validate(CheckInputs(plan, statistics, groups, axes, counted, deciding, exposures=split))
     trust, guardrails = trust_of([], checks, "itt"), guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, [], plan), trust, moment(plan))
     decisions = [
@@ -75,6 +81,16 @@ def memo(arms=("control", "treatment"), days: int = 14, lift: float = 0.025, **k
         decisions, rows, guardrails, checks, [], [], [], looks, data_section([], [], refused([], [], []), [])
     )
     return memo_content(published, plan, RUN)
+
+
+def by_exposure(metric, effect: float, arms: tuple[str, ...], days: int) -> pa.Table:
+    """Exposure statistics of users of whom half are exposed, and only these are moved by the effect given."""
+    units = hm.draw_units(7, 3000, arms, days, base=0.2, kind="binary")
+    rng = np.random.default_rng(7)
+    units.country = np.where(rng.random(len(units.arm)) < 0.5, "yes", "no").astype(object)
+    moved = (units.arm != "control") & (units.country == ("yes" if effect > 0 else "no"))
+    units.y = np.where(moved & (rng.random(len(units.arm)) < abs(effect)), 1.0, units.y)
+    return exposures((metric, units))
 
 
 def refused(dataset: list[str], rule: list[str], count: list[int]) -> pa.Table:
@@ -282,3 +298,46 @@ def test_the_memo_names_every_decision(lift):
     content = memo(lift=lift)
     assert content["answer"]["decision_label"] in words_of(to_html(content))
     assert content["answer"]["decision_label"] in to_markdown(content)
+
+
+def test_a_rollout_says_what_was_expected_without_the_change_and_asks_for_no_sample_ratio():
+    content = memo(design="rollout", lift=0.05)
+    row = next(r for r in content["before_after"] if r["metric"] == "conversion")
+    assert row["expected"] == pytest.approx(row["treatment_mean"] - row["effect"])
+    assert row["treatment_change"] - row["control_change"] == pytest.approx(row["effect"])
+    assert {r["metric"] for r in content["before_after"]} == {"conversion", "latency"}  # not for a quantile
+    expected = f"{row['expected']:.2%}"
+    assert f"Without the change {expected} was expected in treatment" in " ".join(to_html(content).split())
+    assert f"| {expected} |" in to_markdown(content)
+    before, after = (f"{row[name]:.2%}" for name in ("treatment_pre_mean", "treatment_mean"))
+    for page in (to_html(content), to_markdown(content)):
+        assert f"{before} → {after}" in page
+    for page in (to_html(content), to_markdown(content)):
+        assert "no sample ratio is asked of them" in page and "srm_" not in page
+        Page(page)
+
+
+def test_an_experiment_with_random_arms_shows_its_sample_ratio_and_no_before_and_after():
+    content = memo()
+    assert content["before_after"] == []
+    for page in (to_html(content), to_markdown(content)):
+        assert "srm_assigned" in page and "Before and after" not in page and "no sample ratio is asked" not in page
+
+
+def test_all_assigned_users_stand_beside_the_exposed_ones_and_the_memo_says_whether_they_agree():
+    agreeing, differing = (memo(exposed_effect=effect) for effect in (0.2, -0.2))  # the latter moves the unexposed
+    for content, word in ((agreeing, "the two agree within their error"), (differing, "the two do not agree")):
+        (row,) = [r for r in content["exposure"] if r["metric"] == "conversion"]
+        assert row["sentence"].startswith("5") and "of the assigned users were exposed." in row["sentence"]
+        for page in (to_html(content), to_markdown(content)):
+            assert word in page and "All assigned users and the exposed ones" in page
+            Page(page)
+        assert {r["method"] for r in content["methods"]} == {"ab", "cuped", "did"}
+    assert "caution:exposure_agreement:conversion" in differing["answer"]["reasons"]
+    assert agreeing["exposure"][0]["complier"]["effect"] == pytest.approx(0.16, abs=0.04)
+
+
+def test_an_experiment_without_exposures_has_no_such_section():
+    content = memo()
+    assert content["exposure"] == []
+    assert "All assigned users and the exposed ones" not in to_html(content) + to_markdown(content)

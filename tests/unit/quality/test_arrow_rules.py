@@ -115,3 +115,10 @@ def test_an_expectation_that_crashes_without_great_expectations_blocks_as_well()
     finding = check_arrow(frame(), TABLES[TABLE], crashing)
     assert finding.blocks
     assert finding.detail.startswith("the check itself failed: KeyError")
+
+
+def test_a_sum_is_asked_of_a_column_with_a_value_and_not_of_one_without_any():
+    rule = sums_to_one("expected_allocation")
+    assert check_arrow(frame(shares=(None, None)), TABLES[TABLE], rule).success
+    assert not check_arrow(frame(shares=(None, 0.5)), TABLES[TABLE], rule).success
+    assert not check_arrow(frame((), ()), TABLES[TABLE], rule).success

@@ -314,6 +314,29 @@ def test_a_rollout_whose_pre_trends_nobody_could_test_says_so():
     assert row["status"] == "ok" and "pretrends_not_tested" in row["reason"]
 
 
+@pytest.mark.parametrize("design", ["rollout", "randomized"])
+def test_the_levels_before_and_after_leave_the_effect_of_difference_in_differences(design: str):
+    metrics = [hm.metric("revenue"), hm.metric("share", "ratio")]
+    plan = hm.plan(metrics, design=design)
+    units = [hm.draw_units(44, 600, effects={"treatment": 2.0}), hm.draw_units(45, 600, kind="ratio")]
+    answer = run(plan, *zip(metrics, units, strict=True))
+    for metric, drawn in zip(metrics, units, strict=True):
+        row = one(answer, plan, method="did", segment="all", metric_name=metric.name)
+        control, treatment = (row[f"{arm}_mean"] - row[f"{arm}_pre_mean"] for arm in ("control", "treatment"))
+        assert treatment - control == pytest.approx(row["effect_abs"])
+        if design == "randomized" and drawn.d is None:
+            assert row["treatment_pre_mean"] == pytest.approx(drawn.pre[drawn.arm == "treatment"].mean())
+    plain = one(answer, plan, method="ab", segment="all", metric_name="revenue")
+    assert plain["control_pre_mean"] is None and plain["treatment_pre_mean"] is None
+
+
+def test_a_level_before_is_null_where_the_period_before_is_shorter_than_the_window():
+    metric = hm.metric("revenue", pre_period_days=3)
+    plan = hm.plan([metric])
+    row = one(run(plan, (metric, hm.draw_units(46, 400))), plan, method="did", segment="all")
+    assert (row["status"], row["control_pre_mean"]) == ("not_applicable", None)
+
+
 def test_a_rollout_clusters_its_errors_by_the_registrys_attribute():
     metric = hm.metric("revenue")
     units = hm.draw_units(43, 600, days=1)

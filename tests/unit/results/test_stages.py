@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from tests import hand_made as hm
 from tests.hand_lake import answers, clone, put, quality_rows
 from tests.stages import opened
+from tests.unit.results.test_exposure import EXPOSURES, METHODS, exposures
 
 from exp_platform.alerts.deliver import run_alerts
 from exp_platform.config.load import Project
@@ -79,6 +81,25 @@ def test_a_second_run_gives_the_same_answers_and_no_more_rows(lake):
     assert {name: answers(project, name) for name in OUTPUTS} == before
     run_ids = load_handle(project, "gold.fct_experiment_decision").scan().to_arrow()["run_id"].to_pylist()
     assert set(run_ids) == {"run_2"}
+
+
+def test_sums_by_exposure_add_rows_a_check_and_a_paragraph_and_decide_nothing(lake):
+    project, plan = lake
+    run(project, plan, "run_1")
+    alone = {name: answers(project, name) for name in ("exp.analysis_results", "gold.fct_experiment_decision")}
+    units = hm.draw_units(1, 3000, ARMS, effects={"a": 0.04}, base=0.1, kind="binary")
+    units.country = np.where(np.random.default_rng(1).random(len(units.arm)) < 0.6, "yes", "no").astype(object)
+    put(project, EXPOSURES, exposures((plan.metrics[0], units)))
+    run(project, plan, "run_2")
+    results = answers(project, "exp.analysis_results")
+    added = [row for row in results if row["method"] in METHODS and row["metric_name"] == "checkout"]
+    assert len(added) == 4 * 2 and {row["status"] for row in added} == {"ok"}
+    assert [row for row in results if row["method"] not in METHODS] == alone["exp.analysis_results"]
+    assert answers(project, "gold.fct_experiment_decision") == alone["gold.fct_experiment_decision"]
+    checks = answers(project, "gold.fct_experiment_statistical_validation")
+    assert {row["status"] for row in checks if row["check_name"] == "exposure_agreement"} == {"ok"}
+    memo = json.loads((memo_dir(project) / "exp_test.json").read_text())
+    assert memo["exposure"][0]["metric"] == "checkout" and "the two agree" in memo["exposure"][0]["sentence"]
 
 
 def test_each_dt_keeps_its_answers_and_the_memo_names_the_first_look_with_evidence(lake):

@@ -16,8 +16,18 @@ class Variant(Model):
     """One arm."""
 
     id: str = Field(description="Name of the arm, as the events write it; not `all`.")
-    allocation: float = Field(ge=0, le=1, description="Promised share of the users; all arms together give 1.")
+    allocation: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Promised share of the users; all arms together give 1. A rollout may leave it out in all arms.",
+    )
     is_control: bool = Field(default=False, description="True for the one arm that the others are compared with.")
+
+    @property
+    def is_live(self) -> bool:
+        """True for an arm that users can be in: no share is promised, or one above 0."""
+        return self.allocation is None or self.allocation > 0
 
 
 class Guardrail(Model):
@@ -167,6 +177,11 @@ class Experiment(Model):
         return tuple(dict.fromkeys((*self.dimensions, *((self.cluster,) if self.cluster else ()))))
 
     @property
+    def split_by_exposure(self) -> bool:
+        """True where all assigned users stand beside the exposed ones: random arms that are logged for themselves."""
+        return self.design == "randomized" and self.assignment_source == "assignments"
+
+    @property
     def method_in_force(self) -> Literal["ab", "cuped", "did"]:
         """The deciding method, fixed in advance."""
         return self.decision_method or ("did" if self.design == "rollout" else "cuped")
@@ -179,9 +194,15 @@ class Experiment(Model):
     @property
     def treatments(self) -> tuple[Variant, ...]:
         """All other arms that users can be in."""
-        return tuple(v for v in self.variants if not v.is_control and v.allocation > 0)
+        return tuple(v for v in self.variants if not v.is_control and v.is_live)
 
     @property
     def live_variants(self) -> tuple[Variant, ...]:
-        """Arms with an allocation above 0; a user in any other fails the contract."""
-        return tuple(v for v in self.variants if v.allocation > 0)
+        """Arms that users can be in; a user in any other fails the contract."""
+        return tuple(v for v in self.variants if v.is_live)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Arm -> share of the users to plan with: the promised one; where none is promised, all arms are equal."""
+        equal = 1 / len(self.variants)
+        return {v.id: equal if v.allocation is None else v.allocation for v in self.variants}

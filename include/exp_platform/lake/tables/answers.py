@@ -58,7 +58,8 @@ TABLES = (
         dt                       date!
         metric_name              string!
         metric_version           int!
-        method                   string!  How the effect is estimated: ab, cuped or did.
+        method                   string!  How the effect is estimated: ab, cuped or did. Beside them itt, exposed,
+        |                                  complier and diluted, which never decide.
         variant_id               string!  The treatment arm that is compared with control.
         segment                  string!
         control_n                long     Users of control with a value.
@@ -67,6 +68,8 @@ TABLES = (
         treatment_n              long     Users of the arm with a value.
         treatment_mean           double   Level of the arm in the metric's unit.
         treatment_sd             double   Standard deviation between the users of the arm.
+        control_pre_mean         double   Level of control before assignment; of difference-in-differences alone.
+        treatment_pre_mean       double   Level of the arm before assignment; of difference-in-differences alone.
         effect_abs               double   Treatment minus control, in the metric's unit.
         effect_abs_ci_low        double   Lower end of its fixed-horizon interval, with error alpha.
         effect_abs_ci_high       double   Upper end of it.

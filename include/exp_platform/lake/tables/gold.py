@@ -25,6 +25,35 @@ def _flag_columns() -> str:
     return "\n".join(lines)
 
 
+_SUMS = """
+    n                long!           Users with a value that counts.
+    n_null           long!           Included users without one.
+    n_mature         long!           Included users whose window has closed by the end of dt.
+    y                double!         Sum of the values after the cap, in the metric's unit; of a ratio numerators.
+    yy               double!         Sum of their squares.
+    yyy              double!         Sum of their cubes.
+    covariates       list<string>!   Names of the covariates: pre, or pre_numerator and pre_denominator; then those
+    |                                that the contract names, with `.missing` (1 without a value, else 0) after
+    |                                one that users may not have.
+    x                list<double>!   Sum of each covariate after the cap; a missing one counts as the pooled mean of
+    |                                pre, and as 0 of a covariate that the contract names.
+    xx               list<double>!   Sums of products of the covariates, a square matrix row by row.
+    xy               list<double>!   Sum of each covariate times the value.
+    d                double!         Sum of a ratio's denominators after the cap; 0 for other metrics.
+    dd               double!         Sum of their squares.
+    yd               double!         Sum of numerator times denominator.
+    dx               list<double>!   Sum of each covariate times the denominator.
+    with_denominator long            Of a ratio: users whose denominator is not 0; null for other metrics.
+    did_n            long!           Users in difference in differences.
+    did_v            list<double>!   Their sums: value and pre-period; of a ratio both, each with its denominator.
+    did_vv           list<double>!   Sums of products of these, a square matrix row by row.
+    histogram        map<int,long>   Of a quantile: logarithmic bin to the number of values in it.
+    histogram_lows   list<double>    The smallest value of each bin, in order of the bins.
+    histogram_highs  list<double>    The largest value of each bin, in order of the bins.
+    cap              double          The cap that was applied to the value, in the metric's unit; null without one.
+    cap_denominator  double          The cap that was applied to a ratio's denominator.
+"""
+
 _QUALITY = (
     declare(
         names.QUALITY_METRICS_DAILY,
@@ -120,7 +149,7 @@ _SPINE = (
         names.METRIC_STATISTICS,
         "J5: mergeable sums; two grouping sets: (segment, cohort_date, bucket -1) and (all, null, bucket 0 to 255).",
         ("experiment_id", "metric_name", "variant_id", "segment", "cohort_date", "unit_bucket"),
-        """
+        f"""
         experiment_id    string!
         metric_name      string!
         metric_version   int!
@@ -128,32 +157,24 @@ _SPINE = (
         segment          string!
         cohort_date      date            UTC date of the anchor; null in the rows by bucket.
         unit_bucket      int!            0 to 255 in the rows by bucket, else -1.
-        n                long!           Users with a value that counts.
-        n_null           long!           Included users without one.
-        n_mature         long!           Included users whose window has closed by the end of dt.
-        y                double!         Sum of the values after the cap, in the metric's unit; of a ratio numerators.
-        yy               double!         Sum of their squares.
-        yyy              double!         Sum of their cubes.
-        covariates       list<string>!   Names of the covariates: pre, or pre_numerator and pre_denominator; then those
-        |                                that the contract names, with `.missing` (1 without a value, else 0) after
-        |                                one that users may not have.
-        x                list<double>!   Sum of each covariate after the cap; a missing one counts as the pooled mean of
-        |                                pre, and as 0 of a covariate that the contract names.
-        xx               list<double>!   Sums of products of the covariates, a square matrix row by row.
-        xy               list<double>!   Sum of each covariate times the value.
-        d                double!         Sum of a ratio's denominators after the cap; 0 for other metrics.
-        dd               double!         Sum of their squares.
-        yd               double!         Sum of numerator times denominator.
-        dx               list<double>!   Sum of each covariate times the denominator.
-        with_denominator long            Of a ratio: users whose denominator is not 0; null for other metrics.
-        did_n            long!           Users in difference in differences.
-        did_v            list<double>!   Their sums: value and pre-period; of a ratio both, each with its denominator.
-        did_vv           list<double>!   Sums of products of these, a square matrix row by row.
-        histogram        map<int,long>   Of a quantile: logarithmic bin to the number of values in it.
-        histogram_lows   list<double>    The smallest value of each bin, in order of the bins.
-        histogram_highs  list<double>    The largest value of each bin, in order of the bins.
-        cap              double          The cap that was applied to the value, in the metric's unit; null without one.
-        cap_denominator  double          The cap that was applied to a ratio's denominator.
+        {_SUMS}
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=True,
+    ),
+    declare(
+        names.EXPOSURE_STATISTICS,
+        "J5: sums of all validly assigned users, and of the exposed and the other ones, from the assignment on.",
+        ("experiment_id", "metric_name", "variant_id", "segment", "cohort_date"),
+        f"""
+        experiment_id    string!
+        metric_name      string!
+        metric_version   int!
+        variant_id       string!
+        segment          string!         all, exposed=yes (a valid exposure, in one arm alone) or exposed=no.
+        cohort_date      date            UTC date of the assignment; null for an arm without users.
+        unit_bucket      int!            -1: there are no rows by bucket.
+        {_SUMS}
         """,
         engine="pyiceberg",
         shows_latest_dt=True,

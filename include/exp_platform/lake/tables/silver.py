@@ -31,13 +31,13 @@ TABLES = (
     ),
     declare(
         names.DIM_EXPERIMENT_VARIANT,
-        "The arms of each experiment; expected_allocation sums to 1.",
+        "The arms of each experiment; expected_allocation sums to 1, or is null in all arms of a rollout.",
         ("experiment_id", "variant_id"),
         """
         experiment_id        string!
         variant_id           string!
         is_control           boolean!      True for the arm that the others are compared with.
-        expected_allocation  double!       Promised share of the users, a fraction from 0 to 1.
+        expected_allocation  double        Promised share of the users, a fraction from 0 to 1; null: none is promised.
         updated_at           timestamptz!
         """,
         engine="pyiceberg",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
+    EXPOSURE_STATISTICS,
     METRIC_STATISTICS,
     PANEL_STATISTICS,
     PRETREND_DELTA,
@@ -24,7 +25,7 @@ def run(ctx: StageContext) -> None:
     plan = plan_of(ctx)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     panel = ctx.read.arrow(PANEL_STATISTICS)
-    answer = analyze(statistics, panel, plan)
+    answer = analyze(statistics, panel, plan, ctx.read.arrow(EXPOSURE_STATISTICS))
     for name, frame in (
         (ANALYSIS_RESULTS, answer.results),
         (PRETREND_DELTA, answer.deltas),

@@ -39,7 +39,7 @@ def dim_experiment_row(registry: Row) -> Row:
 
 
 def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
-    """Rows of `silver.dim_experiment_variant`, one per arm; expected_allocation sums to 1."""
+    """Rows of `silver.dim_experiment_variant`, one per arm; expected_allocation sums to 1, or is null."""
     return [
         {
             "experiment_id": experiment.experiment_id,

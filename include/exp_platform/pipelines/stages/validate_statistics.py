@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
+    EXPOSURE_STATISTICS,
     METRIC_STATISTICS,
     PRETREND_TESTS,
     QUALITY_METRICS_DAILY,
@@ -43,6 +44,7 @@ def run(ctx: StageContext) -> None:
         assigned=ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(),
         deciding=deciding_rows(ctx.read.arrow(ANALYSIS_RESULTS)),
         pretrends=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
+        exposures=ctx.read.arrow(EXPOSURE_STATISTICS),
         history=history,
     )
     rows = validate(inputs)
