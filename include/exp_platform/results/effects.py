@@ -65,7 +65,7 @@ def with_looks(effect: Effect, plan: AnalysisPlan) -> Effect:
     return with_anytime_mde(looks, planned) if plan.interval_in_force == "anytime" else looks
 
 
-def means(cube: Cube, plan: AnalysisPlan, adjusted: Effect) -> dict[Method, Effect]:
+def means(cube: Cube, plan: AnalysisPlan, adjusted: Effect | None = None) -> dict[Method, Effect]:
     """A/B, CUPED and difference in differences of means, shares and ratios."""
     options: dict[str, Any] = {"alpha": plan.experiment.alpha, "min_units": plan.experiment.min_units}
     ratio, binary = cube.kind == "ratio", cube.kind == "binary"
@@ -74,6 +74,7 @@ def means(cube: Cube, plan: AnalysisPlan, adjusted: Effect) -> dict[Method, Effe
         plain = ratio_effect(arms, with_denominator=cube.carriers, **options)
     else:
         plain = mean_effect(arms, binary=binary, **options)
+    adjusted = adjusted or covariate_adjusted(cube, plan).effect
     return {Method.AB: plain, Method.CUPED: adjusted, Method.DID: _did(cube, plan, plain, options)}
 
 
