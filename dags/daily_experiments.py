@@ -5,8 +5,8 @@ Every midnight (UTC), one day after the other: it finds the experiments that are
 waits for their raw data, and starts one `experiment_analysis` run for each. A day is due from the experiment's start
 until the longest metric window of its last user has closed.
 
-**Backfill:** `airflow backfill create --dag-id daily_experiments --from-date 2026-02-02 --to-date 2026-02-11`; a run
-dated D analyses the day before D. An older day never moves the tables that show the latest.
+**Backfill:** `bin/airflow backfill create --dag-id daily_experiments --from-date 2026-02-02 --to-date 2026-02-11`;
+a run dated D analyses the day before D. An older day never moves the tables that show the latest.
 
 ## When it fails
 

@@ -46,7 +46,7 @@ if [ ! -e "$stamp" ] || [ ! -x .venv/bin/python ]; then
         .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" ||
             die "the package index cannot be reached, so the locked dependencies cannot be installed."
     fi
-    echo "setup: installing the locked dependencies"
+    echo "setup 1/3: installing the locked dependencies into .venv (a minute or two)"
     # Compiled once here: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, as in many containers), every
     # process would else compile the thousands of modules that it imports.
     UV_LINK_MODE=copy VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv sync --quiet --frozen --inexact --compile-bytecode "${groups[@]}" ||
@@ -63,7 +63,7 @@ from exp_platform.spark.java import find_java_home
 try:
     find_java_home()
     if missing_jars(CORE):
-        print("setup: resolving the jars", flush=True)
+        print("setup 2/3: fetching the jars into .jars", flush=True)
     resolve_jars(CORE)
 except ExpError as error:
     sys.exit(f"setup: {error}")

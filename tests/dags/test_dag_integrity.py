@@ -17,6 +17,7 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from exp_platform.airflow.local import TASKS
 from exp_platform.airflow.params import FIELDS
 from exp_platform.pipelines.registry import STAGES
 
@@ -158,6 +159,10 @@ def test_good_conf_is_taken_as_it_is(analysis: DAG) -> None:
 def test_bad_conf_is_refused_before_any_task(analysis: DAG, key: str, value: object) -> None:
     with pytest.raises(ParamValidationError):
         validated(analysis, **(GOOD | {key: value}))
+
+
+def test_the_demo_counts_every_task(analysis: DAG) -> None:
+    assert len(analysis.tasks) == TASKS
 
 
 def test_a_refusal_is_a_sentence(analysis: DAG) -> None:

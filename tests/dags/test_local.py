@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exp_platform.airflow.home import Home
-from exp_platform.airflow.local import SERVICES, Progress, _running, main
+from exp_platform.airflow.local import SERVICES, TASKS, Progress, _running, main
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,5 +72,7 @@ def test_progress_is_one_line_for_each_task_with_its_seconds_and_its_fate() -> N
         "[error    ] Task failed with exception",
         "x [DAG TEST] end task task_id=quality_gate map_index=-1",
     ]
-    shown = [line for line in map(progress.read, lines) if line]
-    assert shown == ["  ingest_events            3.5 s", "  quality_gate             1.0 s  FAILED"]
+    shown = "".join(map(progress.read, lines))
+    assert shown == (
+        f"   1/{TASKS} ingest_events            3.5 s\n   2/{TASKS} quality_gate             1.0 s  FAILED\n"
+    )

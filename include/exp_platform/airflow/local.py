@@ -21,8 +21,10 @@ from typing import Any
 from exp_platform.airflow.home import HOST, LOGIN, Home
 from exp_platform.errors import ExpError
 from exp_platform.paths import clone_root
+from exp_platform.pipelines.registry import STAGES
 
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
+TASKS = len(STAGES) + 7  # around the stages: resolve_run, three gates, experiment_passed, alert, watcher
 DEMO = {"experiment_id": "exp_checkout_button_001", "generate_synth": True}
 _STARTING = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
 _ENDING = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
@@ -43,14 +45,17 @@ def demo(home: Home, conf: dict[str, Any]) -> int:
     log = home.logs / "demo.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["dags", "test", "experiment_analysis", "--conf", json.dumps(conf)]
-    print(f"experiment_analysis for {conf['experiment_id']}: the whole log goes to {_shown(log)}", flush=True)
+    print(
+        f"experiment_analysis for {conf['experiment_id']}: {TASKS} tasks, about two minutes on two cores; "
+        f"the whole log goes to {_shown(log)}",
+        flush=True,
+    )
     progress = Progress()
     with log.open("w") as out, _airflow(home, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             out.write(line)
-            if shown := progress.read(line):
-                print(shown, flush=True)
+            print(progress.read(line), end="", flush=True)
     if process.returncode != 0:
         print(f"\nThe run failed. {_last_error(log)}\nSee {_shown(log)}.", file=sys.stderr)
     _show_decision(str(conf["experiment_id"]), time.monotonic() - began)
@@ -59,23 +64,25 @@ def demo(home: Home, conf: dict[str, Any]) -> int:
 
 @dataclass
 class Progress:
-    """Reads the log of `airflow dags test` and makes one line for each task that ended."""
+    """Reads the log of `airflow dags test`: which task of how many has begun, and how it ended."""
 
     clock: Callable[[], float] = time.monotonic
+    number: int = 0
     began: float = 0.0
     word: str = ""
 
-    def read(self, line: str) -> str | None:
-        """For the log line that ends a task: its name, its seconds, and FAILED or skipped; else None."""
-        if _STARTING.search(line):
-            self.began, self.word = self.clock(), ""
-        elif "Task failed with exception" in line:
+    def read(self, line: str) -> str:
+        """The text to print for a log line: number and name where a task begins, seconds and fate where it ends."""
+        if match := _STARTING.search(line):
+            self.number, self.began, self.word = self.number + 1, self.clock(), ""
+            return f"  {f'{self.number}/{TASKS}':>5} {match.group(1):<22}"
+        if "Task failed with exception" in line:
             self.word = "  FAILED"
         elif "Skipping task" in line:
             self.word = "  skipped"
-        elif match := _ENDING.search(line):
-            return f"  {match.group(1):<22} {self.clock() - self.began:5.1f} s{self.word}"
-        return None
+        elif _ENDING.search(line):
+            return f" {self.clock() - self.began:5.1f} s{self.word}\n"
+        return ""
 
 
 def _last_error(log: Path) -> str:
@@ -103,7 +110,7 @@ def up(home: Home) -> int:
     """Start every service that is not running, in the background, and wait until the UI shows the DAGs."""
     pids = _alive(home)
     if pids:  # a running Airflow keeps the port that it was started with
-        home = replace(home, port=_recorded(home)["port"])
+        home = replace(home, port=recorded(home)["port"])
     if len(pids) == len(SERVICES):
         print(f"Airflow is already running: {home.url} (login {LOGIN}, password {home.password}); make down stops it")
         return 0
@@ -152,10 +159,11 @@ def _pid_file(home: Home) -> Path:
 
 def _alive(home: Home) -> dict[str, int]:
     """Name -> process id, for the running services of this home."""
-    return {name: pid for name, pid in _recorded(home)["pids"].items() if _running(pid)}
+    return {name: pid for name, pid in recorded(home)["pids"].items() if _running(pid)}
 
 
-def _recorded(home: Home) -> dict[str, Any]:
+def recorded(home: Home) -> dict[str, Any]:
+    """The port and the process ids that `make up` wrote down; no process where it never ran."""
     file = _pid_file(home)
     content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"port": home.port, "pids": {}}
     return content

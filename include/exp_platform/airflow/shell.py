@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from exp_platform.airflow.home import Home
-from exp_platform.airflow.local import _recorded, pool_slots
+from exp_platform.airflow.local import pool_slots, recorded
 from exp_platform.config.load import load_project
 from exp_platform.errors import ConfigError, ExpError
 from exp_platform.paths import clone_root
@@ -30,7 +30,7 @@ Command = tuple[list[str], dict[str, str]]  # what to run, and in which environm
 def local_home() -> Home:
     """The Airflow of `make up`, at the port where it listens now."""
     home = Home(clone_root() / "data" / "airflow")
-    return Home(home.folder, _recorded(home)["port"])
+    return Home(home.folder, recorded(home)["port"])
 
 
 def clone_environment(home: Home) -> dict[str, str]:
