@@ -18,6 +18,7 @@ setup-dev:
 
 setup-object-store: setup ## the further jars that the object-store profile needs
 	@$(PY) -m exp_platform.spark.jars object-store
+	@$(PY) -m exp_platform.spark.fast_start
 
 demo: setup ## the DAG experiment_analysis for exp_checkout_button_001 on generated data
 	@$(PY) -m exp_platform.airflow.local demo

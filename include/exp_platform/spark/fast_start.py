@@ -41,12 +41,16 @@ def archive_stamp() -> str:
     return "\n".join([find_java_home(), *jars])
 
 
-def build_archive() -> bool:
-    """Make the archive unless it is there and fits; False when this Java will not write one."""
+def fits() -> bool:
+    """True when the archive is there and was made for this Java and these jars."""
     archive = clone_root() / CLASS_ARCHIVE
     stamp = archive.with_suffix(".stamp")
-    if archive.exists() and stamp.exists() and stamp.read_text() == archive_stamp():
-        return True
+    return archive.exists() and stamp.exists() and stamp.read_text() == archive_stamp()
+
+
+def build_archive() -> str:
+    """Make the archive anew; returns the reason where there is none afterwards, else an empty text."""
+    archive = clone_root() / CLASS_ARCHIVE
     archive.unlink(missing_ok=True)
     archive.parent.mkdir(exist_ok=True)
     import pyspark
@@ -62,11 +66,14 @@ def build_archive() -> bool:
         for key, value in conf.items():
             command += ["--conf", f"{key}={value}"]
         environment = os.environ | {"JAVA_HOME": find_java_home(), "PYSPARK_PYTHON": sys.executable}
-        subprocess.run([*command, str(application), str(config)], env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            [*command, str(application), str(config)], env=environment, capture_output=True, text=True, check=False
+        )
     if not archive.exists():
-        return False
-    stamp.write_text(archive_stamp())
-    return True
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        return f"exit code {done.returncode}: {said[-1].strip() if said else 'it said nothing'}"
+    archive.with_suffix(".stamp").write_text(archive_stamp())
+    return ""
 
 
 def _scratch_config(folder: Path) -> Path:
@@ -79,5 +86,8 @@ def _scratch_config(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    if not build_archive():
-        print("setup: this Java wrote no class archive; everything works, each start is some seconds slower")
+    if not fits():
+        print("setup 3/3: writing the class archive, with which each Spark start is some seconds shorter", flush=True)
+        reason = build_archive()
+        if reason:
+            print(f"setup: no class archive was written ({reason}); everything works without it")
