@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from exp_platform.cli import CONFIG, app, console
+from exp_platform.cli import CONFIG, app, console, for_people
 from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ExpError
 
@@ -37,10 +37,21 @@ def _configuration(project: Project) -> str:
 
 
 def _catalog(project: Project) -> str:
-    from exp_platform.lake.catalog import load_catalog
-    from exp_platform.lake.tables import NAMESPACES
+    from exp_platform.lake.catalog import load_catalog, location_of
+    from exp_platform.lake.metadata_files import metadata_files
+    from exp_platform.lake.tables import NAMESPACES, TABLES
 
     catalog = load_catalog(project)
+    lost = [
+        name
+        for name in TABLES
+        if metadata_files(project, location_of(project, name)) and not catalog.table_exists(name)
+    ]
+    if lost:
+        raise ExpError(
+            f"the warehouse holds {len(lost)} tables that the catalog does not know ({lost[0]}, …): put the catalog's "
+            "backup back, or run `exp doctor --recover`"
+        )
     found = {name[0] for name in catalog.list_namespaces()}
     tables = sum(len(catalog.list_tables(name)) for name in found & set(NAMESPACES))
     return f"{tables} tables" if tables else "answers, and is empty: the first run creates the tables"
@@ -115,9 +126,22 @@ def diagnose(project: Project) -> Iterator[tuple[str, bool, str]]:
             yield name, False, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
+@for_people
+def _recover(config: str | None) -> None:
+    from exp_platform.operations.recover import recover
+
+    for sentence in recover(load_project(config)):
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
 @app.command()
-def doctor(config: str | None = CONFIG) -> None:
+def doctor(
+    recover: bool = typer.Option(False, "--recover", help="First register tables that the catalog has lost."),
+    config: str | None = CONFIG,
+) -> None:
     """Check Java, jars, catalog, raw zone, disk and Slack, and say how to repair what is wrong."""
+    if recover:
+        _recover(config)
     try:
         project = load_project(config)
     except ExpError as error:

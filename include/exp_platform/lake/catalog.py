@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from exp_platform.config.load import Project
 from exp_platform.config.models import CatalogSettings
 from exp_platform.errors import ConfigError
+from exp_platform.lake.metadata_files import metadata_files
 from exp_platform.lake.tables import NAMESPACES, TABLES, Table, bucket_of
 from exp_platform.lake.types import arrow_schema, iceberg_schema, iceberg_type
 
@@ -58,7 +59,7 @@ def load_catalog(project: Project) -> Catalog:
     properties = {"warehouse": warehouse_of(project)} | object_store_properties(project)
     if settings.type == "sqlite":
         path = Path(project.resolve(settings.uri))
-        _switch_to_wal(path)
+        _open_as_wal(path)
         properties |= {"type": "sql", "uri": f"sqlite:///{path}?timeout={BUSY_SECONDS}"}
     elif settings.type == "postgres":
         properties |= {"type": "sql", "uri": f"postgresql+psycopg2://{_userinfo(settings)}{settings.uri}"}
@@ -79,7 +80,7 @@ def ensure_tables(
         _again(lambda ns=namespace: _create_namespace(catalog, ns))  # type: ignore[misc]
 
     def ensure(name: str) -> IcebergTable:
-        handle = _again(lambda: _load_or_create(catalog, TABLES[name], warehouse))
+        handle = _again(lambda: _load_or_create(project, catalog, TABLES[name]))
         _refuse_other_place(handle, warehouse)
         return _evolve(handle, TABLES[name])
 
@@ -151,23 +152,10 @@ def table_properties(table: Table) -> dict[str, str]:
     )
 
 
-def _load_or_create(catalog: Catalog, table: Table, warehouse: str) -> IcebergTable:
+def _load_or_create(project: Project, catalog: Catalog, table: Table) -> IcebergTable:
     try:
-        handle = catalog.load_table(table.name)
-    except NoSuchTableError:
-        schema = iceberg_schema(table)
-        try:
-            handle = catalog.create_table(
-                table.name,
-                schema,
-                location=f"{warehouse}/{table.name.replace('.', '/')}",
-                partition_spec=partition_spec(table, schema),
-                sort_order=sort_order(table, schema),
-                properties=table_properties(table),
-            )
-        except TableAlreadyExistsError:
-            handle = catalog.load_table(table.name)
-    except (FileNotFoundError, OSError) as error:
+        handle = _table_of(catalog, table.name) or _created(project, catalog, table)
+    except FileNotFoundError as error:
         raise ConfigError(
             f"table {table.name}: its metadata file is gone ({error}). Iceberg stores absolute paths: "
             "a clone that was moved needs `make reset`"
@@ -176,6 +164,47 @@ def _load_or_create(catalog: Catalog, table: Table, warehouse: str) -> IcebergTa
         # The fence of a writer is a snapshot; an empty one gives the first writers something to hold on to.
         commit_again(handle, lambda h: h.append(arrow_schema(table).empty_table()))
     return handle
+
+
+def _table_of(catalog: Catalog, name: str) -> IcebergTable | None:
+    try:
+        return catalog.load_table(name)
+    except NoSuchTableError:
+        return None
+
+
+def _created(project: Project, catalog: Catalog, table: Table) -> IcebergTable:
+    """A new table, unless the warehouse holds one of that name which the catalog does not know: it would be lost."""
+    location = location_of(project, table.name)
+    for wait in (0.2, 0.4, 0.8, 1.6):  # another process that creates the table now writes its file first
+        if not metadata_files(project, location):
+            break
+        time.sleep(wait)
+        if handle := _table_of(catalog, table.name):
+            return handle
+    else:
+        raise ConfigError(
+            f"the warehouse holds {table.name} ({location}), but the catalog does not know it: the catalog was lost or "
+            "is another one. Put its backup back, or let `exp doctor --recover` register the tables that are there; to "
+            "begin with an empty lake, move the warehouse away. Nothing was changed"
+        )
+    schema = iceberg_schema(table)
+    try:
+        return catalog.create_table(
+            table.name,
+            schema,
+            location=location,
+            partition_spec=partition_spec(table, schema),
+            sort_order=sort_order(table, schema),
+            properties=table_properties(table),
+        )
+    except TableAlreadyExistsError:
+        return catalog.load_table(table.name)
+
+
+def location_of(project: Project, name: str) -> str:
+    """The location of a declared table in the warehouse."""
+    return f"{warehouse_of(project)}/{name.replace('.', '/')}"
 
 
 def _create_namespace(catalog: Catalog, namespace: str) -> None:
@@ -256,14 +285,29 @@ def _again(action: Callable[[], T], attempts: int = 6) -> T:
     raise AssertionError("unreachable")
 
 
-def _switch_to_wal(path: Path) -> None:
-    """Readers do not block the writer in WAL mode; the mode stays with the file."""
+def _open_as_wal(path: Path) -> None:
+    """Readers do not block the writer in WAL mode; the mode stays with the file. A file that is damaged is refused."""
     import sqlite3
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
         connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
+        connection.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.OperationalError:
+        raise  # busy, or no right to write: not the file's content
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(
+            f"the catalog {path} cannot be read ({error}): put its backup {backup_of(path).name} back in its place, or "
+            "move it away and let `exp doctor --recover` register the tables that the warehouse holds"
+        ) from None
+    finally:
+        connection.close()
+
+
+def backup_of(path: Path) -> Path:
+    """The file to which maintenance copies an embedded catalog."""
+    return path.with_name(path.name + ".backup")
 
 
 def warehouse_of(project: Project) -> str:

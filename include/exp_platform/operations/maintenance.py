@@ -21,6 +21,7 @@ from exp_platform.lake.tables.names import DECISION, QUARANTINE, RUN_CLAIM, RUN_
 from exp_platform.ledger import manifest
 from exp_platform.ledger.claim import borrowed, check
 from exp_platform.ledger.pins import PINNED_TABLES, pin_inputs
+from exp_platform.operations.recover import back_up
 from exp_platform.pipelines.job import Parser, exit_with
 
 if TYPE_CHECKING:
@@ -223,6 +224,9 @@ def maintain(project: Project, step: str, now: datetime, log: Log = print, spark
         return
     if step not in STEPS:
         raise ConfigError(f"--step: found {step!r}, allowed: {', '.join(STEPS)}")
+    ensure_tables(project)  # refuses a catalog that has lost its tables, before anything is deleted or backed up
+    if backup := back_up(project):
+        log(f"{step}: copied the catalog to {backup}")
     if spark is None:
         from exp_platform.spark.session import build_spark_session
 
