@@ -113,6 +113,7 @@ def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "planned_end_reached": plan.planned_end_reached,
         "interval_in_force": plan.interval_in_force,
         "interval_label": words.interval_in_force(plan.interval_in_force, plan.planned_end_reached),
+        "assignment_days": words.weekly_cycles(plan.assignment_days),
         "deciding_method": plan.experiment.method_in_force,
         "deciding_scale": primary.decision_scale if primary else None,
         "mature_share": _mature(published.checks).get(primary.name) if primary else None,

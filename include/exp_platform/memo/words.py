@@ -207,6 +207,28 @@ def moment(value: datetime | date | None) -> str:
     return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else value.isoformat()
 
 
+def weekly_cycles(days: int) -> str:
+    """Whole weeks in which users were assigned: people behave differently on different days of the week.
+
+    >>> weekly_cycles(28)
+    '28 days, 4 whole weeks'
+    >>> weekly_cycles(10)
+    '10 days, 1 whole week and 3 days: not every day of the week counts alike'
+    """
+    weeks, rest = divmod(days, 7)
+    whole = _count(weeks, "whole week")
+    if days == 0:
+        return "none yet"
+    if not rest:
+        return f"{_count(days, 'day')}, {whole}"
+    beside = f"{whole} and {_count(rest, 'day')}" if weeks else "less than a week"
+    return f"{_count(days, 'day')}, {beside}: not every day of the week counts alike"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def markdown(text: object) -> str:
     """Escape text from configuration or data, so that Markdown shows it as it is."""
     one_line = " ".join(str(text).split())

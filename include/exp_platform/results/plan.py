@@ -45,6 +45,11 @@ class AnalysisPlan:
         return self.cutoff > self.experiment.start_ts
 
     @property
+    def assignment_days(self) -> int:
+        """The number of whole days on which users could be assigned up to this dt."""
+        return max((min(self.cutoff, self.experiment.end_ts) - self.experiment.start_ts).days, 0)
+
+    @property
     def planned_end(self) -> datetime:
         """The instant after which no new data can enter the primary metric (without one: any metric)."""
         deciding = (self.primary,) if self.primary else self.metrics

@@ -187,3 +187,12 @@ def test_another_primary_than_the_sealed_one_is_a_changed_primary():
 def test_the_anytime_interval_stays_tuned_to_the_users_planned_first():
     assert plan(sealed_from=plan(), planned_users=100).planned_users == 10_000
     assert plan(planned_users=100).planned_users == 100
+
+
+def test_days_of_assignment_are_counted_up_to_the_dt_and_never_beyond_the_end():
+    found = plan(days=5)
+    ends = (found.experiment.end_ts - found.experiment.start_ts).days
+    assert found.assignment_days == (found.cutoff - found.experiment.start_ts).days > 0
+    assert replace(found, cutoff=found.experiment.start_ts).assignment_days == 0
+    assert replace(found, cutoff=found.experiment.start_ts - timedelta(days=3)).assignment_days == 0
+    assert replace(found, cutoff=found.experiment.end_ts + timedelta(days=40)).assignment_days == ends
