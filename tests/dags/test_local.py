@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -43,7 +42,9 @@ def test_stopping_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_process_that_is_not_airflows_is_never_taken_for_it() -> None:
-    assert not _running(os.getppid())
+    with subprocess.Popen(["sleep", "60"]) as other:
+        assert not _running(other.pid)
+        other.kill()
     assert not _running(2**22 + 1)
 
 
