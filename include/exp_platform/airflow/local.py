@@ -46,7 +46,7 @@ def demo(home: Home, conf: dict[str, Any]) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["dags", "test", "experiment_analysis", "--conf", json.dumps(conf)]
     print(
-        f"experiment_analysis for {conf['experiment_id']}: {TASKS} tasks, about two minutes on two cores; "
+        f"experiment_analysis for {conf['experiment_id']}: {TASKS} tasks, two to four minutes on two cores; "
         f"the whole log goes to {_shown(log)}",
         flush=True,
     )
