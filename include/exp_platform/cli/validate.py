@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from exp_platform.cli import CONFIG, app, console, for_people, problems
@@ -37,18 +35,12 @@ def validate(config: str | None = CONFIG) -> None:
         raise typer.Exit(ConfigError.exit_code)
 
 
-def _has_lake(project: Project) -> bool:
-    """True unless the catalog is a file that does not exist: checking a configuration must not create one."""
-    catalog = project.profile.catalog
-    return catalog.type != "sqlite" or Path(project.resolve(catalog.uri)).is_file()
-
-
 def _version_conflicts(project: Project) -> list[str]:
     """Metrics whose definition has changed under their version; none where no lake answers."""
     from exp_platform.ledger.metric_versions import conflicts, known_versions
 
     try:
-        known = known_versions(project, project.metrics) if _has_lake(project) else []
+        known = known_versions(project, project.metrics)
     except Exception:  # configuration is checked without a lake as well, whatever keeps it from being read
         return []
     return conflicts(project.metrics.values(), known, project.profile.metrics_dir)
@@ -59,6 +51,6 @@ def _margin_warnings(project: Project) -> list[str]:
     from exp_platform.operations.moments import margin_warnings
 
     try:
-        return list(margin_warnings(project)) if _has_lake(project) else []
+        return list(margin_warnings(project))
     except Exception:  # as above
         return []

@@ -14,17 +14,17 @@ from exp_platform.config.definition import definition_of, differences, fingerpri
 from exp_platform.config.load import Project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
-from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.catalog import existing_handle, load_handle
 from exp_platform.lake.ops import overwrite_rows, read_rows
 from exp_platform.lake.tables.names import METRIC_VERSIONS
 
 _ATTEMPTS = 20
 
 
-def known_versions(project: Project, names: Iterable[str], catalog: Catalog | None = None) -> list[dict[str, Any]]:
-    """The rows of `ops.metric_versions` for these metrics."""
-    wanted = tuple(names)
-    return read_rows(load_handle(project, METRIC_VERSIONS, catalog), {"metric_name": wanted}) if wanted else []
+def known_versions(project: Project, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of `ops.metric_versions` for these metrics; none where there is no lake, which is not created here."""
+    wanted, handle = tuple(names), existing_handle(project, METRIC_VERSIONS)
+    return read_rows(handle, {"metric_name": wanted}) if wanted and handle else []
 
 
 def conflicts(metrics: Iterable[Metric], known: Iterable[Mapping[str, Any]], folder: str) -> list[str]:
