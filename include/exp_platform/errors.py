@@ -21,6 +21,10 @@ class ContractViolation(ExpError):
     exit_code = 65
 
 
+class StreamBlocked(ContractViolation):
+    """A stream that the experiment reads is blocked; the stream has an alert of its own, the experiment needs none."""
+
+
 class Superseded(ExpError):
     """A newer run of the same experiment holds the claim, so this run must not publish."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from exp_platform.config.models import Experiment, Metric, Profile
+from exp_platform.config.models import Experiment, Metric, Profile, Stream
 from exp_platform.config.page import filled_in
 from exp_platform.config.policy import Policy
 from exp_platform.paths import clone_root
@@ -20,6 +20,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "metric": Metric,
     "policy": Policy,
     "profile": Profile,
+    "stream": Stream,
 }
 
 

@@ -23,10 +23,12 @@ from exp_platform.config.models import (
     Profile,
     QualitySettings,
     Scenario,
+    Stream,
     Variant,
 )
 from exp_platform.config.policy import FOLDER, load_policy
 from exp_platform.config.rules import covariate_problems, experiment_problems, metric_problems, suggest
+from exp_platform.config.streams import fingerprint, load_streams, stream_problems
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
@@ -62,6 +64,8 @@ class Project:
     experiments: dict[str, Experiment]
     broken: dict[str, str]  # experiment id -> why it is refused; other experiments can still be run
     broken_metrics: dict[str, str] = field(default_factory=dict)  # file's name -> why it is refused
+    streams: dict[str, Stream] = field(default_factory=dict)
+    broken_streams: dict[str, str] = field(default_factory=dict)  # file's name -> why it is refused
 
     def resolve(self, path: str) -> str:
         """A path of the profile as an absolute path below the root; a URL stays as it is."""
@@ -88,6 +92,18 @@ class Project:
                 f"known: {', '.join(known) or 'none'}. Add {self.profile.experiments_dir}/{experiment_id}.yaml"
             )
         return self.experiments[experiment_id]
+
+    def stream(self, name: str) -> Stream:
+        """The contract of a stream; an unknown name is an error that names the known ones."""
+        if name in self.broken_streams:
+            raise ConfigError(self.broken_streams[name])
+        if name not in self.streams:
+            known = sorted(self.streams)
+            raise ConfigError(
+                f"stream '{name}' not found{suggest(name, known)}; known: {', '.join(known) or 'none'}. "
+                f"Add {self.profile.streams_dir}/{name}.yaml"
+            )
+        return self.streams[name]
 
     def metrics_of(self, experiment: Experiment) -> tuple[Metric, ...]:
         """The experiment's metrics in configured order, guardrails included, with pre_period_days filled in."""
@@ -116,7 +132,8 @@ class Project:
 
     def refusals(self) -> list[str]:
         """One sentence for every mistake in a metric, a policy or an experiment, whether or not it is in use."""
-        found = [*self.broken_metrics.values(), *_refused_policies(self.root), *self.broken.values()]
+        found = [*self.broken_metrics.values(), *_refused_policies(self.root)]
+        found += [*self.broken_streams.values(), *self.broken.values()]
         return list(dict.fromkeys(line for text in found for line in text.splitlines()))
 
     def contracts_of(self, experiment: Experiment) -> ContractSettings:
@@ -137,13 +154,16 @@ class Project:
     def config_hash(self, experiment: Experiment) -> str:
         """Hash of all configuration that can change a number of this experiment."""
         content = {
-            "experiment": experiment.model_dump(mode="json", exclude={"status"}),
+            "experiment": experiment.model_dump(mode="json", exclude={"status", *_not_set(experiment)}),
             "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
             "covariates": [c.model_dump(mode="json") for m in self.metrics_of(experiment) for c in m.covariate_metrics],
             "contracts": self.contracts_of(experiment).model_dump(mode="json"),
             "quality": self.quality_of(experiment).model_dump(mode="json"),
             "policy": load_policy(self.root, experiment.decision_policy).model_dump(mode="json"),
         }
+        if experiment.streams:
+            names = {name for names in experiment.streams.values() for name in names}
+            content["streams"] = {name: fingerprint(self.streams[name]) for name in sorted(names)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_analysis_mode(self, experiment_id: str, mode: str | None) -> Project:
@@ -174,8 +194,26 @@ def load_project(path: str | Path | None = None) -> Project:
     root = find_root(config_path)
     profile = _build(Profile, ConfigFile.read(config_path, root))
     metrics, broken_metrics = _load_metrics(root, root / profile.metrics_dir)
-    experiments, broken = _load_experiments(root, profile, metrics, broken_metrics)
-    return Project(root, config_path.resolve(), profile, metrics, experiments, broken, broken_metrics)
+    streams, broken_streams = load_streams(root, root / profile.streams_dir, _built_stream)
+
+    def problems_of(experiment: Experiment) -> list[str]:
+        return stream_problems(experiment, streams, broken_streams, metrics)
+
+    experiments, broken = _load_experiments(root, profile, metrics, broken_metrics, problems_of)
+    return Project(
+        root, config_path.resolve(), profile, metrics, experiments, broken, broken_metrics, streams, broken_streams
+    )
+
+
+def _built_stream(model: type[Stream], file: ConfigFile, problems: Callable[[Stream], list[str]]) -> Stream:
+    stream = _build(model, file)
+    _refuse(file.place, problems(stream))
+    return stream
+
+
+def _not_set(experiment: Experiment) -> set[str]:
+    """Keys that were added later and hold their default: without them the hash stays as it was before they existed."""
+    return set() if experiment.streams else {"streams"}
 
 
 def _refused_policies(root: Path) -> list[str]:
@@ -212,7 +250,11 @@ def _load_metrics(root: Path, folder: Path) -> tuple[dict[str, Metric], dict[str
 
 
 def _load_experiments(
-    root: Path, profile: Profile, metrics: dict[str, Metric], broken_metrics: dict[str, str]
+    root: Path,
+    profile: Profile,
+    metrics: dict[str, Metric],
+    broken_metrics: dict[str, str],
+    stream_problems_of: Callable[[Experiment], list[str]],
 ) -> tuple[dict[str, Experiment], dict[str, str]]:
     experiments: dict[str, Experiment] = {}
     broken: dict[str, str] = {}
@@ -222,7 +264,7 @@ def _load_experiments(
             experiment, place = build()
             used = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
             _refuse(place, [f"metrics: '{m}' is refused: {broken_metrics[m]}" for m in used if m in broken_metrics])
-            _refuse(place, experiment_problems(experiment, experiment_id, metrics))
+            _refuse(place, experiment_problems(experiment, experiment_id, metrics) + stream_problems_of(experiment))
             load_policy(root, experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import reduce
 from operator import or_
@@ -45,10 +45,21 @@ def not_held(new: DataFrame, held: DataFrame, columns: Sequence[str]) -> DataFra
     return new.join(held.select(*columns), list(columns), "left_anti")
 
 
-def with_run_columns(events: DataFrame, columns: Sequence[str], paths: Sequence[str], now: datetime) -> DataFrame:
+def with_run_columns(
+    events: DataFrame,
+    columns: Sequence[str],
+    paths: Sequence[str],
+    now: datetime,
+    *,
+    constants: Mapping[str, str] | None = None,
+    sort: Sequence[str] = ("user_id",),
+) -> DataFrame:
     """The events with the contract's columns, source_file and ingested_at, sorted as the files of `exp.*` are."""
-    return events.sortWithinPartitions("user_id").select(
-        *columns, path_of(paths).alias("source_file"), F.lit(now).alias("ingested_at")
+    return events.sortWithinPartitions(*sort).select(
+        *(F.lit(value).alias(column) for column, value in (constants or {}).items()),
+        *columns,
+        path_of(paths).alias("source_file"),
+        F.lit(now).alias("ingested_at"),
     )
 
 

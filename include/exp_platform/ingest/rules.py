@@ -21,10 +21,14 @@ FIRST_MICROS, END_MICROS = -62_135_596_800_000_000, 253_402_300_800_000_000
 
 
 def row_rules(
-    schema: Mapping[str, Any], experiment_id: str, live_variants: Sequence[str], present: Sequence[str]
+    schema: Mapping[str, Any],
+    experiment_id: str | None,
+    live_variants: Sequence[str] | None,
+    present: Sequence[str],
 ) -> dict[str, Column]:
     """Rule -> condition that is true for a row that breaks the rule, and never null.
 
+    Without an experiment id, or without variants, rows of every experiment and arm are taken: those of a stream.
     `present` names the columns of the frame; only sources of text have `_unparsed_<column>` and `_corrupt` columns.
     """
     rules: dict[str, Column] = {}
@@ -38,14 +42,14 @@ def row_rules(
         if column in required:
             missing = value.isNull()
             rules[f"null_{column}"] = missing & F.col(text).isNull() if text in present else missing
-        if column == "experiment_id":
+        if column == "experiment_id" and experiment_id is not None:
             rules["other_experiment"] = known & (value != F.lit(experiment_id))
             continue
         if spec.get("minLength"):
             rules[f"empty_{column}"] = known & (value == F.lit(""))
         if "enum" in spec:
             rules[f"unknown_{column}"] = known & ~value.isin(*spec["enum"])
-        if spec.get("x-must-be") == "variant":
+        if spec.get("x-must-be") == "variant" and live_variants is not None:
             rules["unknown_variant"] = known & (value != F.lit("")) & ~value.isin(*live_variants)
         if spec.get("format") == "date-time":
             micros = F.unix_micros(value)

@@ -49,8 +49,8 @@ def source_of(project: Project, experiment: Experiment, dataset: str) -> Dataset
     mapped = experiment.sources.get(dataset)  # type: ignore[call-overload]
     if mapped is None:
         location = f"{project.raw_folder(experiment.experiment_id)}/{dataset}"
-        return DatasetSource(dataset, "parquet", _spark_url(location))
-    location = mapped.location if mapped.format == "iceberg" else _spark_url(project.resolve(mapped.location))
+        return DatasetSource(dataset, "parquet", spark_url(location))
+    location = mapped.location if mapped.format == "iceberg" else spark_url(project.resolve(mapped.location))
     return DatasetSource(
         dataset, mapped.format, location, mapped.columns, mapped.constants, mapped.where, is_mapped=True
     )
@@ -92,6 +92,6 @@ def _iceberg_file(spark: SparkSession, location: str) -> list[RawFile]:
     return [RawFile(name, int(size["bytes"]), str(head["snapshot_id"]))]
 
 
-def _spark_url(location: str) -> str:
+def spark_url(location: str) -> str:
     """The location with the scheme s3a, by which Spark reads S3-compatible stores."""
     return location.replace("s3://", "s3a://", 1) if location.startswith("s3://") else location

@@ -52,15 +52,17 @@ class AuditRefused(ContractViolation):
 
 @dataclass(frozen=True)
 class Scope:
-    """The rows that one publication replaces: those of one experiment, and of one dt in a table with dt."""
+    """The rows that one publication replaces: those of one experiment, and of one dt in a table with dt.
+
+    A stream stands in the place of the experiment as `stream.<name>`.
+    """
 
     experiment_id: str
     dt: date
 
     def keys(self, table: Table) -> dict[str, Any]:
         """Column -> the value that every published row must have in it."""
-        keys: dict[str, Any] = {"experiment_id": self.experiment_id}
-        return keys | ({"dt": self.dt} if table.has_dt else {})
+        return table.key_of(self.experiment_id) | ({"dt": self.dt} if table.has_dt else {})
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,8 @@ def table_properties(table: Table) -> dict[str, str]:
     """Commit, metadata and layout properties of a table."""
     # Statistics are cut to 16 characters by default. Experiments often share their first 16, and then one
     # experiment's commit would look like a conflict with another's; and PyIceberg would rewrite what it can drop.
-    exact = {c for c in table.grain if c != "user_id"} if table.engine == "pyiceberg" else {"experiment_id"}
+    owned = {"experiment_id", "stream"} & table.columns.keys()
+    exact = {c for c in table.grain if c != "user_id"} if table.engine == "pyiceberg" else owned
     return (
         PROPERTIES
         | {f"write.metadata.metrics.column.{column}": "full" for column in sorted(exact)}

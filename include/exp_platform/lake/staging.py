@@ -159,10 +159,10 @@ def commit_staged(staged: Staged, mode: Mode, properties: Mapping[str, str], bra
     if branch != MAIN:
         ensure_branch(staged.handle, staged.fence, branch, BACKFILL_BRANCH_DAYS)
     java = _java_table(staged.session, staged.table)
-    same_experiment = _of_experiment(staged.session, staged.scope)
+    same_experiment = _of_experiment(staged.session, staged.table, staged.scope)
     commit = java.newOverwrite().toBranch(branch)
     if mode == "overwrite":
-        commit = commit.overwriteByRowFilter(_replaced(staged.session, staged.scope, staged.part))
+        commit = commit.overwriteByRowFilter(_replaced(staged.session, staged.table, staged.scope, staged.part))
     commit = commit.validateFromSnapshot(staged.fence).conflictDetectionFilter(same_experiment)
     commit = commit.validateNoConflictingData().validateNoConflictingDeletes()
     if staged.snapshot_id != staged.start:
@@ -218,7 +218,7 @@ def _without_part(
     session: SparkSession, table: Table, scope: Scope, handle: IcebergTable, branch: str, part: Part
 ) -> int:
     """Remove the part's files from the branch and return its snapshot: the rows that stay."""
-    emptied = _java_table(session, table).newDelete().deleteFromRowFilter(_replaced(session, scope, part))
+    emptied = _java_table(session, table).newDelete().deleteFromRowFilter(_replaced(session, table, scope, part))
     emptied.toBranch(branch).commit()
     handle.refresh()
     left = handle.snapshot_by_name(branch)
@@ -226,9 +226,9 @@ def _without_part(
     return int(left.snapshot_id)
 
 
-def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:
+def _replaced(session: SparkSession, table: Table, scope: Scope, part: Part | None) -> Any:
     """Iceberg's (Java) filter for the rows that a publication replaces."""
-    of_experiment = _of_experiment(session, scope)
+    of_experiment = _of_experiment(session, table, scope)
     if part is None:
         return of_experiment
     expressions = _expressions(session)
@@ -238,8 +238,9 @@ def _replaced(session: SparkSession, scope: Scope, part: Part | None) -> Any:
     return getattr(expressions, "and")(of_experiment, getattr(expressions, "in")(part.column, days))
 
 
-def _of_experiment(session: SparkSession, scope: Scope) -> Any:
-    return _expressions(session).equal("experiment_id", scope.experiment_id)
+def _of_experiment(session: SparkSession, table: Table, scope: Scope) -> Any:
+    ((column, value),) = table.key_of(scope.experiment_id).items()
+    return _expressions(session).equal(column, value)
 
 
 def _expressions(session: SparkSession) -> Any:

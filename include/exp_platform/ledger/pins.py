@@ -12,9 +12,10 @@ from pyiceberg.table import Table as IcebergTable
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import commit_again, load_handle
 from exp_platform.lake.tables.names import ASSIGNMENTS, ATTRIBUTES, EXPOSURES, OUTCOMES
+from exp_platform.lake.tables.streams import STREAM_TABLES
 
 # Only event tables are pinned: all other tables are recomputed from them. A tag costs about 1 kB at each later commit.
-PINNED_TABLES = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES)
+PINNED_TABLES = (ASSIGNMENTS, EXPOSURES, OUTCOMES, ATTRIBUTES, *STREAM_TABLES)
 _DAY_MS = 24 * 3600 * 1000
 
 

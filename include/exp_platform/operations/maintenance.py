@@ -40,7 +40,7 @@ SMALL_FILES = 5  # a partition with at least this many files is rewritten
 def compact(
     project: Project, spark: SparkSession, run_id: str, now: datetime, log: Log = print, started_by: str = "maintenance"
 ) -> dict[str, list[str]]:
-    """Rewrite small files, experiment by experiment, and return experiment -> rewritten tables.
+    """Rewrite small files, experiment by experiment and stream by stream, and return owner -> rewritten tables.
 
     Each experiment is claimed meanwhile. One that a run is at work on is skipped, and a run may take the claim over.
     """
@@ -154,9 +154,11 @@ def _compact_experiment(
 ) -> list[str]:
     rewritten: list[str] = []
     for name in handles:
-        if "experiment_id" not in TABLES[name].columns:
+        table = TABLES[name]
+        if not table.holds_rows_of(experiment_id):
             continue
-        most = _most_files(load_handle(project, name), experiment_id)
+        ((column, owner),) = table.key_of(experiment_id).items()
+        most = _most_files(load_handle(project, name), column, owner)
         if most < SMALL_FILES:
             continue
         try:
@@ -168,7 +170,7 @@ def _compact_experiment(
         _call(
             spark,
             "rewrite_data_files",
-            f"table => '{CATALOG}.{name}', strategy => '{strategy}', where => \"experiment_id = '{experiment_id}'\", "
+            f"table => '{CATALOG}.{name}', strategy => '{strategy}', where => \"{column} = '{owner}'\", "
             f"options => map('min-input-files', '{SMALL_FILES}')",
         )
         rewritten.append(name)
@@ -176,9 +178,9 @@ def _compact_experiment(
     return rewritten
 
 
-def _most_files(handle: IcebergTable, experiment_id: str) -> int:
-    """Number of files in the experiment's partition with the most files."""
-    files = handle.scan(row_filter=EqualTo("experiment_id", experiment_id)).plan_files()
+def _most_files(handle: IcebergTable, column: str, owner: str) -> int:
+    """Number of files in that partition of the owner which has the most files."""
+    files = handle.scan(row_filter=EqualTo(column, owner)).plan_files()
     return max(Counter(str(task.file.partition) for task in files).values(), default=0)
 
 

@@ -56,8 +56,8 @@ class StageContext:
     @property
     def input_snapshots(self) -> str:
         """The stage's declared inputs as JSON, table -> snapshot id; fills the column `input_snapshots`."""
-        inputs = {name for output in self.stage.outputs for name in output.inputs(self.run.experiment)}
-        return json.dumps({name: self.read.pin(name) for name in sorted(inputs)})
+        inputs = {name for output in self.stage.outputs for name in self.run.inputs_of(output)}
+        return json.dumps({self.read.stored_in(name): self.read.pin(name) for name in sorted(inputs)})
 
     def log(self, line: str) -> None:
         """Write one line to the task log."""

@@ -1,4 +1,4 @@
-"""Ingest of one dataset of one experiment, up to the point where its new valid events are written but not visible."""
+"""Ingest of one dataset of an experiment or stream, to the point where its valid events are written and not visible."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from exp_platform.ingest import faults
 from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, path_of, with_run_columns
 from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, ReadPlan, decode_files, known_files, plan
+from exp_platform.ingest.intake import Intake
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import entries, refused_rows
 from exp_platform.ingest.read import FILE, ReadResult, read_source
 from exp_platform.ingest.rules import RULES_VERSION, breaks_any, row_rules
-from exp_platform.ingest.source import DatasetSource, list_source, source_of
+from exp_platform.ingest.source import DatasetSource, list_source
 from exp_platform.ingest.verdict import Tally
 from exp_platform.lake.publication import last_publication
 from exp_platform.lake.read import count_rows
 from exp_platform.lake.staging import discard
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import INGESTED_FILES
-from exp_platform.schemas import event_time_column, load_schema
+from exp_platform.schemas import event_time_column
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from exp_platform.config.models import Experiment
     from exp_platform.pipelines.context import StageContext
     from exp_platform.pipelines.publisher import Pending
 
@@ -44,7 +44,7 @@ _BYTES_PER_ROW = 40
 class Examined:
     """The result of examining one dataset; `pending` is None when there is nothing to publish."""
 
-    source: DatasetSource
+    intake: Intake
     plan: ReadPlan
     known: dict[str, IngestedFile]
     problems: list[Problem] = field(default_factory=list)
@@ -58,9 +58,14 @@ class Examined:
     must_record: bool = False  # ops.ingested_files disagrees with the table and must be rewritten
 
     @property
+    def source(self) -> DatasetSource:
+        """Where the dataset's events come from."""
+        return self.intake.source
+
+    @property
     def table(self) -> str:
         """The table that the dataset's events go to."""
-        return f"exp.{self.source.dataset}"
+        return self.intake.table
 
     @property
     def files(self) -> list[IngestedFile]:
@@ -81,22 +86,21 @@ class Examined:
             self.cached.pop().unpersist()
 
 
-def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> Examined:
+def examine(ctx: StageContext, intake: Intake, quarantined: DataFrame | None) -> Examined:
     """Find the dataset's new files, split their rows into valid and refused ones, and stage the valid ones.
 
-    `quarantined` holds the experiment's entries in ops.quarantine; None when there are none.
+    `quarantined` holds the owner's entries in ops.quarantine; None when there are none.
     """
-    run = ctx.run
-    source = source_of(run.project, run.experiment, dataset)
-    contract = contract_hash(source, run.experiment)
-    recorded, known = files_known(ctx, dataset)
+    run, source, dataset = ctx.run, intake.source, intake.dataset
+    contract = contract_hash(intake)
+    recorded, known = files_known(ctx, intake)
     try:
         listed = list_source(run.project, source, ctx.session)
     except PermissionError as error:
         refused = Problem(dataset, "files can be read", source.location, f"may not be listed ({error})")
-        return Examined(source, ReadPlan("unchanged", ()), known, [refused])
+        return Examined(intake, ReadPlan("unchanged", ()), known, [refused])
     present = [replace(f, fingerprint=f"{f.fingerprint}.{contract}") for f in listed]
-    examined = Examined(source, ReadPlan("unchanged", ()), known, must_record=recorded != known)
+    examined = Examined(intake, ReadPlan("unchanged", ()), known, must_record=recorded != known)
     examined.plan = plan(present, known, _reason_for_whole(ctx, examined, contract))
     try:
         if examined.plan.mode != "unchanged" and not _read(ctx, examined):
@@ -114,19 +118,20 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
     return examined
 
 
-def contract_hash(source: DatasetSource, experiment: Experiment) -> str:
+def contract_hash(intake: Intake) -> str:
     """Hash of the rules, schema, live arms and mapping: it changes when the same files may give other events."""
-    content = [RULES_VERSION, load_schema(source.dataset), sorted(variant.id for variant in experiment.live_variants)]
+    source = intake.source
+    content = [RULES_VERSION, intake.schema, sorted(intake.variants or ())]
     content += [source.format, source.where or "", dict(source.columns), dict(source.constants)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def files_known(ctx: StageContext, dataset: str) -> tuple[dict[str, IngestedFile], dict[str, IngestedFile]]:
+def files_known(ctx: StageContext, intake: Intake) -> tuple[dict[str, IngestedFile], dict[str, IngestedFile]]:
     """The files by path, twice: as ops.ingested_files records them, and as the table's last snapshot holds them."""
     names = ("path", "size", "fingerprint", "rows", "refused")
-    rows = ctx.read.rows(INGESTED_FILES, dataset=dataset)
+    rows = ctx.read.rows(INGESTED_FILES, dataset=intake.dataset)
     recorded = {row["path"]: IngestedFile(**{name: row[name] for name in names}) for row in rows}
-    table = TABLES[f"exp.{dataset}"]
+    table = TABLES[intake.table]
     last = last_publication(ctx.read.handle(table.name), table, ctx.run.scope)
     properties = last.summary.additional_properties if last is not None and last.summary else {}
     if FILES_PROPERTY not in properties:
@@ -139,15 +144,15 @@ def _reason_for_whole(ctx: StageContext, examined: Examined, contract: str) -> s
     if ctx.run.options.full_refresh:
         return "--full-refresh was given"
     if any(not file.fingerprint.endswith(contract) for file in known):
-        return "the contract, the variants or the mapping changed"
+        return f"the contract, {'the variants ' if examined.intake.variants else ''}or the mapping changed"
     if any(file.rows > file.refused for file in known) and _existing_count(ctx, examined) == 0:
         return "the table does not hold the events of the files that were read"
     return ""
 
 
 def _existing_count(ctx: StageContext, examined: Examined) -> int:
-    """Number of the experiment's events in the table, from the row counts of its data files."""
-    key = {"experiment_id": ctx.run.experiment_id}
+    """Number of the owner's events in the table, from the row counts of its data files."""
+    key = TABLES[examined.table].key_of(ctx.run.experiment_id)
     return count_rows(ctx.read.handle(examined.table), ctx.read.snapshot_of(examined.table), key)
 
 
@@ -159,8 +164,8 @@ def _read(ctx: StageContext, examined: Examined) -> bool:
     examined.problems += result.problems
     if result.frame is None:
         return True
-    live = [variant.id for variant in ctx.run.experiment.live_variants]
-    rules = row_rules(load_schema(source.dataset), ctx.run.experiment_id, live, result.frame.columns)
+    intake = examined.intake
+    rules = row_rules(intake.schema, intake.experiment_id, intake.variants, result.frame.columns)
     seen = Observation()
     judged = result.frame.withColumn(_BAD, breaks_any(rules)).observe(seen, F.count_if(_BAD).alias("refused"))
     paths = [file.path for file in files]
@@ -172,8 +177,9 @@ def _read(ctx: StageContext, examined: Examined) -> bool:
         if added is None:
             return False
         late = Observation()
-        events = added.observe(late, F.count_if(_is_late(ctx, source.dataset)).alias("late"))
-    rows = with_run_columns(events, list(source.types), paths, ctx.now)
+        events = added.observe(late, F.count_if(_is_late(ctx, intake)).alias("late"))
+    sort = TABLES[intake.table].sort
+    rows = with_run_columns(events, list(source.types), paths, ctx.now, constants=intake.constants, sort=sort)
     examined.pending = ctx.publish.write_unseen(examined.table, rows)
     examined.late = late.get["late"] if late is not None else 0
     if seen.get["refused"]:
@@ -203,10 +209,10 @@ def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths:
     return not_held(events, held, columns) if found["rows"] else events
 
 
-def _is_late(ctx: StageContext, dataset: str) -> Column:
+def _is_late(ctx: StageContext, intake: Intake) -> Column:
     """True for an event that is older than late_arrival_days at the end of dt."""
-    limit = ctx.run.cutoff - timedelta(days=ctx.run.project.late_arrival_days_of(ctx.run.experiment))
-    return F.col(event_time_column(dataset)) < F.lit(limit)
+    limit = ctx.run.cutoff - timedelta(days=intake.late_days)
+    return F.col(event_time_column(intake.dataset)) < F.lit(limit)
 
 
 # --- numbers -------------------------------------------------------------------------------------------------------

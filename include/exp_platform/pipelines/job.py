@@ -121,22 +121,23 @@ def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
         parser.add_argument("--full-refresh", action="store_true", help=stage.refresh)
     try:
         run = run_of(parser.parse_args(argv), datetime.now(UTC))
-        if stage.needs_spark and (code := _submitted_again(run.project)) is not None:
+        if stage.needs_spark and (code := submitted_again(run.project)) is not None:
             os._exit(code)
         run_stage(run, stage)
     except Exception as error:
-        _stop_session()
+        stop_session()
         exit_with(error)
-    _stop_session()
+    stop_session()
 
 
-def _submitted_again(project: Project) -> int | None:
+def submitted_again(project: Project) -> int | None:
+    """The exit code of the same command under spark-submit, where this process is a bare Python; else None."""
     from exp_platform.spark.by_hand import submit_again_if_bare  # imports pyspark, which most stages never need
 
     return submit_again_if_bare(project)
 
 
-def _stop_session() -> None:
+def stop_session() -> None:
     """Stop this process's session, if there is one, so that Spark logs nothing after the last line."""
     if "pyspark" in sys.modules:
         from pyspark.sql import SparkSession

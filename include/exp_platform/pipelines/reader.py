@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.lake.batches import Batches, FrameBatches, rows_of_files
 from exp_platform.lake.catalog import load_handle
-from exp_platform.lake.ops import read_rows
+from exp_platform.lake.ops import matching, read_rows
 from exp_platform.lake.publication import MAIN, fence_of
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
 from exp_platform.lake.tables import TABLES
@@ -39,8 +40,13 @@ class Reader:
     session: Callable[[], SparkSession] = field(repr=False)
 
     def frame(self, table: str, *, all_dts: bool = False) -> DataFrame:
-        """This experiment's rows at the pinned snapshot; in a table with dt only the run's own dt, unless `all_dts`."""
+        """This experiment's rows at the pinned snapshot; in a table with dt only the run's own dt, unless `all_dts`.
+
+        Events that the experiment reads from streams come from the streams' table, in the columns of this one.
+        """
         session, snapshot_id = self.session(), self.pin(table, all_dts=all_dts)
+        if view := self.run.stream_views.get(table):
+            return view.frame(session, snapshot_id)
         return read_spark(session, TABLES[table], snapshot_id, self._key(table, all_dts))
 
     def arrow(self, table: str, columns: Sequence[str] | None = None, *, all_dts: bool = False) -> pa.Table:
@@ -65,22 +71,37 @@ class Reader:
     def handle(self, table: str) -> IcebergTable:
         """The table as it was when the stage started, to read its history or other experiments' rows."""
         self.stage.require_read(table)
-        return self.handles[table]
+        return self.handles[self.stored_in(table)]
+
+    def stored_in(self, table: str) -> str:
+        """The table that holds this experiment's rows of a table: that of streams for events that it reads there."""
+        view = self.run.stream_views.get(table)
+        return view.table.name if view else table
+
+    def owners_of(self, table: str) -> tuple[str, ...]:
+        """The ids under which the history names the commits that change the rows which this experiment reads."""
+        view = self.run.stream_views.get(table)
+        return view.owners if view else (self.run.experiment_id,)
+
+    def row_filter(self, table: str) -> BooleanExpression:
+        """PyIceberg's filter for this experiment's rows of a table."""
+        view = self.run.stream_views.get(table)
+        return view.filter() if view else matching(self._key(table, all_dts=False))
 
     def pin(self, table: str, *, all_dts: bool = False) -> int:
         """The snapshot at which this run reads a table; the read is recorded with its number of rows."""
         self.stage.require_read(table)
-        snapshot_id = self.snapshot_of(table)
-        noted = self.record.manifest.snapshot_read(table)
+        snapshot_id, stored = self.snapshot_of(table), self.stored_in(table)
+        noted = self.record.manifest.snapshot_read(stored)
         if noted != snapshot_id or all_dts:
-            rows = count_rows(self.handles[table], snapshot_id, self._key(table, all_dts))
-            self.record.manifest.add(table, "read", snapshot_id, rows)
-            self.record.log(f"read {rows:,} rows of {table} (snapshot {snapshot_id})")
+            rows = count_rows(self.handles[stored], snapshot_id, self._key(table, all_dts))
+            self.record.manifest.add(stored, "read", snapshot_id, rows)
+            self.record.log(f"read {rows:,} rows of {stored} (snapshot {snapshot_id})")
         return snapshot_id
 
     def rows_in(self, table: str) -> int:
         """Number of rows that this stage has read from a table."""
-        return self.record.manifest.rows_read(table)
+        return self.record.manifest.rows_read(self.stored_in(table))
 
     def snapshot_of(self, table: str) -> int:
         """The snapshot at which this stage reads a table; nothing is recorded.
@@ -90,10 +111,11 @@ class Reader:
         """
         if table in self.record.published:
             return self.record.published[table].snapshot_id
-        pinned = None if table in self.stage.publishes else self.pins.of(table)
+        stored = self.stored_in(table)
+        pinned = None if table in self.stage.publishes else self.pins.of(stored)
         if pinned is None:
-            return fence_of(self.handles[table], self.branch_of(table))
-        require_snapshot(self.handles[table], TABLES[table], pinned, self.run.run_id)
+            return fence_of(self.handles[stored], self.branch_of(stored))
+        require_snapshot(self.handles[stored], TABLES[stored], pinned, self.run.run_id)
         return pinned
 
     def branch_of(self, table: str) -> str:
@@ -106,6 +128,8 @@ class Reader:
         return read_spark(self.session(), TABLES[table], self.snapshot_of(table), key)
 
     def _key(self, table: str, all_dts: bool) -> dict[str, Any]:
+        if view := self.run.stream_views.get(table):
+            return {"stream": view.streams}
         if all_dts:
             return {"experiment_id": self.run.experiment_id}
         return self.run.scope.keys(TABLES[table])

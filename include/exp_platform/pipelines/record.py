@@ -8,14 +8,20 @@ from datetime import datetime
 
 from pyiceberg.catalog import Catalog
 
-from exp_platform.errors import ContractViolation, FencedConflict, Superseded
+from exp_platform.errors import ContractViolation, FencedConflict, StreamBlocked, Superseded
 from exp_platform.lake.audit import Finding
 from exp_platform.lake.publication import Published
 from exp_platform.ledger import manifest
 from exp_platform.ledger.contract_results import ContractResults
 from exp_platform.pipelines.run import Run
 
-_STATUS_OF_ERROR = ((ContractViolation, "blocked"), (Superseded, "superseded"), (FencedConflict, "conflict"))
+BLOCKED, BLOCKED_BY_STREAM = "blocked", "blocked by a stream"
+_STATUS_OF_ERROR = (
+    (StreamBlocked, BLOCKED_BY_STREAM),
+    (ContractViolation, BLOCKED),
+    (Superseded, "superseded"),
+    (FencedConflict, "conflict"),
+)
 
 
 @dataclass

@@ -42,6 +42,10 @@ from exp_platform.lake.tables.names import (
     RUN_MANIFEST,
     SEALED_PLAN,
     STATISTICAL_VALIDATION,
+    STREAM_ASSIGNMENTS,
+    STREAM_ATTRIBUTES,
+    STREAM_EXPOSURES,
+    STREAM_OUTCOMES,
     UNIT_OUTCOMES,
 )
 
@@ -76,6 +80,7 @@ class Stage:
     outputs: tuple[Output, ...] = ()
     needs_spark: bool = True
     optional: bool = False  # only with generate_synth
+    of_streams: bool = False  # runs once for a stream, under a claim of its own, instead of in each experiment's run
     takes: tuple[str, ...] = ()  # names of Options
     refresh: str = ""  # help of --full-refresh, where the stage reuses what an earlier day left
 
@@ -159,7 +164,7 @@ STAGES = (
         "Ingest raw events behind their contracts",
         "sources",
         after=("generate_events",),
-        reads=(INGESTED_FILES,),
+        reads=(INGESTED_FILES, RUN_MANIFEST),
         outputs=(*map(Output, EVENTS), Output(QUARANTINE)),
         takes=("full_refresh",),
         refresh="read every raw file again",
@@ -272,7 +277,21 @@ STAGES = (
     ),
 )
 
-BY_NAME = {stage.name: stage for stage in STAGES}
+INGEST_STREAMS = Stage(
+    "ingest_streams",
+    "Ingest a stream of events for all experiments that read it",
+    "sources",
+    after=(),
+    reads=(INGESTED_FILES,),
+    outputs=tuple(
+        map(Output, (STREAM_ASSIGNMENTS, STREAM_EXPOSURES, STREAM_OUTCOMES, STREAM_ATTRIBUTES, QUARANTINE)),
+    ),
+    takes=("full_refresh",),
+    refresh="read every raw file again",
+    of_streams=True,
+)
+
+BY_NAME = {stage.name: stage for stage in (*STAGES, INGEST_STREAMS)}
 FIRST = STAGES[0]  # claims the experiment for its run
 
 

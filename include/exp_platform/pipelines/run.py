@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Experiment, Metric
 from exp_platform.lake.audit import Scope
 from exp_platform.pipelines.dates import cutoff
-from exp_platform.pipelines.registry import Stage
+from exp_platform.pipelines.registry import Output, Stage
 from exp_platform.version import code_version
+
+if TYPE_CHECKING:
+    from exp_platform.pipelines.stream_view import StreamView
 
 BY_HAND = "a stage by hand"
 
@@ -59,6 +62,19 @@ class Run:
     def config_hash(self) -> str:
         """Hash of all configuration that can change a number of this experiment."""
         return self.project.config_hash(self.experiment)
+
+    @cached_property
+    def stream_views(self) -> Mapping[str, StreamView]:
+        """Table of events -> view, for each dataset that the experiment reads from streams."""
+        if not self.experiment.streams:
+            return {}
+        from exp_platform.pipelines.stream_view import stream_views  # imports pyspark, which most stages never need
+
+        return stream_views(self.project, self.experiment)
+
+    def inputs_of(self, output: Output) -> tuple[str, ...]:
+        """The tables whose snapshots identify a publication, events of streams by the table that they would be in."""
+        return output.inputs(self.experiment)
 
     @cached_property
     def code_version(self) -> str:

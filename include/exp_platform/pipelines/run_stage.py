@@ -17,14 +17,18 @@ from exp_platform.quality.audit import suite_audit, suite_parameters
 def run_stage(
     run: Run, stage: Stage, *, session: Session | None = None, say: Say = say_aloud, now: datetime | None = None
 ) -> None:
-    """Run one stage with its audit and its record; the first stage of a run claims the experiment."""
-    if run.by_hand or stage is FIRST:
+    """Run one stage with its audit and its record; the first stage of a run claims the experiment.
+
+    The stage of a stream is a run of its own, which claims the stream and releases it.
+    """
+    alone = run.by_hand or stage.of_streams
+    if alone or stage is FIRST:
         claim(run.project, run.experiment_id, run.run_id, run.dt, run.started_by)
     try:
         with open_stage(run, stage, session=session, audit=audit_of, say=say, now=now) as ctx:
             stage.run(ctx)
     finally:
-        if run.by_hand:  # no later stage will release the claim, and maintenance would wait 12 hours for it
+        if alone:  # no later stage will release the claim, and maintenance would wait 12 hours for it
             release(run.project, run.experiment_id, run.run_id)
 
 
@@ -42,4 +46,5 @@ def reused_whole(run: Run, stage: Stage, *, say: Say = say_aloud) -> bool:
 
 def audit_of(read: Reader) -> Audit:
     """The audit by the tables' suites; it reads the tables that it compares with at the snapshots of the run."""
-    return suite_audit(suite_parameters(read.run.experiment, read.run.metrics), read.beside)
+    parameters = {} if read.stage.of_streams else suite_parameters(read.run.experiment, read.run.metrics)
+    return suite_audit(parameters, read.beside)

@@ -8,7 +8,7 @@ from typing import Any
 
 from exp_platform.lake.tables import Table
 from exp_platform.quality.rule import Rule, between, in_set, matches, parameter
-from exp_platform.schemas import DATASETS, load_schema
+from exp_platform.schemas import DATASETS, load_schema, stream_schema
 
 LARGEST = sys.float_info.max
 
@@ -17,7 +17,12 @@ def contract_rules(table: Table) -> Iterator[Rule]:
     """Every rule that follows from a table's declaration and, for a dataset, from its JSON schema."""
     yield from _declared(table)
     dataset = table.name.removeprefix("exp.")
-    if table.name.startswith("exp.") and dataset in (*DATASETS, "experiment_registry"):
+    if table.of_streams:
+        for column, spec in stream_schema(dataset.removeprefix("stream_"))["properties"].items():
+            # Arms and ids are those of many experiments, registered or not: who reads the stream judges its own rows.
+            mine = {key: value for key, value in spec.items() if key not in ("x-must-be", "pattern")}
+            yield from _specified(column, mine)
+    elif table.name.startswith("exp.") and dataset in (*DATASETS, "experiment_registry"):
         for column, spec in load_schema(dataset)["properties"].items():
             yield from _specified(column, spec)
 

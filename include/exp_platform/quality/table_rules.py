@@ -36,6 +36,7 @@ from exp_platform.lake.tables.names import (
     STATISTICAL_VALIDATION,
     UNIT_OUTCOMES,
 )
+from exp_platform.lake.tables.streams import STREAM_TABLES
 from exp_platform.quality import outcome_volume, verdicts
 from exp_platform.quality.rule import (
     Rule,
@@ -93,6 +94,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
     EXPOSURES: (has_rows("warning"),),
     OUTCOMES: (has_rows("warning"),),
     ATTRIBUTES: (),
+    **{name: (has_rows("warning"),) for name in STREAM_TABLES},
     DIM_EXPERIMENT: (has_rows(), ordered("start_ts", "end_ts", strict=True)),
     DIM_EXPERIMENT_VARIANT: (
         has_rows(),

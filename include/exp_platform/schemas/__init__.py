@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 DATASETS = ("assignments", "exposures", "outcomes", "attributes")
+LOGS = ("assignments", "exposures")  # their events carry the id of an experiment
 
 
 @cache
@@ -21,6 +22,21 @@ def load_schema(name: str) -> dict[str, Any]:
 def contract_columns(name: str) -> dict[str, str]:
     """Column -> Iceberg type, in the contract's order."""
     return {column: spec["x-iceberg-type"] for column, spec in load_schema(name)["properties"].items()}
+
+
+def stream_schema(dataset: str) -> dict[str, Any]:
+    """The JSON schema of a stream's rows: logs keep the id of their experiment, outcomes and attributes have none."""
+    schema = load_schema(dataset)
+    if dataset in LOGS:
+        return schema
+    properties = {column: spec for column, spec in schema["properties"].items() if column != "experiment_id"}
+    required = [column for column in schema["required"] if column != "experiment_id"]
+    return schema | {"properties": properties, "required": required}
+
+
+def stream_columns(dataset: str) -> dict[str, str]:
+    """Column -> Iceberg type of a stream's rows, in the contract's order."""
+    return {column: spec["x-iceberg-type"] for column, spec in stream_schema(dataset)["properties"].items()}
 
 
 def required_columns(name: str) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def events_since_first_window(cohort: DataFrame, outcomes: DataFrame, layout: La
     first = unit_windows(cohort).agg(F.min("assignment_us").alias("first")).collect()[0]["first"]
     if first is None:
         return outcomes.where(F.lit(False))
-    start = first - max((_reach(layout, first)), default=0)
+    start = first - max((reach(layout, first)), default=0)
     return outcomes.where(F.col("outcome_ts") >= F.timestamp_micros(F.lit(start)))
 
 
@@ -95,7 +95,7 @@ def _end(period: Period, anchor: int) -> int:
     return min(end for end in ends if end is not None)
 
 
-def _reach(layout: Layout, first_us: int) -> list[int]:
+def reach(layout: Layout, first_us: int) -> list[int]:
     """The longest time before assignment, in microseconds, at which each period may begin."""
     reach = []
     for period in {slot.period for slot in layout.slots}:

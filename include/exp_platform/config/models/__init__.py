@@ -25,6 +25,7 @@ from exp_platform.config.models.profile import (
     Scenario,
     SparkSettings,
 )
+from exp_platform.config.models.stream import Stream
 
 __all__ = [
     "ID_PATTERN",
@@ -49,6 +50,7 @@ __all__ = [
     "Scenario",
     "Source",
     "SparkSettings",
+    "Stream",
     "UtcTime",
     "Variant",
     "Window",

@@ -161,6 +161,10 @@ class Experiment(Model):
     sources: dict[Dataset, Source] = Field(
         default={}, description="Where each dataset's events are; one left out is read from the raw zone."
     )
+    streams: dict[Dataset, tuple[str, ...]] = Field(
+        default={},
+        description="Dataset: names of the streams (configs/streams/) that it is read from, in place of the raw zone.",
+    )
     contracts: ContractSettings | None = Field(
         default=None, description="Tolerance for bad data of this experiment; left out: the profile's."
     )

@@ -118,6 +118,7 @@ class Profile(Model):
     docs_dir: str = Field(default="data/docs", description="Where the data docs of the audits are written.")
     experiments_dir: str = Field(default="configs/experiments", description="Where the registry's files are.")
     metrics_dir: str = Field(default="configs/metrics", description="Where the metric contracts are.")
+    streams_dir: str = Field(default="configs/streams", description="Where the contracts of the streams are.")
     catalog: CatalogSettings = Field(description="The Iceberg catalog.")
     object_store: ObjectStoreSettings | None = Field(
         default=None, description="The object store of raw events and tables; left out: local folders."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from exp_platform.config.models.stream import stream_name
 
 Engine = Literal["spark", "pyiceberg"]
 
@@ -55,6 +57,23 @@ class Table:
     shows_latest_dt: bool  # holds the experiment's latest dt alone: a run with an older dt must not replace it
     partition: tuple[str, ...] = ("experiment_id",)
     sort: tuple[str, ...] = ()
+
+    @property
+    def of_streams(self) -> bool:
+        """True where the rows belong to a stream, false where they belong to an experiment or to any owner."""
+        return self.partition[0] == "stream"
+
+    def holds_rows_of(self, owner_id: str) -> bool:
+        """True where an experiment, or a stream as `stream.<name>`, may have rows of its own."""
+        if self.of_streams:
+            return stream_name(owner_id) is not None
+        return "experiment_id" in self.columns
+
+    def key_of(self, owner_id: str) -> dict[str, Any]:
+        """Column -> value of the rows that belong to an owner: an experiment, or a stream by its `stream.<name>`."""
+        if not self.of_streams:
+            return {"experiment_id": owner_id}
+        return {"stream": stream_name(owner_id)}
 
     @property
     def has_dt(self) -> bool:

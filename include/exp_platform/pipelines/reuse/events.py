@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
+from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
 from exp_platform.lake.changes import read_appended, untouched
 from exp_platform.lake.read import read_spark
@@ -27,25 +27,27 @@ def sees_new_events(read: Reader, run: Run, previous: Previous, table: str) -> b
 
     Without a new file only events between the two cut-offs can be new, and PyIceberg finds those without a session.
     """
-    if not untouched(read.handles[table], run.experiment_id, int(previous.inputs[table]), read.snapshot_of(table)):
+    stored = read.stored_in(table)
+    since, until = int(previous.inputs[stored]), read.snapshot_of(table)
+    if not untouched(read.handles[stored], read.owners_of(table), since, until):
         return not newly_seen(read, run, previous, table).isEmpty()
     if run.cutoff <= previous.cutoff:
         return False
     time = EVENT_TIMES[table]
     between = And(
-        EqualTo("experiment_id", run.experiment_id),
+        read.row_filter(table),
         GreaterThanOrEqual(time, previous.cutoff.isoformat()),
         LessThan(time, run.cutoff.isoformat()),
     )
-    found = read.handles[table].scan(
-        row_filter=between, selected_fields=(time,), snapshot_id=read.snapshot_of(table), limit=1
-    )
+    found = read.handles[stored].scan(row_filter=between, selected_fields=(time,), snapshot_id=until, limit=1)
     return bool(found.to_arrow().num_rows)
 
 
 def appended(read: Reader, run: Run, previous: Previous, table: str = OUTCOMES) -> DataFrame:
     """The rows of an event table in files that were appended since the earlier run."""
-    since, until = int(previous.inputs[table]), read.snapshot_of(table)
+    since, until = int(previous.inputs[read.stored_in(table)]), read.snapshot_of(table)
+    if view := run.stream_views.get(table):
+        return view.appended(read.session(), since, until)
     return read_appended(read.session(), TABLES[table], run.experiment_id, since, until)
 
 
@@ -58,7 +60,9 @@ def newly_seen(read: Reader, run: Run, previous: Previous, table: str = OUTCOMES
     new = appended(read, run, previous, table).where(seen)
     if run.cutoff <= previous.cutoff:
         return new
-    landed = read_spark(
-        read.session(), TABLES[table], int(previous.inputs[table]), {"experiment_id": run.experiment_id}
-    )
+    then = int(previous.inputs[read.stored_in(table)])
+    if view := run.stream_views.get(table):
+        landed = view.frame(read.session(), then)
+    else:
+        landed = read_spark(read.session(), TABLES[table], then, {"experiment_id": run.experiment_id})
     return new.unionByName(landed.where((time >= F.lit(previous.cutoff)) & seen))

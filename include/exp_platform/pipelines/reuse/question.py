@@ -59,9 +59,8 @@ class Question:
 
     def origin(self, table: str, inputs: Mapping[str, int | str] | None = None) -> Origin:
         """The identity of a publication: who publishes, and from which snapshots of the declared inputs."""
-        declared = self.stage.output(table).inputs(self.run.experiment)
-        read = {name: self.read.pin(name) for name in declared} | dict(inputs or {})
-        run = self.run
+        run, declared = self.run, self.run.inputs_of(self.stage.output(table))
+        read = {self.read.stored_in(name): self.read.pin(name) for name in declared} | dict(inputs or {})
         return Origin(run.run_id, self.stage.name, run.dt, run.config_hash, run.code_version, read)
 
     def previous(self, table: str) -> tuple[Previous | None, str]:
@@ -108,17 +107,18 @@ class Question:
             return nothing(reason)
         if previous.inputs.keys() != origin.inputs.keys():
             return nothing("the published rows are made of other tables")
-        events = EVENT_TIMES.keys() & origin.inputs.keys()
-        for name in sorted(origin.inputs.keys() - events):
+        declared = self.run.inputs_of(self.stage.output(table))
+        events = {self.read.stored_in(name): name for name in sorted(EVENT_TIMES.keys() & set(declared))}
+        for name in sorted(origin.inputs.keys() - events.keys()):
             since, until = previous.inputs[name], origin.inputs[name]
             if not untouched(self.read.handles[name], self.run.experiment_id, since, int(until)):
                 return nothing(f"{name} has changed since dt {previous.dt}")
-        for name in sorted(events):
-            since, until = previous.inputs[name], origin.inputs[name]
-            if not only_appended(self.read.handles[name], self.run.experiment_id, since, int(until)):
-                return nothing(f"{name} was rewritten since dt {previous.dt}, not only appended to")
+        for stored, name in events.items():
+            since, until = previous.inputs[stored], origin.inputs[stored]
+            if not only_appended(self.read.handles[stored], self.read.owners_of(name), since, int(until)):
+                return nothing(f"{stored} was rewritten since dt {previous.dt}, not only appended to")
             if sees_new_events(self.read, self.run, previous, name):
-                return nothing(f"{name} has events that dt {previous.dt} did not see")
+                return nothing(f"{stored} has events that dt {previous.dt} did not see")
         return everything(previous, f"this run sees no event that dt {previous.dt} did not see")
 
 

@@ -58,11 +58,12 @@ def outcomes_only_appended(ctx: StageContext, table: str) -> tuple[Previous | No
     previous, reason = ctx.reuse.previous(table)
     if previous is None:
         return None, reason
-    if OUTCOMES not in previous.inputs:
-        return None, "the published rows do not name the snapshot of exp.outcomes that they were made of"
-    since, until = previous.inputs[OUTCOMES], ctx.read.snapshot_of(OUTCOMES)
-    if not only_appended(ctx.read.handle(OUTCOMES), ctx.run.experiment_id, since, until):
-        return None, "exp.outcomes was rewritten since the last run, not only appended to"
+    stored = ctx.read.stored_in(OUTCOMES)
+    if stored not in previous.inputs:
+        return None, f"the published rows do not name the snapshot of {stored} that they were made of"
+    since, until = previous.inputs[stored], ctx.read.snapshot_of(OUTCOMES)
+    if not only_appended(ctx.read.handle(OUTCOMES), ctx.read.owners_of(OUTCOMES), since, until):
+        return None, f"{stored} was rewritten since the last run, not only appended to"
     return previous, ""
 
 

@@ -11,16 +11,17 @@ from pyspark.sql import functions as F
 
 from exp_platform.errors import ContractViolation
 from exp_platform.ingest.increment import encode_files
+from exp_platform.ingest.intake import Intake, intakes_of_experiment
 from exp_platform.ingest.problems import Problem, findings, summarise
 from exp_platform.ingest.quarantine import keep_first_seen
 from exp_platform.ingest.verdict import findings_of, problem_of, rule_findings, rules_shown
 from exp_platform.lake.read import count_rows
 from exp_platform.lake.tables.names import INGESTED_FILES, QUARANTINE
 from exp_platform.pipelines.examine import FILES_PROPERTY, Examined, all_refused, examine
-from exp_platform.schemas import DATASETS
+from exp_platform.pipelines.stream_gate import pass_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import DataFrame
 
@@ -33,17 +34,23 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
+    """Pin the streams that the experiment reads, then ingest its own datasets."""
+    pass_streams(ctx)
+    ingest(ctx, intakes_of_experiment(ctx.run.project, ctx.run.experiment))
+
+
+def ingest(ctx: StageContext, intakes: Sequence[Intake]) -> None:
     """Examine every dataset, then publish all of them; one broken contract stops all and is named in the error."""
     quarantined = _quarantined(ctx)
     examined: list[Examined] = []
     try:
-        for dataset in DATASETS:
-            examined.append(examine(ctx, dataset, quarantined))
+        for intake in intakes:
+            examined.append(examine(ctx, intake, quarantined))
             _log(ctx, examined[-1])
-        problems = [problem for one in examined for problem in _problems(ctx, one)]
+        problems = [problem for one in examined for problem in _problems(one)]
         _write_quarantine(ctx, examined, quarantined)
         for one in examined:
-            ctx.record.report(one.table, _findings(ctx, one, [p for p in problems if p.dataset == one.source.dataset]))
+            ctx.record.report(one.table, _findings(one, [p for p in problems if p.dataset == one.source.dataset]))
         if problems:
             raise ContractViolation(summarise(problems, ctx.run.experiment_id))
         _publish(ctx, examined)
@@ -52,34 +59,25 @@ def run(ctx: StageContext) -> None:
             one.release()
 
 
-def is_required(ctx: StageContext, dataset: str) -> bool:
-    """True when the experiment cannot be analysed without the dataset."""
-    if dataset == "assignments":
-        return ctx.run.experiment.assignment_source == "assignments"
-    return dataset != "attributes"
-
-
 def _quarantined(ctx: StageContext) -> DataFrame | None:
     key = {"experiment_id": ctx.run.experiment_id}
     there = count_rows(ctx.read.handle(QUARANTINE), ctx.read.snapshot_of(QUARANTINE), key)
     return ctx.read.frame(QUARANTINE) if there else None
 
 
-def _problems(ctx: StageContext, one: Examined) -> list[Problem]:
+def _problems(one: Examined) -> list[Problem]:
     """The problems of a dataset's files; when the files are sound, the problem of their rows together, if any."""
     if one.problems:
         return one.problems
-    limit = ctx.run.project.contracts_of(ctx.run.experiment).max_bad_fraction
-    dataset = one.source.dataset
-    problem = problem_of(dataset, one.source.location, one.tally, limit, is_required(ctx, dataset))
+    limit, is_required = one.intake.max_bad_fraction, one.intake.is_required
+    problem = problem_of(one.intake.dataset, one.source.location, one.tally, limit, is_required)
     return [problem] if problem else []
 
 
-def _findings(ctx: StageContext, one: Examined, problems: list[Problem]) -> list[Finding]:
+def _findings(one: Examined, problems: list[Problem]) -> list[Finding]:
     if problems:
         return findings(problems) + rule_findings(one.tally)
-    late_days = ctx.run.project.late_arrival_days_of(ctx.run.experiment)
-    return findings_of(one.tally, one.plan, one.extra_columns, late_days)
+    return findings_of(one.tally, one.plan, one.extra_columns, one.intake.late_days)
 
 
 def _write_quarantine(ctx: StageContext, examined: list[Examined], quarantined: DataFrame | None) -> None:

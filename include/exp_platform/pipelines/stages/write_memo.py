@@ -70,7 +70,8 @@ def pin_events(ctx: StageContext) -> None:
     """Tag the event snapshots of this run, so that maintenance keeps them readable for a reproduction."""
     run, pins = ctx.run, ctx.read.pins
     known = pins.published.keys() | pins.read.keys()
-    snapshots = {table: ctx.read.snapshot_of(table) for table in EVENTS if table in known}
+    stored = {table: ctx.read.stored_in(table) for table in EVENTS}
+    snapshots = {name: ctx.read.snapshot_of(table) for table, name in stored.items() if name in known}
     days = None if run.experiment.status == "concluded" else run.project.profile.pins.retain_days
     kept = pin_inputs(run.project, run.experiment_id, run.run_id, snapshots, days, ctx.now, ctx.read.catalog)
     ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
