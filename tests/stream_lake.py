@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -144,9 +144,7 @@ def random_rows(random: Random, project: Any, dataset: str, many: int, first: in
         arms = [variant.id for variant in project.experiments[one].live_variants]
         arm = arms[(number + (random.random() < 0.03)) % len(arms)]
         user = f"u{number}"
-        if dataset == "assignments":
-            found[one].append((user, arm, time, "user"))
-        elif dataset == "exposures":
+        if dataset in LOGS:
             found[one].append((user, arm, time, "user"))
         elif dataset == "outcomes":
             value = random.choice([0.0, 1.0, random.random() * 100])
@@ -165,8 +163,3 @@ def _write(path: Path, columns: Mapping[str, pa.DataType], rows: Sequence[Row]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: pa.array([row[i] for row in rows], kind) for i, (name, kind) in enumerate(columns.items())}
     pq.write_table(pa.table(arrays), path)
-
-
-def moment(text: str) -> datetime:
-    """A UTC time, as `tests.ingest_lake.at`."""
-    return at(text)

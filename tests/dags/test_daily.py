@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from exp_platform.airflow.children import child_run_id
-from exp_platform.airflow.daily import EarlierDaysFirst, _firing, due_experiments
+from exp_platform.airflow.daily import EarlierDaysFirst, due_experiments, firing_of
 from exp_platform.airflow.landing import RawLandedTrigger, RawReady, has_landed
 from exp_platform.config.load import Project
 
@@ -50,7 +50,7 @@ def test_the_firing_instant_is_the_same_whether_or_not_airflow_makes_data_interv
 ) -> None:
     after = datetime(2026, 1, 11, tzinfo=UTC)
     run = SimpleNamespace(logical_date=logical_date, data_interval_end=data_interval_end, run_after=after)
-    assert _firing({"dag_run": run}) == after  # type: ignore[typeddict-item]
+    assert firing_of({"dag_run": run}) == after  # type: ignore[typeddict-item]
 
 
 def test_a_broken_registry_file_does_not_hide_the_other_experiments(project: Project) -> None:

@@ -37,7 +37,18 @@ def alert_run(context: Context) -> None:
     project, dt = project_of(run), date.fromisoformat(run["dt"])
     alerts = run_alerts(project, run["experiment_id"], dt, run["run_id"])
     ended = failure_alert(run, first_failure(context, _STAGE_NAMES), dead_stages(context, _STAGE_NAMES))
-    _tell(project, [*alerts, *([ended] if ended else [])], run, context)
+    if ended and blocked_by_stream(project, run["experiment_id"], run["run_id"]):
+        print(f"no alert: {ended.sentence} (the stream has sent one)")
+        ended = None
+    tell(project, [*alerts, *([ended] if ended else [])], run, context)
+
+
+def blocked_by_stream(project: Project, experiment_id: str, run_id: str) -> bool:
+    """True when a stream that the experiment reads has stopped the run."""
+    from exp_platform.ledger.manifest import failures
+    from exp_platform.pipelines.record import BLOCKED_BY_STREAM
+
+    return any(row["status"] == BLOCKED_BY_STREAM for row in failures(project, experiment_id, run_id))
 
 
 def alert_crashed_run(context: Context) -> None:
@@ -53,7 +64,7 @@ def alert_problem(
     from exp_platform.alerts.model import crash_alert
 
     run = {"experiment_id": experiment_id, "dt": dt.isoformat(), "run_id": context["run_id"]}
-    _tell(project, [crash_alert(experiment_id, dt, subject, sentence)], run, context)
+    tell(project, [crash_alert(experiment_id, dt, subject, sentence)], run, context)
 
 
 def send_waiting(context: Context) -> None:
@@ -99,7 +110,8 @@ def links_of(
     return {"log": f"{run}/tasks/{quote(task_id)}", "run": run, "memo": base + memo_path(experiment_id, dt)}
 
 
-def _tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context: Context) -> None:
+def tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context: Context) -> None:
+    """Record alerts of one experiment or stream, then send all of its alerts that wait."""
     from exp_platform.alerts.book import record
 
     now = datetime.now(UTC)

@@ -37,7 +37,7 @@ def due_experiments(config: str, firing: datetime) -> list[dict[str, Any]]:
     ]
 
 
-def _firing(context: Context) -> datetime:
+def firing_of(context: Context) -> datetime:
     """The instant of the schedule; not the logical date, which is a day earlier where Airflow uses data intervals."""
     run = context["dag_run"]
     return run.data_interval_end or run.logical_date or run.run_after
@@ -70,7 +70,7 @@ def find_due() -> list[dict[str, Any]]:
     from exp_platform.errors import ExpError
 
     context = get_current_context()
-    firing = _firing(context)
+    firing = firing_of(context)
     try:
         found = due_experiments(context["params"]["config"], firing)
     except ExpError as error:
@@ -92,7 +92,7 @@ def refused_configs() -> None:
         project = load_project(context["params"]["config"])
     except ConfigError as error:
         raise AirflowFailException(str(error)) from None
-    dt = day_of_firing(_firing(context))
+    dt = day_of_firing(firing_of(context))
     for experiment_id, why in sorted(project.broken.items()):
         alert_problem(context, project, experiment_id, dt, "registry", why)
     refused = project.refusals()

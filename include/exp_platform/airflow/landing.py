@@ -15,24 +15,52 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from exp_platform.config.load import Project
+
 # Only outcomes are awaited: on some days, and after the end, there are rightly no assignments or exposures.
 _DATASET = "outcomes"
 
 
 def has_landed(config: str, experiment_id: str, dt: str) -> bool:
-    """True when the raw zone has files of outcomes for that day or a later one; a mapped source counts as landed."""
+    """True when the raw zone has files of outcomes for that day or a later one; a mapped source counts as landed.
+
+    An experiment that reads streams waits until each of them has been ingested for the day.
+    """
     from pyarrow import fs
 
     from exp_platform.config.load import load_project
     from exp_platform.lake.raw_zone import filesystem
 
     project = load_project(config)
-    if _DATASET in project.experiment(experiment_id).sources:
+    experiment = project.experiment(experiment_id)
+    if experiment.streams and late_streams(project, experiment_id, dt):
+        return False
+    if _DATASET in experiment.sources or _DATASET in experiment.streams:
         return True
     files, folder = filesystem(project, f"{project.raw_folder(experiment_id)}/{_DATASET}")
     found = files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
     days = {part for info in found if info.is_file for part in info.path.split("/") if part.startswith("dt=")}
     return any(day >= f"dt={dt}" for day in days)
+
+
+def late_streams(project: Project, experiment_id: str, dt: str) -> list[str]:
+    """Names of the streams of an experiment that no run has ingested for that day or a later one.
+
+    A blocked stream is not awaited: the experiment's own run says so in its memo.
+    """
+    from exp_platform.lake.catalog import load_handle
+    from exp_platform.lake.ops import read_rows
+    from exp_platform.lake.tables.names import RUN_MANIFEST
+    from exp_platform.pipelines.stream_gate import state_of
+    from exp_platform.pipelines.stream_run import streams_of
+
+    late, handle = [], load_handle(project, RUN_MANIFEST)
+    for name in streams_of(project, experiment_id):
+        key = {"experiment_id": project.stream(name).owner_id, "stage": "ingest_streams"}
+        state = state_of(name, read_rows(handle, key))
+        if state.blocked_since is None and (state.last_dt is None or state.last_dt.isoformat() < dt):
+            late.append(name)
+    return late
 
 
 class RawLandedTrigger(BaseTrigger):
@@ -88,12 +116,25 @@ class RawReady(BaseOperator):
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Fail without retry when the time is up, because a person has to look at the source."""
         if not event["landed"]:
-            sentence = (
+            sentence = self._late_streams() or (
                 f"no raw outcomes of {self.experiment['dt']} after {self.experiment['timeout_hours']} h: "
                 "ask the team that delivers them; clear this task when they are there"
             )
             self._alert(context, sentence)
             raise AirflowFailException(f"{self.experiment['experiment_id']}: {sentence}")
+
+    def _late_streams(self) -> str:
+        """The sentence on streams that are late; empty when none is."""
+        from exp_platform.config.load import load_project
+
+        wanted = self.experiment
+        late = late_streams(load_project(wanted["config"]), wanted["experiment_id"], wanted["dt"])
+        if not late:
+            return ""
+        return (
+            f"{', '.join(late)} not ingested for {wanted['dt']} after {wanted['timeout_hours']} h: see the DAG "
+            "ingest_streams; clear this task when the streams are there"
+        )
 
     def _alert(self, context: Context, sentence: str) -> None:
         from exp_platform.airflow.alerting import alert_problem

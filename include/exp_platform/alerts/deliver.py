@@ -12,6 +12,7 @@ from exp_platform.alerts.book import Delivery, deliver, record, waiting
 from exp_platform.alerts.model import Alert, contract_alert, crash_alert, verdict_alerts
 from exp_platform.alerts.webhook import webhook
 from exp_platform.config.load import Project
+from exp_platform.config.models.stream import stream_name
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.read import read_arrow
@@ -36,19 +37,44 @@ def alert_after_run(
     at = now or datetime.now(UTC)
     try:
         alerts = run_alerts(project, experiment_id, dt, run_id, error)
-        for alert in alerts:
-            log(f"alert: {alert.kind} {alert.subject}: {alert.sentence}")
-        record(project, alerts, run_id, at, links_of(project, experiment_id))
-        url = os.environ.get(WEBHOOK)
-        if url:
-            return deliver(project, experiment_id, webhook(url), at, log)
-        left = len(waiting(project, experiment_id, at))
-        if left:
-            log(f"recorded {left} alerts in ops.alerts and sent none: {WEBHOOK} is not set")
-        return Delivery(pending=left)
+        return _told(project, experiment_id, alerts, run_id, at, log)
     except Exception as fault:
         log(f"the alerts of run {run_id} could not be recorded or sent: {type(fault).__name__}: {fault}")
         return Delivery()
+
+
+def alert_blocked_stream(
+    project: Project,
+    owner_id: str,
+    dt: date,
+    run_id: str,
+    error: BaseException,
+    *,
+    log: Callable[[str], None] = print,
+    now: datetime | None = None,
+) -> Delivery:
+    """Record and send the one alert of a blocked stream; the experiments that read it send none."""
+    try:
+        alerts = [contract_alert(owner_id, dt, "ingest_streams", str(error))]
+        return _told(project, owner_id, alerts, run_id, now or datetime.now(UTC), log)
+    except Exception as fault:
+        log(f"the alert of run {run_id} could not be recorded or sent: {type(fault).__name__}: {fault}")
+        return Delivery()
+
+
+def _told(
+    project: Project, owner_id: str, alerts: list[Alert], run_id: str, at: datetime, log: Callable[[str], None]
+) -> Delivery:
+    for alert in alerts:
+        log(f"alert: {alert.kind} {alert.subject}: {alert.sentence}")
+    record(project, alerts, run_id, at, links_of(project, owner_id))
+    url = os.environ.get(WEBHOOK)
+    if url:
+        return deliver(project, owner_id, webhook(url), at, log)
+    left = len(waiting(project, owner_id, at))
+    if left:
+        log(f"recorded {left} alerts in ops.alerts and sent none: {WEBHOOK} is not set")
+    return Delivery(pending=left)
 
 
 def run_alerts(
@@ -80,6 +106,8 @@ def rows_of_run(project: Project, experiment_id: str, dt: date, run_id: str, tab
 
 def links_of(project: Project, experiment_id: str) -> Mapping[str, str]:
     """The link to the memo: its page on the Airflow server, or its file without a server."""
+    if stream_name(experiment_id) is not None:
+        return {}  # a stream has no memo
     base = project.profile.ui_base_url
     if base:
         return {"memo": f"{base.rstrip('/')}/experiments/memos/{experiment_id}.html"}

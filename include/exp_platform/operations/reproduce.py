@@ -35,10 +35,11 @@ from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.ledger.seals import seal_rows
 from exp_platform.operations.compare import TableComparison, compare, fingerprint
 from exp_platform.pipelines.context import open_stage
-from exp_platform.pipelines.registry import BY_NAME, STAGES
+from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS, STAGES
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
 from exp_platform.pipelines.session import Session
+from exp_platform.pipelines.stream_run import stream_run
 from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.version import code_version
 
@@ -95,6 +96,7 @@ def reproduce(
     """Run the ordinary stages on the pinned events of a past run; the real lake is only read."""
     run = find_past_run(project, run_id)
     configured, notes = _configuration_of(project, run)
+    configured = _reading_as(configured, run)
     _require_events(project, run)
     if spark is None:
         from exp_platform.spark.session import build_spark_session
@@ -154,6 +156,20 @@ def _configuration_of(project: Project, run: PastRun) -> tuple[Project, tuple[st
     return project, tuple(notes)
 
 
+def _reading_as(project: Project, run: PastRun) -> Project:
+    """The project with the experiment reading copies of its own where the run did: it may have moved to streams since."""
+    experiment = project.experiment(run.experiment_id)
+    kept = {
+        dataset: names
+        for dataset, names in experiment.streams.items()
+        if run.pins.of(f"exp.stream_{dataset}") is not None or run.pins.of(f"exp.{dataset}") is None
+    }
+    if kept == experiment.streams:
+        return project
+    changed = experiment.model_copy(update={"streams": kept})
+    return replace(project, experiments=project.experiments | {run.experiment_id: changed})
+
+
 def _require_events(project: Project, run: PastRun) -> None:
     missing = [
         table
@@ -205,13 +221,32 @@ def _copy_events(there: SparkSession, here: SparkSession, run: Run, past: PastRu
     with open_stage(run, BY_NAME["ingest_events"], session=Session.given(here), now=past.at, say=say) as ctx:
         for table in PINNED_TABLES:
             pinned = past.pins.of(table)
-            if pinned is None:
+            if pinned is None or TABLES[table].of_streams:
                 continue
             events = read_spark(there, TABLES[table], pinned, {"experiment_id": run.experiment_id})
             events.write.mode("overwrite").parquet(f"{exchange}/{table}")
             ctx.publish(table, here.read.parquet(f"{exchange}/{table}"))
+    _copy_stream_events(there, here, run, past, say, exchange)
     files, path = filesystem(scratch, exchange)
-    files.delete_dir(path)
+    if files.get_file_info(path).type.name == "Directory":
+        files.delete_dir(path)
+
+
+def _copy_stream_events(
+    there: SparkSession, here: SparkSession, run: Run, past: PastRun, say: Log, exchange: str
+) -> None:
+    """Copy the rows of streams that the run could read, stream by stream, as the streams' own runs publish them."""
+    for view in run.stream_views.values():
+        table, pinned = view.table, past.pins.of(view.table.name)
+        if pinned is None:
+            continue
+        seen = read_spark(there, table, pinned, {}).where(view.condition())
+        for name in view.streams:
+            place = f"{exchange}/{table.name}/{name}"
+            seen.where(seen["stream"] == name).write.mode("overwrite").parquet(place)
+            stream = stream_run(run.project, name, run.dt, run.run_id)
+            with open_stage(stream, INGEST_STREAMS, session=Session.given(here), now=past.at, say=say) as ctx:
+                ctx.publish(table.name, here.read.schema(seen.schema).parquet(place))
 
 
 def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> None:

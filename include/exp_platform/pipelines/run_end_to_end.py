@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exp_platform.alerts.deliver import alert_after_run
-from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded
+from exp_platform.alerts.deliver import alert_after_run, alert_blocked_stream
+from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, StreamBlocked, Superseded
 from exp_platform.ledger.claim import release
 from exp_platform.memo.blocked import write_blocked_memo
 from exp_platform.memo.summary import decision_summary
+from exp_platform.pipelines.ingest_first import ingest_streams_of
 from exp_platform.pipelines.job import (
     Parser,
     add_run_arguments,
@@ -34,6 +35,7 @@ from exp_platform.pipelines.registry import FIRST, Stage, stages_for
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
 from exp_platform.pipelines.session import Session
+from exp_platform.pipelines.stream_run import StreamRun
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -58,6 +60,11 @@ def run_end_to_end(
     seconds: dict[str, float] = {}
     session = Session.given(spark) if spark is not None else Session.of(run)
     run, stage = replace(run, started_by="run_end_to_end"), FIRST
+
+    def stream_blocked(stream: StreamRun, error: ContractViolation) -> None:
+        alert_blocked_stream(stream.project, stream.experiment_id, stream.dt, stream.run_id, error, log=log)
+
+    ingest_streams_of(run, session, log, stream_blocked)
     try:
         for stage in stages_for(run.options.generate_synth):
             on_stage(stage)
@@ -70,6 +77,8 @@ def run_end_to_end(
             seconds[stage.name] = round(time.monotonic() - started, 1)
     except ContractViolation as error:
         write_blocked_memo(run.project, run.experiment_id, run.dt, run.run_id, stage.name, str(error))
+        if isinstance(error, StreamBlocked):
+            raise  # the stream has its alert
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)
         raise
     except (Superseded, ConfigError):
