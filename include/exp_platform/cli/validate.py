@@ -6,13 +6,14 @@ import typer
 
 from exp_platform.cli import CONFIG, app, console, for_people, problems
 from exp_platform.config.load import Project, load_project
+from exp_platform.config.streams import unread
 from exp_platform.errors import ConfigError
 
 
 @app.command()
 @for_people
 def validate(config: str | None = CONFIG) -> None:
-    """Check every metric, policy and experiment, whether in use or not; with a lake also what it knows of them.
+    """Check every metric, policy, stream and experiment, whether in use or not; with a lake also what it knows of them.
 
     A definition that has changed under its version is refused; margins that the planned users can seldom show get a
     warning.
@@ -22,14 +23,20 @@ def validate(config: str | None = CONFIG) -> None:
     for sentence in refused:
         problems.print(sentence, markup=False, soft_wrap=True)
     console.print(
-        f"{len(project.metrics)} metrics, {len(project.experiments)} experiments are valid"
+        f"{len(project.metrics)} metrics, "
+        + (f"{len(project.streams)} streams, " if project.streams else "")
+        + f"{len(project.experiments)} experiments are valid"
         + "".join(
             f", {len(broken)} {kind} refused"
-            for kind, broken in (("metrics", project.broken_metrics), ("experiments", project.broken))
+            for kind, broken in (
+                ("metrics", project.broken_metrics),
+                ("streams", project.broken_streams),
+                ("experiments", project.broken),
+            )
             if broken
         )
     )
-    for sentence in _margin_warnings(project):
+    for sentence in [*unread(project.streams, project.experiments), *_margin_warnings(project)]:
         problems.print(f"warning: {sentence}", markup=False, soft_wrap=True)
     if refused:
         raise typer.Exit(ConfigError.exit_code)

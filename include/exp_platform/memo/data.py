@@ -34,9 +34,9 @@ def data_section(manifest: Rows, files: Rows, quarantine: pa.Table, findings: Ro
 def _dataset(name: str, manifest: Rows, files: Rows) -> dict[str, Any]:
     """Counts of one dataset: files, raw rows, refused rows, duplicates, and distinct valid events."""
     mine = [row for row in files if row["dataset"] == name]
-    table = f"exp.{name}"
+    tables = (f"exp.{name}", f"exp.stream_{name}")  # its own events, or the streams that it reads
     events = next(
-        (row["rows"] for row in sorted(manifest, key=lambda r: r["role"]) if row["table"] == table and row["rows"]),
+        (row["rows"] for row in sorted(manifest, key=lambda r: r["role"]) if row["table"] in tables and row["rows"]),
         None,
     )
     raw = sum(row["rows"] or 0 for row in mine)

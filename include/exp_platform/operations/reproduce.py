@@ -157,7 +157,7 @@ def _configuration_of(project: Project, run: PastRun) -> tuple[Project, tuple[st
 
 
 def _reading_as(project: Project, run: PastRun) -> Project:
-    """The project with the experiment reading copies of its own where the run did: it may have moved to streams since."""
+    """The project with the experiment reading its own events where the run did; it may have moved since."""
     experiment = project.experiment(run.experiment_id)
     kept = {
         dataset: names
