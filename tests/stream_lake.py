@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.ingest_lake import TYPES, IngestLake, at, make_lake
 
+from exp_platform.config.load import Project
 from exp_platform.config.models import Stream
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim
@@ -99,7 +100,7 @@ def make_both(spark: SparkSession, folder: Path, streams: Mapping[str, Sequence[
     return Both(copies, replace(streamed, project=with_streams(streamed, files, streams)), files)
 
 
-def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[str]], **changes: Any) -> Any:
+def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[str]], **changes: Any) -> Project:
     """The lake's project with a stream for each dataset, which both experiments read."""
     project = lake.project
     known = {
@@ -123,7 +124,7 @@ def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[s
     return replace(project, streams=known, experiments=project.experiments | experiments)
 
 
-def delivered(project: Any, dataset: str) -> list[str]:
+def delivered(project: Project, dataset: str) -> list[str]:
     """All sources of the metrics, or all dimensions, that the two experiments read."""
     if dataset == "attributes":
         return sorted({name for one in (ONE, TWO) for name in project.experiments[one].attributes_read} | {"other"})
@@ -134,7 +135,9 @@ def delivered(project: Any, dataset: str) -> list[str]:
     return sorted({source for metric in named for source in metric.sources} | {"never_read"})
 
 
-def random_rows(random: Random, project: Any, dataset: str, many: int, first: int, last: int) -> dict[str, list[Row]]:
+def random_rows(
+    random: Random, project: Project, dataset: str, many: int, first: int, last: int
+) -> dict[str, list[Row]]:
     """Rows of two experiments on the days from `first` to `last` since the start; users are in one, both or none."""
     found: dict[str, list[Row]] = {ONE: [], TWO: []}
     names = delivered(project, dataset)
@@ -163,3 +166,9 @@ def _write(path: Path, columns: Mapping[str, pa.DataType], rows: Sequence[Row]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: pa.array([row[i] for row in rows], kind) for i, (name, kind) in enumerate(columns.items())}
     pq.write_table(pa.table(arrays), path)
+
+
+def with_limit(project: Project, limit: float) -> Project:
+    """The project with another tolerance for bad rows."""
+    contracts = project.profile.contracts.model_copy(update={"max_bad_fraction": limit})
+    return replace(project, profile=project.profile.model_copy(update={"contracts": contracts}))

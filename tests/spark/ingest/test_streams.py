@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
-from tests.stream_lake import ONE, TWO, Both, day, make_both, random_rows
+from tests.stream_lake import LOGS, ONE, START, TWO, Both, day, make_both, random_rows, with_limit
 
+from exp_platform.errors import ContractViolation, StreamBlocked
+from exp_platform.lake.catalog import load_handle
+from exp_platform.ledger.claim import claim
+from exp_platform.ledger.manifest import failures
+from exp_platform.operations import maintenance
+from exp_platform.operations.reproduce import reproduce
+from exp_platform.pipelines.record import BLOCKED_BY_STREAM
+from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import Run
+from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.session import Session
+
+KINDS = ("assignments", "exposures", "outcomes", "attributes")
 pytestmark = pytest.mark.spark
 
 
@@ -27,3 +41,83 @@ def test_outcomes_of_a_stream_give_the_numbers_of_a_copy(outcomes: Both) -> None
     outcomes.write("outcomes", random_rows(random, project, "outcomes", 400, -12, 4))
     outcomes.ingest("shop_events", "s1", day(2))
     outcomes.same("r1", day(2))
+
+
+@pytest.fixture(scope="module")
+def everything(spark: object, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Two experiments that read all four datasets from streams, outcomes from two of them."""
+    streams = {name: [f"all_{name}"] for name in ("assignments", "exposures", "outcomes", "attributes")}
+    return make_both(spark, tmp_path_factory.mktemp("everything"), streams)  # type: ignore[arg-type]
+
+
+def test_logs_outcomes_and_attributes_give_the_numbers_of_copies_as_files_come_and_go(everything: Both) -> None:
+    random, project = Random(2), everything.copies.project
+    for dataset in KINDS:
+        everything.write(dataset, random_rows(random, project, dataset, 200, 0 if dataset in LOGS else -12, 4))
+    for dataset in KINDS:
+        everything.ingest(f"all_{dataset}", "s1", day(2))
+    everything.same("r1", day(2))
+
+    # A day later: late and early outcomes, more assignments; the second experiment runs first.
+    everything.write("outcomes", random_rows(random, project, "outcomes", 60, -5, 6), "b.parquet")
+    everything.write("assignments", random_rows(random, project, "assignments", 30, 2, 4), "b.parquet")
+    for dataset in ("outcomes", "assignments"):
+        everything.ingest(f"all_{dataset}", "s2", day(3))
+    everything.lines.clear()
+    everything.same("r2", day(3), (TWO, ONE))
+    told = [line for line in everything.lines if "reused unit rows" in line]
+    assert len(told) == 4, "two experiments in two lakes look at what is new"
+
+    # A file is re-stated, another is gone.
+    everything.write("outcomes", random_rows(random, project, "outcomes", 300, -12, 4))
+    everything.remove("assignments", "b.parquet")
+    for dataset in ("outcomes", "assignments"):
+        everything.ingest(f"all_{dataset}", "s3", day(4))
+    everything.same("r3", day(4), (ONE,))
+    again = reproduce(everything.streamed.project, "r3", everything.streamed.spark)
+    assert again.same, again.text()
+
+
+def test_a_blocked_stream_stops_its_readers_and_a_mended_one_lets_them_go_on(everything: Both) -> None:
+    lake = everything.streamed
+    everything.write("exposures", {ONE: [(None, "control", START, "user")]}, "z.parquet")
+    strict = replace(everything, streamed=replace(lake, project=with_limit(lake.project, 0.0)))
+    with pytest.raises(ContractViolation, match=r"stream.all_exposures: raw data are refused.*null_user_id"):
+        strict.ingest("all_exposures", "blocked", day(5))
+    claim(lake.project, ONE, "r4", day(5), "test")
+    run = Run(lake.project, ONE, day(5), "r4")
+    with pytest.raises(StreamBlocked, match=f"{ONE}: stream all_exposures is blocked since dt {day(5)}"):
+        run_stage(run, BY_NAME["ingest_events"], session=Session.given(lake.spark), say=lambda _: None)
+    assert [row["status"] for row in failures(lake.project, ONE, "r4")] == [BLOCKED_BY_STREAM]
+
+    everything.remove("exposures", "z.parquet")
+    everything.ingest("all_exposures", "mended", day(5))
+    run_stage(run, BY_NAME["ingest_events"], session=Session.given(lake.spark), say=lambda _: None)
+
+
+def test_events_of_an_unregistered_experiment_are_kept_counted_and_no_error(everything: Both) -> None:
+    lake = everything.streamed
+    rows = {"elsewhere-42": [("u1", "blue", START, "user"), ("u2", "red", START, "user")]}
+    everything.write("assignments", rows, "other.parquet")
+    everything.ingest("all_assignments", "s5", day(5))
+    findings = lake.spark.table("iceberg.ops.contract_results").where("run_id = 's5'")
+    row = findings.where("expectation = 'experiment ids are in the registry'").collect()[0]
+    assert (row["success"], row["severity"], row["unexpected_count"]) == (False, "warning", 2)
+    assert "elsewhere-42 (2)" in row["detail"]
+    held = lake.spark.table("iceberg.exp.stream_assignments").where("experiment_id = 'elsewhere-42'")
+    assert held.count() == 2
+
+
+def test_maintenance_compacts_the_files_of_a_stream(everything: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, owner, name = everything.streamed, "stream.all_outcomes", "exp.stream_outcomes"
+    everything.write("outcomes", {ONE: [("u1", "never_read", 1.0, START)]}, "c.parquet")
+    everything.ingest("all_outcomes", "s6", day(5))
+    before = sorted(map(repr, lake.spark.table(f"iceberg.{name}").collect()))
+    monkeypatch.setattr(maintenance, "SMALL_FILES", 2)
+    handles = {table: load_handle(lake.project, table) for table in (name, "exp.outcomes")}
+    claim(lake.project, owner, "upkeep", day(5), "test")
+    done = maintenance._compact_experiment(lake.project, lake.spark, handles, owner, "upkeep", lambda _: None)
+    assert done == [name]
+    assert sorted(map(repr, lake.spark.table(f"iceberg.{name}").collect())) == before
+    none = maintenance._compact_experiment(lake.project, lake.spark, {name: handles[name]}, ONE, "r4", lambda _: None)
+    assert none == []
