@@ -1,4 +1,4 @@
-"""A change of configuration: the metrics, policies and experiments that differ, and the running ones it touches."""
+"""A change of configuration: the metrics, policies, streams and experiments that differ, and what runs of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from exp_platform.config.definition import definition_of, differences
 from exp_platform.config.load import Project
 from exp_platform.config.models import Metric
 from exp_platform.config.policy import FOLDER, load_policy
+from exp_platform.config.streams import fingerprint
 from exp_platform.errors import ConfigError
 
 
@@ -17,7 +18,7 @@ from exp_platform.errors import ConfigError
 class Change:
     """One file of configuration that differs."""
 
-    kind: str  # metric, experiment or policy
+    kind: str  # metric, experiment, policy or stream
     name: str
     what: str  # added, removed, changed, reworded, broken or mended
     details: tuple[str, ...] = ()
@@ -27,7 +28,8 @@ class Change:
 
 def changes(before: Project, now: Project) -> list[Change]:
     """Every difference between two states of the configuration, metrics first."""
-    return [*_metric_changes(before, now), *_policy_changes(before, now), *_experiment_changes(before, now)]
+    found = [*_metric_changes(before, now), *_policy_changes(before, now), *_stream_changes(before, now)]
+    return [*found, *_experiment_changes(before, now)]
 
 
 def running(project: Project, uses: Callable[[str], bool]) -> tuple[str, ...]:
@@ -65,6 +67,17 @@ def _policy_changes(before: Project, now: Project) -> Iterator[Change]:
             yield Change("policy", name, "removed" if new is None else "added", touches=touched)
         elif found:
             yield Change("policy", name, "changed", found, touched)
+
+
+def _stream_changes(before: Project, now: Project) -> Iterator[Change]:
+    for name in sorted(before.streams.keys() | now.streams.keys()):
+        touched = running(now, lambda i, name=name: any(name in read for read in now.experiments[i].streams.values()))  # type: ignore[misc]
+        old, new = before.streams.get(name), now.streams.get(name)
+        if old is None or new is None:
+            yield Change("stream", name, "removed" if new is None else "added", touches=touched)
+        elif old != new:
+            details = tuple(differences(fingerprint(old), fingerprint(new)))
+            yield Change("stream", name, "changed" if details else "reworded", details, touched if details else ())
 
 
 def _experiment_changes(before: Project, now: Project) -> Iterator[Change]:

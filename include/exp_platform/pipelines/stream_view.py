@@ -67,16 +67,12 @@ class StreamView:
         return self.rows(files_appended(session, self.table, since, until))
 
     def rows(self, stored: DataFrame) -> DataFrame:
-        """The events among rows of the stream table, in the columns of the experiment's own table.
-
-        Outcomes have their stream too: see `events_of_units`.
-        """
+        """The events among rows of the stream table, in the columns of the experiment's own table."""
         from pyspark.sql import functions as F
 
         if self.dataset not in LOGS:
             stored = stored.withColumn("experiment_id", F.lit(self.experiment_id))
-        more = ("stream",) if self.dataset == "outcomes" else ()
-        return stored.where(self.condition()).select(*TABLES[self.own_table].columns, *more)
+        return stored.where(self.condition()).select(*TABLES[self.own_table].columns)
 
     def condition(self) -> Column:
         """True for the rows that are events of the experiment."""

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pyspark.sql import DataFrame
 
-STREAM = "stream"
 JoinHint = Literal["shuffle_hash", "merge"]
 
 # A hash join puts a bucket's units into a hash table and streams the events past it: at 18M events two and a half times
@@ -24,11 +23,5 @@ def join_for(units: int) -> JoinHint:
 def events_of_units(
     units: DataFrame, events: DataFrame, join: JoinHint, how: Literal["inner", "left"] = "inner"
 ) -> DataFrame:
-    """Events joined with their units; with `left` a unit without events has one row. A unit's rows stay together.
-
-    Events of streams lie by stream and bucket of user, and have their experiment's id as a constant: they are joined by
-    user alone, and carry their stream, so that Spark knows how they lie and need not shuffle them.
-    """
-    if STREAM in events.columns:
-        return units.hint(join).join(events.drop("experiment_id"), "user_id", how)
+    """Events joined with their units; with `left` a unit without events has one row. A unit's rows stay together."""
     return units.hint(join).join(events, ["experiment_id", "user_id"], how)

@@ -25,7 +25,7 @@ from exp_platform.metrics.values import (
     did_period,
     post_period,
 )
-from exp_platform.transforms.joins import HASH, STREAM, JoinHint, events_of_units
+from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.windows import period_end, period_start
 
 USER = ["experiment_id", "user_id"]
@@ -102,14 +102,10 @@ def periods_of(value: UnitValue, end_ts: datetime) -> tuple[Period, Period, Peri
 
 
 def seen_events(outcomes: DataFrame, sources: Sequence[str], cutoff: datetime) -> DataFrame:
-    """The events of the given sources before the cut-off, with their time `event_us` in epoch microseconds.
-
-    Events of streams keep their stream, by which the join knows how they lie.
-    """
+    """The events of the given sources before the cut-off, with their time `event_us` in epoch microseconds."""
     wanted = F.col("metric_name").isin(*sorted(set(sources))) & (F.col("outcome_ts") < F.lit(cutoff))
     return outcomes.where(wanted).select(
         *USER,
-        *(column for column in outcomes.columns if column == STREAM),
         "metric_name",
         (F.col("value") + F.lit(0.0)).alias("value"),  # turns -0.0 into 0.0
         F.unix_micros("outcome_ts").alias("event_us"),

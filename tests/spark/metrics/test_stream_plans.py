@@ -1,4 +1,4 @@
-"""How Spark runs the spine over a stream: the events are joined to the cohort where they lie, in few columns."""
+"""How Spark runs the spine over a stream: of the files it reads only the columns, names and days that are needed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import pytest
 from tests.conftest import make_project
 from tests.oracle.spine_data import CUTOFF, END, METRICS
 from tests.oracle.test_spine_oracle import awkward
-from tests.spark.metrics.test_plans import exchanges, plan_of
+from tests.spark.metrics.test_plans import plan_of
 
 from exp_platform.lake.catalog import ensure_tables
-from exp_platform.lake.staging import laid_out
-from exp_platform.lake.tables import TABLES
-from exp_platform.lake.tables.names import COHORT, STREAM_OUTCOMES, UNIT_OUTCOMES
+from exp_platform.lake.tables.names import COHORT, STREAM_OUTCOMES
 from exp_platform.pipelines.stream_view import StreamView
 from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.transforms.unit_outcomes import unit_columns
@@ -44,17 +42,11 @@ def frames(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return session.table(f"iceberg.{COHORT}").where(f"experiment_id = '{ID}'"), view.rows(stored), outcomes
 
 
-def test_the_events_of_a_stream_are_joined_to_the_cohort_without_a_shuffle(frames: Any) -> None:
-    cohort, events, _ = frames
-    units = unit_columns(cohort, events, METRICS, end_ts=END, cutoff=CUTOFF)
-    assert exchanges(plan_of(units)) == 0, plan_of(units)
-    assert exchanges(plan_of(laid_out(units, TABLES[UNIT_OUTCOMES]))) == 0
-
-
 def test_neither_files_nor_times_of_ingest_are_read(frames: Any) -> None:
     cohort, events, _ = frames
     plan = plan_of(unit_columns(cohort, events, METRICS, end_ts=END, cutoff=CUTOFF))
     assert "source_file" not in plan and "ingested_at" not in plan
+    assert "filters=stream = 'shop_events', metric_name IN (" in plan
 
 
 def test_units_are_those_of_the_events_themselves(frames: Any) -> None:
