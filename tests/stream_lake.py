@@ -35,7 +35,7 @@ Row = tuple[Any, ...]
 
 @dataclass
 class Both:
-    """The same experiments over the same files, as copies and as streams."""
+    """Two lakes with equal experiments over equal files, as copies and as streams."""
 
     copies: IngestLake
     streamed: IngestLake
