@@ -52,6 +52,7 @@ def session_conf(project: Project) -> dict[str, str]:
         # See docs/decisions/0004-no-adaptive-execution.md.
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": str(profile.spark.shuffle_partitions),
+        "spark.python.daemon.module": "exp_platform.spark.worker_daemon",
         # Unit rows go to NumPy in batches: larger ones cost less for each row.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
