@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker has ended: it knows what was left out and what was spent, the process that prints the summary does not."""
+    """Take from a worker that has ended what was left out and what was spent, for the summary."""
     output = getattr(node, "workeroutput", {})
     node.config.stash[LEFT_OUT] = output.get("left_out", [])
     processor_time.collect(node.config, output.get("processor_seconds", {}))

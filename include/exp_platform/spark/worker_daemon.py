@@ -1,7 +1,8 @@
 """The process from which Spark forks its Python workers: loads once what each worker would load for itself.
 
-Spark puts its own zip archives first on the workers' path, and each task makes Python forget what is cached of the path:
-reading an archive's list of files anew cost a task 0.1 s. The archives hold pyspark and py4j, which are installed.
+Spark puts its own zip archives first on the workers' path, and each task makes Python forget what is cached of the
+path: to read an archive's list of files anew cost each task 0.1 s. The archives hold pyspark and py4j, which are
+installed.
 """
 
 from __future__ import annotations
