@@ -87,6 +87,8 @@ def test_the_portfolio_has_one_row_with_decision_trust_effect_and_days(dbt: Dbt)
         "primary_metric": "checkout",
     }
     assert row["trust"] in ("trusted", "caution")
+    latest = load_handle(dbt.project, "gold.latest_results").scan(row_filter="role = 'primary'").to_arrow().to_pylist()
+    assert [row[c] for c in ("effect", "ci_low", "ci_high")] == [latest[0][c] for c in ("effect", "ci_low", "ci_high")]
     assert row["ci_low"] < row["effect"] < row["ci_high"]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import yaml
 
 from exp_platform.lake.tables import TABLES, names
+from exp_platform.paths import clone_root
 from exp_platform.quality.dbt_sources import NAMESPACES, broken_by, sources_path, sources_text
 from exp_platform.quality.rule import between, has_rows, in_set, matches, ordered, parameter
 
@@ -43,6 +45,17 @@ def test_rows_refer_to_the_registry_to_an_arm_and_to_the_rows_that_they_are_made
     ]
     assert arguments_of(names.DECISION, "refers_to")[1]["allowed"] == {"variant_id": "all"}
     assert arguments_of(names.EXPERIMENT_REGISTRY, "refers_to") == []
+
+
+def test_dbt_is_locked_with_hashes_and_duckdb_has_the_version_of_its_extensions() -> None:
+    folder = clone_root() / "dbt"
+    wanted = re.findall(r"^([a-z-]+)[=><]", (folder / "requirements.in").read_text(), flags=re.MULTILINE)
+    locked = (folder / "requirements.txt").read_text()
+    versions = dict(re.findall(r"^([a-z0-9-]+)==([0-9.]+)", locked, flags=re.MULTILINE))
+    assert set(wanted) <= set(versions)
+    assert len({version for name, version in versions.items() if name.startswith("duckdb")}) == 1
+    packages = re.split(r"^(?=[a-z0-9])", locked, flags=re.MULTILINE)[1:]
+    assert [package.split("==")[0] for package in packages if "--hash=sha256:" not in package] == []
 
 
 def test_a_table_that_says_when_it_was_written_has_a_freshness() -> None:
