@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from exp_platform.quality.dbt_sources import NAMESPACES, broken_by, sources_path
 from exp_platform.quality.rule import between, has_rows, in_set, matches, ordered, parameter
 
 
+@cache
 def declared() -> dict[str, dict[str, Any]]:
     content = yaml.safe_load(sources_text())
     return {f"{source['name']}.{table['name']}": table for source in content["sources"] for table in source["tables"]}
