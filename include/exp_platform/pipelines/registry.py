@@ -30,6 +30,7 @@ from exp_platform.lake.tables.names import (
     FACT_EXPOSURE,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
+    LATEST_RESULTS,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
     METRIC_STATISTICS,
@@ -247,7 +248,7 @@ STAGES = (
         reads=(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION, SEALED_PLAN),
         outputs=tuple(
             Output(table, (ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
-            for table in (GUARDRAIL_STATUS, DECISION)
+            for table in (GUARDRAIL_STATUS, DECISION, LATEST_RESULTS)
         ),
         needs_spark=False,
     ),

@@ -24,6 +24,7 @@ PANEL_STATISTICS = "gold.fct_experiment_panel_statistics"
 STATISTICAL_VALIDATION = "gold.fct_experiment_statistical_validation"
 GUARDRAIL_STATUS = "gold.fct_experiment_guardrail_status"
 DECISION = "gold.fct_experiment_decision"
+LATEST_RESULTS = "gold.latest_results"
 
 METRIC_AGGREGATES_OVERALL = "exp.metric_aggregates_overall"
 METRIC_AGGREGATES_DAILY = "exp.metric_aggregates_daily"
