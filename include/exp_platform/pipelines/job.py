@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
-from exp_platform.errors import ConfigError, ExpError
+from exp_platform.errors import WIDTH, ConfigError, ExpError, cause_first, wrapped
 from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt, past_dt
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import BY_HAND, Options, Run
@@ -98,16 +99,22 @@ def dt_of_run(
 def exit_with(error: BaseException) -> NoReturn:
     """End the process with the error's exit code; the last line on standard error is the sentence for a person."""
     if isinstance(error, ExpError):
-        print(f"{error}".strip().replace("\n", "; "), file=sys.stderr, flush=True)
+        print(_for_people(cause_first(str(error))), file=sys.stderr, flush=True)
         code = error.exit_code
     else:
         traceback.print_exception(error)
-        print(f"fault: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
+        said = (str(error).strip().splitlines() or [""])[0]
+        print(_for_people(f"fault: {type(error).__name__}: {cause_first(said)}"), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: a JVM that is shutting down must not write below the sentence.
     os._exit(code)
+
+
+def _for_people(sentence: str) -> str:
+    """The sentence wrapped for a terminal; a program that reads it, such as the stage operator, gets one line."""
+    return wrapped(sentence, min(WIDTH, shutil.get_terminal_size().columns)) if sys.stderr.isatty() else sentence
 
 
 def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
