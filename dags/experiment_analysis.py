@@ -34,13 +34,14 @@ from exp_platform.airflow import tasks
 from exp_platform.airflow.callbacks import alert_crash
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS, stage_groups, stage_tasks
 from exp_platform.airflow.params import analysis_params
+from exp_platform.airflow.timetable import OnRequest
 from exp_platform.paths import clone_root
 
 with DAG(
     dag_id="experiment_analysis",
     description="One experiment, one day: raw events to decision and memo",
     doc_md=__doc__,
-    schedule=None,
+    schedule=OnRequest(),
     catchup=False,
     params=analysis_params(clone_root()),
     default_args=DEFAULT_ARGS,

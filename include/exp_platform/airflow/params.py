@@ -54,7 +54,8 @@ def analysis_params(root: Path) -> dict[str, Param]:
             title="Experiment",
             description="Its file in configs/experiments, or a scenario of the profile. A new file is offered here "
             "half a minute after it was written.",
-            type="string",
+            # Null is no choice, as it is not in the list; with "string" alone the form would open with an error.
+            type=["string", "null"],
             enum=known_experiments(root),
         ),
         "dt": Param(
