@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
+from tests import progress
 
 from exp_platform.config.load import Project, load_project
 
@@ -43,6 +44,11 @@ def make_project(folder: Path, **profile: object) -> Project:
     content |= profile
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_project(path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say now and then how many tests are left."""
+    progress.register(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
