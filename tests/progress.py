@@ -35,7 +35,7 @@ class Left:
         self.told = tenth
         files = {nodeid.partition("::")[0] for nodeid in self.left}
         minutes = (self.clock() - self.began) / 60
-        return f"{len(self.left)} of {self.total} tests are left, in {len(files)} files ({minutes:.0f} min so far)"
+        return f"{len(self.left)} of {self.total} tests are left, in {len(files)} file(s) ({minutes:.0f} min so far)"
 
 
 class Progress:

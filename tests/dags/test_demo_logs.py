@@ -7,9 +7,10 @@ from pathlib import Path
 
 from exp_platform.airflow.demo_logs import TaskLogs
 
-LOG = """\
+RUN = "experiment_analysis.ingest_events by_hand__1"
+LOG = f"""\
 2026-02-01T08:00:00.1Z [info     ] Filling up the DagBag [airflow.dag_processing] loc=x.py:1
-2026-02-01T08:00:01.1Z [info     ] [DAG TEST] running task <TaskInstance: experiment_analysis.ingest_events by_hand__1 [x]> [dag]
+2026-02-01T08:00:01.1Z [info     ] [DAG TEST] running task <TaskInstance: {RUN} [x]> [dag]
 2026-02-01T08:00:02.1Z [info     ] Task started [airflow.api_fastapi.execution_api.routes.task_instances] loc=y.py:2
 2026-02-01T08:00:03.1Z [info     ] spark-submit --master local[2] ingest_events.py [spark] loc=z.py:3
 ingest_events: wrote 10 rows
@@ -17,7 +18,7 @@ ingest_events: wrote 10 rows
 2026-02-01T08:00:04.1Z [error    ] Task failed with exception [task] loc=z.py:4
 2026-02-01T08:00:05.1Z [info     ] [DAG TEST] end task task_id=ingest_events map_index=-1 [dag]
 between two tasks
-2026-02-01T08:00:06.1Z [info     ] [DAG TEST] running task <TaskInstance: experiment_analysis.ingest_events by_hand__1 [x]> [dag]
+2026-02-01T08:00:06.1Z [info     ] [DAG TEST] running task <TaskInstance: {RUN} [x]> [dag]
 ingest_events: the second try
 """
 

@@ -19,8 +19,8 @@ def test_after_each_tenth_the_number_of_tests_and_files_that_are_left_is_told() 
     left.begin(IDS)  # the second worker has collected the same
     told = [left.end(nodeid) for nodeid in IDS]
     assert told[0] == ""
-    assert told[1] == "18 of 20 tests are left, in 2 files (1 min so far)"
-    assert told[11] == "8 of 20 tests are left, in 1 files (6 min so far)"
+    assert told[1] == "18 of 20 tests are left, in 2 file(s) (1 min so far)"
+    assert told[11] == "8 of 20 tests are left, in 1 file(s) (6 min so far)"
     assert told[-1] == ""
     assert sum(1 for line in told if line) == 9
 
@@ -42,5 +42,5 @@ def test_pytest_prints_it_with_and_without_workers(tmp_path: Path, workers: list
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 of 4 tests are left, in 1 files (0 min so far)" in done.stdout
-    assert "1 of 4 tests are left, in 1 files (0 min so far)" in done.stdout
+    assert "3 of 4 tests are left, in 1 file(s) (0 min so far)" in done.stdout
+    assert "1 of 4 tests are left, in 1 file(s) (0 min so far)" in done.stdout

@@ -19,6 +19,7 @@ from exp_platform.airflow.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
 
 MARK = "\u2063"  # an invisible character that tells this module's notes from those of people
 LONGEST = 1000  # characters, which is what Airflow's database keeps
@@ -85,21 +86,31 @@ def _text(dag_run: DagRun) -> str | None:
         return note
     if dag_run.dag_id != "experiment_analysis":
         return None
-    states = {ti.task_id: str(ti.state) if ti.state else None for ti in dag_run.get_task_instances()}
-    outcome = outcome_of(states, lambda task_id, key: _pull(dag_run, task_id, key))
+    outcome = outcome_of(_states(dag_run), lambda task_id, key: _pull(dag_run, task_id, key))
     base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
     run = _pull(dag_run, "resolve_run", "return_value")
     return analysis_note(str(dag_run.state), dag_run.conf or {}, run, outcome, base)
 
 
-def _pull(dag_run: DagRun, task_id: str, key: str) -> Any:
-    """What a task has left in XCom, read in the session of the scheduler."""
-    from airflow.models.xcom import XComModel
+def _session(dag_run: DagRun) -> Session:
+    """The session of the scheduler that has just changed the run's state; a new one would detach the run from it."""
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
     if session is None:
-        return None
+        raise LookupError("the run belongs to no session")
+    return session
+
+
+def _states(dag_run: DagRun) -> dict[str, str | None]:
+    found = dag_run.get_task_instances(session=_session(dag_run))
+    return {ti.task_id: str(ti.state) if ti.state else None for ti in found}
+
+
+def _pull(dag_run: DagRun, task_id: str, key: str) -> Any:
+    """What a task has left in XCom."""
+    from airflow.models.xcom import XComModel
+
     query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key=key, limit=1)
-    found = session.scalars(query).first()
+    found = _session(dag_run).scalars(query).first()
     return None if found is None else XComModel.deserialize_value(found)
