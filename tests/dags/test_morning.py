@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -127,6 +128,7 @@ def test_a_note_that_a_person_wrote_stays(
 ) -> None:
     monkeypatch.setattr("exp_platform.airflow.notes._pull", lambda *_: "new")
     run: Any = FakeRun(before)
+    monkeypatch.setattr("exp_platform.airflow.notes._attached", lambda run: nullcontext((run, None)))
     _write(run)
     assert run.note == (after or before)
 

@@ -7,7 +7,8 @@ tasks have left in XCom, and nothing of the lake. A note that a person has writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -66,11 +67,27 @@ def analysis_note(
 
 def _write(dag_run: DagRun) -> None:
     try:
-        text = _text(dag_run)
-        if text and (not dag_run.note or dag_run.note.startswith(MARK)):
-            dag_run.note = cut(MARK + text)
+        with _attached(dag_run) as (run, session):
+            text = _text(run, str(dag_run.state), session)
+            if text and (not run.note or run.note.startswith(MARK)):
+                run.note = cut(MARK + text)
     except Exception:  # a run goes on without its note
         log.exception("the note of %s could not be written", dag_run.run_id)
+
+
+@contextmanager
+def _attached(dag_run: DagRun) -> Iterator[tuple[DagRun, Session]]:
+    """The run in the session of the scheduler, which is about to commit; `airflow dags test` holds it in none."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy.orm import object_session
+
+    held = object_session(dag_run)
+    if held is not None:
+        yield dag_run, held
+        return
+    with create_session(scoped=False) as session:  # the scoped one is shared, and would be closed for everybody
+        yield session.get_one(DagRun, dag_run.id), session
 
 
 def cut(text: str) -> str:
@@ -80,37 +97,25 @@ def cut(text: str) -> str:
     return text[:LONGEST]
 
 
-def _text(dag_run: DagRun) -> str | None:
+def _text(dag_run: DagRun, state: str, session: Session) -> str | None:
+    def pull(task_id: str, key: str) -> Any:
+        return _pull(dag_run, task_id, key, session)
+
     if dag_run.dag_id == "daily_experiments":
-        note: str | None = _pull(dag_run, MORNING, NOTE_KEY)
+        note: str | None = pull(MORNING, NOTE_KEY)
         return note
     if dag_run.dag_id != "experiment_analysis":
         return None
-    outcome = outcome_of(_states(dag_run), lambda task_id, key: _pull(dag_run, task_id, key))
+    tasks = dag_run.get_task_instances(session=session)
+    outcome = outcome_of({ti.task_id: str(ti.state) if ti.state else None for ti in tasks}, pull)
     base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    run = _pull(dag_run, "resolve_run", "return_value")
-    return analysis_note(str(dag_run.state), dag_run.conf or {}, run, outcome, base)
+    return analysis_note(state, dag_run.conf or {}, pull("resolve_run", "return_value"), outcome, base)
 
 
-def _session(dag_run: DagRun) -> Session:
-    """The session of the scheduler that has just changed the run's state; a new one would detach the run from it."""
-    from sqlalchemy.orm import object_session
-
-    session = object_session(dag_run)
-    if session is None:
-        raise LookupError("the run belongs to no session")
-    return session
-
-
-def _states(dag_run: DagRun) -> dict[str, str | None]:
-    found = dag_run.get_task_instances(session=_session(dag_run))
-    return {ti.task_id: str(ti.state) if ti.state else None for ti in found}
-
-
-def _pull(dag_run: DagRun, task_id: str, key: str) -> Any:
+def _pull(dag_run: DagRun, task_id: str, key: str, session: Session) -> Any:
     """What a task has left in XCom."""
     from airflow.models.xcom import XComModel
 
     query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key=key, limit=1)
-    found = _session(dag_run).scalars(query).first()
+    found = session.scalars(query).first()
     return None if found is None else XComModel.deserialize_value(found)
