@@ -56,6 +56,14 @@ def test_a_morning_without_experiments_is_a_line() -> None:
     assert morning_of(DAY, [], [], [], None).note() == f"{DAY}: 0 healthy, 0 red, 0 known to be red"
 
 
+def test_a_morning_on_which_nobody_could_look_is_not_a_healthy_one() -> None:
+    found = morning_of(DAY, None, [], [], {"sentences": ["spark.master: missing (configs/dev.yaml)"]})
+    assert found.note().splitlines() == [
+        f"{DAY}: no experiment was looked at: see the red tasks",
+        "- configuration refused: spark.master: missing (configs/dev.yaml)",
+    ]
+
+
 RUN = {"experiment_id": "exp_a", "dt": DAY}
 
 

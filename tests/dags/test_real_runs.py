@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def data(project: Project, monkeypatch: pytest.MonkeyPatch) -> Data:
             context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": 65, "sentence": SENTENCE})
             raise failure_of(self.job, 65, SENTENCE)
         if self.job == "write_memo":
-            write_memo(project, ID, parse_dt(DT), _empty(project, ID) | {"dt": DT}, latest=True)
+            write_memo(project, ID, parse_dt(DT), _empty(project, ID) | {"dt": DT, "blocked": None}, latest=True)
 
     def rows(run: Any, table: str) -> list[dict[str, Any]]:
         decision = {"variant_id": "all", "decision": "keep_running", "trust": "caution", "reasons": ["young"]}
@@ -62,14 +61,17 @@ def data(project: Project, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 
 @pytest.fixture(scope="module")
-def dag() -> Iterator[DAG]:
+def dag() -> DAG:
     initdb()
-    yield DagBag(dag_folder=str(Path(__file__).resolve().parents[2] / "dags")).dags["experiment_analysis"]
+    dag = DagBag(dag_folder=str(Path(__file__).resolve().parents[2] / "dags")).dags["experiment_analysis"]
+    # `dag.test` cannot build the context of a callback for a parameter without a default; a scheduler can.
+    dag.on_failure_callback, dag.has_on_failure_callback = None, False
+    return dag
 
 
 def finish(dag: DAG, run_id: str) -> None:
     """Run what is left of a run, as the scheduler would."""
-    while True:
+    for _ in range(3 * len(dag.tasks)):  # in some rounds Airflow only hands states on
         with create_session() as session:
             run = session.scalar(select(DagRun).where(DagRun.run_id == run_id))
             run.dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
@@ -77,9 +79,10 @@ def finish(dag: DAG, run_id: str) -> None:
             for ti in ready:
                 ti.try_number += 1
                 ti.state = "scheduled"
+            ended = str(run.state) in ("success", "failed")
             session.commit()
             session.expunge_all()
-        if not ready:
+        if ended:
             return
         for ti in ready:
             _run_task(ti=ti, task=dag.task_dict[ti.task_id], run_triggerer=True)

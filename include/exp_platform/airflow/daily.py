@@ -10,7 +10,8 @@ from airflow.sdk import BaseOperator, TriggerRule, get_current_context, task, ta
 from airflow.sdk.exceptions import AirflowFailException
 
 from exp_platform.airflow.children import OUTCOME_KEY, TriggerAnalysis
-from exp_platform.airflow.failures import FAILURE_KEY, refused, task_states
+from exp_platform.airflow.failures import refused, task_states
+from exp_platform.airflow.jobs import FAILURE_KEY
 from exp_platform.airflow.landing import RawReady
 from exp_platform.airflow.morning import NOTE_KEY, morning_of
 from exp_platform.airflow.schedule import day_of_firing, is_due
@@ -124,7 +125,7 @@ def morning() -> None:
     ti, dt = context["ti"], day_of_firing(_firing(context)).isoformat()
     found = morning_of(
         dt,
-        ti.xcom_pull(task_ids="find_due") or [],
+        ti.xcom_pull(task_ids="find_due"),
         _all(ti.xcom_pull(task_ids="analyse_experiment.analyse", key=OUTCOME_KEY)),
         _all(ti.xcom_pull(task_ids="analyse_experiment.raw_ready", key=FAILURE_KEY)),
         ti.xcom_pull(task_ids="refused_configs", key=FAILURE_KEY),

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from exp_platform.airflow.failures import FAILURE_KEY
+from exp_platform.airflow.jobs import FAILURE_KEY
 from exp_platform.airflow.morning import failed_before_its_run
 from exp_platform.errors import wrapped
 

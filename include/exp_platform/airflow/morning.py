@@ -21,6 +21,7 @@ class Morning:
     known: tuple[Outcome, ...]  # red as on the day before
     new: tuple[Outcome, ...]
     refused: tuple[str, ...] = ()  # one sentence for each file of configuration that is refused
+    looked: bool = True  # False when the due experiments could not even be found
 
     @property
     def others(self) -> int:
@@ -29,6 +30,8 @@ class Morning:
 
     def headline(self) -> str:
         """The day and the numbers."""
+        if not self.looked:
+            return f"{self.dt}: no experiment was looked at: see the red tasks"
         words = [f"{len(self.healthy)} healthy", f"{len(self.new)} red", f"{len(self.known)} known to be red"]
         if self.refused:
             words.append(f"configuration refused: {len(self.refused)}")
@@ -53,17 +56,22 @@ class Morning:
 
 
 def morning_of(
-    dt: str, due: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], not_landed: Iterable[Outcome], refused: Any
+    dt: str,
+    due: Iterable[Mapping[str, Any]] | None,
+    outcomes: Iterable[Outcome],
+    not_landed: Iterable[Outcome],
+    refused: Any,
 ) -> Morning:
     """The morning, from what the tasks have left in XCom; an experiment without an outcome is told as such."""
     found = {one["experiment_id"]: one for one in (*not_landed, *outcomes)}
-    ended = [found.get(one["experiment_id"]) or _silent(one["experiment_id"]) for one in due]
+    ended = [found.get(one["experiment_id"]) or _silent(one["experiment_id"]) for one in due or ()]
     return Morning(
         dt=dt,
         healthy=tuple(one for one in ended if not one["failed"]),
         known=tuple(one for one in ended if one["failed"] and one["known"]),
         new=tuple(one for one in ended if one["failed"] and not one["known"]),
         refused=tuple((refused or {}).get("sentences", ())),
+        looked=due is not None,
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from exp_platform.airflow.failures import FAILURE_KEY, refused
+from exp_platform.airflow.failures import refused
+from exp_platform.airflow.jobs import FAILURE_KEY
 from exp_platform.airflow.run_task import HICCUPS, run_task
 from exp_platform.errors import wrapped
 from exp_platform.lake.tables.names import DECISION, EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION

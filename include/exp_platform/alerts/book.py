@@ -63,7 +63,7 @@ def _write(project: Project, key: Mapping[str, Any], content: Mapping[str, Any],
         "run_id": run_id,
         "at": now,
     }
-    replace_rows(project, ALERTS, key, [row])
+    replace_rows(project, ALERTS, dict(key), [row])
 
 
 def waiting(project: Project, experiment_id: str, now: datetime) -> list[dict[str, Any]]:
