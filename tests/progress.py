@@ -1,4 +1,4 @@
-"""What is left of a long run of the tests: a line after each further tenth, with and without workers."""
+"""A line after each further tenth of a run of the tests: how many are left. It works with and without workers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,7 @@ from exp_platform.airflow.notes import MARK
 from exp_platform.airflow.operator import StageOperator
 from exp_platform.config.load import Project
 from exp_platform.lake.tables.names import DECISION
-from exp_platform.memo.blocked import _empty
-from exp_platform.memo.files import read_latest, write_memo
-from exp_platform.pipelines.dates import parse_dt
+from exp_platform.memo.files import read_latest
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -47,7 +46,11 @@ def data(project: Project, monkeypatch: pytest.MonkeyPatch) -> Data:
             context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": 65, "sentence": SENTENCE})
             raise failure_of(self.job, 65, SENTENCE)
         if self.job == "write_memo":
-            write_memo(project, ID, parse_dt(DT), _empty(project, ID) | {"dt": DT, "blocked": None}, latest=True)
+            folder = Path(project.resolve(project.profile.memo_dir))
+            (folder / ID).mkdir()
+            for file in (f"{ID}.{{}}", f"{ID}/{DT}.{{}}"):
+                for suffix in ("md", "html", "json"):
+                    (folder / file.format(suffix)).write_text(json.dumps({"dt": DT, "blocked": None}))
 
     def rows(run: Any, table: str) -> list[dict[str, Any]]:
         decision = {"variant_id": "all", "decision": "keep_running", "trust": "caution", "reasons": ["young"]}

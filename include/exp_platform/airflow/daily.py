@@ -140,7 +140,7 @@ def morning() -> None:
 
 
 def _all(pulled: Any) -> list[Any]:
-    """What the tasks of a mapped group have left in XCom; Airflow hands a single one over without a list."""
+    """The values that a mapped group has left in XCom; Airflow hands a single one over without a list."""
     values = pulled if isinstance(pulled, list) else [pulled]
     return [value for value in values if value]
 

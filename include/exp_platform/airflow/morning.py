@@ -1,4 +1,4 @@
-"""What one morning of `daily_experiments` has come to: who is healthy, what is new, what was known before."""
+"""One morning of `daily_experiments`: which experiments are healthy, newly red, or red as on the day before."""
 
 from __future__ import annotations
 

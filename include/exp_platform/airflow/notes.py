@@ -113,7 +113,7 @@ def _text(dag_run: DagRun, state: str, session: Session) -> str | None:
 
 
 def _pull(dag_run: DagRun, task_id: str, key: str, session: Session) -> Any:
-    """What a task has left in XCom."""
+    """The value that a task has left in XCom; None without one."""
     from airflow.models.xcom import XComModel
 
     query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key=key, limit=1)

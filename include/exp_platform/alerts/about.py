@@ -1,4 +1,4 @@
-"""What a message says about the experiment itself: its name and owner, its decision, and what has changed."""
+"""The facts about an experiment in a message: its name and owner, its decision, and what has changed."""
 
 from __future__ import annotations
 
