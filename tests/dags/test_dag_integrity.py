@@ -156,6 +156,8 @@ def test_good_conf_is_taken_as_it_is(analysis: DAG) -> None:
         ("analysis_mode", "both"),
         ("generate_synth", "yes"),
         ("fault", "srm; rm -rf"),
+        ("fault", "srm\n"),
+        ("fault", ""),
         ("seed", -1),
         ("seed", "seven"),
         ("config", ""),
@@ -175,6 +177,10 @@ def test_a_refusal_is_a_sentence(analysis: DAG) -> None:
         validated(analysis, experiment_id="exp_checkout_buton_001")
     with pytest.raises(ParamValidationError, match="'2026-02-30' is not a 'date'"):
         validated(analysis, **GOOD, dt="2026-02-30")
+    with pytest.raises(ParamValidationError, match="'srm; rm' is not a 'fault such as bots or "):
+        validated(analysis, **GOOD, fault="srm; rm")
+    patterns = [name for name in analysis.params if "pattern" in analysis.params.get_param(name).schema]
+    assert patterns == []  # the refusal of a pattern is a regular expression
 
 
 def test_the_form_opens_without_an_error_and_nothing_is_chosen_for_a_person(analysis: DAG) -> None:
