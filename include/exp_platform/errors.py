@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-WIDTH = 100  # characters of a line that people read in a log or a terminal
+WIDTH = 80  # characters of a line in a log or a terminal; Airflow cuts longer ones off on a small screen
 # A file or folder that stands before its problem: `configs/metrics/revenue.yaml:7: …`, `s3://raw/a.parquet: …`.
 _PLACE = re.compile(r"(?:(?<=\A)|(?<=\s))((?:/|\w+://)\S+?|\S+\.(?:ya?ml|json|csv|parquet|db)(?::\d+)?):\s", re.ASCII)
 

@@ -182,7 +182,8 @@ def test_a_long_sentence_is_wrapped_in_log_and_error_and_whole_for_alert_and_mem
         rig.execute(f"import sys; print({sentence!r}, file=sys.stderr); sys.exit(65)")
     lines = str(caught.value).splitlines()
     assert lines == [
-        "raw data are refused: outcomes: the column user_id is missing; mend the files and run again",
+        "raw data are refused: outcomes: the column user_id is missing; mend the files",
+        "  and run again",
         f"  ({path})",
     ]
     assert rig.ti.pushed["failure"]["sentence"] == sentence

@@ -37,8 +37,7 @@ class MemoOperator(StageOperator):
 
     def _write(self, context: Context, run: dict[str, Any] | None) -> None:
         if run is None:
-            super().execute(context)  # skips the task
-            return
+            raise AirflowFailException("the memo stays as it was: the run could not be resolved")
         self.experiment_id, self.memo_dt = run["experiment_id"], run["dt"]
         failure = first_failure(context, self.upstream_stages)
         if failure is None and (dead := dead_stages(context, self.upstream_stages)):
