@@ -53,7 +53,7 @@ def test_the_morning_names_experiment_and_gate_tells_the_new_from_the_known_and_
 
 
 def test_a_morning_without_experiments_is_a_line() -> None:
-    assert morning_of(DAY, [], [], [], None).note() == f"{DAY}: 0 healthy, 0 red, 0 known to be red"
+    assert morning_of(DAY, [], [], [], None).note() == f"{DAY}: no experiment was due"
 
 
 def test_a_morning_on_which_nobody_could_look_is_not_a_healthy_one() -> None:

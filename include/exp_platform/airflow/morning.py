@@ -33,6 +33,8 @@ class Morning:
         if not self.looked:
             return f"{self.dt}: no experiment was looked at: see the red tasks"
         words = [f"{len(self.healthy)} healthy", f"{len(self.new)} red", f"{len(self.known)} known to be red"]
+        if not self.healthy and not self.others:
+            words = ["no experiment was due"]
         if self.refused:
             words.append(f"configuration refused: {len(self.refused)}")
         return f"{self.dt}: {', '.join(words)}"
