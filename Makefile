@@ -32,7 +32,7 @@ down: ## stop what `make up` started
 comma := ,
 trigger: ## a run in the Airflow that `make up` started: make trigger ID=exp_checkout_button_001 [DT=2026-02-15]
 	@test -n "$(ID)" || { echo "trigger: name the experiment: make trigger ID=exp_checkout_button_001 [DT=2026-02-15]" >&2; exit 64; }
-	@bin/airflow dags trigger experiment_analysis --conf '{"experiment_id": "$(ID)"$(if $(DT),$(comma) "dt": "$(DT)")}'
+	@bin/airflow dags trigger experiment_analysis --run-id "$(ID)__$(or $(DT),latest)__$$(date -u +%Y%m%dT%H%M%S)" --conf '{"experiment_id": "$(ID)"$(if $(DT),$(comma) "dt": "$(DT)")}'
 
 # Four workers on two cores: end-to-end tests wait for Airflow most of the time. Each takes up to 3 GB.
 WORKERS := 4

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
-from tests import processor_time
+from tests import processor_time, progress
 
 from exp_platform.config.load import Project, load_project
 
@@ -47,8 +47,9 @@ def make_project(folder: Path, **profile: object) -> Project:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count the processor time of each test file."""
+    """Count the processor time of each test file, and say now and then how many tests are left."""
     config.pluginmanager.register(processor_time, "processor_time")
+    progress.register(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
