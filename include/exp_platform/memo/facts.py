@@ -1,4 +1,4 @@
-"""The memo's content as plain data: it is the JSON file beside the memo, and the templates show it."""
+"""The facts of a memo as plain data, by name: sections are made from them, and the JSON file beside the memo holds them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Answers:
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
 
 
-def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
-    """All content of the memo; `run` holds run_id, config_hash, code_version and computed_at."""
+def facts_of(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
+    """All facts of the memo; `run` holds run_id, config_hash, code_version and computed_at."""
     return {
         "experiment": _experiment(plan),
         "dt": plan.dt.isoformat(),
@@ -196,6 +196,9 @@ def result_numbers(row: Row, metric: Metric, interval: Interval) -> dict[str, An
     effect, low, high = (row[columns[name]] for name in ("effect", "low", "high"))
     return {
         "metric": metric.name,
+        "title": metric.title_in_force,
+        "unit": metric.unit,
+        "format": metric.format_in_force,
         "type": metric.type,
         "direction": metric.direction,
         "arm": row["variant_id"],
