@@ -82,6 +82,6 @@ def trust_of(
 
 
 def _sample_ratio(spoke_up: Iterable[Row]) -> Row | None:
-    """The one check that names a broken sample ratio: a failed gate before a warning, the assignment before the rest."""
+    """The check that names a broken sample ratio: a failed gate before a warning, the assignment before the rest."""
     found = [row for row in spoke_up if row["check_name"] in SRM_CHECKS]
     return min(found, key=lambda r: (not sample_ratio_failed(r), SRM_CHECKS.index(r["check_name"])), default=None)

@@ -1,4 +1,4 @@
-"""The memo's content as frozen records: HTML, Markdown and JSON are rendered from them, so a section is written once."""
+"""The memo's content as frozen records, from which HTML, Markdown and JSON are rendered: a section is written once."""
 
 from __future__ import annotations
 

@@ -1,38 +1,18 @@
-"""The facts of a memo as plain data, by name: sections are made from them, and the JSON file beside the memo holds them."""
+"""The facts of a memo as plain data, by name: sections are made from them, and the JSON beside the memo holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from exp_platform.config.models import Metric
-from exp_platform.memo import words
-from exp_platform.memo.exposure import METHODS as BY_EXPOSURE
+from exp_platform.memo import names, words
+from exp_platform.memo.answers import ALL, Answers, Row, Rows
 from exp_platform.memo.exposure import exposure_rows
+from exp_platform.memo.result_facts import judged_arms, mature_shares, method_rows, metric_rows, segment_rows
 from exp_platform.memo.rollout import before_after_rows
-from exp_platform.results.plan import AnalysisPlan, Interval, in_force
+from exp_platform.results.plan import AnalysisPlan, in_force, metric_end
 from exp_platform.status import CheckStatus, ResultStatus
-
-Row = Mapping[str, Any]
-Rows = Sequence[Row]
-ALL = "all"
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """The rows that the run published, one list per table."""
-
-    decisions: Rows
-    results: Rows  # exp.analysis_results of this dt
-    guardrails: Rows
-    checks: Rows  # gold.fct_experiment_statistical_validation
-    quality: Rows  # gold.fct_experiment_exposure_quality_daily
-    pretrend_tests: Rows
-    pretrend_deltas: Rows
-    looks: Rows = ()  # the primary's deciding rows of every dt so far
-    data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
-    sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
 
 
 def facts_of(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,11 +24,11 @@ def facts_of(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> 
         "answer": _answer(published, plan),
         "plan": _plan(published, plan),
         "sealed_plan": dict(published.sealed_plan),
-        "guardrails": [_guardrail(row) for row in published.guardrails],
+        "guardrails": [_guardrail(row, published, plan) for row in published.guardrails],
         "metrics": metric_rows(published, plan),
         "exposure": exposure_rows(published.results, published.checks, plan),
         "before_after": before_after_rows(metric_rows(published, plan)),
-        "methods": _methods(published, plan),
+        "methods": method_rows(published, plan),
         "checks": _checks(published),
         "quality": _quality(published.quality),
         "segments": segment_rows(published, plan),
@@ -66,6 +46,7 @@ def _experiment(plan: AnalysisPlan) -> dict[str, Any]:
         "owner": e.owner,
         "hypothesis": e.hypothesis,
         "status": e.status,
+        "next_due": next_due(plan),
         "start": words.moment(e.start_ts),
         "end": words.moment(e.end_ts),
         "design": e.design,
@@ -73,8 +54,18 @@ def _experiment(plan: AnalysisPlan) -> dict[str, Any]:
         "primary_metric": e.primary_metric,
         "alpha": e.alpha,
         "planned_users": e.planned_users,
+        "primary_title": plan.primary.title_in_force if plan.primary else None,
+        "cluster": e.cluster,
         "arms": [{"id": v.id, "allocation": v.allocation, "is_control": v.is_control} for v in e.variants],
     }
+
+
+def next_due(plan: AnalysisPlan) -> str | None:
+    """The day (UTC) on which the next memo is due: daily, until the longest window has closed or the status says so."""
+    last = max(metric_end(metric, plan.experiment) for metric in plan.metrics)
+    if plan.experiment.status != "running" or plan.cutoff >= last:
+        return None
+    return (plan.dt + timedelta(days=2)).isoformat()
 
 
 def _answer(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
@@ -89,7 +80,7 @@ def _answer(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
             "decision": by_arm[arm.id]["decision"],
             "decision_label": words.labels(words.DECISIONS, by_arm[arm.id]["decision"]),
             "reasons": list(by_arm[arm.id]["reasons"]),
-            "sentences": words.reason_lines(by_arm[arm.id]["reasons"]),
+            "sentences": words.reason_lines(by_arm[arm.id]["reasons"], names.titles(plan.metrics)),
             "primary": metrics.get((primary, arm.id)),
         }
         for arm in plan.experiment.treatments
@@ -100,7 +91,7 @@ def _answer(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "decision": summary["decision"],
         "decision_label": words.labels(words.DECISIONS, summary["decision"]),
         "reasons": list(summary["reasons"]),
-        "sentences": words.reason_lines(summary["reasons"]),
+        "sentences": words.reason_lines(summary["reasons"], names.titles(plan.metrics)),
         "policy": summary["policy"],
         "arms": arms,
     }
@@ -116,7 +107,7 @@ def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "assignment_days": words.weekly_cycles(plan.assignment_days),
         "deciding_method": plan.experiment.method_in_force,
         "deciding_scale": primary.decision_scale if primary else None,
-        "mature_share": _mature(published.checks).get(primary.name) if primary else None,
+        "mature_share": mature_shares(published.checks).get(primary.name) if primary else None,
         "first_crossing": first_crossings(published.looks, plan),
         "first_look": min((row["dt"] for row in published.looks), default=plan.dt).isoformat(),
     }
@@ -128,7 +119,8 @@ def first_crossings(looks: Rows, plan: AnalysisPlan) -> dict[str, str | None]:
         return {}
     p_column = in_force("anytime", plan.primary.decision_scale)["p"]
     found: dict[str, str | None] = {arm.id: None for arm in plan.experiment.treatments}
-    for row in sorted(looks, key=lambda r: r["dt"]):
+    mine = [row for row in looks if row["metric_name"] == plan.primary.name]
+    for row in sorted(mine, key=lambda r: r["dt"]):
         arm, p = row["variant_id"], row[p_column]
         crossed = row["status"] == ResultStatus.OK.value and p is not None and p < plan.experiment.alpha
         if crossed and row["dt"] <= plan.dt and arm in found and found[arm] is None:
@@ -136,9 +128,15 @@ def first_crossings(looks: Rows, plan: AnalysisPlan) -> dict[str, str | None]:
     return found
 
 
-def _guardrail(row: Row) -> dict[str, Any]:
+def _guardrail(row: Row, published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
+    metric = plan.metric(row["metric_name"])
     return {
-        "metric": row["metric_name"],
+        "metric": metric.name,
+        "title": metric.title_in_force,
+        "unit": metric.unit,
+        "format": metric.format_in_force,
+        "direction": metric.direction,
+        "is_judged": row["variant_id"] in judged_arms(published),
         "arm": row["variant_id"],
         "status": row["status"],
         "effect_rel": row["effect_rel"],
@@ -153,110 +151,6 @@ def _guardrail(row: Row) -> dict[str, Any]:
     }
 
 
-def metric_rows(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
-    """The deciding row of every metric × arm, the primary metric first."""
-    order = {metric.name: i for i, metric in enumerate(plan.metrics)}
-    rows = [row for row in published.results if row["is_deciding"]]
-    mature = _mature(published.checks)
-    rows.sort(key=lambda r: (r["metric_name"] != plan.experiment.primary_metric, order[r["metric_name"]]))
-    return [_result(row, plan) | {"mature_share": mature.get(row["metric_name"])} for row in rows]
-
-
-def segment_rows(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
-    """The primary metric's rows by segment, estimated by the deciding method."""
-    chosen = [
-        row
-        for row in published.results
-        if row["segment"] != ALL
-        and row["metric_name"] == plan.experiment.primary_metric
-        and row["method"] == plan.experiment.method_in_force
-    ]
-    return [
-        _result(row, plan) | {"segment": row["segment"], "heterogeneity_p_value": row["heterogeneity_p_value"]}
-        for row in sorted(chosen, key=lambda r: (r["variant_id"], r["segment"]))
-    ]
-
-
-def _methods(published: Answers, plan: AnalysisPlan) -> list[dict[str, Any]]:
-    """Rows of the whole cohort by every method that may decide, which show what the choice of method changes."""
-    rows = [row for row in published.results if row["segment"] == ALL and row["method"] not in BY_EXPOSURE]
-    order = {metric.name: i for i, metric in enumerate(plan.metrics)}
-    return [_result(row, plan) for row in sorted(rows, key=lambda r: (order[r["metric_name"]], r["variant_id"]))]
-
-
-def _result(row: Row, plan: AnalysisPlan) -> dict[str, Any]:
-    metric = plan.metric(row["metric_name"])
-    return result_numbers(row, metric, plan.interval_in_force) | {"role": _role(metric.name, plan)}
-
-
-def result_numbers(row: Row, metric: Metric, interval: Interval) -> dict[str, Any]:
-    """One result: effect and interval in force on the deciding scale, and the relative effect with its interval."""
-    columns = in_force(interval, metric.decision_scale)
-    relative = in_force(interval, "relative")
-    effect, low, high = (row[columns[name]] for name in ("effect", "low", "high"))
-    return {
-        "metric": metric.name,
-        "title": metric.title_in_force,
-        "unit": metric.unit,
-        "format": metric.format_in_force,
-        "type": metric.type,
-        "direction": metric.direction,
-        "arm": row["variant_id"],
-        "method": row["method"],
-        "is_deciding": row["is_deciding"],
-        "scale": metric.decision_scale,
-        "status": row["status"],
-        "reason": row["reason"],
-        "sentence": words.sentences(row["reason"]),
-        "control_n": row["control_n"],
-        "treatment_n": row["treatment_n"],
-        "control_mean": row["control_mean"],
-        "treatment_mean": row["treatment_mean"],
-        "control_pre_mean": row["control_pre_mean"],
-        "treatment_pre_mean": row["treatment_pre_mean"],
-        "effect": effect,
-        "low": low,
-        "high": high,
-        "p_value": row[columns["p"]],
-        "p_value_adjusted": row["p_value_adjusted"],
-        "effect_rel": row[relative["effect"]],
-        "rel_low": row[relative["low"]],
-        "rel_high": row[relative["high"]],
-        "practical_threshold": metric.practical_threshold,
-        "mde": row["mde"],
-        "variance_reduction": row["variance_reduction"],
-        "variance_reduction_by_covariate": dict(row["variance_reduction_by_covariate"] or ()),
-        "metric_version": row["metric_version"],
-        "tone": tone(effect, low, high, metric.direction == "increase", row["p_value_adjusted"], row["alpha"]),
-    }
-
-
-def tone(
-    effect: float | None,
-    low: float | None,
-    high: float | None,
-    increase_is_good: bool,
-    p_adjusted: float | None,
-    alpha: float,
-) -> str:
-    """`better` or `worse` when the interval in force excludes 0 and an adjusted p is below alpha, else `unclear`."""
-    if effect is None or low is None or high is None or low <= 0 <= high:
-        return "unclear"
-    if p_adjusted is not None and p_adjusted >= alpha:
-        return "unclear"
-    return "better" if (effect > 0) is increase_is_good else "worse"
-
-
-def _role(name: str, plan: AnalysisPlan) -> str:
-    if name == plan.experiment.primary_metric:
-        return "primary"
-    return "guardrail" if any(g.metric == name for g in plan.experiment.guardrails) else "secondary"
-
-
-def _mature(checks: Rows) -> dict[str, float | None]:
-    return {row["metric_name"]: row["observed"] for row in checks if row["check_name"] == "maturity"}
-
-
 def _checks(published: Answers) -> dict[str, Any]:
     """The sample-ratio checks, the checks that warned or failed, and the number of checks that passed."""
     columns = (
@@ -265,9 +159,10 @@ def _checks(published: Answers) -> dict[str, Any]:
     )
     rows = [{name: row[name] for name in columns} for row in published.checks]
     return {
+        "all": [row for row in rows if row["check_name"] not in names.INFORMATION],
         "srm": [row for row in rows if row["check_name"].startswith("srm_") and row["segment"] == ALL],
         "spoke_up": [row for row in rows if row["status"] != CheckStatus.OK.value],
-        "ok": sum(row["status"] == CheckStatus.OK.value for row in rows),
+        "ok": sum(row["status"] == CheckStatus.OK.value and row["check_name"] not in names.INFORMATION for row in rows),
         "planned_users": next((row for row in rows if row["check_name"] == "planned_users"), None),
     }
 

@@ -67,12 +67,12 @@ class Unit:
         lead = _sign(value, number).replace("+", "")
         if self.relative:
             return f"{lead}{number}%"
-        return f"{lead}{self._with_word(number)}" if self.format == "currency" and len(self.word) == 1 else lead + number
+        return f"{lead}{self._with_word(number)}" if self._has_symbol else lead + number
 
     def span(self, low: float, high: float, decimals: int) -> str:
         """Both ends of an interval, the unit said once: `1.6 to 3.4 points`."""
         ends = f"{self.bare(low, decimals)} to {self.bare(high, decimals)}"
-        if self.relative or (self.format == "currency" and len(self.word) == 1):
+        if self.relative or self._has_symbol:
             return ends
         return f"{ends} {self._suffix}".strip()
 
@@ -86,13 +86,18 @@ class Unit:
         return _sign(value, number).replace("+", "") + self._with_word(number)
 
     @property
+    def _has_symbol(self) -> bool:
+        """True for money whose unit is a sign that stands before the number."""
+        return self.format == "currency" and len(self.word) == 1
+
+    @property
     def _suffix(self) -> str:
         if self.format == "percent":
             return "points"
         return {"seconds": self.word or "s", "milliseconds": self.word or "ms"}.get(self.format, self.word)
 
     def _with_word(self, number: str) -> str:
-        if self.format == "currency" and len(self.word) == 1:
+        if self._has_symbol:
             return f"{self.word}{number}"
         return f"{number} {self._suffix}".strip()
 
