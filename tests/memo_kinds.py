@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,25 @@ REVENUE = hm.metric("revenue", title="Revenue per user", format="currency", unit
 SEEDS = {"conversion": 1, "latency": 2, "revenue": 3}
 
 
-def kind(
+def kind(**keys: Any) -> dict[str, Any]:
+    """The content of one memo."""
+    return memo_content(*answers_of(**keys), RUN)
+
+
+@cache
+def _small_win() -> tuple[Answers, AnalysisPlan]:
+    return answers_of(lift=0.04, users=800)
+
+
+def named(text: str) -> dict[str, Any]:
+    """A win whose title, owner, hypothesis and metric have this text as their name."""
+    answers, plan = _small_win()
+    experiment = plan.experiment.model_copy(update={"name": text, "owner": text, "hypothesis": text})
+    metrics = tuple(metric.model_copy(update={"title": text}) for metric in plan.metrics)
+    return memo_content(answers, replace(plan, experiment=experiment, metrics=metrics), RUN)
+
+
+def answers_of(
     *,
     arms: Sequence[str] = ("control", "treatment"),
     days: int = 35,
@@ -52,13 +71,13 @@ def kind(
     pretrends: Sequence[Mapping[str, Any]] = (),
     deltas: Sequence[Mapping[str, Any]] = (),
     **keys: Any,
-) -> dict[str, Any]:
-    """The content of one memo; `extra` users more come to control than to the other arms."""
+) -> tuple[Answers, AnalysisPlan]:
+    """What is published, and the plan; `extra` users more come to control than to the other arms."""
     base: dict[str, Any] = {"guardrails": (GUARDRAIL,), "planned_users": users * len(arms), "owner": "growth"}
     base |= {"name": "Green checkout button", "hypothesis": "A button that stands out lets more users finish."}
     plan = hm.plan([CONVERSION, LATENCY, REVENUE], days, arms=arms, **(base | keys))
     lifts = lift if isinstance(lift, Mapping) else {arms[1]: lift}
-    harms = {arm: 10 * harm for arm in arms[1:]}
+    harms = dict.fromkeys(arms[1:], 10 * harm)
     seen = min(days, 28)
     units = {
         "conversion": _units(1, users, arms, seen, extra, effects=lifts, base=0.1, kind="binary"),
@@ -66,8 +85,7 @@ def kind(
         "revenue": _units(3, users, arms, seen, extra),
     }
     statistics = hm.statistics([(metric, units[metric.name]) for metric in plan.metrics])
-    answers = decided(plan, statistics, hm.assigned(units["conversion"]), quality, pretrends, deltas)
-    return memo_content(answers, plan, RUN)
+    return decided(plan, statistics, hm.assigned(units["conversion"]), quality, pretrends, deltas), plan
 
 
 def decided(
@@ -213,7 +231,7 @@ def lost_exposures() -> list[dict[str, Any]]:
 KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "win": win,
     "loss": lambda: kind(lift=-0.04),
-    "flat": lambda: kind(users=60000, lift=0.0),
+    "flat": lambda: kind(users=50000, lift=0.0),
     "underpowered": lambda: kind(users=600),
     "early": lambda: kind(days=5, users=1500),
     "srm": lambda: kind(lift=0.04, extra=1600),
@@ -234,3 +252,15 @@ def _units(seed: int, users: int, arms: Sequence[str], days: int, extra: int, **
     more = hm.draw_units(seed + 100, extra, arms[:1], days, **keys)
     both = {name: getattr(units, name) for name in ("arm", "day", "y", "pre", "country")}
     return hm.Units(**{name: np.concatenate([value, getattr(more, name)]) for name, value in both.items()})
+
+
+HARMLESS = "🎉🧪 café שלום"
+HOSTILE = (
+    '<script>alert("x")</script> | *bold* `code` & co',
+    "two\nlines\n# and a heading",
+    "turned \u202eafter\u202c and \u2066isolated\u2069 \u200f",
+    "bell \x07 and tab\t",
+    "x" * 300,
+    "| a | b |\n|---|---|",
+    "</title></style></svg><img src=x onerror=alert(1)>",
+)

@@ -75,6 +75,7 @@ class Interval:
     tone: str = "unclear"  # better, worse or unclear: the colour of a verdict
     marks: tuple[Mark, ...] = ()
     reach: tuple[float, float] | None = None  # an axis shared with other pictures; None: as wide as this one needs
+    sides: tuple[str, str] = ("", "")  # words for both directions; none where the numbers may not be read as an effect
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,7 @@ def picture(row: Row, *, reach: tuple[float, float] | None = None) -> Interval |
         tone=row["tone"],
         marks=_thresholds(threshold, row["direction"], unit),
         reach=reach,
+        sides=sides_of(row["direction"]) if row["is_judged"] else ("", ""),
     )
 
 
@@ -134,6 +135,11 @@ def common_reach(rows: Sequence[Row]) -> tuple[float, float] | None:
     threshold = max(row["practical_threshold"] or 0.0 for row in shown)
     low, high = min(row["low"] for row in shown), max(row["high"] for row in shown)
     return min(low, -threshold), max(high, threshold)
+
+
+def sides_of(direction: str) -> tuple[str, str]:
+    """The words for a fall and for a rise of a metric."""
+    return ("worse", "better") if direction == "increase" else ("better", "worse")
 
 
 def _thresholds(threshold: float, direction: str, unit: Unit) -> tuple[Mark, ...]:

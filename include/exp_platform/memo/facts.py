@@ -80,7 +80,7 @@ def _answer(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
             "decision": by_arm[arm.id]["decision"],
             "decision_label": words.labels(words.DECISIONS, by_arm[arm.id]["decision"]),
             "reasons": list(by_arm[arm.id]["reasons"]),
-            "sentences": words.reason_lines(by_arm[arm.id]["reasons"], names.titles(plan.metrics)),
+            "sentences": words.reason_lines(once(by_arm[arm.id]["reasons"], primary), names.titles(plan.metrics)),
             "primary": metrics.get((primary, arm.id)),
         }
         for arm in plan.experiment.treatments
@@ -91,10 +91,16 @@ def _answer(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "decision": summary["decision"],
         "decision_label": words.labels(words.DECISIONS, summary["decision"]),
         "reasons": list(summary["reasons"]),
-        "sentences": words.reason_lines(summary["reasons"], names.titles(plan.metrics)),
+        "sentences": words.reason_lines(once(summary["reasons"], primary), names.titles(plan.metrics)),
         "policy": summary["policy"],
         "arms": arms,
     }
+
+
+def once(reasons: Sequence[str], primary: str | None) -> list[str]:
+    """The reasons without a warning that tells of a cause a second time: trends that made the result invalid."""
+    told = {"pretrends_failed", "pretrends_not_tested"} & set(reasons)
+    return [reason for reason in reasons if not (told and reason == f"caution:pretrends:{primary}")]
 
 
 def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:

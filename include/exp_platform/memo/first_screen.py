@@ -8,7 +8,7 @@ from typing import Any
 from exp_platform.memo import names, trust_words, words
 from exp_platform.memo.blocks import Arm, FirstScreen
 from exp_platform.memo.effects import common_reach, picture, sentence
-from exp_platform.memo.harm import harm_sentence
+from exp_platform.memo.harm import harm_picture, harm_sentence
 from exp_platform.memo.next_step import BLOCKED, next_step
 from exp_platform.memo.progress import Progress
 from exp_platform.memo.source import Source
@@ -114,10 +114,7 @@ def _because(source: Source) -> str:
     if answer["decision"] in (Decision.SHIP.value, Decision.KEEP_RUNNING.value):
         return ""
     if answer["decision"] == Decision.INVALID.value:
-        return " ".join(words.reason_lines(r for r in answer["reasons"] if not r.startswith("caution"))[:2])
-    if answer["decision"] == Decision.STOP.value:
-        failed = [row for row in source.facts["guardrails"] if row["status"] == GuardrailStatus.FAIL.value]
-        return harm_sentence(failed[0]) if failed else ""
+        return " ".join(answer["sentences"][:1])
     return ""
 
 
@@ -126,14 +123,24 @@ def _arms(source: Source) -> tuple[Arm, ...]:
     rows = source.facts["answer"]["arms"]
     order = [Decision.SHIP.value, Decision.KEEP_RUNNING.value, Decision.INCONCLUSIVE.value]
     ranked = sorted(rows, key=lambda r: order.index(r["decision"]) if r["decision"] in order else len(order))
-    shown = [row for row in ranked if row["primary"] is not None][:ARMS_SHOWN]
-    reach = common_reach([row["primary"] for row in shown]) if len(shown) > 1 else None
-    return tuple(
-        Arm(
-            name=row["arm"],
-            decision=SHORT[row["decision"]] if source.several_arms else "",
-            sentence=sentence(row["primary"]),
-            picture=picture(row["primary"], reach=reach),
-        )
-        for row in shown
-    )
+    shown = [row for row in ranked if row["primary"] is not None or _broken(row, source)][:ARMS_SHOWN]
+    by_primary = [row["primary"] for row in shown if not _broken(row, source)]
+    reach = common_reach(by_primary) if len(by_primary) > 1 else None
+    return tuple(_arm(row, source, reach) for row in shown)
+
+
+def _arm(row: Row, source: Source, reach: tuple[float, float] | None) -> Arm:
+    """An arm by the effect that decides: the primary metric's, or that of the guardrail which stops it."""
+    decision = SHORT[row["decision"]] if source.several_arms else ""
+    broken = _broken(row, source)
+    if broken is not None:
+        return Arm(row["arm"], decision, harm_sentence(broken), harm_picture(broken))
+    return Arm(row["arm"], decision, sentence(row["primary"]), picture(row["primary"], reach=reach))
+
+
+def _broken(row: Row, source: Source) -> Row | None:
+    """The guardrail that stops an arm, the one farthest beyond its margin; None where the arm is not stopped."""
+    if row["decision"] != Decision.STOP.value:
+        return None
+    failed = [g for g in source.facts["guardrails"] if g["arm"] == row["arm"] and g["status"] == GuardrailStatus.FAIL]
+    return max(failed, key=lambda g: g["harm"] / g["margin"] if g["margin"] else g["harm"], default=None)

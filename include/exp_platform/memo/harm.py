@@ -7,7 +7,7 @@ from typing import Any
 
 from exp_platform.memo import words
 from exp_platform.memo.blocks import Interval, Mark
-from exp_platform.memo.effects import threshold_text
+from exp_platform.memo.effects import sides_of, threshold_text
 from exp_platform.memo.numbers import Unit
 from exp_platform.status import GuardrailStatus
 
@@ -81,6 +81,7 @@ def harm_picture(row: Row) -> Interval | None:
         unit=unit,
         alt=harm_sentence(row),
         tone=TONES.get(row["status"], "unclear") if row["is_judged"] else "unclear",
+        sides=sides_of(row["direction"]) if row["is_judged"] else ("", ""),
         marks=(Mark(allowed_of(row), f"allowed to {threshold_text(allowed_of(row), unit)}"),),
     )
 

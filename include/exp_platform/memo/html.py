@@ -72,7 +72,15 @@ def _arm(arm: b.Arm) -> Markup:
 
 def _caption(picture: b.Interval) -> Markup:
     unit = picture.unit.caption
-    return Markup('<p class="unit">{}</p>').format(text(f"change, in {unit}" if unit else "change"))
+    left, right = (Markup("<span>{}</span>").format(text(side)) for side in _arrows(picture.sides))
+    return Markup('<p class="unit">{}<span>{}</span>{}</p>').format(
+        left, text(f"change, in {unit}" if unit else "change"), right
+    )
+
+
+def _arrows(sides: tuple[str, str]) -> tuple[str, str]:
+    left, right = sides
+    return (f"← {left}" if left else "", f"{right} →" if right else "")
 
 
 def _section(section: b.Section) -> Markup:

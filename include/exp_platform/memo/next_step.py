@@ -71,7 +71,7 @@ def _keep_running(source: Source, progress: Mapping[str, Progress]) -> str:
     if way is None:
         return f"Wait for the planned end, {end}."
     days = wait(way)
-    return f"{_seen(source, way)}{f': {days}' if days else ''}. The planned end is {end}."
+    return f"{_seen(source, way)}. {_capital(days)}{'. ' if days else ''}The planned end is {end}."
 
 
 def _insufficient(source: Source, progress: Mapping[str, Progress]) -> str:
@@ -153,6 +153,10 @@ def _reached(source: Source) -> str:
     if source.plan.planned_end_reached:
         return f"The experiment has reached its planned end: {of_them}."
     return f"This may be done before the planned end: {of_them}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _list(items: list[str]) -> str:

@@ -84,7 +84,7 @@ def doubts(source: Source) -> list[str]:
 def summary(source: Source) -> str:
     """One line on trust for the first screen."""
     trust = source.facts["answer"]["trust"]
-    if trust == Trust.NOT_TRUSTED.value:
+    if not source.judged:
         return "Nothing below may be read as an effect of the change."
     open_doubts = doubts(source)
     if trust == Trust.CAUTION.value and open_doubts:

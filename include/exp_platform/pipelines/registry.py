@@ -263,6 +263,7 @@ STAGES = (
                 GUARDRAIL_STATUS,
                 STATISTICAL_VALIDATION,
                 EXPOSURE_QUALITY_DAILY,
+                QUALITY_METRICS_DAILY,
                 PRETREND_TESTS,
                 PRETREND_DELTA,
             ),

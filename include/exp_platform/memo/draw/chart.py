@@ -26,10 +26,10 @@ def chart_svg(chart: Chart) -> Markup:
     parts = [
         f'<svg class="chart" width="100%" height="{HEIGHT}" role="img" aria-label="{escape(clean(chart.alt))}">',
         *(_tick(tick, scale, chart) for tick in scale.ticks),
-        *(_mark(mark.at, mark.label, scale) for mark in chart.marks),
         f'<svg x="0%" y="{TOP}" width="100%" height="{floor - TOP}" viewBox="0 0 100 100" preserveAspectRatio="none">',
         *inner,
         "</svg>",
+        *(_mark(mark.at, mark.label, scale) for mark in chart.marks),
         *_dots(chart, scale),
         *_flags(chart, floor),
         *_days(chart, floor),

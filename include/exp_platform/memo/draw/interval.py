@@ -8,22 +8,26 @@ from exp_platform.memo.blocks import Interval
 from exp_platform.memo.draw.scale import Scale, scale_of, tick_decimals
 from exp_platform.memo.text import clean
 
-LINE, TICKS = 30, 44  # vertical middle of the interval, top of the axis
+LINE, TICKS = 42, 58  # vertical middle of the interval, top of the axis
+SMALL_LINE, SMALL_TICKS = 12, 24
+WORDS, VALUES = 11, 29  # base lines of the words at marks and of the values at the interval
+APART = 14.0  # percent of the width that two values need beside each other
 
 
 def interval_svg(picture: Interval, *, small: bool = False) -> Markup:
     """The picture as SVG in percent of its width; a small one has fewer ticks and no words at its marks."""
     reach = picture.reach or (picture.low, picture.high)
     ends = [*reach, picture.low, picture.high, *(mark.at for mark in picture.marks)]
-    scale = scale_of(min(ends), max(ends), 4 if small else 5)
-    middle, axis = (12, 24) if small else (LINE, TICKS)
+    scale = scale_of(min(ends), max(ends), 4 if small else 7)
+    middle, axis = (SMALL_LINE, SMALL_TICKS) if small else (LINE, TICKS)
     height = axis + 20
     parts = [
         f'<svg class="interval {escape(picture.tone)}" width="100%" height="{height}" role="img" '
         f'aria-label="{escape(clean(picture.alt))}">',
         _axis(scale, picture, axis),
         *(_mark(mark.at, "" if small else mark.label, scale, axis) for mark in picture.marks),
-        _vertical("zero", scale.at(0.0), 2 if small else 12, axis),
+        _vertical("zero", scale.at(0.0), 2 if small else WORDS + 4, axis),
+        *(() if small else _values(picture, scale)),
         f'<line class="ci" x1="{scale.at(picture.low)}%" x2="{scale.at(picture.high)}%" y1="{middle}" y2="{middle}"/>',
         *(_vertical("ci", scale.at(end), middle - 5, middle + 5) for end in (picture.low, picture.high)),
         f'<circle class="point" cx="{scale.at(picture.effect)}%" cy="{middle}" r="{5 if small else 7}"/>',
@@ -44,13 +48,25 @@ def _axis(scale: Scale, picture: Interval, top: int) -> str:
     return "".join(parts)
 
 
+def _values(picture: Interval, scale: Scale) -> list[str]:
+    """The effect in figures above its point, and the ends beside it where there is room."""
+    digits = picture.unit.decimals(picture.high - picture.low)
+    middle = scale.at(picture.effect)
+    ends = [end for end in (picture.low, picture.high) if abs(scale.at(end) - middle) >= APART]
+    return [
+        f'<text class="{kind}" x="{scale.at(value)}%" y="{VALUES}" text-anchor="{_anchor(scale.at(value))}">'
+        f"{escape(clean(picture.unit.bare(value, digits)))}</text>"
+        for kind, value in (("value", picture.effect), *(("end", end) for end in ends))
+    ]
+
+
 def _mark(value: float, label: str, scale: Scale, bottom: int) -> str:
     at = scale.at(value)
-    line = _vertical("mark", at, 12 if label or bottom == TICKS else 2, bottom)
+    line = _vertical("mark", at, WORDS + 4 if bottom == TICKS else 2, bottom)
     if not label:
         return line
     side, gap = ("end", -1) if at > 60 else ("start", 1)
-    return f'{line}<text class="ticks" x="{at + gap}%" y="10" text-anchor="{side}">{escape(clean(label))}</text>'
+    return f'{line}<text class="ticks" x="{at + gap}%" y="{WORDS}" text-anchor="{side}">{escape(clean(label))}</text>'
 
 
 def _vertical(kind: str, at: float, top: int, bottom: int) -> str:

@@ -6,6 +6,10 @@ from exp_platform.memo import names
 from exp_platform.memo.blocks import Facts, Section, Text
 from exp_platform.memo.progress import can_see, wait, ways_of
 from exp_platform.memo.source import Source
+from exp_platform.status import Decision
+
+# Decisions after which more data may still change the answer.
+OPEN = (Decision.KEEP_RUNNING.value, Decision.INCONCLUSIVE.value, Decision.INSUFFICIENT_DATA.value)
 
 
 def progress(source: Source) -> Section:
@@ -15,7 +19,7 @@ def progress(source: Source) -> Section:
     primaries = {arm["arm"]: arm["primary"] for arm in source.facts["answer"]["arms"] if arm["primary"]}
     for arm, way in ways.items():
         lead = f"{arm}: " if source.several_arms else ""
-        days = wait(way)
+        days = wait(way) if source.facts["answer"]["decision"] in OPEN else ""
         sentence = f"{lead}{can_see(primaries[arm], way)}."
         if way.share is not None:
             sentence += f" {way.share:.0%} of the precision that this asks for is reached."
