@@ -112,9 +112,7 @@ def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
     sums = inputs.units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
     histograms = Histograms.merged([Histograms.of_sums(sums), _event_histograms(inputs)])
     parts = [
-        Statistics.of(
-            inputs.experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, inputs.variants
-        )
+        Statistics.of(inputs.experiment_id, family, roll_up(by_column(sums, family), GROUP), scales, inputs.variants)
         for family in families(metrics)
     ]
     statistics = in_order([part.rows(histograms, schemas[METRIC_STATISTICS]) for part in parts])

@@ -47,6 +47,8 @@ _SUMS = """
     did_n            long!           Users in difference in differences.
     did_v            list<double>!   Their sums: value and pre-period; of a ratio both, each with its denominator.
     did_vv           list<double>!   Sums of products of these, a square matrix row by row.
+    rest             list<double>    What rounding took from each sum, in the order of the columns from y to did_vv: with
+    |                                these the sums of rows are exact. Null in the rows by bucket.
     histogram        map<int,long>   Of a quantile: logarithmic bin to the number of values in it.
     histogram_lows   list<double>    The smallest value of each bin, in order of the bins.
     histogram_highs  list<double>    The largest value of each bin, in order of the bins.
