@@ -86,7 +86,7 @@ def _filled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def by_column(sums: pa.Table, family: Family) -> pa.Table:
     """The sums of one family with a column for each limb, instead of one list of limbs."""
     mine = sums.filter(pc.is_in(sums["metric"], pa.array([i for i, _ in family.members], pa.int32())))
-    limbs = _padded(mine["limbs"].combine_chunks(), len(family.products))
+    limbs = padded(mine["limbs"].combine_chunks(), len(family.products))
     names = [f"{product}_{i}" for product in family.products for i in range(limbs.shape[-1])]
     flat = limbs.reshape(mine.num_rows, len(names))
     table = mine.select([*GROUP, *COUNTS])
@@ -95,7 +95,7 @@ def by_column(sums: pa.Table, family: Family) -> pa.Table:
     return table
 
 
-def _padded(limbs: pa.ListArray, products: int) -> Numbers:
+def padded(limbs: pa.ListArray, products: int) -> Numbers:
     """Lists of limbs as rows × products × limbs, where a row has as many limbs of each product as it needed."""
     sizes = limbs.value_lengths().to_numpy() // max(products, 1)
     flat, ends = limbs.flatten().to_numpy(), np.cumsum(sizes) * products
