@@ -32,6 +32,7 @@ from exp_platform.lake.tables.names import (
     INGESTED_FILES,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     OUTCOMES,
     PANEL_STATISTICS,
@@ -211,7 +212,13 @@ STAGES = (
         outputs=(
             *(
                 Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES))
-                for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
+                for table in (
+                    METRIC_STATISTICS,
+                    PANEL_STATISTICS,
+                    METRIC_AGGREGATES_OVERALL,
+                    METRIC_AGGREGATES_DAILY,
+                    METRIC_SERIES,
+                )
             ),
             Output(EXPOSURE_STATISTICS, _split_inputs),
         ),
