@@ -271,6 +271,7 @@ STAGES = (
                 STATISTICAL_VALIDATION,
                 EXPOSURE_QUALITY_DAILY,
                 QUALITY_METRICS_DAILY,
+                METRIC_SERIES,
                 PRETREND_TESTS,
                 PRETREND_DELTA,
             ),

@@ -16,6 +16,7 @@ from exp_platform.lake.tables.names import (
     EXPOSURE_QUALITY_DAILY,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
+    METRIC_SERIES,
     PRETREND_DELTA,
     PRETREND_TESTS,
     QUALITY_METRICS_DAILY,
@@ -33,7 +34,8 @@ from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
 from exp_platform.results.plan import AnalysisPlan, in_force
-from exp_platform.results.series import exposure_quality_series, units_series
+from exp_platform.results.series import effect_series, exposure_quality_series, units_series
+from exp_platform.results.series_points import EffectSeries
 from exp_platform.schemas import load_schema
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def run(ctx: StageContext) -> None:
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
+        effects=_effects(ctx, plan),
         units=units_series(ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(), plan),
         quality_days=exposure_quality_series(quality),
         data=data_section(
@@ -93,6 +96,12 @@ def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> d
     trust = trust_of(published.quality, published.checks, mode, plan.deciding_metrics)
     effect = verdict_effect(ctx, plan, decisions, lambda: published.results, published.pretrend_tests, trust)
     return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
+
+
+def _effects(ctx: StageContext, plan: AnalysisPlan) -> tuple[EffectSeries, ...]:
+    """The effects by day from the series of J5; none while it has no rows, and the memo shows what runs published."""
+    series = ctx.read.arrow(METRIC_SERIES)
+    return effect_series(series, plan, ctx.read.arrow(ANALYSIS_RESULTS, all_dts=True)) if series.num_rows else ()
 
 
 def events_used(ctx: StageContext, plan: AnalysisPlan) -> dict[str, int]:
