@@ -100,7 +100,7 @@ class Chart:
     alt: str
     marks: tuple[Mark, ...] = ()  # horizontal lines
     flags: tuple[tuple[str, str], ...] = ()  # (day, words): days to be pointed out
-    zero: bool = True  # the axis holds 0
+    caption: str = ""  # the unit of the axis, where the ticks do not say it
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,8 @@ def harm_verdict(row: Row) -> str:
 
 def _moved(row: Row, change: float, low: float, high: float, by: str) -> str:
     """Moved which way; a clear change in the good direction is called an improvement."""
+    if not any(digit in "123456789" for digit in by):
+        return "did not move"
     way = "rose" if change > 0 else "fell"
     is_harm = (change > 0) is (row["direction"] == "decrease")
     if low > 0 or high < 0:

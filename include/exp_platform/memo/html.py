@@ -142,11 +142,13 @@ def _result(row: b.Result) -> Markup:
 
 def _chart(chart: b.Chart) -> Markup:
     legend = _join(
-        Markup('<li class="s{}">{}</li>').format(line.style, text(line.label)) for line in chart.lines if line.label
+        Markup('<li class="{}s{}">{}</li>').format("" if line.values else "wide ", line.style, text(line.label))
+        for line in chart.lines
     )
+    title = f"{chart.title} ({chart.caption})" if chart.caption else chart.title
     return Markup(
         '<figure><figcaption>{}</figcaption>{}<ul class="legend" aria-label="Lines of the chart">{}</ul></figure>'
-    ).format(text(chart.title), chart_svg(chart), legend)
+    ).format(text(title), chart_svg(chart), legend)
 
 
 def _fold(fold: b.Fold) -> Markup:

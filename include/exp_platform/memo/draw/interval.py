@@ -18,7 +18,7 @@ def interval_svg(picture: Interval, *, small: bool = False) -> Markup:
     """The picture as SVG in percent of its width; a small one has fewer ticks and no words at its marks."""
     reach = picture.reach or (picture.low, picture.high)
     ends = [*reach, picture.low, picture.high, *(mark.at for mark in picture.marks)]
-    scale = scale_of(min(ends), max(ends), 4 if small else 7)
+    scale = scale_of(min(ends), max(ends), 6 if small else 7)
     middle, axis = (SMALL_LINE, SMALL_TICKS) if small else (LINE, TICKS)
     height = axis + 20
     parts = [

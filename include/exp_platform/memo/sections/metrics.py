@@ -41,7 +41,7 @@ def conclusive(rows: Sequence[Row]) -> str:
     if not any(row["is_judged"] for row in rows):
         return "None of these numbers may be read as an effect."
     clear = sum(row["tone"] != "unclear" for row in rows)
-    return f"{clear} of {len(rows)} {'metrics are' if len(rows) != 1 else 'metric is'} conclusive."
+    return f"{clear} of {len(rows)} {'results' if len(rows) != 1 else 'result'} conclusive."
 
 
 def mde_text(row: Row) -> str:

@@ -137,6 +137,7 @@ def _effect(series: EffectSeries, days: Sequence[date], source: Source) -> list[
             ),
         ),
         unit=unit,
+        caption="" if unit.in_percent and unit.relative else unit.caption,
         alt=f"Effect on {metric.title_in_force} over {len(at)} days: {now}{told}",
         marks=marks,
         flags=((cleared.isoformat(), "first clear"),) if cleared else (),

@@ -123,6 +123,7 @@ def _delta_chart(days: Sequence[Row], arm: str, source: Source) -> Chart:
             ),
         ),
         unit=unit,
+        caption=unit.caption,
         alt=f"{len(days)} days before assignment; on the last one the difference was "
         + (unit.change(last["delta"], digits) if last["delta"] is not None else "not known"),
     )
