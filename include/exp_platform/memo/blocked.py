@@ -40,9 +40,12 @@ def blocked_content(
     facts = dict(last or _empty(project, experiment_id)) | {"blocked": dict(blocked)}
     readable = facts.get("format") == FORMAT
     # The screen of the last decision is kept, since a second blocked day builds on it again.
-    decided = facts.get("decided") or (to_plain(records(facts).first) if readable and facts["answer"] else None)
+    if "decided" in facts:
+        decided = facts["decided"]
+    else:
+        decided = to_plain(records(facts).first) if readable and facts["answer"] else None
     old = records(facts).sections if readable else ()
-    first = blocked_screen(to_records(decided) if decided else None, facts["experiment"], blocked)
+    first = blocked_screen(to_records(decided) if decided else None, facts["experiment"], blocked, facts["dt"])
     head = f"{first.word}: {first.title}"
     return facts | {"format": FORMAT, "decided": decided, "memo": to_plain(Memo(head, first, old))}
 

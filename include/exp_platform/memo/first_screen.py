@@ -49,13 +49,21 @@ def first_screen(source: Source, progress: Mapping[str, Progress]) -> FirstScree
     )
 
 
-def blocked_screen(last: FirstScreen | None, about: Mapping[str, Any], blocked: Mapping[str, Any]) -> FirstScreen:
-    """The first screen of a blocked run: the rule that was broken, and which numbers are still the last ones."""
-    if last is None:
-        earlier, as_of, arms = "There are no earlier numbers.", "no data yet", ()
+def blocked_screen(
+    last: FirstScreen | None, about: Mapping[str, Any], blocked: Mapping[str, Any], dt: str | None = None
+) -> FirstScreen:
+    """The first screen of a blocked run: the rule that was broken, and which numbers are still the last ones.
+
+    `dt` is the day of the last memo, whose first screen is not known where an earlier version wrote it.
+    """
+    if last is not None:
+        as_of = last.as_of
+        earlier = f"The numbers below are those of the {as_of}: {last.word}, {last.trust_word.lower()}."
+    elif dt is not None:
+        as_of = f"data to {names.day(dt)}"
+        earlier = f"The last numbers are in the memo of {names.day(dt)}."
     else:
-        earlier = f"The numbers below are those of the {last.as_of}: {last.word}, {last.trust_word.lower()}."
-        as_of, arms = last.as_of, ()
+        as_of, earlier = "no data yet", "There are no earlier numbers."
     return FirstScreen(
         title=about["name"],
         experiment_id=about["id"],
@@ -65,7 +73,7 @@ def blocked_screen(last: FirstScreen | None, about: Mapping[str, Any], blocked: 
         word=f"Blocked since {names.day(blocked['since'])}",
         tone="plain",
         because=blocked["sentence"],
-        arms=arms,
+        arms=(),
         trust_word="Nothing new was published",
         trust_tone="caution",
         trust=f"Stage {blocked['stage']}, run {blocked['run_id']}. {earlier}",
@@ -106,7 +114,7 @@ def _word(answer: Row) -> str:
 
 
 def _because(source: Source) -> str:
-    """What makes the result invalid or undecided, as a sentence; empty where the arms' own sentences say it."""
+    """The sentence that says why the result is invalid; empty where the arms' own sentences say it."""
     answer = source.facts["answer"]
     story = trust_words.broken(source)
     if story:

@@ -23,6 +23,8 @@ def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
     if not path.is_file():
         return f"{experiment_id}: no memo for {dt}; run the stage write_memo"
     content = json.loads(path.read_text(encoding="utf-8"))
+    if "memo" not in content:
+        return f"{experiment_id}: the memo for {dt} was written by an earlier version; run the stage write_memo again"
     latest = read_latest(project, experiment_id)
     is_latest = latest is not None and latest["dt"] == content["dt"]
     where = latest_path(project, experiment_id) if is_latest else path.with_suffix(".html")

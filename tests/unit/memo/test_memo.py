@@ -242,6 +242,20 @@ def test_when_a_contract_blocks_the_last_numbers_stay_below_the_reason(project):
     assert not (memo_dir(project) / ID / "2026-01-15.json").exists()
 
 
+def test_a_memo_that_an_earlier_version_wrote_can_be_blocked_and_is_pointed_to(project):
+    earlier = {key: value for key, value in memo().items() if key not in ("memo", "format")}
+    path = memo_dir(project) / f"{ID}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(earlier))
+    write_blocked_memo(project, ID, date(2026, 1, 15), "run_2", "ingest_events", "exp.outcomes: no rows")
+    write_blocked_memo(project, ID, date(2026, 1, 16), "run_3", "ingest_events", "exp.outcomes: no rows")
+    text = words_of((memo_dir(project) / f"{ID}.html").read_text())
+    assert "Blocked since 15 Jan 2026" in text and "The last numbers are in the memo of 14 Jan 2026." in text
+    (memo_dir(project) / ID).mkdir()
+    (memo_dir(project) / ID / "2026-01-14.json").write_text(json.dumps(earlier))
+    assert "written by an earlier version" in decision_summary(project, ID, date(2026, 1, 14))
+
+
 def test_a_backfill_that_is_blocked_leaves_the_latest_memo_alone(project):
     write_memo(project, ID, date(2026, 1, 14), memo(), latest=True)
     write_blocked_memo(project, ID, date(2026, 1, 10), "run_2", "ingest_events", "exp.outcomes: no rows")
