@@ -120,7 +120,7 @@ def series_of(
         family_key(family): totals_of(Statistics.of("exp_spine", family, rows, scales, VARIANTS).sums)
         for family, rows in sums
     }
-    return metric_series(series, units["cohort_date"].to_pylist(), lambda: scales, totals, last)
+    return metric_series(series, units["cohort_date"].to_pylist(), lambda: scales, totals, last)[0]
 
 
 def by_name(found: list[Cube]) -> dict[str, tuple[Cube, int]]:
