@@ -1,4 +1,4 @@
-"""What the series of running values costs beside the rest of J4 and J5: ratios of processor time within one run.
+"""The cost of the series of running values beside the rest of J4 and J5: ratios of processor time within one run.
 
 python -m benchmarks.series_cost --users 100000
 """

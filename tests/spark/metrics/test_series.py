@@ -77,7 +77,7 @@ def end_of(day: date) -> datetime:
 
 
 def as_of(data: Data, day: date) -> Data:
-    """What a run of a day sees."""
+    """The users and events that a run of a day sees."""
     included = [row for row in data.cohort if row["anchor_utc"] is not None and row["anchor_utc"] < end_of(day)]
     return Data(included, [row for row in data.outcomes if row["outcome_ts"] < end_of(day)])
 

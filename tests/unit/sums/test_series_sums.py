@@ -144,7 +144,7 @@ def plan_of(metrics: Sequence[Metric], scales: Scales, day: date) -> SeriesPlan:
 
 
 def unit_days(found: dict[str, Any], slots: DaySlots, day: date) -> list[dict[str, Any]]:
-    """What Spark adds up: the events of each user × source × day inside each window."""
+    """The rows that Spark makes: the events of each user × source × day inside each window, added up."""
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     for name, user in found.items():
         for source, at, value in user["events"]:
