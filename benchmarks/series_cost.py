@@ -119,6 +119,7 @@ def without_lake(folder: Path, users: int) -> dict[str, Any]:
             "series": round(series, 2),
             "series over the rest": round(series / (everything - series), 3),
         }
+        print(json.dumps({name: found[name]}), flush=True)
     spark.stop()
     return found
 
@@ -133,7 +134,7 @@ def _timed(made: Callable[..., Any], spark: Any, spent: list[float]) -> Callable
         before = _cpu(spark)
         found = made(*arguments)
         spent.append(_cpu(spark) - before)
-        print(f"{found[1]}: {found[0].num_rows:,} rows", flush=True)
+        print(f"{found[1]}: {found[0].num_rows:,} rows, {spent[-1]:.1f} s of processor time", flush=True)
         return found
 
     return timed
