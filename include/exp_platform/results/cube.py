@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Cube:
         """mean, binary, ratio or quantile."""
         return kind_of(self.metrics[0])
 
-    @property
+    @cached_property
     def overall(self) -> SufficientStatistics:
         """Merged over cohort dates, each total rounded once: lead (arm, metric, segment)."""
         return self.stats.sum(axis=1) if self.rest is None else self.stats.sum_with(self.rest, axis=1)

@@ -1,4 +1,4 @@
-"""What a memo shows over time: pure functions from tables to tidy records, no session needed."""
+"""Series for a memo, over time: pure functions from tables to tidy records, no session needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the series of running values needs to know of an experiment: its metrics, windows, caps, arms and days."""
+"""The plan of a series of running values: its metrics with their windows and caps, arms and days."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def entries(batches: Iterable[pa.RecordBatch], plan: SeriesPlan) -> Iterator[pa.
 def changes(
     batches: Iterable[pa.RecordBatch], plan: SeriesPlan, slots: DaySlots, units: UnitSource
 ) -> Iterator[pa.RecordBatch]:
-    """What one partition's unit-days change, on the day on which it counts."""
+    """The changes that one partition's unit-days make, each on the day on which it counts."""
     values = RunningValues.of(batches, slots, plan.span.first, plan.span.days)
     if values is None:
         return

@@ -67,7 +67,7 @@ class KnownUnits:
         return np.where(inside, self.arm * self.days + day - self.first_day, -1)
 
     def take(self, rows: Codes) -> KnownUnits:
-        """Some of the units."""
+        """A selection of the units, in the given order."""
         numbers = {name: column[rows] for name, column in self.numbers.items()}
         return KnownUnits(self.arm[rows], self.anchor[rows], numbers, self.first_day, self.days)
 

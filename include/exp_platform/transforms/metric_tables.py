@@ -73,6 +73,7 @@ class MetricTables:
     notes: dict[str, dict[str, Any]]
     warnings: list[str]
     scales: Scales | None = None  # of the unit rows' numbers; None where an earlier run's sums are reused
+    said: str = ""  # how the series was made, for the task log
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,11 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
         METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[METRIC_AGGREGATES_DAILY])]),
         PANEL_STATISTICS: panel,
     }
+    said = ""
     if inputs.series is not None:
-        rows[METRIC_SERIES] = _series(inputs, inputs.series, sums, schemas[METRIC_SERIES])
+        rows[METRIC_SERIES], said = _series(inputs, inputs.series, sums, schemas[METRIC_SERIES])
     notes = {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}
-    return MetricTables(rows, notes, sums.warnings, sums.scales)
+    return MetricTables(rows, notes, sums.warnings, sums.scales, said)
 
 
 def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -141,7 +143,7 @@ def _scales(inputs: SumInputs) -> Scales:
     return pooled_scales(ends, inputs.metrics, inputs.units.rows)
 
 
-def _series(inputs: SumInputs, series: SeriesInputs, sums: UnitSums, schema: pa.Schema) -> pa.Table:
+def _series(inputs: SumInputs, series: SeriesInputs, sums: UnitSums, schema: pa.Schema) -> tuple[pa.Table, str]:
     wanted = Series(
         inputs.experiment_id,
         series,

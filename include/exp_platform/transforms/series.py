@@ -93,16 +93,16 @@ def metric_series(
     scales: Callable[[], Scales],
     totals: dict[str, pa.Table],
     last: LastRun | None,
-) -> pa.Table:
+) -> tuple[pa.Table, str]:
     """Rows of gold.fct_experiment_metric_series: an earlier run's with one more day, or counted from all events.
 
     `dates` are the cohort dates, `scales` counts those of the unit rows, `totals` are J5's sums of all units by family;
-    these are empty where no unit row has changed.
+    these are empty where no unit row has changed. A line for the log comes with the rows.
     """
     names = [metric.name for metric in series.metrics if has_series(metric)]
     span = series.span(dates)
     if not names or span.days <= 0:
-        return series.schema.empty_table()
+        return series.schema.empty_table(), "no metric has a series"
     known = [] if last is None else [name for name in names if _holds(last, name, span, totals, scales, series.metrics)]
     tables = []
     if last is not None and known:
@@ -113,7 +113,8 @@ def metric_series(
     if len(known) < len(names):
         anew = [name for name in names if name not in known]
         tables.append(series.counted(series.plan(scales(), span, anew)))
-    return in_order(tables, series.schema)
+    said = f"series: one more day of {len(known)} metrics, all days of {len(names) - len(known)} counted anew"
+    return in_order(tables, series.schema), said
 
 
 def unit_days(cohort: DataFrame, outcomes: DataFrame, slots: DaySlots, cutoff: datetime, join: JoinHint) -> DataFrame:

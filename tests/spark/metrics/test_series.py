@@ -77,7 +77,7 @@ def end_of(day: date) -> datetime:
 
 
 def as_of(data: Data, day: date) -> Data:
-    """What a run of a day sees."""
+    """The users and events that a run of a day sees."""
     included = [row for row in data.cohort if row["anchor_utc"] is not None and row["anchor_utc"] < end_of(day)]
     return Data(included, [row for row in data.outcomes if row["outcome_ts"] < end_of(day)])
 
@@ -120,7 +120,7 @@ def series_of(
         family_key(family): totals_of(Statistics.of("exp_spine", family, rows, scales, VARIANTS).sums)
         for family, rows in sums
     }
-    return metric_series(series, units["cohort_date"].to_pylist(), lambda: scales, totals, last)
+    return metric_series(series, units["cohort_date"].to_pylist(), lambda: scales, totals, last)[0]
 
 
 def by_name(found: list[Cube]) -> dict[str, tuple[Cube, int]]:

@@ -66,6 +66,7 @@ def publish_sums(ctx: StageContext) -> Scales | None:
     tables = metric_tables(replace(inputs, last=last_sums(ctx, inputs)))
     for warning in tables.warnings:
         ctx.log(f"WARN {warning}")
+    ctx.log(tables.said)
     for name, rows in tables.rows.items():
         ctx.publish(name, rows, notes=tables.notes.get(name))
     return tables.scales
