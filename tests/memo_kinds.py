@@ -47,13 +47,14 @@ def kind(**keys: Any) -> dict[str, Any]:
 
 
 @cache
-def _small_win() -> tuple[Answers, AnalysisPlan]:
+def small_win() -> tuple[Answers, AnalysisPlan]:
+    """A clear win of few users."""
     return answers_of(lift=0.04, users=800)
 
 
 def named(text: str) -> dict[str, Any]:
     """A win whose title, owner, hypothesis and metric have this text as their name."""
-    answers, plan = _small_win()
+    answers, plan = small_win()
     experiment = plan.experiment.model_copy(update={"name": text, "owner": text, "hypothesis": text})
     metrics = tuple(metric.model_copy(update={"title": text}) for metric in plan.metrics)
     return memo_content(answers, replace(plan, experiment=experiment, metrics=metrics), RUN)
@@ -72,7 +73,7 @@ def answers_of(
     deltas: Sequence[Mapping[str, Any]] = (),
     **keys: Any,
 ) -> tuple[Answers, AnalysisPlan]:
-    """What is published, and the plan; `extra` users more come to control than to the other arms."""
+    """The published rows and the plan; `extra` users more come to control than to the other arms."""
     base: dict[str, Any] = {"guardrails": (GUARDRAIL,), "planned_users": users * len(arms), "owner": "growth"}
     base |= {"name": "Green checkout button", "hypothesis": "A button that stands out lets more users finish."}
     plan = hm.plan([CONVERSION, LATENCY, REVENUE], days, arms=arms, **(base | keys))

@@ -100,6 +100,13 @@ _REASONS = {
     "no_daily_panel": "The primary metric has no values by day before the change.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
     "cohort_dates_too_uneven": "Most treated units came on cohort dates with hardly any control to compare them with.",
+    "quantiles_have_no_series": "A quantile has no series of days: the chart shows what runs published.",
+    "did_has_no_series": "Difference in differences has no series of days: the chart shows what runs published.",
+    "not_in_the_table": "The series does not hold this metric yet: the chart shows what runs published.",
+    "strata_left_out": "The days are compared without strata, unlike the deciding result.",
+    "data_or_settings_of_that_day": "On some days a run read other data or had other settings.",
+    "quantile_cap": "All days have the newest cap, while the run of an earlier day had its own.",
+    "values_of_2_32_or_more": "Very large values are added up in another order than a run of that day did.",
     "quantile_out_of_reach": "The sample is too small, or of too few days, for this quantile.",
 }
 

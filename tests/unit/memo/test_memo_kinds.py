@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import date, timedelta
 from functools import cache
 
 import pytest
-from tests.memo_kinds import HARMLESS, HOSTILE, KINDS, named
+from tests.memo_kinds import HARMLESS, HOSTILE, KINDS, RUN, named, small_win
 from tests.unit.memo.test_memo import Page, words_of
 
-from exp_platform.memo.blocks import FirstScreen, to_plain, to_records
+from exp_platform.memo.blocks import Chart, FirstScreen, to_plain, to_records
+from exp_platform.memo.content import memo_content
 from exp_platform.memo.render import records, to_html, to_json, to_markdown
+from exp_platform.results.series_points import EffectPoint, EffectSeries
 
 RENDER = {"html": to_html, "md": to_markdown, "json": to_json}
 
@@ -139,3 +143,34 @@ def unescaped(line: str) -> str:
 
 def test_letters_of_right_to_left_scripts_and_emoji_stay_as_they_are():
     assert HARMLESS in words_of(to_html(named(HARMLESS)))
+
+
+def point(day: date, effect: float, width: float) -> EffectPoint:
+    ends = (effect - width, effect + width, effect - 1.5 * width, effect + 1.5 * width)
+    return EffectPoint(day, effect, *ends, "anytime", 900, 900, 0.1, 0.1 + effect, "ok", "")
+
+
+def effect_chart(series: EffectSeries) -> Chart:
+    answers, plan = small_win()
+    memo = records(memo_content(replace(answers, effects=(series,)), plan, RUN))
+    (section,) = [section for section in memo.sections if section.key == "over-time"]
+    return next(block for block in section.blocks if isinstance(block, Chart))
+
+
+def test_the_effect_by_day_comes_from_the_series_and_from_past_runs_where_it_has_no_point():
+    start = date(2026, 1, 1)
+    points = tuple(point(start + timedelta(days=i), 0.03, 0.2 / (i + 1)) for i in range(35))
+    cleared = start + timedelta(days=10)
+    series = EffectSeries(
+        "conversion", "treatment", "cuped", "absolute", 0.005, None, points, cleared, None, no_series=""
+    )
+    whole, fallback = effect_chart(series), effect_chart(replace(series, points=(), no_series="not_in_the_table"))
+    assert whole.lines[1].values == (0.03,) * 35 and whole.flags == (("2026-01-11", "first clear"),)
+    assert whole.lines[0].low[0] == pytest.approx(0.03 - 0.3) and whole.marks[0].at == 0.005
+    assert sum(value is not None for value in fallback.lines[1].values) == 12
+    assert len(fallback.days) == 35 and fallback.lines[1].values[0] is None
+
+
+def test_a_series_of_an_arm_without_trust_names_no_first_clear_day():
+    charts = [b for s in records(content("srm")).sections if s.key == "over-time" for b in s.blocks]
+    assert charts and all("first clear" not in str(chart) for chart in charts)

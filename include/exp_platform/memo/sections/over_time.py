@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from exp_platform.memo import names
+from exp_platform.memo import names, words
 from exp_platform.memo.blocks import Chart, Line, Mark, Section, Text
 from exp_platform.memo.effects import threshold_text
 from exp_platform.memo.numbers import Unit, p_is
@@ -20,7 +20,7 @@ FEWEST_DAYS = 2  # a line needs two points
 
 def over_time(source: Source) -> Section | None:
     """One chart for each series that has at least two days, all from the same first day to the same last one."""
-    effects = [s for s in source.published.effects or from_looks(source) if _is_primary(s, source)]
+    effects = primary_effects(source)
     units, quality = source.published.units, source.published.quality_days
     every = [p.as_of for s in effects for p in s.points]
     every += [p.day for p in units.points] if units else []
@@ -40,8 +40,11 @@ def over_time(source: Source) -> Section | None:
     return Section("over-time", "Over time", tuple(blocks)) if blocks else None
 
 
-def _is_primary(series: EffectSeries, source: Source) -> bool:
-    return series.metric_name == source.plan.experiment.primary_metric
+def primary_effects(source: Source) -> list[EffectSeries]:
+    """The primary metric's effect of every arm by day: from the series, else from what past runs published."""
+    primary = source.plan.experiment.primary_metric
+    whole = {s.variant_id: s for s in source.published.effects if s.metric_name == primary and s.points}
+    return [whole.get(series.variant_id, series) for series in from_looks(source)]
 
 
 def from_looks(source: Source) -> list[EffectSeries]:
@@ -142,8 +145,8 @@ def _effect(series: EffectSeries, days: Sequence[date], source: Source) -> list[
         marks=marks,
         flags=((cleared.isoformat(), "first clear"),) if cleared else (),
     )
-    notes = [Text(f"Some days may differ from their runs: {', '.join(series.differs)}.", quiet=True)]
-    return [chart, *(notes if series.differs else [])]
+    notes = [Text(words.sentence(word), quiet=True) for word in series.differs]
+    return [chart, *notes]
 
 
 def _units(units: UnitsSeries, days: Sequence[date], source: Source) -> list[Any]:
