@@ -174,3 +174,5 @@ def test_the_effect_by_day_comes_from_the_series_and_from_past_runs_where_it_has
 def test_a_series_of_an_arm_without_trust_names_no_first_clear_day():
     charts = [b for s in records(content("srm")).sections if s.key == "over-time" for b in s.blocks]
     assert charts and all("first clear" not in str(chart) for chart in charts)
+    assert charts[0].title == "Conversion rate: difference that is no effect as of each day"
+    assert charts[0].lines[1].style == 6, "a line without colour"

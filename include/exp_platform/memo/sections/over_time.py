@@ -15,6 +15,7 @@ from exp_platform.results.plan import in_force
 from exp_platform.results.series_points import EffectPoint, EffectSeries, QualitySeries, UnitsSeries
 from exp_platform.status import ResultStatus
 
+PLAIN = 6  # the style without colour
 FEWEST_DAYS = 2  # a line needs two points
 
 
@@ -116,13 +117,14 @@ def _effect(series: EffectSeries, days: Sequence[date], source: Source) -> list[
         good = series.threshold if metric.direction == "increase" else -series.threshold
         marks = (Mark(good, f"matters from {threshold_text(series.threshold, unit)}"), Mark(-good))
     cleared = series.cleared_zero if is_judged else None
+    word = "effect" if is_judged else "difference that is no effect"
     told = f"; the interval in force first excluded 0 on {names.day(cleared.isoformat())}" if cleared else ""
     last = [point for point in series.points if point.effect is not None][-1]
     low, high = last.interval
     digits = unit.decimals(high - low) if low is not None and high is not None else 2
     now = f"now {unit.change(last.effect, digits)}" if last.effect is not None else "no answer now"
     chart = Chart(
-        title=f"{metric.title_in_force}{arm}: effect as of each day",
+        title=f"{metric.title_in_force}{arm}: {word} as of each day",
         days=tuple(day.isoformat() for day in days),
         lines=(
             Line(
@@ -133,15 +135,16 @@ def _effect(series: EffectSeries, days: Sequence[date], source: Source) -> list[
                 style=1,
             ),
             Line(
-                "effect, with the interval for one look",
+                f"{word}, with the interval for one look",
                 values=tuple(_get(at, day, "effect") for day in days),
                 low=tuple(_get(at, day, "low") for day in days),
                 high=tuple(_get(at, day, "high") for day in days),
+                style=0 if is_judged else PLAIN,
             ),
         ),
         unit=unit,
         caption="" if unit.in_percent and unit.relative else unit.caption,
-        alt=f"Effect on {metric.title_in_force} over {len(at)} days: {now}{told}",
+        alt=f"{word.capitalize()} in {metric.title_in_force} over {len(at)} days: {now}{told}",
         marks=marks,
         flags=((cleared.isoformat(), "first clear"),) if cleared else (),
     )
