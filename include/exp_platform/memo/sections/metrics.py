@@ -102,7 +102,7 @@ def _methods(rows: Sequence[Row], source: Source) -> Table:
             (
                 row["title"],
                 row["arm"],
-                names.METHODS.get(row["method"], row["method"]) + (" (decides)" if row["is_deciding"] else ""),
+                f"{names.METHODS.get(row['method'], row['method'])}{' (decides)' if row['is_deciding'] else ''}",
                 *levels(row),
                 figures(row) if has_answer(row) else names.status(row["status"]),
                 p_text(row["p_value"]),
