@@ -9,13 +9,13 @@ from typing import Any
 
 from exp_platform.config.models import Experiment
 from exp_platform.memo import words
-from exp_platform.memo.words import markdown
+from exp_platform.memo.text import markdown
 from exp_platform.status import Trust
 
-COLUMNS = ("metric", "arm", "method", "control", "treatment", "effect", "interval", "relative", "p", "p adjusted")
+COLUMNS = ("metric", "arm", "method", "without", "with", "effect (interval)", "relative", "p", "p adjusted")
 LONGEST = 60  # lines
 _REASONS = 8  # that are shown of each arm and of all
-_FIGURES = ("control", "treatment", "effect", "interval", "relative", "p", "p adjusted")
+_FIGURES = COLUMNS[3:]
 
 Row = Mapping[str, Any]
 

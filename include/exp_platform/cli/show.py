@@ -15,8 +15,9 @@ from exp_platform.errors import ConfigError
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, GUARDRAIL_STATUS
 from exp_platform.ledger.seals import seal_rows
 from exp_platform.memo import words
-from exp_platform.memo.content import result_numbers
-from exp_platform.memo.render import relative_effect, shown_effect, shown_interval
+from exp_platform.memo.effects import figures, levels, relative_figures
+from exp_platform.memo.numbers import p_text
+from exp_platform.memo.result_facts import result_numbers
 from exp_platform.pipelines.dates import cutoff, parse_dt
 from exp_platform.pipelines.plan import bound
 from exp_platform.results.plan import AnalysisPlan, Interval
@@ -106,17 +107,10 @@ def _cells(row: Row, metric: Metric, interval: Interval) -> tuple[str, ...]:
         row["metric_name"],
         row["variant_id"],
         row["method"],
-        _level(row, metric.is_share, "control"),
-        _level(row, metric.is_share, "treatment"),
-        shown_effect(shown),
-        shown_interval(shown),
-        relative_effect(shown),
-        words.p_value(shown["p_value"]),
-        words.p_value(shown["p_value_adjusted"]),
+        *levels(shown),
+        figures(shown),
+        relative_figures(shown),
+        p_text(shown["p_value"]),
+        p_text(shown["p_value_adjusted"]),
     )
 
-
-def _level(row: Row, is_share: bool, arm: str) -> str:
-    """An arm's level; of difference-in-differences before and after the change."""
-    before, level = row[f"{arm}_pre_mean"], words.level(is_share, row[f"{arm}_mean"])
-    return level if before is None else f"{words.level(is_share, before)} → {level}"

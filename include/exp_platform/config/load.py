@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from exp_platform.config.definition import WORDING
 from exp_platform.config.models import (
     ID_PATTERN,
     ContractSettings,
@@ -138,8 +139,8 @@ class Project:
         """Hash of all configuration that can change a number of this experiment."""
         content = {
             "experiment": experiment.model_dump(mode="json", exclude={"status"}),
-            "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
-            "covariates": [c.model_dump(mode="json") for m in self.metrics_of(experiment) for c in m.covariate_metrics],
+            "metrics": [_hashed(m) for m in self.metrics_of(experiment)],
+            "covariates": [_hashed(c) for m in self.metrics_of(experiment) for c in m.covariate_metrics],
             "contracts": self.contracts_of(experiment).model_dump(mode="json"),
             "quality": self.quality_of(experiment).model_dump(mode="json"),
             "policy": load_policy(self.root, experiment.decision_policy).model_dump(mode="json"),
@@ -155,6 +156,12 @@ class Project:
             raise ConfigError(f"analysis_mode: '{mode}' is not one of itt, exposed")
         changed = experiment.model_copy(update={"analysis_mode": mode})
         return replace(self, experiments=self.experiments | {experiment_id: changed})
+
+
+def _hashed(metric: Metric) -> dict[str, Any]:
+    """A metric contract as it goes into the config hash: a title, unit or format changes no number."""
+    content: dict[str, Any] = metric.model_dump(mode="json", exclude=WORDING)
+    return content
 
 
 def check_experiment_id(experiment_id: str) -> None:

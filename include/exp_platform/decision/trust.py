@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ Row = Mapping[str, Any]
 SRM_GATES = ("srm_assigned", "srm_analysed", "srm_fixed_assigned", "srm_fixed_analysed")
 # With intent to treat, exposures matter only where the arms received each other's treatment.
 ITT_GATES = ("variant_mismatch", "multi_variation_exposure")
+# All of these tell of one cause, the gravest first: one of them is named.
+SRM_CHECKS = (*SRM_GATES, "srm_by_day", "srm_by_segment")
+# These look at the data of one metric: where it decides nothing, they are a mark on its row and cost no trust.
+OF_ONE_METRIC = frozenset(
+    {"share_with_value", "skewness", "outliers", "cap", "twyman", "novelty", "pretrends", "exposure_agreement"}
+)
 
 
 def sample_ratio_failed(row: Row) -> bool:
@@ -34,20 +40,34 @@ class TrustVerdict:
     reasons: tuple[str, ...]
 
 
+def touches_decision(row: Row, deciding: Collection[str]) -> bool:
+    """True when the decision stands on what a check looked at; `deciding` are the primary metric and the guardrails."""
+    return row["check_name"] not in OF_ONE_METRIC or row["metric_name"] in deciding
+
+
 def trust_of(
-    quality: Iterable[Row], validation: Iterable[Row], analysis_mode: str, exploratory: tuple[str, ...] = ()
+    quality: Iterable[Row],
+    validation: Iterable[Row],
+    analysis_mode: str,
+    deciding: Collection[str],
+    exploratory: tuple[str, ...] = (),
 ) -> TrustVerdict:
     """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation.
 
-    `exploratory` holds the reasons for which the result is not the one that was planned: a caution, named first.
+    `deciding` names the metrics on which the decision stands. `exploratory` holds the reasons for which the result is
+    not the one that was planned: a caution, named first.
     """
     fatal: dict[str, None] = {}
     doubts: dict[str, None] = dict.fromkeys(exploratory)
-    for row in sorted(validation, key=lambda r: (r["check_name"], r["metric_name"])):
+    spoke_up = [row for row in validation if row["status"] in (CheckStatus.FAIL, CheckStatus.WARN)]
+    ratio = _sample_ratio(spoke_up)
+    if ratio is not None and sample_ratio_failed(ratio):
+        fatal[f"srm_failed:{ratio['check_name']}"] = None
+    elif ratio is not None:
+        doubts[f"caution:{ratio['check_name']}"] = None
+    for row in sorted(spoke_up, key=lambda r: (r["check_name"], r["metric_name"])):
         name = row["check_name"]
-        if sample_ratio_failed(row):
-            fatal[f"srm_failed:{name}"] = None
-        elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
+        if name not in SRM_CHECKS and touches_decision(row, deciding):
             subject = "" if row["metric_name"] == "all" else f":{row['metric_name']}"
             doubts[f"caution:{name}{subject}"] = None
     for row in sorted(quality, key=lambda r: (r["check_name"], str(r["date"]))):
@@ -59,3 +79,9 @@ def trust_of(
     if fatal:
         return TrustVerdict(Trust.NOT_TRUSTED, (*fatal, *doubts))
     return TrustVerdict(Trust.CAUTION if doubts else Trust.TRUSTED, tuple(doubts))
+
+
+def _sample_ratio(spoke_up: Iterable[Row]) -> Row | None:
+    """The check that names a broken sample ratio: a failed gate before a warning, the assignment before the rest."""
+    found = [row for row in spoke_up if row["check_name"] in SRM_CHECKS]
+    return min(found, key=lambda r: (not sample_ratio_failed(r), SRM_CHECKS.index(r["check_name"])), default=None)

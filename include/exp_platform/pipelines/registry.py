@@ -33,6 +33,7 @@ from exp_platform.lake.tables.names import (
     LATEST_RESULTS,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     OUTCOMES,
     PANEL_STATISTICS,
@@ -212,7 +213,13 @@ STAGES = (
         outputs=(
             *(
                 Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES))
-                for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
+                for table in (
+                    METRIC_STATISTICS,
+                    PANEL_STATISTICS,
+                    METRIC_AGGREGATES_OVERALL,
+                    METRIC_AGGREGATES_DAILY,
+                    METRIC_SERIES,
+                )
             ),
             Output(EXPOSURE_STATISTICS, _split_inputs),
         ),
@@ -264,6 +271,8 @@ STAGES = (
                 GUARDRAIL_STATUS,
                 STATISTICAL_VALIDATION,
                 EXPOSURE_QUALITY_DAILY,
+                QUALITY_METRICS_DAILY,
+                METRIC_SERIES,
                 PRETREND_TESTS,
                 PRETREND_DELTA,
             ),

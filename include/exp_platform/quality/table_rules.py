@@ -28,6 +28,7 @@ from exp_platform.lake.tables.names import (
     LATEST_RESULTS,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     OUTCOMES,
     PANEL_STATISTICS,
@@ -206,6 +207,8 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
         *(between(column, low=0) for column in ("n", "n_null", "n_mature", "yy", "dd")),
     ),
     PANEL_STATISTICS: (_METRIC, _VARIANT, between("n", low=0), ordered("day_i", "day_j")),
+    # Users only come; a value that appears makes n_null fall, and a value that falls makes y and yy fall.
+    METRIC_SERIES: (_METRIC, _VARIANT, *(between(column, low=0) for column in ("n", "n_mature", "n_x"))),
     METRIC_AGGREGATES_OVERALL: _MOMENTS,
     METRIC_AGGREGATES_DAILY: (*_MOMENTS, in_set("date_kind", ["cohort", "calendar"])),
     ANALYSIS_RESULTS: (

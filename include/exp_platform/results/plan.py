@@ -96,6 +96,12 @@ class AnalysisPlan:
         """True when arms were not drawn at random."""
         return self.experiment.design == "rollout"
 
+    @property
+    def deciding_metrics(self) -> frozenset[str]:
+        """The metrics on which the decision stands: the primary and the guardrails."""
+        primary = self.experiment.primary_metric
+        return frozenset((*((primary,) if primary else ()), *(g.metric for g in self.experiment.guardrails)))
+
     def metric(self, name: str) -> Metric:
         """A metric of this experiment by name."""
         return next(m for m in self.metrics if m.name == name)

@@ -51,7 +51,7 @@ def exposure_statistics(
     sums = sums.filter(pc.field("unit_bucket") == NO_BUCKET)
     none = Histograms.merged([])
     parts = [
-        Statistics.of(experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, variants)
+        Statistics.of(experiment_id, family, roll_up(by_column(sums, family), GROUP), scales, variants)
         for family in families(metrics)
     ]
     return in_order([part.rows(none, schema) for part in parts])

@@ -16,6 +16,7 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     PANEL_STATISTICS,
 )
@@ -52,7 +53,13 @@ def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str,
         ) as ctx:
             stage.run(ctx)
     rows = {}
-    for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY):
+    for table in (
+        METRIC_STATISTICS,
+        PANEL_STATISTICS,
+        METRIC_AGGREGATES_OVERALL,
+        METRIC_AGGREGATES_DAILY,
+        METRIC_SERIES,
+    ):
         found = ctx.read.arrow(table, list(dict.fromkeys((*TABLES[table].grain, *TABLES[table].answer_columns))))
         rows[table] = sorted(map(repr, found.to_pylist()))
     return rows, "\n".join(line for line in lines if "recomputed" in line and "aggregate" in line)

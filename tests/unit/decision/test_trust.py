@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from exp_platform.decision.trust import TrustVerdict, trust_of
+from exp_platform.decision.trust import OF_ONE_METRIC, TrustVerdict, trust_of
 from exp_platform.status import Trust
 
 
@@ -40,6 +40,8 @@ def validation(check: str, status: str, metric: str = "all") -> dict:
         ),
         ([quality("variant_mismatch", "warn")], [], "itt", "caution", ("caution:variant_mismatch",)),
         ([], [validation("skewness", "warn", "revenue")], "itt", "caution", ("caution:skewness:revenue",)),
+        ([], [validation("skewness", "warn", "refunds")], "itt", "trusted", ()),  # refunds decide nothing
+        ([], [validation("aa_pre_period", "fail", "refunds")], "itt", "caution", ("caution:aa_pre_period:refunds",)),
         ([], [validation("aa_pre_period", "fail", "revenue")], "itt", "caution", ("caution:aa_pre_period:revenue",)),
         (
             [quality("exposure_logging", "fail")],
@@ -51,16 +53,37 @@ def validation(check: str, status: str, metric: str = "all") -> dict:
     ],
 )
 def test_trust(rows, checks, mode, trust, reasons):
-    verdict = trust_of(rows, checks, mode)
+    verdict = trust_of(rows, checks, mode, {"revenue"})
     assert (verdict.trust, verdict.reasons) == (trust, reasons)
 
 
 def test_a_check_that_fails_on_many_days_is_one_reason():
     rows = [quality("exposure_logging", "fail") | {"date": date(2026, 1, day)} for day in (5, 6, 7)]
-    assert trust_of(rows, [], "exposed").reasons == ("quality_failed:exposure_logging",)
+    assert trust_of(rows, [], "exposed", set()).reasons == ("quality_failed:exposure_logging",)
 
 
 def test_an_exploratory_result_is_a_caution_and_no_more():
     changed = ("primary_changed:revenue to conversion",)
-    assert trust_of([], [], "itt") == TrustVerdict(Trust.TRUSTED, ())
-    assert trust_of([], [], "itt", changed) == TrustVerdict(Trust.CAUTION, changed)
+    assert trust_of([], [], "itt", set()) == TrustVerdict(Trust.TRUSTED, ())
+    assert trust_of([], [], "itt", set(), changed) == TrustVerdict(Trust.CAUTION, changed)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reasons"),
+    [
+        ({"srm_assigned": "fail", "srm_analysed": "fail", "srm_by_segment": "warn"}, ("srm_failed:srm_assigned",)),
+        ({"srm_assigned": "ok", "srm_analysed": "fail", "srm_by_day": "warn"}, ("srm_failed:srm_analysed",)),
+        ({"srm_fixed_assigned": "warn", "srm_fixed_analysed": "fail"}, ("srm_failed:srm_fixed_analysed",)),
+        ({"srm_fixed_analysed": "warn", "srm_by_day": "warn"}, ("caution:srm_fixed_analysed",)),
+    ],
+)
+def test_a_broken_sample_ratio_is_one_reason_however_many_checks_see_it(statuses, reasons):
+    rows = [validation(name, status) for name, status in statuses.items()]
+    assert trust_of([], rows, "itt", set()).reasons == reasons
+
+
+@pytest.mark.parametrize("check", sorted(OF_ONE_METRIC))
+def test_a_check_of_one_metric_costs_trust_only_where_the_metric_decides(check):
+    row = validation(check, "warn", "revenue")
+    assert trust_of([], [row], "itt", {"conversion"}).trust is Trust.TRUSTED
+    assert trust_of([], [row], "itt", {"conversion", "revenue"}).reasons == (f"caution:{check}:revenue",)

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 from exp_platform.config.models.base import Model
 from exp_platform.config.models.metric_types import AGGREGATIONS, TYPES, Aggregation, Estimand, MetricType, TypeTraits
 
+ValueFormat = Literal["number", "percent", "currency", "seconds", "milliseconds"]
 MAX_COVARIATES = 8  # other metrics that one contract may name
 
 
@@ -95,6 +96,22 @@ class Metric(Model):
         default="absolute", description="The scale of the threshold, and of the interval and p that decide."
     )
 
+    title: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name for people, as it begins a sentence; left out: the metric's name without underscores.",
+    )
+    unit: str | None = Field(
+        default=None,
+        description=(
+            "Unit of a value as pages write it: € or EUR for currency, a word such as visits for a number; of a share "
+            "the unit is always percent."
+        ),
+    )
+    format: ValueFormat | None = Field(
+        default=None, description="How pages write a value; left out: percent for a share, else number."
+    )
+
     _covariate_metrics: tuple[Metric, ...] = PrivateAttr(default=())
 
     def with_covariates(self, metrics: tuple[Metric, ...]) -> Metric:
@@ -109,6 +126,16 @@ class Metric(Model):
         if len(self._covariate_metrics) != len(self.covariates):
             raise ValueError(f"metric {self.name!r}: covariates are not set; take metrics from Project.metrics_of")
         return self._covariate_metrics
+
+    @property
+    def title_in_force(self) -> str:
+        """The name for people: the contract's title, else the metric's name in words."""
+        return self.title or self.name.replace("_", " ").capitalize()
+
+    @property
+    def format_in_force(self) -> ValueFormat:
+        """The way in which pages write a value: a share is in percent, whatever else the contract says."""
+        return "percent" if self.is_share else self.format or "number"
 
     @property
     def traits(self) -> TypeTraits:

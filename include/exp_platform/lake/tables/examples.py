@@ -109,6 +109,12 @@ EXAMPLES: dict[str, str] = {
         names.EXPOSURE_STATISTICS,
         " AND unit_bucket = -1\nGROUP BY metric_name, variant_id, segment",
     ),
+    names.METRIC_SERIES: _query(
+        "How did each arm's mean grow up over the days?",
+        "metric_name, variant_id, as_of, sum(y) OVER so_far / sum(n) OVER so_far AS mean",
+        names.METRIC_SERIES,
+        "\nWINDOW so_far AS (PARTITION BY metric_name, variant_id ORDER BY as_of)",
+    ),
     names.PANEL_STATISTICS: _query(
         "What was each arm's daily mean before the assignment?",
         "metric_name, variant_id, day_i, sum(sum_i) / sum(n) AS mean",

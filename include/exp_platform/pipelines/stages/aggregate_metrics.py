@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import split_by_exposure
 from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
+from exp_platform.sums.series_plan import UNIT_COLUMNS as SERIES_COLUMNS
+from exp_platform.sums.series_units import FileUnits, TableUnits, UnitSource
 from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
 from exp_platform.transforms.exposure_sums import (
     COLUMNS,
@@ -35,6 +38,7 @@ from exp_platform.transforms.exposure_sums import (
 )
 from exp_platform.transforms.joins import SORT, join_for
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.series import SeriesInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
@@ -62,6 +66,7 @@ def publish_sums(ctx: StageContext) -> Scales | None:
     tables = metric_tables(replace(inputs, last=last_sums(ctx, inputs)))
     for warning in tables.warnings:
         ctx.log(f"WARN {warning}")
+    ctx.log(tables.said)
     for name, rows in tables.rows.items():
         ctx.publish(name, rows, notes=tables.notes.get(name))
     return tables.scales
@@ -152,4 +157,17 @@ def read_inputs(ctx: StageContext) -> SumInputs:
         far=has_far_values(outcomes),
         join=join_for(ctx.read.rows_in(COHORT)),
         cluster=ctx.run.experiment.cluster,
+        series=SeriesInputs(
+            entrants=ctx.read.batches(UNIT_OUTCOMES, SERIES_COLUMNS),
+            units=partial(unit_source, ctx),
+            start_ts=ctx.run.experiment.start_ts,
+        ),
     )
+
+
+def unit_source(ctx: StageContext) -> UnitSource:
+    """Where the tasks look up their units: in the files of unit rows, or among all rows where these can't be told."""
+    files = ctx.read.files_by_bucket(UNIT_OUTCOMES)
+    if files is None:
+        return TableUnits(ctx.read.arrow(UNIT_OUTCOMES, SERIES_COLUMNS))
+    return FileUnits(files.io, files.schema(SERIES_COLUMNS), files.paths, files.buckets)

@@ -40,6 +40,7 @@ def run(ctx: StageContext) -> None:
         ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
         ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
         ctx.run.experiment.analysis_mode,
+        plan.deciding_metrics,
     )
     trust = trust_of(*checks, exploratory(plan))
     guardrails = guardrail_rows(deciding, plan)
