@@ -50,7 +50,7 @@ def with_metrics(lake: Lake, *names: str) -> Lake:
 
 
 def test_a_metric_added_after_the_series_was_lost_has_every_day_and_each_is_a_run_of_it(lake: Lake) -> None:
-    lake.publish(CANONICAL, assignments(lake, START, users=90), EXPERIMENT, run_id="a0")
+    lake.publish(CANONICAL, assignments(lake, START, users=24), EXPERIMENT, run_id="a0")
     for day in range(-3, 5):
         append_outcomes(lake, outcomes(lake, day), EXPERIMENT, run_id=f"o{day}")
     first = START.date() + DAY
