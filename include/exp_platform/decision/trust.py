@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from exp_platform.config.models import Acknowledgement
+from exp_platform.decision.acknowledged import acknowledgement_of, counted
 from exp_platform.status import CheckStatus, Trust
 
 Row = Mapping[str, Any]
@@ -35,27 +37,37 @@ class TrustVerdict:
 
 
 def trust_of(
-    quality: Iterable[Row], validation: Iterable[Row], analysis_mode: str, exploratory: tuple[str, ...] = ()
+    quality: Iterable[Row],
+    validation: Iterable[Row],
+    analysis_mode: str,
+    exploratory: tuple[str, ...] = (),
+    acknowledged: Sequence[Acknowledgement] = (),
 ) -> TrustVerdict:
     """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation.
 
-    `exploratory` holds the reasons for which the result is not the one that was planned: a caution, named first.
+    `exploratory` holds the reasons for which the result is not the one that was planned: a caution, named first. A
+    check that was acknowledged is a reason, named last, and costs no trust.
     """
+    validation, quality = list(validation), list(quality)
+    passed_over = sorted(
+        {row["check_name"] for row in (*validation, *quality) if acknowledgement_of(row, acknowledged) is not None}
+    )
+    noted = tuple(f"acknowledged:{name}" for name in passed_over)
     fatal: dict[str, None] = {}
     doubts: dict[str, None] = dict.fromkeys(exploratory)
-    for row in sorted(validation, key=lambda r: (r["check_name"], r["metric_name"])):
+    for row in sorted(counted(validation, acknowledged), key=lambda r: (r["check_name"], r["metric_name"])):
         name = row["check_name"]
         if sample_ratio_failed(row):
             fatal[f"srm_failed:{name}"] = None
         elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
             subject = "" if row["metric_name"] == "all" else f":{row['metric_name']}"
             doubts[f"caution:{name}{subject}"] = None
-    for row in sorted(quality, key=lambda r: (r["check_name"], str(r["date"]))):
+    for row in sorted(counted(quality, acknowledged), key=lambda r: (r["check_name"], str(r["date"]))):
         name = row["check_name"]
         if exposures_failed(row, analysis_mode):
             fatal[f"quality_failed:{name}"] = None
         elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
             doubts[f"caution:{name}"] = None
     if fatal:
-        return TrustVerdict(Trust.NOT_TRUSTED, (*fatal, *doubts))
-    return TrustVerdict(Trust.CAUTION if doubts else Trust.TRUSTED, tuple(doubts))
+        return TrustVerdict(Trust.NOT_TRUSTED, (*fatal, *doubts, *noted))
+    return TrustVerdict(Trust.CAUTION if doubts else Trust.TRUSTED, (*doubts, *noted))

@@ -33,6 +33,7 @@ class Answers:
     looks: Rows = ()  # the primary's deciding rows of every dt so far
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
+    unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
 
 
 def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def memo_content(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any])
         "answer": _answer(published, plan),
         "plan": _plan(published, plan),
         "sealed_plan": dict(published.sealed_plan),
+        "unusable": dict(published.unusable),
         "guardrails": [_guardrail(row) for row in published.guardrails],
         "metrics": metric_rows(published, plan),
         "exposure": exposure_rows(published.results, published.checks, plan),

@@ -30,6 +30,7 @@ _REASONS = {
     "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
     "quality_failed": "The exposure check {subject} failed.",
     "caution": "Caution: the check {subject} spoke up.",
+    "acknowledged": "The check {subject} spoke up and was acknowledged: it does not count.",
     "pretrends_failed": "The arms did not run in parallel before the rollout.",
     "pretrends_not_tested": "Parallel trends before the rollout could not be tested, which is not a pass.",
     "guardrail_failed": "The guardrail {subject} is harmed by more than its margin.",

@@ -21,6 +21,7 @@ from exp_platform.lake.tables.names import (
     DECISION,
     DIM_EXPERIMENT,
     DIM_EXPERIMENT_VARIANT,
+    EXCLUDED_DAYS,
     EXPERIMENT_REGISTRY,
     EXPOSURE_QUALITY_DAILY,
     EXPOSURE_STATISTICS,
@@ -134,6 +135,10 @@ def _split_inputs(experiment: Experiment) -> tuple[str, ...]:
     return (*spine, EXPOSURE_VALIDATION)
 
 
+def _counted_inputs(experiment: Experiment) -> tuple[str, ...]:
+    return (COHORT, EXPOSURE_VALIDATION) if experiment.exclude else ()
+
+
 _CHECKED = (METRIC_STATISTICS, EXPOSURE_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS)
 
 STAGES = (
@@ -214,6 +219,7 @@ STAGES = (
                 for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
             ),
             Output(EXPOSURE_STATISTICS, _split_inputs),
+            Output(EXCLUDED_DAYS, _counted_inputs),
         ),
         takes=("full_refresh",),
         refresh="take all events again",
@@ -259,6 +265,7 @@ STAGES = (
         reads=(
             *(
                 DECISION,
+                EXCLUDED_DAYS,
                 ANALYSIS_RESULTS,
                 GUARDRAIL_STATUS,
                 STATISTICAL_VALIDATION,

@@ -99,6 +99,24 @@ _QUALITY = (
 
 _SPINE = (
     declare(
+        names.EXCLUDED_DAYS,
+        "J5: how many users each entry of `exclude` in the registry takes out; no row without such an entry.",
+        ("experiment_id", "entry", "metric_name"),
+        """
+        experiment_id  string!
+        entry          int!           The entry's place in the list, from 1.
+        what           string!        assignments, exposures or outcomes.
+        dates          list<string>!  The UTC dates of the entry.
+        reason         string!        Why they can't be used.
+        decided_by     string!        Who decided so.
+        metric_name    string!        The metric that the users leave; `all` for assignments and exposures.
+        users          long!          Users that the entry by itself takes out, also where another reason does too.
+        of_users       long!          Users from whom it takes them: the validly assigned, for outcomes the included.
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=True,
+    ),
+    declare(
         names.COHORT,
         "J4: every user with a canonical assignment, included or not and why.",
         ("experiment_id", "user_id"),
@@ -112,7 +130,8 @@ _SPINE = (
         cohort_date          date          UTC date of the anchor; null for a user who is not included.
         included             boolean!      True for a user who is analysed.
         exclusion_reason     string        The first that applies: conflicted_assignment, assignment_outside_window,
-        |                                  multi_variation_exposure, not_exposed; null for a user who is included.
+        |                                  excluded_date, multi_variation_exposure, not_exposed; null for a user
+        |                                  who is included.
         dimensions           map<string,string>!
         """,
         engine="spark",

@@ -39,7 +39,7 @@ def run(ctx: StageContext) -> None:
         ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
         ctx.run.experiment.analysis_mode,
     )
-    trust = trust_of(*checks, exploratory(plan))
+    trust = trust_of(*checks, exploratory(plan), ctx.run.experiment.acknowledge)
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)
     shared = run_columns(ctx)
@@ -60,7 +60,9 @@ def run(ctx: StageContext) -> None:
     ctx.publish(GUARDRAIL_STATUS, [guardrail_columns | row for row in guardrails])
     ctx.publish(DECISION, rows, inputs={"policy": policy.label})
     decisions = {verdict.variant_id: verdict.decision.value for verdict in verdicts}
-    effect = verdict_effect(ctx, plan, decisions, lambda: overall_rows(results), tests, trust_of(*checks))
+    effect = verdict_effect(
+        ctx, plan, decisions, lambda: overall_rows(results), tests, lambda by: trust_of(*checks, acknowledged=by)
+    )
     if effect is not None:
         _note_effect(ctx, effect)
     ctx.log(f"trust: {trust.trust}; decision: {verdicts[-1].decision} ({', '.join(verdicts[-1].reasons)})")

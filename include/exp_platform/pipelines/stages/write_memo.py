@@ -11,6 +11,7 @@ from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
     CONTRACT_RESULTS,
     DECISION,
+    EXCLUDED_DAYS,
     EXPOSURE_QUALITY_DAILY,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
@@ -25,6 +26,7 @@ from exp_platform.memo.amendments import plan_section
 from exp_platform.memo.content import Answers, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
+from exp_platform.memo.unusable import unusable_section
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
@@ -37,15 +39,17 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
     plan = plan_of(ctx)
+    quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
         guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
-        checks=ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
-        quality=ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
+        checks=checks,
+        quality=quality,
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
+        unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
         data=data_section(
             ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
             ctx.read.rows(INGESTED_FILES),
@@ -79,8 +83,15 @@ def pin_events(ctx: StageContext) -> None:
 def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
     """The section on the sealed plan, with the effect of its amendments on this run's decisions."""
     decisions = {row["variant_id"]: row["decision"] for row in published.decisions}
-    trust = trust_of(published.quality, published.checks, plan.experiment.analysis_mode)
-    effect = verdict_effect(ctx, plan, decisions, lambda: published.results, published.pretrend_tests, trust)
+    checks = published.quality, published.checks, plan.experiment.analysis_mode
+    effect = verdict_effect(
+        ctx,
+        plan,
+        decisions,
+        lambda: published.results,
+        published.pretrend_tests,
+        lambda by: trust_of(*checks, acknowledged=by),
+    )
     return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
 
 
