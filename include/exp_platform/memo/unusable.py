@@ -11,9 +11,13 @@ from exp_platform.decision.acknowledged import acknowledgement_of
 Row = Mapping[str, Any]
 _LEFT = {
     "assignments": "Users assigned on these days are not analysed.",
-    "exposures": "Exposures of these days do not count, nor do users who may first have been exposed then.",
+    "exposures": "Exposures of these days do not count; users who may first have been exposed then are not analysed.",
     "outcomes": "Outcomes of these days do not count, nor do users in a metric whose window holds one of them.",
 }
+_KEPT = (
+    "Exposures of these days do not count. All assigned users are analysed; those who may first have been exposed then "
+    "leave the comparison with the exposed ones."
+)
 
 
 def unusable_section(
@@ -23,19 +27,21 @@ def unusable_section(
     if not experiment.exclude and not experiment.acknowledge:
         return {}
     return {
-        "excluded": [_excluded(i, one, excluded) for i, one in enumerate(experiment.exclude, start=1)],
+        "excluded": [
+            _excluded(i, one, excluded, experiment.analysis_mode) for i, one in enumerate(experiment.exclude, start=1)
+        ],
         "acknowledged": [_acknowledged(one, (*quality, *validation)) for one in experiment.acknowledge],
     }
 
 
-def _excluded(i: int, one: Exclusion, rows: Sequence[Row]) -> dict[str, Any]:
+def _excluded(i: int, one: Exclusion, rows: Sequence[Row], analysis_mode: str) -> dict[str, Any]:
     mine = [row for row in rows if row["entry"] == i]
     return {
         "what": one.what,
         "dates": [day.isoformat() for day in one.dates],
         "reason": one.reason,
         "by": one.by,
-        "sentence": _LEFT[one.what],
+        "sentence": _KEPT if one.what == "exposures" and analysis_mode == "itt" else _LEFT[one.what],
         "counts": [{name: row[name] for name in ("metric_name", "users", "of_users")} for row in mine],
     }
 

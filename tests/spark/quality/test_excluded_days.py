@@ -26,6 +26,8 @@ from exp_platform.lake.tables.names import (
     EXCLUDED_DAYS,
     EXPOSURE_QUALITY_DAILY,
     EXPOSURE_STATISTICS,
+    EXPOSURE_VALIDATION,
+    FACT_ASSIGNMENT,
     METRIC_AGGREGATES_DAILY,
     METRIC_STATISTICS,
     PANEL_STATISTICS,
@@ -64,7 +66,7 @@ class Left:
     tables: dict[str, list[dict[str, Any]]]
     memo: dict[str, Any]
     text: str
-    log: str
+    snapshots: dict[str, int]  # of tables that an exclusion does not always touch
 
     def decision(self) -> tuple[str, str, list[str]]:
         (row,) = (r for r in self.tables[DECISION] if r["variant_id"] == "all" and r["dt"] == DT)
@@ -102,12 +104,15 @@ class Experiment:
         content["exclude"] = exclude
         self.file.write_text(yaml.safe_dump(content, sort_keys=False))
         self.project = load_project(self.path)
-        lines: list[str] = []
         options = Options(generate_synth=generate)
-        run_end_to_end(Run(self.project, ID, DT, run_id, options), spark=self.spark, log=lines.append)
+        run_end_to_end(Run(self.project, ID, DT, run_id, options), spark=self.spark, log=lambda _: None)
         tables = {name: self.rows(name) for name in KEPT}
         memo = memo_dir(self.project) / ID / f"{DT}.json"
-        return Left(tables, json.loads(memo.read_text()), memo.with_suffix(".md").read_text(), "\n".join(lines))
+        return Left(tables, json.loads(memo.read_text()), memo.with_suffix(".md").read_text(), self.snapshots())
+
+    def snapshots(self) -> dict[str, int]:
+        handles = {name: load_handle(self.project, name) for name in (FACT_ASSIGNMENT, EXPOSURE_VALIDATION)}
+        return {name: handle.current_snapshot().snapshot_id for name, handle in handles.items()}
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         found = load_handle(self.project, name).scan(row_filter=f"experiment_id = '{ID}'").to_arrow().to_pylist()
@@ -193,6 +198,12 @@ def test_the_days_users_are_counted_under_their_reason(story: dict[str, Left]) -
     assert story["no_users"].reasons()["excluded_date"] == of_day > 50
     (counted,) = story["no_users"].tables[EXCLUDED_DAYS]
     assert (counted["what"], counted["users"], counted["dates"]) == ("assignments", of_day, [LOST.isoformat()])
+
+
+def test_an_exclusion_computes_no_table_that_it_does_not_touch(story: dict[str, Left]) -> None:
+    before, exposures, assignments = (story[run].snapshots for run in ("broken", "no_exposures", "no_users"))
+    assert before[FACT_ASSIGNMENT] == exposures[FACT_ASSIGNMENT] == assignments[FACT_ASSIGNMENT]
+    assert len({s[EXPOSURE_VALIDATION] for s in (before, exposures, assignments)}) > 1
 
 
 def test_the_exclusion_is_an_amendment_and_the_memo_names_it_with_its_count(story: dict[str, Left]) -> None:

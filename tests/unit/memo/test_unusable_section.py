@@ -37,6 +37,16 @@ def test_each_entry_has_its_own_counts_and_each_acknowledgement_the_verdicts_tha
     assert (known["count"], known["by"], known["rows"][0]["date"]) == (1, "ben", "2026-01-09")
 
 
+def test_without_a_days_exposures_the_memo_says_who_is_analysed_in_each_mode() -> None:
+    entry = Exclusion(dates=LOST, what="exposures", reason="lost", by="ana")
+    said = {}
+    for mode in ("itt", "exposed"):
+        found = unusable_section(hm.experiment(METRICS, exclude=(entry,), analysis_mode=mode), [], [], [])
+        said[mode] = found["excluded"][0]["sentence"]
+    assert "All assigned users are analysed" in said["itt"]
+    assert "; users who may first have been exposed then are not analysed" in said["exposed"]
+
+
 def test_an_experiment_without_either_has_no_section() -> None:
     assert section((), ()) == {}
     assert "set aside" not in to_markdown(memo()) + to_html(memo())
