@@ -73,9 +73,9 @@ class Oracle:
             select user_id, any_value(variant_id) as variant_id, any_value(cohort_date) as cohort_date,
                    any_value(unit_bucket) as unit_bucket, any_value({end} <= {self.cutoff}) as mature,
                    any_value({start} < {self.cutoff}) as opened, {columns},
-                   case when opened and clear then y_all end as y, x_all as x, case when clear_p then p_all end as p,
                    any_value({self.untouched(start, end)}) as clear,
-                   any_value({self.untouched(before, "a")}) as clear_p
+                   any_value({self.untouched(before, "a")}) as clear_p,
+                   case when opened and clear then y_all end as y, x_all as x, case when clear_p then p_all end as p
             from cohort left join (select * from outcomes where metric_name = '{source}' and t < {self.cutoff}) o
                  using (user_id)
             where included group by user_id"""
