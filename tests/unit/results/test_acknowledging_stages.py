@@ -11,7 +11,7 @@ from tests.unit.results.test_sealing_stages import Story
 
 from exp_platform.airflow.verdicts import quality_verdict
 from exp_platform.alerts.model import Kind, verdict_alerts
-from exp_platform.config.models import Acknowledgement
+from exp_platform.config.models import Acknowledgement, Exclusion
 from exp_platform.decision.acknowledged import counted
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import EXPOSURE_QUALITY_DAILY
@@ -29,12 +29,13 @@ FAILED = {
     "status": "fail",
     "detail": "40% of 300 assigned users have an exposure",
 }
+EXCLUDED = Exclusion(dates=LOST, what="exposures", reason="a lost queue", by="ana")
 KNOWN = Acknowledgement(check="exposure_logging", dates=LOST, reason="a holiday", by="ben")
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory) -> Story:
-    """Sealed on the 14th with a failed check, which is acknowledged before the 15th's run."""
+    """Sealed on the 14th with a failed check, acknowledged before the 15th's run; its day is excluded on the 16th."""
     told = Story(tmp_path_factory.mktemp("acknowledged"))
     told.experiment = told.experiment.model_copy(update={"analysis_mode": "exposed"})
     put(
@@ -44,6 +45,7 @@ def story(tmp_path_factory) -> Story:
     )
     told.run(14, "failed")
     told.run(15, "acknowledged", acknowledge=(KNOWN,))
+    told.run(16, "excluded", acknowledge=(KNOWN,), exclude=(EXCLUDED,))
     return told
 
 
@@ -54,9 +56,17 @@ def test_a_failed_check_makes_the_result_invalid_until_it_is_acknowledged(story)
 
 
 def test_the_acknowledgement_is_an_amendment_with_its_effect_on_the_verdict(story):
-    (_, amended) = story.seals()
+    (_, amended, _) = story.seals()
     assert amended["changes"] == ["acknowledge.exposure_logging 2026-01-09: not set → a holiday (ben)"]
     assert amended["effect_on_verdict"].startswith("as of 2026-01-15 the sealed plan gives invalid, the present one")
+
+
+def test_an_exclusion_is_an_amendment_whose_effect_published_results_cannot_tell(story):
+    (*_, amended) = story.seals()
+    assert amended["changes"] == ["exclude.exposures 2026-01-09: not set → a lost queue (ana)"]
+    assert amended["effect_on_verdict"].startswith("not to be told from the published results of 2026-01-16")
+    facts = {fact["label"]: fact["now"] for fact in story.memo(16)["sealed_plan"]["facts"]}
+    assert facts["Excluded days"] == "exposures 2026-01-09 a lost queue (ana)"
 
 
 def test_the_memo_says_who_acknowledged_what_and_how_often_it_spoke_up(story):
