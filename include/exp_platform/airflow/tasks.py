@@ -93,10 +93,15 @@ def quality_gate() -> None:
     """Fail when a failed check of J2 costs the result its trust."""
     from exp_platform.airflow.read import project_of
     from exp_platform.airflow.verdicts import quality_verdict
+    from exp_platform.decision.acknowledged import counted
 
     run = _run()
-    mode = project_of(run).experiment(run["experiment_id"]).analysis_mode
-    _judge(lambda rows: quality_verdict(rows, mode), EXPOSURE_QUALITY_DAILY)
+    experiment = project_of(run).experiment(run["experiment_id"])
+
+    def verdict(rows: Sequence[Row]) -> str | None:
+        return quality_verdict(counted(rows, experiment.acknowledge), experiment.analysis_mode)
+
+    _judge(verdict, EXPOSURE_QUALITY_DAILY)
 
 
 @run_task()

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from exp_platform.config.models import Experiment
+from exp_platform.decision.acknowledged import counted
 from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
 from exp_platform.errors import cause_first
 from exp_platform.status import CheckStatus, GuardrailStatus
@@ -66,7 +67,7 @@ def verdict_alerts(
     return [
         *(_guardrail(experiment, dt, row) for row in guardrails if row["status"] == GuardrailStatus.FAIL),
         *(_srm(experiment, dt, row) for row in validation if sample_ratio_failed(row)),
-        *_quality(experiment, dt, quality),
+        *_quality(experiment, dt, counted(quality, experiment.acknowledge)),
     ]
 
 

@@ -113,4 +113,3 @@ def _cells(row: Row, metric: Metric, interval: Interval) -> tuple[str, ...]:
         p_text(shown["p_value"]),
         p_text(shown["p_value_adjusted"]),
     )
-

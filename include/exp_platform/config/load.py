@@ -28,6 +28,7 @@ from exp_platform.config.models import (
 )
 from exp_platform.config.policy import FOLDER, load_policy
 from exp_platform.config.rules import covariate_problems, experiment_problems, metric_problems, suggest
+from exp_platform.config.unusable_rules import unusable_problems
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
@@ -35,6 +36,8 @@ from exp_platform.paths import clone_root
 M = TypeVar("M", bound=BaseModel)
 Place = Callable[[str], str]  # where a key stands: its file and line
 
+# Keys that came after experiments had been run: who does not use them keeps the config hash.
+LATER_KEYS = ("exclude", "acknowledge")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
@@ -138,7 +141,7 @@ class Project:
     def config_hash(self, experiment: Experiment) -> str:
         """Hash of all configuration that can change a number of this experiment."""
         content = {
-            "experiment": experiment.model_dump(mode="json", exclude={"status"}),
+            "experiment": _hashed_experiment(experiment),
             "metrics": [_hashed(m) for m in self.metrics_of(experiment)],
             "covariates": [_hashed(c) for m in self.metrics_of(experiment) for c in m.covariate_metrics],
             "contracts": self.contracts_of(experiment).model_dump(mode="json"),
@@ -162,6 +165,12 @@ def _hashed(metric: Metric) -> dict[str, Any]:
     """A metric contract as it goes into the config hash: a title, unit or format changes no number."""
     content: dict[str, Any] = metric.model_dump(mode="json", exclude=WORDING)
     return content
+
+
+def _hashed_experiment(experiment: Experiment) -> dict[str, Any]:
+    """The experiment's keys that are hashed; one of LATER_KEYS counts only where it is set."""
+    unset = {key for key in LATER_KEYS if getattr(experiment, key) == Experiment.model_fields[key].default}
+    return experiment.model_dump(mode="json", exclude={"status", *unset})
 
 
 def check_experiment_id(experiment_id: str) -> None:
@@ -229,7 +238,8 @@ def _load_experiments(
             experiment, place = build()
             used = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
             _refuse(place, [f"metrics: '{m}' is refused: {broken_metrics[m]}" for m in used if m in broken_metrics])
-            _refuse(place, experiment_problems(experiment, experiment_id, metrics))
+            problems = experiment_problems(experiment, experiment_id, metrics)
+            _refuse(place, [*problems, *unusable_problems(experiment, metrics)])
             load_policy(root, experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:

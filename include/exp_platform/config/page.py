@@ -14,6 +14,7 @@ from exp_platform.errors import ConfigError
 Schema = dict[str, Any]
 _MARKED = re.compile(r"<!-- keys: (\w+) -->\n.*?<!-- end -->", flags=re.DOTALL)
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false"}
+_FORMATS = {"date-time": "time", "date": "date"}
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 
 
@@ -62,7 +63,7 @@ def allowed(spec: Schema) -> str:
     if spec.get("type") == "object":
         return f"name: {allowed(spec['additionalProperties'])}"
     bounds = [words.format(spec[name]) for name, words in _BOUNDS.items() if name in spec]
-    kind = "time" if spec.get("format") == "date-time" else _TYPES[spec["type"]]
+    kind = _FORMATS.get(spec.get("format", "")) or _TYPES[spec["type"]]
     return " ".join([kind, ", ".join(bounds)]).strip()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from exp_platform.config.models import Acknowledgement
+from exp_platform.decision.acknowledged import SPOKE_UP, acknowledgement_of, counted
 from exp_platform.status import CheckStatus, Trust
 
 Row = Mapping[str, Any]
@@ -51,15 +53,22 @@ def trust_of(
     analysis_mode: str,
     deciding: Collection[str],
     exploratory: tuple[str, ...] = (),
+    acknowledged: Sequence[Acknowledgement] = (),
 ) -> TrustVerdict:
     """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation.
 
     `deciding` names the metrics on which the decision stands. `exploratory` holds the reasons for which the result is
-    not the one that was planned: a caution, named first.
+    not the one that was planned: a caution, named first. A check that was acknowledged is a reason, named last, and
+    costs no trust.
     """
+    validation, quality = list(validation), list(quality)
+    passed_over = sorted(
+        {row["check_name"] for row in (*validation, *quality) if acknowledgement_of(row, acknowledged) is not None}
+    )
+    noted = tuple(f"acknowledged:{name}" for name in passed_over)
     fatal: dict[str, None] = {}
     doubts: dict[str, None] = dict.fromkeys(exploratory)
-    spoke_up = [row for row in validation if row["status"] in (CheckStatus.FAIL, CheckStatus.WARN)]
+    spoke_up = [row for row in counted(validation, acknowledged) if row["status"] in SPOKE_UP]
     ratio = _sample_ratio(spoke_up)
     if ratio is not None and sample_ratio_failed(ratio):
         fatal[f"srm_failed:{ratio['check_name']}"] = None
@@ -70,15 +79,15 @@ def trust_of(
         if name not in SRM_CHECKS and touches_decision(row, deciding):
             subject = "" if row["metric_name"] == "all" else f":{row['metric_name']}"
             doubts[f"caution:{name}{subject}"] = None
-    for row in sorted(quality, key=lambda r: (r["check_name"], str(r["date"]))):
+    for row in sorted(counted(quality, acknowledged), key=lambda r: (r["check_name"], str(r["date"]))):
         name = row["check_name"]
         if exposures_failed(row, analysis_mode):
             fatal[f"quality_failed:{name}"] = None
         elif row["status"] in (CheckStatus.FAIL, CheckStatus.WARN):
             doubts[f"caution:{name}"] = None
     if fatal:
-        return TrustVerdict(Trust.NOT_TRUSTED, (*fatal, *doubts))
-    return TrustVerdict(Trust.CAUTION if doubts else Trust.TRUSTED, tuple(doubts))
+        return TrustVerdict(Trust.NOT_TRUSTED, (*fatal, *doubts, *noted))
+    return TrustVerdict(Trust.CAUTION if doubts else Trust.TRUSTED, (*doubts, *noted))
 
 
 def _sample_ratio(spoke_up: Iterable[Row]) -> Row | None:

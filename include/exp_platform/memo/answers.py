@@ -30,3 +30,4 @@ class Answers:
     quality_days: Sequence[QualitySeries] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
+    unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable

@@ -24,6 +24,7 @@ from exp_platform.memo.sections.plan import plan as plan_of_the_experiment
 from exp_platform.memo.sections.progress import progress
 from exp_platform.memo.sections.reasons import reasons
 from exp_platform.memo.sections.trust import trust
+from exp_platform.memo.sections.unusable import unusable
 from exp_platform.memo.sections.where import before, segments
 from exp_platform.memo.sections.who import who
 from exp_platform.memo.source import Source
@@ -41,6 +42,7 @@ SECTIONS: tuple[Callable[[Source], Section | None], ...] = (
     segments,
     before,
     trust,
+    unusable,
     plan_of_the_experiment,
     data,
 )

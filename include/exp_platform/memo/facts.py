@@ -24,6 +24,7 @@ def facts_of(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> 
         "answer": _answer(published, plan),
         "plan": _plan(published, plan),
         "sealed_plan": dict(published.sealed_plan),
+        "unusable": dict(published.unusable),
         "guardrails": [_guardrail(row, published, plan) for row in published.guardrails],
         "metrics": metric_rows(published, plan),
         "exposure": exposure_rows(published.results, published.checks, plan),

@@ -30,6 +30,7 @@ _REASONS = {
     "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
     "quality_failed": "The exposures can't be trusted: {subject}.",
     "caution": "Caution: {subject}.",
+    "acknowledged": "{subject}: acknowledged, so that it does not count.",
     "pretrends_failed": "The arms did not run in parallel before the rollout.",
     "pretrends_not_tested": "Parallel trends before the rollout could not be tested, which is not a pass.",
     "guardrail_failed": "The guardrail {subject} is harmed by more than its margin.",

@@ -17,6 +17,7 @@ from exp_platform.lake.tables.names import (
     DECISION,
     DIM_EXPERIMENT,
     DIM_EXPERIMENT_VARIANT,
+    EXCLUDED_DAYS,
     EXPERIMENT_REGISTRY,
     EXPOSURE_QUALITY_DAILY,
     EXPOSURE_STATISTICS,
@@ -55,6 +56,7 @@ from exp_platform.quality.rule import (
 from exp_platform.status import CheckStatus, Decision, GuardrailStatus, Method, PretrendVerdict, ResultStatus, Trust
 
 INVALID_REASONS = (
+    "excluded_date",
     "no_valid_assignment",
     "variant_mismatch",
     "pre_assignment",
@@ -64,6 +66,7 @@ INVALID_REASONS = (
 EXCLUSION_REASONS = (
     "conflicted_assignment",
     "assignment_outside_window",
+    "excluded_date",
     "multi_variation_exposure",
     "not_exposed",
 )
@@ -192,6 +195,12 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             OR u.variant_id <> c.variant_id OR u.anchor_utc <> c.anchor_utc""",
             reads=[COHORT],
         ),
+    ),
+    EXCLUDED_DAYS: (
+        in_set("what", ["assignments", "exposures", "outcomes"]),
+        between("entry", low=1),
+        between("users", low=0),
+        ordered("users", "of_users"),
     ),
     METRIC_STATISTICS: (
         _METRIC,

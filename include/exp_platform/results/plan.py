@@ -46,8 +46,10 @@ class AnalysisPlan:
 
     @property
     def assignment_days(self) -> int:
-        """The number of whole days on which users could be assigned up to this dt."""
-        return max((min(self.cutoff, self.experiment.end_ts) - self.experiment.start_ts).days, 0)
+        """The number of whole days on which users could be assigned up to this dt, without excluded dates."""
+        seen_until = min(self.cutoff, self.experiment.end_ts)
+        lost = sum(day < seen_until.date() for day in self.experiment.excluded("assignments"))
+        return max((seen_until - self.experiment.start_ts).days - lost, 0)
 
     @property
     def planned_end(self) -> datetime:

@@ -47,6 +47,7 @@ def planned_users_check(inputs: CheckInputs) -> Rows:
     units, plan = float(assigned.sum()), inputs.plan
     seen_until = min(plan.cutoff, plan.experiment.end_ts)
     days_so_far = (seen_until - plan.experiment.start_ts).total_seconds() / 86_400
+    days_so_far -= sum(day < seen_until.date() for day in plan.experiment.excluded("assignments"))
     further = days_to_planned(units, days_so_far, plan.experiment.planned_users)
     if further == 0:
         detail = "the planned number of users is reached"
@@ -59,9 +60,12 @@ def planned_users_check(inputs: CheckInputs) -> Rows:
 
 
 def assigned_counts(inputs: CheckInputs) -> tuple[Array, tuple[Any, ...]]:
-    """Validly assigned users by assignment date × arm."""
+    """Validly assigned users by assignment date × arm, without those of excluded dates."""
     arms = {arm: i for i, arm in enumerate(inputs.axes.arms)}
-    rows = [row for row in inputs.assigned if row["variant_id"] in arms and row["assigned"]]
+    excluded = inputs.plan.experiment.excluded("assignments")
+    rows = [
+        row for row in inputs.assigned if row["variant_id"] in arms and row["assigned"] and row["date"] not in excluded
+    ]
     days = tuple(sorted({row["date"] for row in rows}))
     position = {day: i for i, day in enumerate(days)}
     counts = np.zeros((len(days), len(arms)))

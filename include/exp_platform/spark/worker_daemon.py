@@ -34,4 +34,4 @@ if __name__ == "__main__":
 
     import exp_platform.lake.arrow_files  # noqa: F401  (most tasks in Python write their rows by it)
 
-    manager()
+    manager()  # type: ignore[no-untyped-call]

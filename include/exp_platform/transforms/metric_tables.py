@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_sca
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.cohort_dates import on_dates
+from exp_platform.transforms.excluded import usable
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.last_run import LastRun, known_histograms, known_sums
@@ -61,6 +62,7 @@ class SumInputs:
     far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
     join: JoinHint = HASH
     cluster: str | None = None  # dimension that clusters a rollout's errors
+    excluded: Sequence[date] = ()  # dates whose outcomes can't be used
     last: LastRun | None = None  # the earlier run whose sums are reused
     series: SeriesInputs | None = None  # None: no rows of the series are asked for
 
@@ -101,6 +103,7 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
             METRIC_SERIES,
         )
     }
+    inputs = _usable(inputs)
     last = inputs.last
     sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
     panel, cut = _panel(inputs, sums, schemas[PANEL_STATISTICS])
@@ -115,6 +118,17 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
         rows[METRIC_SERIES], said = _series(inputs, inputs.series, sums, schemas[METRIC_SERIES])
     notes = {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}
     return MetricTables(rows, notes, sums.warnings, sums.scales, said)
+
+
+def _usable(inputs: SumInputs) -> SumInputs:
+    """The inputs without the events of excluded dates."""
+    dates, last = inputs.excluded, inputs.last
+    if not dates:
+        return inputs
+    if last is not None:
+        new, appended = (usable(events, "outcome_ts", dates) for events in (last.new_events, last.appended))
+        last = replace(last, new_events=new, appended=appended)
+    return replace(inputs, outcomes=usable(inputs.outcomes, "outcome_ts", dates), last=last)
 
 
 def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -193,7 +207,13 @@ def _event_histograms(inputs: SumInputs) -> Histograms:
 
 def _histograms(inputs: SumInputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
     counts = event_histograms(
-        cohort, outcomes, inputs.metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
+        cohort,
+        outcomes,
+        inputs.metrics,
+        end_ts=inputs.end_ts,
+        cutoff=inputs.cutoff,
+        join=inputs.join,
+        excluded=inputs.excluded,
     )
     return Histograms.merged([]) if counts is None else Histograms.of_rows(counts.toArrow())
 
@@ -211,6 +231,7 @@ def _calendar(inputs: SumInputs, schema: pa.Schema) -> pa.Table:
         far=inputs.far,
         join=inputs.join,
         known=None if last is None else KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from),
+        excluded=inputs.excluded,
     )
 
 

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from exp_platform.config.models import Acknowledgement
 from exp_platform.decision.trust import OF_ONE_METRIC, TrustVerdict, trust_of
 from exp_platform.status import Trust
 
@@ -87,3 +88,32 @@ def test_a_check_of_one_metric_costs_trust_only_where_the_metric_decides(check):
     row = validation(check, "warn", "revenue")
     assert trust_of([], [row], "itt", {"conversion"}).trust is Trust.TRUSTED
     assert trust_of([], [row], "itt", {"conversion", "revenue"}).reasons == (f"caution:{check}:revenue",)
+
+
+def acknowledged(check: str, **keys) -> Acknowledgement:
+    return Acknowledgement(check=check, reason="known", by="ana", **keys)
+
+
+LOGGING = acknowledged("exposure_logging", dates=date(2026, 1, 5))
+
+
+def test_an_acknowledged_failure_costs_no_trust_and_is_a_reason_all_the_same():
+    verdict = trust_of([quality("exposure_logging", "fail")], [], "exposed", set(), acknowledged=[LOGGING])
+    assert (verdict.trust, verdict.reasons) == (Trust.TRUSTED, ("acknowledged:exposure_logging",))
+
+
+def test_an_acknowledgement_covers_no_other_day_metric_or_check():
+    rows = [quality("exposure_logging", "fail"), quality("exposure_logging", "fail") | {"date": date(2026, 1, 6)}]
+    assert trust_of(rows, [], "exposed", set(), acknowledged=[LOGGING]).reasons == (
+        "quality_failed:exposure_logging",
+        "acknowledged:exposure_logging",
+    )
+    doubts = [validation("outliers", "warn", "revenue"), validation("outliers", "warn", "latency")]
+    of_revenue = [acknowledged("outliers", metric="revenue")]
+    assert trust_of([], doubts, "itt", {"revenue", "latency"}, acknowledged=of_revenue) == TrustVerdict(
+        Trust.CAUTION, ("caution:outliers:latency", "acknowledged:outliers")
+    )
+
+
+def test_an_acknowledged_check_that_is_ok_is_no_reason():
+    assert trust_of([quality("exposure_logging", "ok")], [], "exposed", set(), acknowledged=[LOGGING]).reasons == ()

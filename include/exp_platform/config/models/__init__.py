@@ -25,13 +25,16 @@ from exp_platform.config.models.profile import (
     Scenario,
     SparkSettings,
 )
+from exp_platform.config.models.unusable import Acknowledgement, Exclusion, Unusable
 
 __all__ = [
     "ID_PATTERN",
+    "Acknowledgement",
     "Aggregation",
     "Cap",
     "CatalogSettings",
     "ContractSettings",
+    "Exclusion",
     "Experiment",
     "ExperimentDefaults",
     "Fault",
@@ -49,6 +52,7 @@ __all__ = [
     "Scenario",
     "Source",
     "SparkSettings",
+    "Unusable",
     "UtcTime",
     "Variant",
     "Window",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from exp_platform.config.models.base import Model, UtcTime
+from exp_platform.config.models.unusable import Acknowledgement, Exclusion, Unusable, excluded_dates
 
 Dataset = Literal["assignments", "exposures", "outcomes", "attributes"]
 
@@ -170,6 +172,16 @@ class Experiment(Model):
     late_arrival_days: int | None = Field(
         default=None, ge=0, description="Events that arrive later than this are reported; left out: the profile's."
     )
+    exclude: tuple[Exclusion, ...] = Field(
+        default=(), description="Days whose assignments, exposures or outcomes can't be used, with a reason."
+    )
+    acknowledge: tuple[Acknowledgement, ...] = Field(
+        default=(), description="Checks that failed or warned and cost no trust, with a reason."
+    )
+
+    def excluded(self, what: Unusable) -> tuple[date, ...]:
+        """The dates whose assignments, exposures or outcomes can't be used, in order."""
+        return excluded_dates(self.exclude, what)
 
     @property
     def attributes_read(self) -> tuple[str, ...]:

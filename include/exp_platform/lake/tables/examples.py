@@ -121,6 +121,11 @@ EXAMPLES: dict[str, str] = {
         names.PANEL_STATISTICS,
         " AND day_i = day_j\nGROUP BY metric_name, variant_id, day_i\nORDER BY metric_name, variant_id, day_i",
     ),
+    names.EXCLUDED_DAYS: _query(
+        "How many users does each excluded day touch?",
+        "entry, what, metric_name, users, of_users",
+        names.EXCLUDED_DAYS,
+    ),
     names.STATISTICAL_VALIDATION: _query(
         "Which checks spoke up, on which day?",
         "dt, check_name, metric_name, variant_id, observed, threshold, detail",

@@ -114,7 +114,8 @@ _SPINE = (
         cohort_date          date          UTC date of the anchor; null for a user who is not included.
         included             boolean!      True for a user who is analysed.
         exclusion_reason     string        The first that applies: conflicted_assignment, assignment_outside_window,
-        |                                  multi_variation_exposure, not_exposed; null for a user who is included.
+        |                                  excluded_date, multi_variation_exposure, not_exposed; null for a user
+        |                                  who is included.
         dimensions           map<string,string>!
         """,
         engine="spark",

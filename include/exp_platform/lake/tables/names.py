@@ -16,6 +16,7 @@ EXPOSURE_VALIDATION = "silver.int_experiment_exposure_validation"
 
 QUALITY_METRICS_DAILY = "gold.fct_experiment_quality_metrics_daily"
 EXPOSURE_QUALITY_DAILY = "gold.fct_experiment_exposure_quality_daily"
+EXCLUDED_DAYS = "gold.fct_experiment_excluded_days"
 COHORT = "gold.fct_experiment_cohort"
 UNIT_OUTCOMES = "gold.fct_experiment_unit_outcomes"
 METRIC_STATISTICS = "gold.fct_experiment_metric_statistics"

@@ -74,8 +74,9 @@ TABLES = (
         exposure_time_utc  timestamptz!  When the user saw it.
         unit               string!       How the exposure was logged: user or session.
         is_valid           boolean!      True where the exposure counts.
-        invalid_reason     string        The first that applies: no_valid_assignment, variant_mismatch, pre_assignment,
-        |                                outside_experiment, outside_exposure_window; null where the exposure counts.
+        invalid_reason     string        The first that applies: excluded_date, no_valid_assignment, variant_mismatch,
+        |                                pre_assignment, outside_experiment, outside_exposure_window; null where the
+        |                                exposure counts.
         """,
         engine="spark",
         shows_latest_dt=True,

@@ -42,7 +42,7 @@ def run(ctx: StageContext) -> None:
         ctx.run.experiment.analysis_mode,
         plan.deciding_metrics,
     )
-    trust = trust_of(*checks, exploratory(plan))
+    trust = trust_of(*checks, exploratory(plan), ctx.run.experiment.acknowledge)
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)
     shared = run_columns(ctx)
@@ -65,7 +65,9 @@ def run(ctx: StageContext) -> None:
     decisions = {verdict.variant_id: verdict.decision.value for verdict in verdicts}
     latest = [row | shared for row in latest_rows(deciding, plan, trust.trust.value, decisions)]
     ctx.publish(LATEST_RESULTS, latest, inputs={"policy": policy.label})
-    effect = verdict_effect(ctx, plan, decisions, lambda: overall_rows(results), tests, trust_of(*checks))
+    effect = verdict_effect(
+        ctx, plan, decisions, lambda: overall_rows(results), tests, lambda by: trust_of(*checks, acknowledged=by)
+    )
     if effect is not None:
         _note_effect(ctx, effect)
     ctx.log(f"trust: {trust.trust}; decision: {verdicts[-1].decision} ({', '.join(verdicts[-1].reasons)})")

@@ -13,6 +13,7 @@ from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
     CONTRACT_RESULTS,
     DECISION,
+    EXCLUDED_DAYS,
     EXPOSURE_QUALITY_DAILY,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
@@ -30,6 +31,7 @@ from exp_platform.memo.answers import Answers
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
+from exp_platform.memo.unusable import unusable_section
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
@@ -45,12 +47,12 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
     plan = plan_of(ctx)
-    quality = ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist()
+    quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
         guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
-        checks=ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
+        checks=checks,
         quality=quality,
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
@@ -58,6 +60,7 @@ def run(ctx: StageContext) -> None:
         effects=_effects(ctx, plan),
         units=units_series(ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(), plan),
         quality_days=exposure_quality_series(quality),
+        unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
         data=data_section(
             ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
             ctx.read.rows(INGESTED_FILES),
@@ -92,9 +95,15 @@ def pin_events(ctx: StageContext) -> None:
 def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
     """The section on the sealed plan, with the effect of its amendments on this run's decisions."""
     decisions = {row["variant_id"]: row["decision"] for row in published.decisions}
-    mode = plan.experiment.analysis_mode
-    trust = trust_of(published.quality, published.checks, mode, plan.deciding_metrics)
-    effect = verdict_effect(ctx, plan, decisions, lambda: published.results, published.pretrend_tests, trust)
+    checks = published.quality, published.checks, plan.experiment.analysis_mode, plan.deciding_metrics
+    effect = verdict_effect(
+        ctx,
+        plan,
+        decisions,
+        lambda: published.results,
+        published.pretrend_tests,
+        lambda by: trust_of(*checks, acknowledged=by),
+    )
     return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
 
 
