@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exp_platform.results.absent import absent_checks
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cluster_checks import cluster_checks
 from exp_platform.results.effect_checks import novelty_checks, power_checks, pretrend_checks, twyman_checks
@@ -25,6 +26,7 @@ CHECKS = (
     pretrend_checks,
     cluster_checks,
     exposure_checks,
+    absent_checks,
 )
 
 
