@@ -44,10 +44,7 @@ def source_problems(source: Source, dataset: str, arms: Iterable[str] | None = N
         yield f"timezone: found {source.timezone!r}, must be a zone such as Europe/Berlin or UTC"
     written = source.timestamp_format or ""
     if written.startswith("epoch") and written not in EPOCHS:
-        yield (
-            f"timestamp_format: found {written!r}{suggest(written, EPOCHS)}; epochs "
-            f"are {', '.join(EPOCHS)}"
-        )
+        yield (f"timestamp_format: found {written!r}{suggest(written, EPOCHS)}; epochs are {', '.join(EPOCHS)}")
     if source.aliases and "variant" not in columns_of(dataset):
         yield f"aliases: {dataset} have no arm; allowed for assignments and exposures"
     if arms is not None:

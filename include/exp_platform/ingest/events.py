@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from exp_platform.ingest.read import FILE
+from exp_platform.ingest.result import FILE
 from exp_platform.lake.catalog import CATALOG
 
 if TYPE_CHECKING:

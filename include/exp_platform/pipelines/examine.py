@@ -17,9 +17,10 @@ from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, ReadPlan, decode_files, known_files, plan
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import entries, refused_rows
-from exp_platform.ingest.read import FILE, ReadResult, read_source
+from exp_platform.ingest.read import read_sources
+from exp_platform.ingest.result import FILE, ReadResult
 from exp_platform.ingest.rules import RULES_VERSION, breaks_any, row_rules
-from exp_platform.ingest.source import DatasetSource, list_source, source_of
+from exp_platform.ingest.source import DatasetSource, DatasetSources, list_source, sources_of
 from exp_platform.ingest.verdict import Tally
 from exp_platform.lake.publication import last_publication
 from exp_platform.lake.read import count_rows
@@ -29,6 +30,8 @@ from exp_platform.lake.tables.names import INGESTED_FILES
 from exp_platform.schemas import event_time_column, load_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
     from exp_platform.config.models import Experiment
@@ -44,7 +47,7 @@ _BYTES_PER_ROW = 40
 class Examined:
     """The result of examining one dataset; `pending` is None when there is nothing to publish."""
 
-    source: DatasetSource
+    source: DatasetSources
     plan: ReadPlan
     known: dict[str, IngestedFile]
     problems: list[Problem] = field(default_factory=list)
@@ -55,6 +58,7 @@ class Examined:
     cached: list[DataFrame] = field(default_factory=list)
     tally: Tally = field(default_factory=lambda: Tally(0, 0, 0, 0))
     late: int = 0  # added events that are older than late_arrival_days
+    paths: list[tuple[DatasetSource, set[str]]] = field(default_factory=list)  # the present files of each source
     must_record: bool = False  # ops.ingested_files disagrees with the table and must be rewritten
 
     @property
@@ -87,16 +91,19 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
     `quarantined` holds the experiment's entries in ops.quarantine; None when there are none.
     """
     run = ctx.run
-    source = source_of(run.project, run.experiment, dataset)
+    source = sources_of(run.project, run.experiment, dataset)
     contract = contract_hash(source, run.experiment)
     recorded, known = files_known(ctx, dataset)
     try:
-        listed = list_source(run.project, source, ctx.session)
+        listed = [(part, list_source(run.project, part, ctx.session)) for part in source.parts]
     except PermissionError as error:
         refused = Problem(dataset, "files can be read", source.location, f"may not be listed ({error})")
         return Examined(source, ReadPlan("unchanged", ()), known, [refused])
-    present = [replace(f, fingerprint=f"{f.fingerprint}.{contract}") for f in listed]
+    distinct = {file.path: file for _, files in listed for file in files}  # two sources may read one file
+    in_order = (distinct[path] for path in sorted(distinct))
+    present = [replace(file, fingerprint=f"{file.fingerprint}.{contract}") for file in in_order]
     examined = Examined(source, ReadPlan("unchanged", ()), known, must_record=recorded != known)
+    examined.paths = [(part, {file.path for file in files}) for part, files in listed]
     examined.plan = plan(present, known, _reason_for_whole(ctx, examined, contract))
     try:
         if examined.plan.mode != "unchanged" and not _read(ctx, examined):
@@ -114,10 +121,10 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
     return examined
 
 
-def contract_hash(source: DatasetSource, experiment: Experiment) -> str:
+def contract_hash(source: DatasetSources, experiment: Experiment) -> str:
     """Hash of the rules, schema, live arms and mapping: it changes when the same files may give other events."""
     content = [RULES_VERSION, load_schema(source.dataset), sorted(variant.id for variant in experiment.live_variants)]
-    content += [source.format, source.where or "", dict(source.columns), dict(source.constants)]
+    content += source.rules
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -154,7 +161,7 @@ def _existing_count(ctx: StageContext, examined: Examined) -> int:
 def _read(ctx: StageContext, examined: Examined) -> bool:
     """Read the planned files and stage their events; False when they can't be appended to the table's events."""
     source, files = examined.source, examined.plan.read
-    result = read_source(ctx.spark, ctx.run.project, source, files)
+    result = read_sources(ctx.spark, ctx.run.project, examined.paths, files)
     examined.extra_columns = result.extra_columns
     examined.problems += result.problems
     if result.frame is None:
@@ -180,7 +187,7 @@ def _read(ctx: StageContext, examined: Examined) -> bool:
         refused = refused_rows(result.frame, rules, source.types, paths)
         found = entries(refused, ctx.run.experiment_id, source.dataset, ctx.run.run_id, ctx.now)
         examined.refused = examined.keep(found)
-    examined.read_files = _files_read(files, _rows_per_file(result, source, paths), _refused_per_file(examined))
+    examined.read_files = _files_read(files, _rows_per_file(result, source.parts, paths), _refused_per_file(examined))
     return True
 
 
@@ -212,9 +219,9 @@ def _is_late(ctx: StageContext, dataset: str) -> Column:
 # --- numbers -------------------------------------------------------------------------------------------------------
 
 
-def _rows_per_file(result: ReadResult, source: DatasetSource, paths: list[str]) -> dict[str, int]:
+def _rows_per_file(result: ReadResult, sources: Sequence[DatasetSource], paths: list[str]) -> dict[str, int]:
     """File -> number of the dataset's rows. Parquet footers know it; a `where` or another format needs a count."""
-    if source.format == "parquet" and source.where is None:
+    if all(source.format == "parquet" and source.keeps_rows for source in sources):
         return result.rows
     assert result.frame is not None
     return {paths[row[FILE]]: row["count"] for row in result.frame.groupBy(FILE).count().collect()}
