@@ -1,4 +1,4 @@
-"""The names of the outcome events that a run sees, read only where a metric has no event in its sums."""
+"""What a run's outcome events say of the metrics' sources: which have no event, and which repeat many rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from exp_platform.ingest.repeats import PROPERTY, decode
+from exp_platform.lake.publication import publication_seen_at
+from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import OUTCOMES
 from exp_platform.results.absent import Absent, absent_metrics
 
@@ -26,6 +29,14 @@ def absent_of(ctx: StageContext, statistics: pa.Table) -> tuple[Absent, ...]:
         return names_in(handle, ctx.run.experiment_id, ctx.read.pin(OUTCOMES), ctx.run.cutoff)
 
     return absent_metrics(statistics, ctx.run.metrics, seen)
+
+
+def repeated_of(ctx: StageContext) -> dict[str, tuple[int, int]]:
+    """Outcome source -> its rows, and those that were dropped, as the run's events were published with."""
+    table = TABLES[OUTCOMES]
+    seen = publication_seen_at(ctx.read.handle(OUTCOMES), table, ctx.run.scope, ctx.read.snapshot_of(OUTCOMES))
+    properties = seen.summary.additional_properties if seen is not None and seen.summary else {}
+    return {name: (one.rows, one.dropped) for name, one in decode(properties.get(PROPERTY)).items()}
 
 
 def names_in(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class CheckInputs:
     exposures: pa.Table | None = None  # gold.fct_experiment_exposure_statistics
     history: dict[str, list[float]] = field(default_factory=dict)  # metric -> relative effects of other experiments
     absent: Sequence[Absent] = ()  # metrics whose source has no event
+    repeated: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # source -> rows, and those that were dropped
 
 
 def check_row(

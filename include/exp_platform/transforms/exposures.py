@@ -56,6 +56,7 @@ def judge_exposures(
         is_pre_assignment.alias("is_pre_assignment"),
         is_mismatch.alias("is_mismatch"),
         (is_outside_experiment | is_late).alias("is_outside_window"),
+        F.col("event_id") if "event_id" in exposures.columns else F.lit(None).cast("string").alias("event_id"),
     )
 
 
@@ -64,7 +65,7 @@ def exposure_events(judged: DataFrame) -> DataFrame:
 
     `variant_id` is the variant that the event shows, which need not be the assigned one.
     """
-    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "is_valid", "invalid_reason")
+    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "is_valid", "invalid_reason", "event_id")
 
 
 def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:

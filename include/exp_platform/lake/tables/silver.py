@@ -66,7 +66,7 @@ TABLES = (
     declare(
         names.FACT_EXPOSURE,
         "J2: every distinct exposure event, and why it does not count if it does not.",
-        ("experiment_id", "user_id", "variant_id", "exposure_time_utc", "unit"),
+        ("experiment_id", "user_id", "variant_id", "exposure_time_utc", "unit", "event_id"),
         """
         experiment_id      string!
         user_id            string!
@@ -76,6 +76,7 @@ TABLES = (
         is_valid           boolean!      True where the exposure counts.
         invalid_reason     string        The first that applies: no_valid_assignment, variant_mismatch, pre_assignment,
         |                                outside_experiment, outside_exposure_window; null where the exposure counts.
+        event_id           string        The event's own id, where a source maps one.
         """,
         engine="spark",
         shows_latest_dt=True,

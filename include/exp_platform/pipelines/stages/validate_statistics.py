@@ -14,7 +14,7 @@ from exp_platform.lake.tables.names import (
     QUALITY_METRICS_DAILY,
     STATISTICAL_VALIDATION,
 )
-from exp_platform.pipelines.outcome_names import absent_of
+from exp_platform.pipelines.outcome_names import absent_of, repeated_of
 from exp_platform.pipelines.plan import plan_of
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.absent import digest_of
@@ -49,11 +49,14 @@ def run(ctx: StageContext) -> None:
         exposures=ctx.read.arrow(EXPOSURE_STATISTICS),
         history=history,
         absent=absent_of(ctx, statistics),
+        repeated=repeated_of(ctx),
     )
     rows = validate(inputs)
     shared = {name: value for name, value in run_columns(ctx).items() if name != "config_hash"}
     fingerprint = hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()[:16]
     told = {"history": fingerprint, **digest_of(inputs.absent)}
+    if any(dropped for _, dropped in inputs.repeated.values()):
+        told["repeated"] = json.dumps(dict(sorted(inputs.repeated.items())))
     ctx.publish(STATISTICAL_VALIDATION, [shared | row for row in rows], inputs=told)
     spoken = sorted({f"{row['check_name']} {row['status']}" for row in rows if row["status"] != CheckStatus.OK.value})
     ctx.log(f"{len(rows)} checks: {', '.join(spoken) or 'all ok'}")
