@@ -95,7 +95,7 @@ def test_an_absent_source_is_no_zero_in_results_checks_trust_and_memo(
     put(project, "exp.outcomes", event(named, hm.START + timedelta(days=days)))
     run(project, plan, "run_1")
     rows = [row for row in answers(project, "exp.analysis_results") if row["metric_name"] == "calls"]
-    checks = [row for row in answers(project, "gold.fct_experiment_statistical_validation")]
+    checks = answers(project, "gold.fct_experiment_statistical_validation")
     warned = [row for row in checks if row["check_name"] == "source_absent"]
     memo = json.loads((memo_dir(project) / "exp_test.json").read_text())
     assert rows
