@@ -14,9 +14,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from exp_platform.config.load import Project
-from exp_platform.ingest.faults import is_of_the_store
+from exp_platform.ingest.faults import is_of_the_store, reason_of
 from exp_platform.ingest.files import RawFile
-from exp_platform.ingest.mapping import reason_of
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.result import URI, Group, ReadResult
 from exp_platform.ingest.rules import CORRUPT

@@ -6,7 +6,6 @@ that the quarantine shows the refused row as it was written.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from pyspark.sql.types import (
 )
 
 from exp_platform.errors import ConfigError
+from exp_platform.ingest.faults import reason_of
 from exp_platform.ingest.times import TIME_SHOWN, epoch_time, in_zone, is_epoch, parsed_time
 
 if TYPE_CHECKING:
@@ -187,13 +187,3 @@ def constant(column: str, text: str, kind: str) -> Column:
 
 def _shown(frame: DataFrame) -> list[str]:
     return [column for column in frame.columns if not column.startswith("_")]
-
-
-def reason_of(error: Exception) -> str:
-    """The engine's own sentence: the first line that says something, without its class in brackets and its number.
-
-    >>> reason_of(Exception("\\n[PARSE_SYNTAX_ERROR] Syntax error at or near end of input. SQLSTATE: 42601 (line 1)"))
-    'Syntax error at or near end of input.'
-    """
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return re.sub(r"\s*SQLSTATE: \w+.*$", "", re.sub(r"^\[[A-Z_.0-9]+\]\s*", "", line))

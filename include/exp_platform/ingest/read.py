@@ -26,7 +26,7 @@ from exp_platform.ingest.problems import Problem, Rule
 from exp_platform.ingest.result import FILE, SHOWN, URI, Group, ReadResult
 from exp_platform.ingest.rules import CORRUPT
 from exp_platform.ingest.shape import event_rows, metric_columns
-from exp_platform.ingest.source import DatasetSource, opened, table_name
+from exp_platform.ingest.source import DatasetSource, list_source, opened, table_name
 from exp_platform.ingest.times import check_pattern
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_source(
     """
     result = ReadResult()
     check_pattern(spark, source.timestamp_format)
-    groups = _groups(spark, project, source, files, result)
+    groups = groups_of(spark, project, source, files, result)
     mapped = [one for group in groups if (one := _mapped(source, group, result)) is not None]
     if not result.problems and not mapped:
         fields = ", ".join(f"{column} {SPARK_TYPES[kind]}" for column, kind in source.types.items())
@@ -80,7 +80,15 @@ def read_sources(
     return total
 
 
-def _groups(
+def read_all(spark: SparkSession, project: Project, sources: Sequence[DatasetSource]) -> ReadResult:
+    """Every present file of several sources as one frame."""
+    listed = [(source, list_source(project, source, lambda: spark)) for source in sources]
+    files = {file.path: file for _, found in listed for file in found}
+    paths = [(source, {file.path for file in found}) for source, found in listed]
+    return read_sources(spark, project, paths, [files[path] for path in sorted(files)])
+
+
+def groups_of(
     spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile], result: ReadResult
 ) -> list[Group]:
     """The source's files as they are, with the keys that their folders spell."""

@@ -54,9 +54,9 @@ class DatasetSource:
 
     @property
     def texts(self) -> dict[str, str]:
-        """Key of the mapping -> its column or expression, for every one that it has."""
-        found = {f"columns.{name}": text for name, text in self.columns.items() if name not in self.constants}
-        found |= {name: text for name in ("where", "explode") if (text := getattr(self, name)) is not None}
+        """Key of the mapping -> its column or expression, for every one that it has, in the order of their work."""
+        found = {name: text for name in ("explode", "where") if (text := getattr(self, name)) is not None}
+        found |= {f"columns.{name}": text for name, text in self.columns.items() if name not in self.constants}
         for i, metric in enumerate(self.metrics):
             found[f"metrics.{i}.value"] = metric.value
             if metric.where is not None:

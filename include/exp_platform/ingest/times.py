@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.config.models.source import EPOCHS
 from exp_platform.errors import ConfigError
+from exp_platform.ingest.faults import reason_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -72,7 +73,7 @@ def _refusal(spark: SparkSession, written: str) -> str:
     try:
         spark.range(1).select(F.try_to_timestamp(F.lit("2026-02-01"), F.lit(written))).collect()
     except PySparkException as error:
-        return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+        return reason_of(error).rstrip(".")
     return ""
 
 

@@ -12,6 +12,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from exp_platform.ingest import faults, repeats
+from exp_platform.ingest.diagnose import failing_expression
 from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, path_of, with_run_columns
 from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, ReadPlan, decode_files, known_files, plan
@@ -117,6 +118,8 @@ def examine(ctx: StageContext, dataset: str, quarantined: DataFrame | None) -> E
             examined.tally = _tally(ctx, examined, quarantined)
     except Exception as error:
         problem = faults.problem_of(error, dataset, source.location)
+        if faults.may_be_of_a_value(error):
+            problem = failing_expression(ctx.spark, run.project, examined.paths, examined.plan.read) or problem
         if problem is None:
             examined.release()
             raise

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
 from exp_platform.errors import ConfigError, ExpError
-from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt, past_dt
+from exp_platform.pipelines.dates import cutoff, last_synthetic_day, latest_dt, parse_dt, past_dt
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import BY_HAND, Options, Run
 from exp_platform.pipelines.run_stage import run_stage
@@ -83,16 +83,21 @@ def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
 def dt_of_run(
     project: Project, experiment_id: str, given: str | None, now: datetime, generate_synth: bool = False
 ) -> date:
-    """The given as-of date, else the earlier of yesterday and the last day with raw data (also to be generated)."""
+    """The given as-of date, else the earlier of yesterday and the last day with raw data (also to be generated).
+
+    For mapped sources that is the day of the last event before today, so that an event of the far future moves nothing.
+    """
     experiment = project.experiment(experiment_id)
     if given:
         return past_dt(parse_dt(given), now)
     if generate_synth:
         last = last_synthetic_day(experiment, project.scenario(experiment_id), project.metrics_of(experiment))
         return latest_dt([last], now)
+    from exp_platform.ingest.last_day import last_mapped_day
     from exp_platform.lake.raw_zone import list_days
 
-    return latest_dt(list_days(project, experiment_id), now)
+    mapped = last_mapped_day(project, experiment, cutoff(latest_dt([], now)))
+    return latest_dt([*list_days(project, experiment_id), *([mapped] if mapped else [])], now)
 
 
 def exit_with(error: BaseException) -> NoReturn:

@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
-from exp_platform.ingest.read import read_sources
-from exp_platform.ingest.source import list_source, sources_of
+from exp_platform.ingest.read import read_all
+from exp_platform.ingest.source import sources_of
 from exp_platform.schemas import DATASETS, contract_columns
 
 if TYPE_CHECKING:
@@ -69,11 +69,7 @@ def with_sources(project: Project, sources: dict[str, Any], **keys: Any) -> Expe
 
 
 def mapped(spark: SparkSession, project: Project, experiment: Experiment, dataset: str) -> list[dict[str, Any]]:
-    sources = sources_of(project, experiment, dataset)
-    listed = [(part, list_source(project, part, lambda: spark)) for part in sources.parts]
-    files = {file.path: file for _, found in listed for file in found}
-    paths = [(part, {file.path for file in found}) for part, found in listed]
-    result = read_sources(spark, project, paths, [files[path] for path in sorted(files)])
+    result = read_all(spark, project, sources_of(project, experiment, dataset).parts)
     assert result.frame is not None, [problem.sentence for problem in result.problems]
     return [row.asDict() for row in result.frame.collect()]
 
