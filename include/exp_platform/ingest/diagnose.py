@@ -46,9 +46,10 @@ def _problem(
         if (found := _reason(spark, project, source, [file], key)) is not None:
             place, reason = file.path, found
             break
+    shown = f"{key} ({source.texts[key]}): {reason.rstrip('.')}"
     what = (
-        f"a mapping expression fails on a value: {key} ({source.texts[key]}): {reason.rstrip('.')}; use try_cast, try_to_timestamp "
-        "or a condition, so that the row is refused by itself instead"
+        f"a mapping expression fails on a value: {shown}; use try_cast, try_to_timestamp or a condition, so that the "
+        "row is refused by itself instead"
     )
     return Problem(source.dataset, "columns have their type", place, what)
 

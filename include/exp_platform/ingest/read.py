@@ -30,7 +30,7 @@ from exp_platform.ingest.source import DatasetSource, list_source, opened, table
 from exp_platform.ingest.times import check_pattern
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 def read_source(
@@ -39,14 +39,19 @@ def read_source(
     source: DatasetSource,
     files: Sequence[RawFile],
     paths: Sequence[str] | None = None,
+    *,
+    show: bool = False,
 ) -> ReadResult:
     """Check every file, then read all of them; with a bad file there is no frame, and all problems are reported.
 
-    `paths` are those that `_file` counts, where they are more than the files of this source.
+    `paths` are those that `_file` counts, where they are more than the files of this source. With `show` each event
+    has the source's row beside it.
     """
     result = ReadResult()
     check_pattern(spark, source.timestamp_format)
     groups = groups_of(spark, project, source, files, result)
+    if show:
+        groups = [replace(group, frame=group.frame.withColumn(SHOWN, _as_written(group.frame))) for group in groups]
     mapped = [one for group in groups if (one := _mapped(source, group, result)) is not None]
     if not result.problems and not mapped:
         fields = ", ".join(f"{column} {SPARK_TYPES[kind]}" for column, kind in source.types.items())
@@ -134,6 +139,12 @@ def _mapped(source: DatasetSource, group: Group, result: ReadResult) -> DataFram
     if SHOWN in frame.columns:
         made[SHOWN] = F.col(SHOWN)
     return frame.select(*(column.alias(name) for name, column in made.items()), F.col(URI))
+
+
+def _as_written(frame: DataFrame) -> Column:
+    """A row of the source as JSON, or the line that is no row."""
+    row = F.to_json(F.struct(*(quoted_name(name) for name in frame.columns if name not in (URI, CORRUPT))))
+    return F.coalesce(CORRUPT, row) if CORRUPT in frame.columns else row
 
 
 def _with_file_index(spark: SparkSession, frame: DataFrame, paths: list[str]) -> DataFrame:

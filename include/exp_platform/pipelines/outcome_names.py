@@ -40,16 +40,23 @@ def repeated_of(ctx: StageContext) -> dict[str, tuple[int, int]]:
 
 
 def names_in(
-    handle: IcebergTable, experiment_id: str, snapshot_id: int | None = None, cutoff: datetime | None = None
+    handle: IcebergTable,
+    experiment_id: str,
+    snapshot_id: int | None = None,
+    cutoff: datetime | None = None,
+    column: str = "metric_name",
+    until: frozenset[str] = frozenset(),
 ) -> frozenset[str]:
-    """The distinct metric_name values of an experiment's outcome events, read batch by batch."""
+    """The distinct values of a column of an experiment's events, read batch by batch, or until some were all seen."""
     from pyiceberg.expressions import And, BooleanExpression, EqualTo, LessThan
 
     which: BooleanExpression = EqualTo("experiment_id", experiment_id)
     if cutoff is not None:
         which = And(which, LessThan("outcome_ts", cutoff.isoformat()))
-    scan = handle.scan(row_filter=which, selected_fields=("metric_name",), snapshot_id=snapshot_id)
+    scan = handle.scan(row_filter=which, selected_fields=(column,), snapshot_id=snapshot_id)
     names: set[str] = set()
     for batch in scan.to_arrow_batch_reader():
-        names.update(pc.unique(batch.column("metric_name")).to_pylist())
+        names.update(pc.unique(batch.column(column)).to_pylist())
+        if until and until <= names:
+            break
     return frozenset(names)
