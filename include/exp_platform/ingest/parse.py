@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,4 +69,5 @@ def _java() -> Any:
     from exp_platform.spark.java import find_java_home
 
     os.environ["JAVA_HOME"] = find_java_home()
-    return launch_gateway(SparkConf(loadDefaults=False))  # type: ignore[no-untyped-call]
+    quiet = {"stderr": subprocess.DEVNULL}  # Spark greets; the refusals are what a person wants to read
+    return launch_gateway(SparkConf(loadDefaults=False), quiet)  # type: ignore[no-untyped-call]

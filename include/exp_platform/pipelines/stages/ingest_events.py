@@ -57,6 +57,8 @@ def is_required(ctx: StageContext, dataset: str) -> bool:
     """True when the experiment cannot be analysed without the dataset."""
     if dataset == "assignments":
         return ctx.run.experiment.assignment_source == "assignments"
+    if dataset == "exposures":
+        return ctx.run.experiment.exposure_source == "exposures"
     return dataset != "attributes"
 
 

@@ -72,6 +72,8 @@ def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Ver
         assignment_source=experiment.assignment_source,
         exposures_needed=experiment.analysis_mode == "exposed",
     )
+    if experiment.exposure_source == "none":
+        exposures = [verdict for verdict in exposures if verdict.check_name == "conflicted_assignment"]
     start, end = experiment.start_ts.date(), experiment.end_ts.date()
     return exposures + outcome_verdicts(volume, start=start, end=end, dt=ctx.run.dt, settings=settings)
 
