@@ -9,6 +9,7 @@ from exp_platform.decision.trust import trust_of
 from exp_platform.lake.publication import MAIN
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
+    COHORT,
     CONTRACT_RESULTS,
     DECISION,
     EXPOSURE_QUALITY_DAILY,
@@ -16,6 +17,7 @@ from exp_platform.lake.tables.names import (
     INGESTED_FILES,
     PRETREND_DELTA,
     PRETREND_TESTS,
+    QUALITY_METRICS_DAILY,
     QUARANTINE,
     RUN_MANIFEST,
     STATISTICAL_VALIDATION,
@@ -25,6 +27,7 @@ from exp_platform.memo.amendments import plan_section
 from exp_platform.memo.content import Answers, memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
+from exp_platform.memo.left_out import COHORT_COLUMNS, left_out
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
@@ -37,6 +40,12 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
     plan = plan_of(ctx)
+    data = data_section(
+        ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
+        ctx.read.rows(INGESTED_FILES),
+        ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
+        ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
+    )
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
@@ -46,12 +55,7 @@ def run(ctx: StageContext) -> None:
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
-        data=data_section(
-            ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
-            ctx.read.rows(INGESTED_FILES),
-            ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
-            ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
-        ),
+        data=data | {"left_out": _left_out(ctx, plan, data)},
     )
     published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
     about_run = {
@@ -74,6 +78,12 @@ def pin_events(ctx: StageContext) -> None:
     days = None if run.experiment.status == "concluded" else run.project.profile.pins.retain_days
     kept = pin_inputs(run.project, run.experiment_id, run.run_id, snapshots, days, ctx.now, ctx.read.catalog)
     ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
+
+
+def _left_out(ctx: StageContext, plan: AnalysisPlan, data: dict[str, Any]) -> dict[str, Any]:
+    """Users and rows that no number is made of, with their reasons."""
+    daily = ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist()
+    return left_out(ctx.read.arrow(COHORT, COHORT_COLUMNS), daily, data["datasets"], plan.arms)
 
 
 def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
