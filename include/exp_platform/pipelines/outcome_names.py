@@ -1,4 +1,4 @@
-"""What a run's outcome events say of the metrics' sources: which have no event, and which repeat many rows."""
+"""The outcome events of a run and its metrics: which sources have no event, and which repeat many rows."""
 
 from __future__ import annotations
 
