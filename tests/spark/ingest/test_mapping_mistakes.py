@@ -13,6 +13,7 @@ from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.ingest.diagnose import failing_expression
 from exp_platform.ingest.last_day import last_event_day
+from exp_platform.ingest.preview import preview
 from exp_platform.ingest.read import read_all
 from exp_platform.ingest.source import list_source, sources_of
 
@@ -114,3 +115,20 @@ def test_the_last_event_day_is_that_of_the_events_and_not_of_the_future(
     assert last_event_day(spark, project, experiment, datetime(2020, 1, 1, tzinfo=UTC)) is None
     failing = with_sources(project, source(folder, columns=COLUMNS | {"value": "cast(v AS double)"}))
     assert last_event_day(spark, project, failing, datetime(2026, 6, 1, tzinfo=UTC)) in (None, date(2026, 2, 5))
+
+
+def test_a_preview_shows_rows_beside_events_and_what_would_be_refused(
+    spark: SparkSession, project: Project, folder: Path
+) -> None:
+    experiment = with_sources(project, source(folder))
+    (part,) = sources_of(project, experiment, "outcomes").parts
+    found = preview(spark, project, part, experiment.experiment_id, ["control", "treatment"], rows=5)
+    (good,), (bad,) = found.events, found.refused_events
+    assert '"u":"u1"' in good.source_row and good.event["user_id"] == "u1" and good.event["value"] == "1.0"
+    assert '"v":"x"' in bad.source_row and bad.event["value"] == "x"
+    assert set(bad.broken) == {"unparseable_value", "unparseable_outcome_ts"}
+    assert (found.rows, found.refused) == (2, {"unparseable_value": 1, "unparseable_outcome_ts": 1})
+    wrong = with_sources(project, source(folder, columns=COLUMNS | {"value": "cast(v AS double)"}))
+    (part,) = sources_of(project, wrong, "outcomes").parts
+    (problem,) = preview(spark, project, part, wrong.experiment_id, ["control"], rows=5).problems
+    assert "columns.value" in problem.sentence and "b.csv" in problem.sentence

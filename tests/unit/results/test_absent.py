@@ -17,6 +17,7 @@ from exp_platform.config.load import Project
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.files import memo_dir
+from exp_platform.operations.unseen import unseen_in_lake
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.absent import absent_metrics, absent_sentence
 from exp_platform.results.plan import AnalysisPlan
@@ -32,7 +33,14 @@ def silent(seed: int = 1) -> hm.Units:
 
 
 def event(name: str, time: object) -> pa.Table:
-    row = {"experiment_id": "exp_test", "user_id": "u1", "metric_name": name, "value": 1.0, "outcome_ts": time}
+    row = {
+        "experiment_id": "exp_test",
+        "user_id": "u1",
+        "metric_name": name,
+        "value": 1.0,
+        "outcome_ts": time,
+        "event_id": None,
+    }
     return pa.Table.from_pylist([row | {"source_file": "a", "ingested_at": time}])
 
 
@@ -115,3 +123,19 @@ def test_an_absent_source_is_no_zero_in_results_checks_trust_and_memo(
     assert {row["reason"] for row in answers(project, "exp.analysis_results") if row["metric_name"] == "speed"} != {
         "source_absent"
     }
+
+
+def test_validate_names_what_the_lake_has_never_seen(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BucketTransform, "pyarrow_transform", lambda *_: lambda column: pa.array([0] * len(column)))
+    metrics = [hm.metric("speed", source="visit"), CALLS.model_copy(update={"may_be_absent": True})]
+    project = clone(tmp_path, metrics, hm.plan(metrics))
+    assert unseen_in_lake(project) == []  # there is no lake
+    ensure_tables(project)
+    assert unseen_in_lake(project) == []  # no events yet: nothing is known
+    put(project, "exp.outcomes", event("visits", hm.START))
+    assert unseen_in_lake(project) == [
+        "configs/experiments/exp_test.yaml: metrics: 'speed': no outcome event has metric_name 'visit'; found visits; "
+        "did you mean 'visits'?"
+    ]
+    put(project, "exp.outcomes", event("visit", hm.START))
+    assert unseen_in_lake(project) == []
