@@ -65,7 +65,7 @@ def exposure_events(judged: DataFrame) -> DataFrame:
 
     `variant_id` is the variant that the event shows, which need not be the assigned one.
     """
-    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "is_valid", "invalid_reason", "event_id")
+    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "event_id", "is_valid", "invalid_reason")
 
 
 def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:

@@ -73,10 +73,10 @@ TABLES = (
         variant_id         string!       The arm that the user saw.
         exposure_time_utc  timestamptz!  When the user saw it.
         unit               string!       How the exposure was logged: user or session.
+        event_id           string        The event's own id, where a source maps one.
         is_valid           boolean!      True where the exposure counts.
         invalid_reason     string        The first that applies: no_valid_assignment, variant_mismatch, pre_assignment,
         |                                outside_experiment, outside_exposure_window; null where the exposure counts.
-        event_id           string        The event's own id, where a source maps one.
         """,
         engine="spark",
         shows_latest_dt=True,
