@@ -80,8 +80,9 @@ def test_a_configuration_that_a_page_shows_is_valid(block: Block) -> None:
     content = yaml.safe_load(block.text) or {}
     if "type" in content and "window" in content:
         Metric.model_validate(content)
-    for source in content.get("sources", {}).values():
-        Source.model_validate(source)
+    for given in content.get("sources", {}).values():
+        for source in given if isinstance(given, list) else [given]:
+            Source.model_validate(source)
     for model, key in ((Exclusion, "exclude"), (Acknowledgement, "acknowledge")):
         for entry in content.get(key, []):
             model.model_validate(entry)

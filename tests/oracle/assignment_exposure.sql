@@ -31,6 +31,7 @@ FROM exposures e, settings s WHERE e.exposure_ts < s.cutoff;
 
 CREATE OR REPLACE TEMP TABLE event AS
 SELECT e.experiment_id, e.user_id, e.variant AS variant_id, e.exposure_ts AS exposure_time_utc, e.unit,
+    CAST(NULL AS varchar) AS event_id,  -- these exposures come from a source that maps no id
     CASE
         WHEN list_contains(s.no_exposures, e.exposure_ts::date) THEN 'excluded_date'
         WHEN c.user_id IS NULL OR NOT c.is_valid THEN 'no_valid_assignment'

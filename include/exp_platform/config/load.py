@@ -301,7 +301,7 @@ def _build(model: type[M], file: ConfigFile) -> M:
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
     """One pydantic error as a sentence with key, found and allowed values."""
-    location = error["loc"]
+    location = tuple(part for part in error["loc"] if part not in ("(one)", "(many)"))
     key = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, location[:-1])

@@ -56,8 +56,8 @@ def allowed(spec: Schema) -> str:
         return f"[keys below](#{_name(spec).lower()})"
     if "enum" in spec or "const" in spec:
         return ", ".join(f"`{value}`" for value in spec.get("enum", [spec.get("const")]))
-    if "anyOf" in spec:
-        return " or ".join(allowed(choice) for choice in spec["anyOf"] if choice.get("type") != "null")
+    if choices := spec.get("anyOf") or spec.get("oneOf"):
+        return " or ".join(allowed(choice) for choice in choices if choice.get("type") != "null")
     if spec.get("type") == "array":
         return f"list of {allowed(spec['items'])}"
     if spec.get("type") == "object":

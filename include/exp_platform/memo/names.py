@@ -42,6 +42,8 @@ CHECKS: dict[str, tuple[str, str]] = {
     "multi_variation_exposure": ("exposure to one arm", "users saw several arms"),
     "exposure_outside_window": ("exposure in time", "users were exposed only outside the window"),
     "conflicted_assignment": ("one assignment for each user", "users were assigned to several arms"),
+    "source_absent": ("events of the metric", "no outcome event has the metric's source as its name"),
+    "duplicate_events": ("repeated events", "many events of its sources repeat another and are counted once"),
     "outcome_volume": ("volume of outcome events", "outcome events are missing or too many"),
 }
 INFORMATION = frozenset({"power", "planned_users", "maturity"})  # checks that never give a verdict

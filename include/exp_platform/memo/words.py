@@ -63,6 +63,7 @@ _REASONS = {
     "not_applicable": "The deciding method does not apply to the primary metric.",
     "arm_below_min_units": "An arm has fewer units with a value than the registry asks for.",
     "too_few_events": "Fewer than 10 units of the smaller arm are expected to have, or to lack, the event.",
+    "source_absent": "No outcome event has the metric's source as its name, so that there is nothing to measure.",
     "no_variance": "Units do not differ within the arms, so that nothing shows the error.",
     "spread_beyond_precision": "Units differ by less than a millionth of their size, which sums cannot show: take "
     "a constant off the values.",

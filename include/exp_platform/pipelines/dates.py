@@ -33,15 +33,18 @@ def default_dt(project: Project, experiment_id: str, now: datetime, generate_syn
     """The as-of date of a run that is given none: the earlier of yesterday and the last event day of the experiment.
 
     Events of the generator end on the last whole day that it fills, whether they are there already or are generated
-    by this run: a single late refund after that day would make it a day on which nearly everything is missing.
+    by this run: a single late refund after that day would make it a day on which nearly everything is missing. For
+    mapped sources the last event before today counts, so that an event of the far future moves nothing.
     """
     experiment = project.experiment(experiment_id)
     scenario = project.scenario(experiment_id) if generate_synth else _generated_scenario(project, experiment_id)
     if scenario is not None:
         return latest_dt([last_synthetic_day(experiment, scenario, project.metrics_of(experiment))], now)
+    from exp_platform.ingest.last_day import last_mapped_day
     from exp_platform.lake.raw_zone import list_days
 
-    return latest_dt(list_days(project, experiment_id), now)
+    mapped = last_mapped_day(project, experiment, cutoff(latest_dt([], now)))
+    return latest_dt([*list_days(project, experiment_id), *([mapped] if mapped else [])], now)
 
 
 def _generated_scenario(project: Project, experiment_id: str) -> Scenario | None:

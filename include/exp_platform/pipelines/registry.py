@@ -243,7 +243,7 @@ STAGES = (
         "J6: effects by A/B, CUPED and difference in differences",
         "results",
         after=("aggregate_metrics",),
-        reads=(METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS, SEALED_PLAN),
+        reads=(METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS, OUTCOMES, SEALED_PLAN),
         outputs=tuple(
             Output(table, (METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS))
             for table in (ANALYSIS_RESULTS, PRETREND_DELTA, PRETREND_TESTS)
@@ -255,7 +255,7 @@ STAGES = (
         "J7: sample ratio, power, sanity",
         "results",
         after=("analyze_results",),
-        reads=(*_CHECKED, SEALED_PLAN),
+        reads=(*_CHECKED, OUTCOMES, SEALED_PLAN),
         outputs=(Output(STATISTICAL_VALIDATION, _CHECKED),),
         needs_spark=False,
     ),
@@ -290,6 +290,7 @@ STAGES = (
                 PRETREND_DELTA,
             ),
             *(SEALED_PLAN, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
+            *(COHORT, QUALITY_METRICS_DAILY),
         ),
         needs_spark=False,
     ),

@@ -18,9 +18,10 @@ def load_schema(name: str) -> dict[str, Any]:
     return schema
 
 
-def contract_columns(name: str) -> dict[str, str]:
-    """Column -> Iceberg type, in the contract's order."""
-    return {column: spec["x-iceberg-type"] for column, spec in load_schema(name)["properties"].items()}
+def contract_columns(name: str, *, optional: bool = False) -> dict[str, str]:
+    """Column -> Iceberg type, in the contract's order; with `optional` also those that only some sources have."""
+    properties = load_schema(name)["properties"].items()
+    return {column: spec["x-iceberg-type"] for column, spec in properties if optional or not spec.get("x-optional")}
 
 
 def required_columns(name: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -98,4 +99,6 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):  # they print each error with its whole stack
+        logging.getLogger(name).disabled = True
     return session

@@ -68,6 +68,7 @@ def judge_exposures(
                 ("is_outside_window", is_outside_experiment | is_late),
             )
         ),
+        F.col("event_id") if "event_id" in exposures.columns else F.lit(None).cast("string").alias("event_id"),
     )
 
 
@@ -76,7 +77,7 @@ def exposure_events(judged: DataFrame) -> DataFrame:
 
     `variant_id` is the variant that the event shows, which need not be the assigned one.
     """
-    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "is_valid", "invalid_reason")
+    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "event_id", "is_valid", "invalid_reason")
 
 
 def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:

@@ -37,6 +37,7 @@ def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:
         f"element_at(array('sessions', 'revenue', 'latency'), cast((id + {day + 9}) % 3 as int) + 1) as metric_name",
         f"id / 7D + {day + 2}D as value",
         f"timestamp_micros({at}L * 1000000L + (id * 1777 % 86400) * 1000000L) as outcome_ts",
+        "cast(null as string) as event_id",
         f"'day {day}' as source_file",
         "timestamp'2026-01-11' as ingested_at",
     )

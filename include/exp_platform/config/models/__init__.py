@@ -8,7 +8,6 @@ from exp_platform.config.models.experiment import (
     Experiment,
     Guardrail,
     QualitySettings,
-    Source,
     Variant,
 )
 from exp_platform.config.models.metric import Cap, Metric, RatioPart, Window
@@ -25,6 +24,7 @@ from exp_platform.config.models.profile import (
     Scenario,
     SparkSettings,
 )
+from exp_platform.config.models.source import MetricOfRow, Source
 from exp_platform.config.models.unusable import Acknowledgement, Exclusion, Unusable
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Guardrail",
     "LandingSettings",
     "Metric",
+    "MetricOfRow",
     "MetricType",
     "Model",
     "ObjectStoreSettings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -43,6 +43,8 @@ class Cap(Model):
 class Metric(Model):
     """One metric contract, configs/metrics/<name>.yaml."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"may_be_absent"})
+
     name: str = Field(description="Equals the file's name: small letters, digits, underscores.")
     version: int = Field(ge=1, description="Raise it with every change that changes results.")
     description: str = Field(description="One sentence for people.")
@@ -63,6 +65,13 @@ class Metric(Model):
     quantile: float | None = Field(default=None, description="Of a quantile metric: which one, between 0 and 1.")
     level: Literal["unit", "event"] = Field(
         default="unit", description="Of a quantile metric: the quantile of users' values, or of single events."
+    )
+    may_be_absent: bool = Field(
+        default=False,
+        description=(
+            "True: no event of the source among all of the experiment's events is a zero; left out, it is no answer "
+            "(source_absent), since the source is more often misspelt than silent."
+        ),
     )
     window: Window = Field(description="When an outcome event counts for the metric.")
     pre_period_days: int | None = Field(

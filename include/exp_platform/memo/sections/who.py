@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from exp_platform.memo import words
+from exp_platform.memo import names, words
 from exp_platform.memo.blocks import Fold, Section, Table, Text
 from exp_platform.memo.exposure import shown as by_exposure
+from exp_platform.memo.left_out import WORDS as LEFT_OUT
 from exp_platform.memo.numbers import p_text
 from exp_platform.memo.source import Source
 
@@ -18,38 +19,37 @@ def who(source: Source) -> Section | None:
 
 
 def _funnel(source: Source) -> list[Any]:
-    """Assigned, analysed, with a closed window: users of each arm and the share of the step above."""
-    units, plan = source.published.units, source.plan
-    assigned: dict[str, int] = {}
-    for point in units.points if units else ():
-        assigned[point.variant_id] = max(assigned.get(point.variant_id, 0), point.total)
-    analysed = _analysed(source)
-    if not assigned or not analysed:
+    """Users of each arm from the assignment to the analysis, with the number and the reason of those who were left."""
+    found = source.facts["data"].get("left_out") or {}
+    if not found.get("users"):
         return []
-    rows = []
-    for arm in plan.arms:
-        there, used = assigned.get(arm, 0), analysed.get(arm, 0)
-        rows.append((arm, f"{there:,}", f"{used:,}", words.percent(used / there if there else None)))
-    mode = "exposed in time" if plan.experiment.analysis_mode == "exposed" else "validly assigned, with a value"
-    mature = source.facts["plan"]["mature_share"]
-    note = f"Analysed are the users who were {mode}." + (
-        f" For {words.percent(mature)} of them the window of the primary metric has closed."
-        if mature is not None
-        else ""
+    reasons = sorted({reason for row in found["users"] for reason in row["reasons"]})
+    rows = tuple(
+        (
+            row["arm"],
+            f"{row['assigned']:,}",
+            *(f"{row['reasons'].get(reason, 0):,}" for reason in reasons),
+            f"{row['analysed']:,}",
+            words.percent(row["analysed"] / row["assigned"] if row["assigned"] else None),
+        )
+        for row in found["users"]
     )
-    heads = ("Arm", "Assigned", "Analysed", "Share of the assigned")
-    return [Table(heads, tuple(rows), numeric=(1, 2, 3)), Text(note, quiet=True)]
+    left = tuple(LEFT_OUT.get(reason, reason).capitalize() for reason in reasons)
+    heads = ("Arm", "Assigned", *left, "Analysed", "Share of the assigned")
+    mature = source.facts["plan"]["mature_share"]
+    closed = f"For {words.percent(mature)} of the analysed users the window of the primary metric has closed."
+    blocks: list[Any] = [Table(heads, rows, numeric=tuple(range(1, len(heads))))]
+    return [*blocks, *([] if mature is None else [Text(closed, quiet=True)]), *_checks(found["checks"])]
 
 
-def _analysed(source: Source) -> dict[str, int]:
-    """Users of each arm with a value of the primary metric."""
-    found: dict[str, int] = {}
-    for arm in source.facts["answer"]["arms"]:
-        row = arm["primary"]
-        if row is not None and row["control_n"] is not None and row["treatment_n"] is not None:
-            found[source.plan.experiment.control.id] = row["control_n"]
-            found[arm["arm"]] = row["treatment_n"]
-    return found
+def _checks(rows: list[Any]) -> list[Any]:
+    """The users that each check of the exposures speaks of, beside those that it looks at."""
+    table = Table(
+        heads=("Check", "Users", "Of"),
+        rows=tuple((names.check_name(row["check_name"]), f"{row['users']:,}", f"{row['of']:,}") for row in rows),
+        numeric=(1, 2),
+    )
+    return [Fold("How many users each check of the exposures speaks of", (table,))] if rows else []
 
 
 def _exposure(source: Source) -> list[Any]:

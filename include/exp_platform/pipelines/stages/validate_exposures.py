@@ -75,6 +75,8 @@ def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Ver
         excluded_assignments=experiment.excluded("assignments"),
         excluded_exposures=experiment.excluded("exposures"),
     )
+    if experiment.exposure_source == "none":
+        exposures = [verdict for verdict in exposures if verdict.check_name == "conflicted_assignment"]
     outcomes = outcome_verdicts(
         volume,
         start=experiment.start_ts.date(),

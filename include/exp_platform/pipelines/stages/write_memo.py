@@ -11,6 +11,7 @@ from exp_platform.decision.trust import trust_of
 from exp_platform.lake.publication import MAIN
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
+    COHORT,
     CONTRACT_RESULTS,
     DECISION,
     EXCLUDED_DAYS,
@@ -31,6 +32,7 @@ from exp_platform.memo.answers import Answers
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
+from exp_platform.memo.left_out import COHORT_COLUMNS, left_out
 from exp_platform.memo.unusable import unusable_section
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
@@ -48,6 +50,13 @@ def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
     plan = plan_of(ctx)
     quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
+    data = data_section(
+        ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
+        ctx.read.rows(INGESTED_FILES),
+        ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
+        ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
+        events_used(ctx, plan),
+    )
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
@@ -61,13 +70,7 @@ def run(ctx: StageContext) -> None:
         units=units_series(ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(), plan),
         quality_days=exposure_quality_series(quality),
         unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
-        data=data_section(
-            ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
-            ctx.read.rows(INGESTED_FILES),
-            ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
-            ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
-            events_used(ctx, plan),
-        ),
+        data=data | {"left_out": _left_out(ctx, plan, data)},
     )
     published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
     about_run = {
@@ -90,6 +93,12 @@ def pin_events(ctx: StageContext) -> None:
     days = None if run.experiment.status == "concluded" else run.project.profile.pins.retain_days
     kept = pin_inputs(run.project, run.experiment_id, run.run_id, snapshots, days, ctx.now, ctx.read.catalog)
     ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
+
+
+def _left_out(ctx: StageContext, plan: AnalysisPlan, data: dict[str, Any]) -> dict[str, Any]:
+    """Users and rows that no number is made of, with their reasons."""
+    daily = ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist()
+    return left_out(ctx.read.arrow(COHORT, COHORT_COLUMNS), daily, data["datasets"], plan.arms)
 
 
 def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
