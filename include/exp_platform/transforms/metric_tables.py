@@ -114,7 +114,9 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
         PANEL_STATISTICS: panel,
     }
     said = ""
-    if inputs.series is not None:
+    if inputs.excluded:  # a user leaves a metric whose window holds such a day: running values do not know that
+        rows[METRIC_SERIES], said = schemas[METRIC_SERIES].empty_table(), "no series: outcome days are excluded"
+    elif inputs.series is not None:
         rows[METRIC_SERIES], said = _series(inputs, inputs.series, sums, schemas[METRIC_SERIES])
     notes = {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}
     return MetricTables(rows, notes, sums.warnings, sums.scales, said)
