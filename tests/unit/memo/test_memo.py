@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from html.parser import HTMLParser
@@ -33,6 +34,11 @@ def memo(
     arms=("control", "treatment"), days: int = 14, lift: float = 0.025, exposed_effect: float | None = None, **keys
 ) -> dict:
     """The content of a memo on conversion, latency and a quantile."""
+    return content_of(arms, days, lift, exposed_effect, **keys)
+
+
+def content_of(arms, days, lift, exposed_effect, more=None, **keys) -> dict:
+    """The content of such a memo; `more` are further fields of its answers."""
     metrics = [
         hm.metric("conversion", "binary", practical_threshold=0.005),
         hm.metric("latency", direction="decrease"),
@@ -50,7 +56,7 @@ def memo(
     )
     split = by_exposure(metrics[0], exposed_effect, arms, days) if exposed_effect is not None else None
     counted = hm.assigned(hm.draw_units(1, 3000, arms, days, kind="binary"))
-    return memo_content(decided(plan, statistics, counted, exposures=split), plan, RUN)
+    return memo_content(replace(decided(plan, statistics, counted, exposures=split), **(more or {})), plan, RUN)
 
 
 def by_exposure(metric, effect: float, arms: tuple[str, ...], days: int) -> pa.Table:
@@ -150,6 +156,12 @@ def test_better_and_worse_are_said_after_the_adjustment(interval, increase_is_go
     low, high = interval
     middle = None if low is None else (low + high) / 2
     assert tone(middle, low, high, increase_is_good, p_adjusted, 0.05) == word
+
+
+def test_a_row_opens_to_the_definition_that_made_its_numbers():
+    said = words_of(to_html(memo()))
+    assert said.count("Definition of version 1") == len(memo()["metrics"])
+    assert "Definition of version 1 direction increase practical_threshold 0.005 pre_period_days 14 type binary" in said
 
 
 def test_each_arm_has_its_own_decision():

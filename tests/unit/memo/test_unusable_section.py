@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from tests import hand_made as hm
-from tests.unit.memo.test_memo import EVIL, memo
+from tests.unit.memo.test_memo import EVIL, content_of, memo
 
 from exp_platform.config.models import Acknowledgement, Exclusion
 from exp_platform.memo.render import to_html, to_markdown
@@ -53,7 +53,7 @@ def test_an_experiment_without_either_has_no_section() -> None:
 
 
 def test_markdown_and_html_say_who_why_and_how_many_and_escape_what_people_wrote() -> None:
-    content = memo() | {"unusable": section()}
+    content = content_of(("control", "treatment"), 14, 0.025, None, more={"unusable": section()})
     for text in (to_markdown(content), to_html(content)):
         assert "Days and checks that were set aside" in text
         assert "120 of 4,000 users." in text and "1 verdicts do not count" not in text

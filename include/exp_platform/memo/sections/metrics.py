@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from exp_platform.config.definition import definition_of
 from exp_platform.memo import names, words
 from exp_platform.memo.blocks import Facts, Fold, Heading, Result, Results, Section, Table, Text
 from exp_platform.memo.effects import (
@@ -67,7 +69,7 @@ def _result(row: Row, source: Source) -> Result:
         picture=picture(row),
         sentence=sentence(row),
         marks=tuple(names.check_says(mark) for mark in row["marks"]),
-        more=_more(row),
+        more=(*_more(row), _definition(row, source)),
     )
 
 
@@ -92,6 +94,13 @@ def _more(row: Row) -> tuple[Any, ...]:
     if row["sentence"]:
         pairs.append(("To know", row["sentence"]))
     return (Facts(tuple(pairs)),)
+
+
+def _definition(row: Row, source: Source) -> Fold:
+    """The contract behind the numbers, key by key; keys at their default are left out."""
+    content = definition_of(source.plan.metric(row["metric"]))
+    pairs = tuple((key, value if isinstance(value, str) else json.dumps(value)) for key, value in content.items())
+    return Fold(f"Definition of version {row['metric_version']}", (Facts(pairs),))
 
 
 def _methods(rows: Sequence[Row], source: Source) -> Table:
