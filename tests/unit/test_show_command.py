@@ -37,7 +37,7 @@ def test_the_scorecard_has_decision_trust_effect_with_its_interval_and_guardrail
     assert lines[0] == "## A test"
     assert lines[2].startswith("**Ship** · ") and lines[2].endswith("as of 2026-01-14")
     (effect,) = [line for line in lines if line.startswith("| checkout |")]
-    assert " pp | " in effect and " to " in effect
+    assert " points (" in effect and " to " in effect
     assert any(line.startswith("| speed | treatment | pass | ") for line in lines)
     assert any("planned end" in line for line in lines)
     assert "`exp reproduce run_1`" in lines[-1]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exp_platform.config.load import Project, _hashed, load_project
+from exp_platform.config.load import Project, _hashed_experiment, load_project
 from exp_platform.config.models import Acknowledgement, Exclusion
 from exp_platform.config.models.unusable import DAILY_CHECKS, NEVER_ACKNOWLEDGED, RESULT_CHECKS, excluded_dates
 from exp_platform.quality import outcome_volume, verdicts
@@ -124,7 +124,7 @@ def test_a_run_without_either_key_keeps_its_hash_and_each_change_of_them_has_ano
 
 def test_an_experiment_without_the_keys_is_hashed_as_before_them(project: Project) -> None:
     before = project.experiment(ID).model_dump(mode="json", exclude={"status", "exclude", "acknowledge"})
-    assert _hashed(project.experiment(ID)) == before
+    assert _hashed_experiment(project.experiment(ID)) == before
 
 
 def test_every_check_is_either_acknowledged_by_day_by_result_or_never() -> None:

@@ -20,7 +20,7 @@ MEASURED = {
     "gold.fct_experiment_quality_metrics_daily",
 }
 COHORT = {"gold.fct_experiment_cohort"}
-JUDGED = {"exp.analysis_results", "exp.did_pretrend_delta", "exp.did_pretrend_tests"} | {
+JUDGED = {"exp.analysis_results", "exp.did_pretrend_delta", "exp.did_pretrend_tests", "gold.latest_results"} | {
     f"gold.fct_experiment_{name}" for name in ("statistical_validation", "guardrail_status", "decision")
 }
 WHO_AND_WHY = {"reason": "lost", "by": "ana"}

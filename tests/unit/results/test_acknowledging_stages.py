@@ -73,7 +73,7 @@ def test_the_memo_says_who_acknowledged_what_and_how_often_it_spoke_up(story):
     (row,) = story.memo(15)["unusable"]["acknowledged"]
     assert (row["check"], row["by"], row["reason"], row["count"]) == ("exposure_logging", "ben", "a holiday", 1)
     assert (
-        "**exposure_logging** on 2026-01-09 is acknowledged: a holiday (ben). 1 verdict does not count"
+        "exposure logging on 9 Jan 2026 is acknowledged: a holiday (ben). 1 verdict does not count"
         in story.memo(15, "md")
     )
     facts = {fact["label"]: fact["now"] for fact in story.memo(15)["sealed_plan"]["facts"]}

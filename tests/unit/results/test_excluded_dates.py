@@ -56,7 +56,8 @@ def test_an_excluded_day_is_no_day_on_which_users_came() -> None:
         plan = hm.plan([METRIC], 14, **keys)
         further[name] = planned_users_check(inputs(plan, units, hm.assigned(units)))[0]["statistic"]
         assert plan.assignment_days == {"all": 14, "without": 12, "later": 14}[name]
-    assert further == {"all": 56, "without": 48, "later": 56}
+    # Without the two days fewer users have come, in as many fewer days: the others take about as long as before.
+    assert further == {"all": 56, "without": 60, "later": 56}
 
 
 @pytest.mark.parametrize(
