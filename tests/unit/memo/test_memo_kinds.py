@@ -171,6 +171,19 @@ def test_the_effect_by_day_comes_from_the_series_and_from_past_runs_where_it_has
     assert len(fallback.days) == 35 and fallback.lines[1].values[0] is None
 
 
+def test_chart_and_progress_name_the_same_first_clear_day():
+    answers, plan = small_win()
+    points = tuple(point(date(2026, 1, 1) + timedelta(days=i), 0.03, 0.2 / (i + 1)) for i in range(35))
+    series = EffectSeries(
+        "conversion", "treatment", "cuped", "absolute", 0.005, None, points, date(2026, 1, 11), None, no_series=""
+    )
+    for cleared, told in ((date(2026, 1, 11), "11 Jan 2026"), (None, "not yet")):
+        effects = (replace(series, cleared_zero=cleared),)
+        content = memo_content(replace(answers, effects=effects), plan, RUN)
+        (progress,) = [section for section in records(content).sections if section.key == "progress"]
+        assert f"('First clear at every look, treatment', '{told}')" in str(progress)
+
+
 def test_a_series_of_an_arm_without_trust_names_no_first_clear_day():
     charts = [b for s in records(content("srm")).sections if s.key == "over-time" for b in s.blocks]
     assert charts and all("first clear" not in str(chart) for chart in charts)

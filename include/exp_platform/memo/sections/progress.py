@@ -44,8 +44,23 @@ def _facts(source: Source) -> tuple[tuple[str, str], ...]:
     if users:
         pairs.insert(0, ("Assigned users", f"{users['observed']:,.0f} of {users['expected']:,.0f} planned"))
         pairs.insert(1, ("Enrolment", users["detail"]))
-    for arm, day in plan["first_crossing"].items():
-        if day:
-            first = ", the first look that was kept" if day == plan["first_look"] else ""
-            pairs.append((f"First clear at every look, {arm}", names.day(day) + first))
+    pairs += [(f"First clear at every look, {arm}", told) for arm, told in _first_clear(source)]
     return tuple(pairs)
+
+
+def _first_clear(source: Source) -> list[tuple[str, str]]:
+    """Arm and first day on which the interval in force excluded 0: by the whole series, else among the kept looks."""
+    plan, primary = source.facts["plan"], source.plan.experiment.primary_metric
+    if not any(row["is_judged"] for row in source.facts["metrics"] if row["metric"] == primary):
+        return []
+    series = {s.variant_id: s.cleared_zero for s in source.published.effects if s.metric_name == primary and s.points}
+    found = []
+    for arm, look in plan["first_crossing"].items():
+        if arm in series:
+            cleared = series[arm]
+            found.append((arm, names.day(cleared.isoformat()) if cleared else "not yet"))
+        elif look:
+            found.append(
+                (arm, names.day(look) + (", the first look that was kept" if look == plan["first_look"] else ""))
+            )
+    return found
