@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-object-store demo test test-fast test-long lint format up down trigger bench suites docs docs-generated detect calibrate lock reset clean
+.PHONY: help setup setup-test setup-dev setup-object-store demo test test-fast test-long lint format up down trigger bench suites docs docs-generated dbt dbt-install dbt-lock detect calibrate lock reset clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ down: ## stop what `make up` started
 comma := ,
 trigger: ## a run in the Airflow that `make up` started: make trigger ID=exp_checkout_button_001 [DT=2026-02-15]
 	@test -n "$(ID)" || { echo "trigger: name the experiment: make trigger ID=exp_checkout_button_001 [DT=2026-02-15]" >&2; exit 64; }
-	@bin/airflow dags trigger experiment_analysis --conf '{"experiment_id": "$(ID)"$(if $(DT),$(comma) "dt": "$(DT)")}'
+	@bin/airflow dags trigger experiment_analysis --run-id "$(ID)__$(or $(DT),latest)__$$(date -u +%Y%m%dT%H%M%S)" --conf '{"experiment_id": "$(ID)"$(if $(DT),$(comma) "dt": "$(DT)")}'
 
 # Four workers on two cores: end-to-end tests wait for Airflow most of the time. Each takes up to 3 GB.
 WORKERS := 4
@@ -65,9 +65,19 @@ suites: setup ## write great_expectations/ from the contracts
 docs: setup ## build the data docs of the latest audits
 	@$(PY) -m exp_platform.quality.docs
 
-docs-generated: setup ## write docs/tables.md, docs/schemas/ and the tables of docs/configuration.md from the code
+docs-generated: setup ## write docs/tables.md, docs/schemas/, dbt's sources and the tables of docs/configuration.md
 	@$(PY) -m exp_platform.lake.tables.page
 	@$(PY) -m exp_platform.config.export
+	@$(PY) -m exp_platform.quality.dbt_sources
+
+dbt: setup ## dbt's models over the published tables: an environment of its own, deps, run, test
+	@scripts/dbt.sh
+
+dbt-install: setup
+	@scripts/dbt.sh install
+
+dbt-lock: setup ## lock dbt's dependencies again (dbt/requirements.txt)
+	@.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header dbt/requirements.in -o dbt/requirements.txt
 
 detect: setup ## run every fault and print which checks fired
 	@$(PY) -m exp_platform.detection --out docs/detection-matrix.md
@@ -83,4 +93,4 @@ reset: ## throw away the lake, raw data, memos and Airflow's home (needed after 
 	rm -rf data
 
 clean: reset ## and the virtual environment and jars
-	rm -rf .venv .jars .setup
+	rm -rf .venv .venv-dbt .jars .setup

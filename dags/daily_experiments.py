@@ -12,12 +12,15 @@ a run dated D analyses the day before D. An older day never moves the tables tha
 
 | red | what happened | what to do |
 |---|---|---|
-| `refused_configs` | files in configs/experiments are broken; the other experiments went on | mend what its log names |
+| `morning` | one of the below; its error names each experiment with the gate or stage that failed | see there |
+| `refused_configs` | files of configuration are refused; the other experiments went on | mend what its log names |
 | `raw_ready` of one experiment | its raw data did not land in time | ask the team that delivers them, then clear it |
-| `analyse` of one experiment | its own run is red: "Triggered DAG" leads there | see `experiment_analysis` |
+| `analyse` of one experiment | its own run is red, and was not on the day before | see `experiment_analysis` |
 | `retry_alerts` | the alert table could not be read | clear it; alerts wait there until they are sent |
 
-One red experiment never stops the others.
+One red experiment never stops the others. An experiment whose gate fails as on the day before is known: its `analyse`
+is skipped and says since when, so that a red morning is always news. Slack gets one message on each experiment that
+needs a person, and one on all the healthy ones.
 """
 
 from __future__ import annotations
@@ -45,6 +48,5 @@ with DAG(
 ) as dag:
     due = daily.find_due()
     daily.EarlierDaysFirst(task_id="earlier_days_first") >> due
-    daily.analyse_experiment.expand(experiment=due)
-    daily.refused_configs()
-    daily.retry_alerts()
+    analysed = daily.analyse_experiment.expand(experiment=due)
+    [due, analysed, daily.refused_configs(), daily.retry_alerts()] >> daily.morning()

@@ -12,7 +12,7 @@ the result is trusted.
 
 ## When it fails
 
-Open the red task's log: the line above ERROR is one sentence for you.
+The run's note names what failed and since when. In the red task's log the error is one sentence for you.
 
 | red | what happened | what to do |
 |---|---|---|
@@ -23,6 +23,7 @@ the data, clear the task |
 | a stage, anything else | a fault, already retried | mend it, clear the task |
 | `quality_gate`, `srm_gate` | the result is not trusted | read the memo, find the cause in logging or assignment |
 | `guardrail_gate` | a guardrail failed: decision `stop` | tell the owner of the experiment |
+| `write_memo` beside a stage | it waits for that stage | clear both, the memo follows the mend |
 | only `watcher` | one of the above | see there |
 """
 
@@ -34,13 +35,14 @@ from exp_platform.airflow import tasks
 from exp_platform.airflow.callbacks import alert_crash
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS, stage_groups, stage_tasks
 from exp_platform.airflow.params import analysis_params
+from exp_platform.airflow.timetable import OnRequest
 from exp_platform.paths import clone_root
 
 with DAG(
     dag_id="experiment_analysis",
     description="One experiment, one day: raw events to decision and memo",
     doc_md=__doc__,
-    schedule=None,
+    schedule=OnRequest(),
     catchup=False,
     params=analysis_params(clone_root()),
     default_args=DEFAULT_ARGS,

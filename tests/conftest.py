@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
+from tests import processor_time, progress
 
 from exp_platform.config.load import Project, load_project
 
@@ -45,6 +46,12 @@ def make_project(folder: Path, **profile: object) -> Project:
     return load_project(path)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Count the processor time of each test file, and say now and then how many tests are left."""
+    config.pluginmanager.register(processor_time, "processor_time")
+    progress.register(config)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes many minutes unless it is asked for, and begin with the files that take longest.
 
@@ -66,12 +73,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker has ended: it knows what was left out, the process that prints the summary does not."""
-    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", [])
+    """Take from a worker that has ended what was left out and what was spent, for the summary."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[LEFT_OUT] = output.get("left_out", [])
+    processor_time.collect(node.config, output.get("processor_seconds", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which tests did not run."""
+    """Say which tests did not run, and which files took most of the processor."""
+    terminalreporter.section("processor seconds")
+    terminalreporter.write_line("\n".join(processor_time.lines(config)))
     left = config.stash.get(LEFT_OUT, [])
     if left:
         terminalreporter.section("left out")

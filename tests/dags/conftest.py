@@ -18,6 +18,7 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "false",
     "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(_ROOT / "include" / "exp_platform" / "airflow" / "plugins"),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
 }
 

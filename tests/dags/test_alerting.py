@@ -10,6 +10,7 @@ import pytest
 
 from exp_platform.airflow import alerting
 from exp_platform.airflow.alerting import alert_crashed_run, failure_alert, links_of
+from exp_platform.airflow.morning import morning_of
 from exp_platform.alerts.model import Alert, Kind, contract_alert
 from exp_platform.config.load import Project
 
@@ -24,9 +25,15 @@ def failure(exit_code: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("exit_code", "kind"),
-    [(65, Kind.CONTRACT_BROKEN), (1, Kind.RUN_CRASHED), (137, Kind.RUN_CRASHED), (64, None), (66, None)],
+    [
+        (65, Kind.CONTRACT_BROKEN),
+        (64, Kind.CONFIG_REFUSED),
+        (1, Kind.RUN_CRASHED),
+        (137, Kind.RUN_CRASHED),
+        (66, None),
+    ],
 )
-def test_a_broken_contract_and_a_crash_are_told_a_wrong_conf_and_a_newer_run_are_not(
+def test_a_broken_contract_a_refused_configuration_and_a_crash_are_told_and_a_newer_run_is_not(
     exit_code: int, kind: Kind | None
 ) -> None:
     alert = failure_alert(RUN, failure(exit_code), [])
@@ -78,7 +85,7 @@ def test_a_verdict_leads_to_the_memo_of_its_day_and_a_broken_contract_to_the_lat
     failed = Alert("exp_a_001", day, Kind.SRM_FAILED, "srm_assigned", "the arms do not have the promised sizes")
     blocked = contract_alert("exp_a_001", day, "ingest_events", "no rows")
     project: Any = SimpleNamespace(profile=SimpleNamespace(ui_base_url="https://airflow.example"))
-    alerting._tell(project, [failed, blocked], RUN, context())
+    alerting.tell(project, [failed, blocked], RUN, context())
     assert [links["memo"] for links in written] == [
         "https://airflow.example/experiments/memos/exp_a_001/2026-02-01.html",
         "https://airflow.example/experiments/memos/exp_a_001.html",
@@ -108,7 +115,7 @@ def test_a_run_with_nothing_to_tell_says_so_and_asks_nobody(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(alerting, "slack_sender", lambda: pytest.fail("nothing waits, so nobody need be asked"))
-    alerting._tell(project, [], RUN, context())
+    alerting.tell(project, [], RUN, context())
     assert capsys.readouterr().out == "exp_a_001: no alert to send\n"
 
 
@@ -119,3 +126,64 @@ def test_the_callback_tells_only_what_the_task_alert_could_not(monkeypatch: pyte
     assert told == []
     alert_crashed_run(context({"alert": "failed"}))
     assert len(told) == 1
+
+
+class Unresolved:
+    """A run whose first task has refused the configuration."""
+
+    def __init__(self, conf: dict[str, Any]) -> None:
+        self.conf = conf
+        self.ti = SimpleNamespace(xcom_pull=self.pull)
+
+    @staticmethod
+    def pull(task_ids: str, key: str = "return_value") -> Any:
+        sentence = "variants: shares add up to 1.2, must be 1.0 (configs/experiments/exp_a_001.yaml)"
+        return {"stage": "resolve_run", "exit_code": 64, "sentence": sentence} if key == "failure" else None
+
+    def context(self, config: str) -> Any:
+        run = SimpleNamespace(conf=self.conf)
+        return {"ti": self.ti, "dag_run": run, "params": {"config": config}, "run_id": "r"}
+
+
+def test_a_scheduled_run_whose_configuration_is_refused_is_told_and_one_that_a_person_typed_is_not(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Alert] = []
+    monkeypatch.setattr(alerting, "tell", lambda project, alerts, run, context: told.extend(alerts))
+    alerting.alert_run(Unresolved({"experiment_id": "exp_a_001"}).context(str(project.path)))
+    assert told == []
+    alerting.alert_run(Unresolved({"experiment_id": "exp_a_001", "dt": "2026-02-01"}).context(str(project.path)))
+    assert [(alert.kind, alert.dt) for alert in told] == [(Kind.CONFIG_REFUSED, date(2026, 2, 1))]
+    assert told[0].sentence.startswith("variants: shares add up to 1.2")
+
+
+def test_a_profile_that_cannot_be_read_is_told_although_no_alert_can_be_recorded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(alerting, "slack_sender", lambda: sent.append)
+    alerting.alert_unreadable_profile(date(2026, 2, 1), "configs/prod.yaml: spark.master: missing, and it is required")
+    [message] = sent
+    assert message["blocks"][0]["text"]["text"] == "All experiments: configuration refused"
+    assert "spark.master: missing, and it is required (configs/prod.yaml)" in message["text"]
+    monkeypatch.setattr(alerting, "slack_sender", lambda: None)
+    alerting.alert_unreadable_profile(date(2026, 2, 1), "configs/prod.yaml: gone")
+    assert "not sent: there is no connection" in capsys.readouterr().out
+
+
+def test_one_message_goes_out_on_the_healthy_experiments_of_a_morning(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(alerting, "slack_sender", lambda: sent.append)
+    due = [{"experiment_id": "exp_checkout_button_001"}, {"experiment_id": "exp_add_cart_002"}]
+    fine = {"experiment_id": due[0]["experiment_id"], "decision": "Ship", "trust": "Trusted", "failed": []}
+    morning = morning_of("2026-02-01", due, [fine], [], None)
+    asked: Any = {"params": {"config": str(project.path)}, "run_id": "r1"}
+    for _ in range(2):  # cleared and run again
+        alerting.send_digest(asked, morning)
+    [message] = sent
+    assert message["text"] == "1 of 2 experiments are healthy, 2026-02-01"
+    [line] = [block["text"]["text"] for block in message["blocks"] if block["text"]["text"].startswith("•")]
+    assert line.endswith("|Green checkout button> `exp_checkout_button_001`: Ship, trusted")
+    assert "/experiments/memos/exp_checkout_button_001/2026-02-01.html" in line

@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.types import DagRunType
 
 from exp_platform.airflow.local import TASKS
 from exp_platform.airflow.params import FIELDS
+from exp_platform.pipelines.job import RUN_ID
 from exp_platform.pipelines.registry import STAGES
 
 pytestmark = pytest.mark.airflow
@@ -54,7 +58,8 @@ def test_a_dag_says_who_owns_it_how_grave_it_is_and_what_to_do_when_it_fails(bag
     dag = bag.dags[name]
     assert dag.doc_md is not None
     assert "## When it fails" in dag.doc_md
-    assert dag.description
+    assert dag.description  # shown in the list of DAGs when the mouse is on the name
+    assert len(dag.description) <= 80
     assert any(tag.startswith("tier:") for tag in dag.tags)
     assert {task.owner for task in dag.tasks} == {"experimentation-platform"}
     assert dag.catchup is False
@@ -151,6 +156,8 @@ def test_good_conf_is_taken_as_it_is(analysis: DAG) -> None:
         ("analysis_mode", "both"),
         ("generate_synth", "yes"),
         ("fault", "srm; rm -rf"),
+        ("fault", "srm\n"),
+        ("fault", ""),
         ("seed", -1),
         ("seed", "seven"),
         ("config", ""),
@@ -170,6 +177,42 @@ def test_a_refusal_is_a_sentence(analysis: DAG) -> None:
         validated(analysis, experiment_id="exp_checkout_buton_001")
     with pytest.raises(ParamValidationError, match="'2026-02-30' is not a 'date'"):
         validated(analysis, **GOOD, dt="2026-02-30")
+    with pytest.raises(ParamValidationError, match="'srm; rm' is not a 'fault such as bots or "):
+        validated(analysis, **GOOD, fault="srm; rm")
+    patterns = [name for name in analysis.params if "pattern" in analysis.params.get_param(name).schema]
+    assert patterns == []  # the refusal of a pattern is a regular expression
+
+
+def test_the_form_opens_without_an_error_and_nothing_is_chosen_for_a_person(analysis: DAG) -> None:
+    """The form marks a field without a value as an error unless its type allows null; the list still refuses null."""
+    for name in analysis.params:
+        param = analysis.params.get_param(name)
+        assert param.has_value or "null" in param.schema["type"], name
+    with pytest.raises(ParamValidationError, match="No value passed"):
+        validated(analysis)
+    with pytest.raises(ParamValidationError, match="None is not one of"):
+        validated(analysis, experiment_id=None)
+
+
+def test_the_form_asks_for_one_date_and_a_run_that_nobody_named_has_a_readable_id(analysis: DAG) -> None:
+    timetable = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(analysis)).timetable
+    assert timetable.partitioned  # then the form has no logical date
+    assert not timetable.can_be_scheduled
+    assert timetable.summary == "on request"
+    after = pendulum.datetime(2026, 2, 14, 8, 15, 3, 250_999, tz="UTC")
+    named = timetable.generate_run_id(run_type=DagRunType.MANUAL, run_after=after, data_interval=None)
+    assert named == "by_hand__2026-02-14_08:15:03.250"
+    assert re.fullmatch(RUN_ID, named)
+    dates = [name for name in analysis.params if analysis.params.get_param(name).schema.get("format") == "date"]
+    assert dates == ["dt"]
+
+
+def test_the_morning_is_the_last_task_of_the_day_and_red_when_another_is(bag: DagBag) -> None:
+    dag = bag.dags["daily_experiments"]
+    assert [leaf.task_id for leaf in dag.leaves] == ["morning"]
+    morning = dag.task_dict["morning"]
+    assert morning.trigger_rule == "all_done"
+    assert set(dag.task_dict) - {"morning"} == morning.get_flat_relative_ids(upstream=True)
 
 
 def test_the_form_suggests_what_is_in_the_registry_and_folds_the_rest(analysis: DAG, root: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from exp_platform.airflow.children import child_run_id
+from exp_platform.airflow.children import TriggerAnalysis, child_run_id
 from exp_platform.airflow.daily import EarlierDaysFirst, due_experiments, firing_of
 from exp_platform.airflow.landing import RawLandedTrigger, RawReady, has_landed
 from exp_platform.config.load import Project
@@ -97,10 +97,100 @@ def test_a_day_that_never_lands_is_told_and_fails_for_good(project: Project, mon
     told: list[str] = []
     monkeypatch.setattr(RawReady, "_alert", lambda self, context, sentence: told.append(sentence))
     task = RawReady(task_id="raw_ready", experiment=wanted(project))
-    with pytest.raises(AirflowFailException, match="no raw outcomes of 2026-01-10 after 6 h"):
-        task.resume({}, {"landed": False})
+    pushed: dict[str, Any] = {}
+    context: Any = {"ti": SimpleNamespace(xcom_push=pushed.__setitem__)}
+    with pytest.raises(AirflowFailException, match=f"{ID}: no raw outcomes of 2026-01-10 after 6 h"):
+        task.resume(context, {"landed": False})
     assert len(told) == 1
-    task.resume({}, {"landed": True})
+    assert (pushed["failure"]["experiment_id"], pushed["failure"]["failed"][0]["task"]) == (ID, "raw_ready")
+    task.resume(context, {"landed": True})
+
+
+class Parent:
+    """The task instance of `analyse`: it reads how the child run ended, and keeps what it pushes."""
+
+    try_number = 1
+
+    def __init__(self, states: dict[str, str], left: dict[tuple[str, str], Any]) -> None:
+        self.states = states
+        self.left = left
+        self.pushed: dict[str, Any] = {}
+
+    def get_task_states(self, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        assert dag_id == "experiment_analysis"
+        return {run_ids[0]: self.states}
+
+    def xcom_pull(self, task_ids: str, key: str, dag_id: str, run_id: str, map_indexes: int) -> Any:
+        assert (dag_id, run_id, map_indexes) == ("experiment_analysis", CHILD, -1)
+        return self.left.get((task_ids, key))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+CHILD = f"{ID}__2026-01-10__1"
+
+
+def child_ended(ti: Parent, state: str) -> None:
+    task = TriggerAnalysis(task_id="analyse", experiment={"experiment_id": ID, "dt": "2026-01-10", "config": "c"})
+    context: Any = {"ti": ti}
+    task.execute_complete(context, ("DagStateTrigger", {"run_ids": [CHILD], CHILD: state}))
+
+
+def red_gate(since: str) -> Parent:
+    sentence = "not trusted: variant_mismatch failed on 2026-01-08" + (f"; {since}" if since else "")
+    states = {"quality_gate": "failed", "experiment_passed": "upstream_failed", "watcher": "failed"}
+    answer = {"decision": "Invalid", "trust": "Not trusted"}
+    failure = {"stage": "quality_gate", "sentence": sentence, "since": since}
+    return Parent(states, {("quality_gate", "failure"): failure, ("write_memo", "answer"): answer})
+
+
+def test_a_red_child_is_told_with_experiment_and_gate() -> None:
+    ti = red_gate(since="")
+    with pytest.raises(AirflowFailException) as caught:
+        child_ended(ti, "failed")
+    said = " ".join(str(caught.value).split())
+    assert said == f"{ID}: quality_gate: not trusted: variant_mismatch failed on 2026-01-08"
+    assert ti.pushed["outcome"]["decision"] == "Invalid"
+
+
+def test_a_child_that_is_red_as_on_the_day_before_is_no_news_and_says_since_when() -> None:
+    with pytest.raises(AirflowSkipException, match=f"nothing new, .*{ID}: quality_gate: .*failing since 2026-01-07"):
+        child_ended(red_gate(since="failing since 2026-01-07, 4 mornings"), "failed")
+
+
+def test_a_second_gate_that_turns_red_is_news_although_the_first_one_is_not() -> None:
+    ti = red_gate(since="failing since 2026-01-07, 4 mornings")
+    ti.states["guardrail_gate"] = "failed"
+    ti.left[("guardrail_gate", "failure")] = {"sentence": "stop: latency", "since": ""}
+    with pytest.raises(AirflowFailException, match=r"guardrail_gate:\s+stop:\s+latency"):
+        child_ended(ti, "failed")
+
+
+def test_a_crash_is_always_news_and_the_memo_that_waits_for_it_is_not_named() -> None:
+    ti = Parent({"ingest_events": "failed", "write_memo": "failed"}, {("ingest_events", "failure"): {"sentence": "no"}})
+    with pytest.raises(AirflowFailException, match=f"^{ID}: ingest_events: no$"):
+        child_ended(ti, "failed")
+
+
+def test_a_green_child_leaves_its_answer_for_the_morning() -> None:
+    ti = Parent({"write_memo": "success"}, {("write_memo", "answer"): {"decision": "Ship", "trust": "Trusted"}})
+    child_ended(ti, "success")
+    assert ti.pushed["outcome"] == {
+        "decision": "Ship",
+        "trust": "Trusted",
+        "failed": [],
+        "known": False,
+        "experiment_id": ID,
+        "run_id": CHILD,
+    }
+
+
+def test_a_child_whose_end_cannot_be_read_is_red_and_is_not_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    ti = Parent({}, {})
+    ti.get_task_states = lambda **_: 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(AirflowFailException, match=ID):
+        child_ended(ti, "failed")
 
 
 def test_a_child_is_the_same_for_the_same_day_and_try() -> None:

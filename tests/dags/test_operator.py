@@ -173,11 +173,29 @@ def test_bad_config_broken_contracts_and_superseded_runs_fail_for_good_with_the_
     }
 
 
+def test_a_long_sentence_is_wrapped_in_log_and_error_and_whole_for_alert_and_memo(
+    rig: Rig,
+) -> None:
+    path = "/data/raw/exp_platform/exp_a_001/outcomes/dt=2026-02-01/part-00000-of-00016.parquet"
+    sentence = f"raw data are refused: outcomes: the column user_id is missing; mend the files and run again ({path})"
+    with pytest.raises(AirflowFailException) as caught:
+        rig.execute(f"import sys; print({sentence!r}, file=sys.stderr); sys.exit(65)")
+    lines = str(caught.value).splitlines()
+    assert lines == [
+        "raw data are refused: outcomes: the column user_id is missing; mend the files",
+        "  and run again",
+        f"  ({path})",
+    ]
+    assert rig.ti.pushed["failure"]["sentence"] == sentence
+
+
 @pytest.mark.parametrize("code", [1, 75])
 def test_faults_and_conflicts_may_be_retried(rig: Rig, code: int) -> None:
     with pytest.raises(StageFailure, match="disk full") as caught:
         rig.execute(f"import sys; print('disk full'); sys.exit({code})")
     assert caught.value.exit_code == code
+    assert str(caught.value).splitlines() == ["disk full", f"  exit code {code} of build_assignments"]
+    assert rig.ti.pushed["failure"]["sentence"] == "disk full"
     assert not isinstance(caught.value, AirflowFailException)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_catalog
 from exp_platform.ledger.manifest import StageManifest
+from exp_platform.pipelines.dates import default_dt
 
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 
@@ -55,6 +58,16 @@ def test_a_run_that_is_cleared_on_a_later_day_keeps_the_dt_that_it_began_with(pr
 
 def test_before_the_first_generation_it_is_the_last_day_that_will_be_generated(project: Project) -> None:
     assert run(project, generate_synth=True)["dt"] < "2026-03-09"
+
+
+def test_without_a_date_a_run_in_airflow_takes_the_day_that_exp_run_takes(project: Project) -> None:
+    day = default_dt(project, "exp_checkout_button_001", NOW, generate_synth=True).isoformat()
+    folder = Path(project.raw_folder("exp_checkout_button_001"))
+    for name in (day, "2026-02-17"):  # a late refund lies beyond the last whole day
+        (folder / "outcomes" / f"dt={name}").mkdir(parents=True)
+    scenario = project.scenario("exp_checkout_button_001").model_dump(mode="json")
+    (folder / "_synthetic.json").write_text(json.dumps({"scenario": scenario}))
+    assert run(project)["dt"] == run(project, generate_synth=True)["dt"] == day == "2026-02-15"
 
 
 def test_an_unknown_key_is_refused_with_what_was_meant(project: Project) -> None:

@@ -41,6 +41,10 @@ def dry_form(words: list[str]) -> list[str]:
             return ["make", "-n", *words[1:]]
         case ["bin/exp", command, *_]:
             return ["bin/exp", command, "--help"]
+        case ["bin/dbt", *command] if (ROOT / ".venv-dbt").is_dir():
+            return ["bin/dbt", *command[: 2 if command[0] == "source" else 1], "--help"]
+        case ["bin/dbt", *_]:
+            return ["true"]  # without an environment for dbt nothing can be asked; CI has one
         case ["bin/airflow", group, command, *_]:
             return ["bin/airflow", group, command, "--help"]
         case ["bin/spark-submit", job, *_] if job.startswith("spark_jobs/"):

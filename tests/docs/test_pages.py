@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.docs.pages import PAGES, ROOT, Block, all_blocks, blocks_of, commands_of, inline_code, links_of
 
-from exp_platform.config.models import Metric, Source
+from exp_platform.config.models import Acknowledgement, Exclusion, Metric, Source
 from exp_platform.errors import ExpError
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.registry import BY_NAME
@@ -80,8 +80,12 @@ def test_a_configuration_that_a_page_shows_is_valid(block: Block) -> None:
     content = yaml.safe_load(block.text) or {}
     if "type" in content and "window" in content:
         Metric.model_validate(content)
-    for source in content.get("sources", {}).values():
-        Source.model_validate(source)
+    for given in content.get("sources", {}).values():
+        for source in given if isinstance(given, list) else [given]:
+            Source.model_validate(source)
+    for model, key in ((Exclusion, "exclude"), (Acknowledgement, "acknowledge")):
+        for entry in content.get(key, []):
+            model.model_validate(entry)
 
 
 @pytest.mark.parametrize("block", of("sql"))

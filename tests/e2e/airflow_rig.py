@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -55,20 +55,28 @@ fernet_key = {fernet_key}
 orphaned_tasks_check_interval = 10
 """
 
-# One session for all days; each of them is what `exp run` would do.
+# One session for all runs, each with every stage but the memo.
 DIRECT_RUNS = """
 import sys
 from datetime import date
 from exp_platform.config.load import load_project
-from exp_platform.pipelines.run import Run
-from exp_platform.pipelines.run_end_to_end import run_end_to_end
+from exp_platform.ledger.claim import release
+from exp_platform.pipelines.registry import STAGES
+from exp_platform.pipelines.run import Options, Run
+from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.session import Session
 from exp_platform.spark.session import build_spark_session
 
 project = load_project(sys.argv[1])
-session = build_spark_session("direct runs", project)
-for word in sys.argv[3:]:
-    run = Run(project, sys.argv[2], date.fromisoformat(word), f"direct_{word}")
-    run_end_to_end(run, spark=session, log=lambda line: None)
+session = Session.given(build_spark_session("direct runs", project))
+for words in sys.argv[2:]:
+    experiment_id, day, *fault = words.split(",")
+    options = Options(generate_synth=bool(fault), fault=tuple(filter(None, fault)))
+    run = Run(project, experiment_id, date.fromisoformat(day), f"direct_{day}", options, started_by="direct run")
+    for stage in STAGES:
+        if (fault or not stage.optional) and stage.name != "write_memo":
+            run_stage(run, stage, session=session, say=lambda line: None)
+    release(project, experiment_id, run.run_id)
 """
 
 
@@ -128,6 +136,11 @@ class Rig:
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
+    def analyse(self, day: date, faults: Mapping[str, str]) -> None:
+        """Generate each experiment with its fault, and run its stages as of that day in one session."""
+        runs = [f"{experiment_id},{day},{fault}" for experiment_id, fault in faults.items()]
+        self.python("-c", DIRECT_RUNS, str(self.project.path), *runs)
+
     def dag_test(self, **conf: Any) -> Finished:
         """`airflow dags test experiment_analysis` with the real operators and jobs."""
         done = self.airflow("dags", "test", "experiment_analysis", "--conf", json.dumps(conf))
@@ -170,7 +183,7 @@ class Rig:
 def direct_runs(rig: Rig, folder: Path, experiment_id: str, days: Iterable[date]) -> Project:
     """A second lake over the same raw files, with one direct run of each day."""
     project = small_project(folder, (experiment_id,), raw_root=rig.project.raw_root)
-    rig.python("-c", DIRECT_RUNS, str(project.path), experiment_id, *(day.isoformat() for day in days))
+    rig.python("-c", DIRECT_RUNS, str(project.path), *(f"{experiment_id},{day}" for day in days))
     return project
 
 

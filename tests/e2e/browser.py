@@ -78,6 +78,29 @@ class Browser:
         """JavaScript in the page."""
         return self._send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """JavaScript that calls its last argument with the result."""
+        return self._send("POST", "/execute/async", {"script": script, "args": list(arguments)})
+
+    def resize(self, width: int, height: int) -> None:
+        """The window as a device of this size shows it, narrower than a desktop's window can be."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._devtools("Emulation.setDeviceMetricsOverride", size)
+
+    def prefer(self, scheme: str, media: str = "") -> None:
+        """A light or dark page, on the screen or as it is printed (`media` print)."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._devtools("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+    def press(self, *keys: str) -> None:
+        """Press and release keys, by their names in DevTools."""
+        for key in keys:
+            text = {"text": "\r"} if key == "Enter" else {}
+            code = {"Enter": 13, "Tab": 9}[key]
+            common = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+            self._devtools("Input.dispatchKeyEvent", {"type": "keyDown", **common, **text})
+            self._devtools("Input.dispatchKeyEvent", {"type": "keyUp", **common})
+
     def text(self) -> str:
         """The text that a person can read on the page."""
         return str(self.run("return document.body.innerText"))
@@ -117,6 +140,9 @@ class Browser:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(base64.b64decode(now))
         return file
+
+    def _devtools(self, command: str, parameters: dict[str, Any]) -> Any:
+        return self._send("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _as_soon_as_usable(self, xpath: str, act: Callable[[str], object], seconds: float) -> None:
         """Act on the first element of the XPath that is visible and enabled; a page that changes is looked at again."""

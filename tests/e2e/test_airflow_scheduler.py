@@ -100,8 +100,22 @@ def first_run(rig: Rig) -> dict[str, str]:
 
 def test_a_run_survives_the_death_of_the_scheduler(rig: Rig, first_run: dict[str, str]) -> None:
     assert ended(rig, "experiment_analysis", FIRST) == "success", first_run
-    assert first_run["write_memo"] == "success"
     assert len(decisions(rig, "exp_good")) == 1
+
+
+def test_a_healthy_run_is_green_from_end_to_end_and_writes_its_memo(rig: Rig, first_run: dict[str, str]) -> None:
+    not_run = {task: state for task, state in first_run.items() if state != "success"}
+    assert not_run == {"watcher": "skipped"}
+    assert "exp_good" in (rig.project.resolve(rig.project.profile.memo_dir) / "exp_good.md").read_text()
+
+
+def test_logs_are_short_and_say_what_was_read_and_written(rig: Rig, first_run: dict[str, str]) -> None:
+    for stage in ("build_assignments", "validate_exposures", "build_unit_outcomes", "aggregate_metrics"):
+        path = f"/dags/experiment_analysis/dagRuns/{FIRST}/taskInstances/{stage}/logs/1?full_content=true"
+        lines = [entry["event"] for entry in rig.client().get(path)["content"]]
+        assert any("read" in line for line in lines) and any("wrote" in line for line in lines), lines
+        assert not [line for line in lines if " INFO " in line]  # of Spark's own log only warnings are shown
+        assert len(lines) < 60, lines
 
 
 def test_whoever_waits_for_the_experiment_is_told_which_run_passed(rig: Rig, first_run: dict[str, str]) -> None:

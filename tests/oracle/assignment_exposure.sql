@@ -1,6 +1,7 @@
 -- J1, J2, the daily measures and the cohort, written from the specification alone, for DuckDB.
 -- Inputs: assignments, exposures, attributes (times as TIMESTAMP, UTC) and one row of settings:
--- start_ts, end_ts, cutoff, exposure_window_hours (null: none), assignment_source, analysis_mode, dimensions (list).
+-- start_ts, end_ts, cutoff, exposure_window_hours (null: none), assignment_source, analysis_mode, dimensions (list),
+-- no_assignments and no_exposures (lists of UTC dates that can't be used).
 
 -- Duplicates of an event count once, whatever the table holds.
 CREATE OR REPLACE TEMP TABLE assignment_event AS
@@ -30,7 +31,9 @@ FROM exposures e, settings s WHERE e.exposure_ts < s.cutoff;
 
 CREATE OR REPLACE TEMP TABLE event AS
 SELECT e.experiment_id, e.user_id, e.variant AS variant_id, e.exposure_ts AS exposure_time_utc, e.unit,
+    CAST(NULL AS varchar) AS event_id,  -- these exposures come from a source that maps no id
     CASE
+        WHEN list_contains(s.no_exposures, e.exposure_ts::date) THEN 'excluded_date'
         WHEN c.user_id IS NULL OR NOT c.is_valid THEN 'no_valid_assignment'
         WHEN e.variant <> c.variant_id THEN 'variant_mismatch'
         WHEN e.exposure_ts < c.assignment_time_utc THEN 'pre_assignment'
@@ -38,6 +41,10 @@ SELECT e.experiment_id, e.user_id, e.variant AS variant_id, e.exposure_ts AS exp
         WHEN e.exposure_ts >= c.assignment_time_utc + to_hours(s.exposure_window_hours) THEN 'outside_exposure_window'
     END AS invalid_reason
 FROM seen e LEFT JOIN canonical c USING (experiment_id, user_id), settings s;
+
+-- What flags look at.
+CREATE OR REPLACE TEMP TABLE usable AS
+SELECT e.* FROM seen e, settings s WHERE NOT list_contains(s.no_exposures, e.exposure_ts::date);
 
 CREATE OR REPLACE TEMP TABLE validated AS
 WITH everyone AS (
@@ -53,13 +60,13 @@ SELECT w.experiment_id, w.user_id, c.variant_id, c.assignment_time_utc, coalesce
         ORDER BY exposure_ts, variant LIMIT 1) AS first_exposure_variant_id,
     (SELECT min(exposure_time_utc) FROM event e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
         AND invalid_reason IS NULL) AS first_valid_exposure_utc,
-    EXISTS (FROM seen e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
+    EXISTS (FROM usable e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
         AND e.exposure_ts < c.assignment_time_utc) AS pre_assignment_exposure,
-    EXISTS (FROM seen e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
+    EXISTS (FROM usable e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
         AND e.variant <> c.variant_id) AS variant_mismatch,
-    (SELECT count(DISTINCT variant) FROM seen e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id) > 1
+    (SELECT count(DISTINCT variant) FROM usable e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id) > 1
         AS multi_variation_exposure,
-    EXISTS (FROM seen e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
+    EXISTS (FROM usable e WHERE e.experiment_id = w.experiment_id AND e.user_id = w.user_id
         AND (e.exposure_ts < s.start_ts OR e.exposure_ts >= s.end_ts
             OR coalesce(e.exposure_ts >= c.assignment_time_utc + to_hours(s.exposure_window_hours), false)))
         AS exposure_outside_window
@@ -115,6 +122,13 @@ WITH reasoned AS (
         CASE
             WHEN c.is_conflicted THEN 'conflicted_assignment'
             WHEN c.is_outside_window THEN 'assignment_outside_window'
+            WHEN list_contains(s.no_assignments, c.assignment_time_utc::date) THEN 'excluded_date'
+            WHEN s.analysis_mode = 'exposed' AND EXISTS (
+                SELECT 1 FROM (SELECT unnest(s.no_exposures)::timestamp AS day)
+                WHERE day + INTERVAL 1 DAY > c.assignment_time_utc
+                    AND day < least(s.end_ts, c.assignment_time_utc + to_hours(s.exposure_window_hours))
+                    AND day < coalesce(u.first_valid_exposure_utc, 'infinity'::timestamp)
+            ) THEN 'excluded_date'
             WHEN s.analysis_mode = 'exposed' AND u.multi_variation_exposure THEN 'multi_variation_exposure'
             WHEN s.analysis_mode = 'exposed' AND NOT u.is_valid_exposed THEN 'not_exposed'
         END AS exclusion_reason

@@ -31,6 +31,12 @@ class Oracle:
     db: duckdb.DuckDBPyConnection
     end: int
     cutoff: int
+    lost: tuple[int, ...] = ()  # first instants of UTC days whose outcomes can't be used; `outcomes` has none of them
+
+    def untouched(self, start: str, end: str) -> str:
+        """SQL: the window holds nothing of a lost day, or is empty."""
+        holds = [f"({start} < {end} and {start} < {day + DAY} and {end} > {day})" for day in self.lost]
+        return f"not ({' or '.join(holds)})" if holds else "true"
 
     def window(self, metric: Metric) -> tuple[str, str]:
         """SQL of the attribution window's two ends."""
@@ -56,18 +62,20 @@ class Oracle:
     def units(self, metric: Metric, source: str, aggregation: str) -> str:
         """SQL: user_id, y, x, p, mature, opened of every included unit for one number."""
         start, end = self.window(metric)
-        aggregate = AGGREGATES[aggregation]
+        aggregate, before = AGGREGATES[aggregation], f"(a - greatest({end} - {start}, 0))"
         windows = {
             "y": f"t >= {start} and t < {end}",
             "x": f"t >= a - {metric.pre_period_days * DAY} and t < a",
-            "p": f"t >= a - greatest({end} - {start}, 0) and t < a",
+            "p": f"t >= {before} and t < a",
         }
         columns = ", ".join(f"{aggregate.format(w='t is not null and ' + w)} as {k}_all" for k, w in windows.items())
         return f"""
             select user_id, any_value(variant_id) as variant_id, any_value(cohort_date) as cohort_date,
                    any_value(unit_bucket) as unit_bucket, any_value({end} <= {self.cutoff}) as mature,
                    any_value({start} < {self.cutoff}) as opened, {columns},
-                   case when opened then y_all end as y, x_all as x, p_all as p
+                   any_value({self.untouched(start, end)}) as clear,
+                   any_value({self.untouched(before, "a")}) as clear_p,
+                   case when opened and clear then y_all end as y, x_all as x, case when clear_p then p_all end as p
             from cohort left join (select * from outcomes where metric_name = '{source}' and t < {self.cutoff}) o
                  using (user_id)
             where included group by user_id"""
@@ -208,12 +216,12 @@ class Oracle:
             open as (
                 select variant_id, segment, unnest(range({start} // {DAY},
                        (least({end}, {self.cutoff}) - 1) // {DAY} + 1)) as day
-                from segmented where least({end}, {self.cutoff}) - 1 >= {start}),
+                from segmented where least({end}, {self.cutoff}) - 1 >= {start} and {self.untouched(start, end)}),
             at_risk as (select variant_id, segment, day, count(*) as n from open group by all),
             happened as (
                 select variant_id, segment, t // {DAY} as day, {happened}
                 from outcomes join segmented using (user_id)
-                where t < {self.cutoff} and t >= {start} and t < {end} group by all)
+                where t < {self.cutoff} and t >= {start} and t < {end} and {self.untouched(start, end)} group by all)
             select variant_id, segment, date '1970-01-01' + day::int as date, n, {shown}
             from at_risk left join happened using (variant_id, segment, day)""",
         )
@@ -243,6 +251,7 @@ class Oracle:
                    max(value) as high
             from outcomes join cohort using (user_id)
             where included and metric_name = '{metric.source}' and t < {self.cutoff} and t >= {start} and t < {end}
+                and {self.untouched(start, end)}
             group by 1, 2, 3""",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Settings:
     source: str = "assignments"
     mode: str = "exposed"
     dimensions: tuple[str, ...] = ("platform", "country")
+    no_assignments: tuple[date, ...] = ()
+    no_exposures: tuple[date, ...] = ()
 
 
 COMPARED = {
@@ -63,8 +65,12 @@ def by_duckdb(events: Events, rules: Settings) -> dict[str, set[tuple[Any, ...]]
         db.execute(
             """CREATE TABLE settings AS SELECT make_timestamp($1) AS start_ts, make_timestamp($2) AS end_ts,
             make_timestamp($3) AS cutoff, $4::bigint AS exposure_window_hours, $5 AS assignment_source,
-            $6 AS analysis_mode, $7::varchar[] AS dimensions""",
-            [rules.start, rules.end, rules.cutoff, rules.hours, rules.source, rules.mode, list(rules.dimensions)],
+            $6 AS analysis_mode, $7::varchar[] AS dimensions, $8::date[] AS no_assignments,
+            $9::date[] AS no_exposures""",
+            [
+                *(rules.start, rules.end, rules.cutoff, rules.hours, rules.source, rules.mode, list(rules.dimensions)),
+                *(list(rules.no_assignments), list(rules.no_exposures)),
+            ],
         )
         db.execute(SQL)
         found = {}
@@ -84,7 +90,7 @@ def by_spark(spark: Any, events: Events, rules: Settings) -> dict[str, set[tuple
     from pyspark.sql import functions as F
 
     from exp_platform.transforms.assignments import canonical_assignments
-    from exp_platform.transforms.cohort import experiment_cohort
+    from exp_platform.transforms.cohort import Unusable, experiment_cohort
     from exp_platform.transforms.exposures import exposure_events, judge_exposures, validate_users
     from exp_platform.transforms.quality_daily import daily_quality
 
@@ -105,10 +111,17 @@ def by_spark(spark: Any, events: Events, rules: Settings) -> dict[str, set[tuple
     canonical = canonical_assignments(
         exposures if derived else assignments, **window, time_column=TIMES[rules.source]
     ).persist()
-    judged = judge_exposures(exposures, canonical, **window, exposure_window_hours=rules.hours)
+    judged = judge_exposures(
+        exposures, canonical, **window, exposure_window_hours=rules.hours, excluded=rules.no_exposures
+    )
     users = validate_users(judged, canonical).persist()
     cohort = experiment_cohort(
-        canonical, users, analysis_mode=rules.mode, attributes=frames["attributes"], dimensions=rules.dimensions
+        canonical,
+        users,
+        analysis_mode=rules.mode,
+        attributes=frames["attributes"],
+        dimensions=rules.dimensions,
+        unusable=Unusable(window["end_ts"], rules.hours, rules.no_assignments, rules.no_exposures),
     )
     results = (canonical, exposure_events(judged), users, daily_quality(canonical, users), cohort)
     found = {}
@@ -161,6 +174,9 @@ RULES = [
     Settings(hours=None, mode="itt", dimensions=()),
     Settings(source="exposures"),
     Settings(cutoff=micros("2026-01-07"), hours=36, mode="itt"),
+    Settings(no_exposures=(date(2026, 1, 6),)),
+    Settings(hours=None, no_assignments=(date(2026, 1, 5),), no_exposures=(date(2026, 1, 7), date(2026, 1, 8))),
+    Settings(mode="itt", no_assignments=(date(2026, 1, 6),), no_exposures=(date(2026, 1, 5),)),
 ]
 
 
@@ -213,8 +229,15 @@ def to_tables(experiments: list[Any]) -> Events:
 
 
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(experiments=st.lists(_experiment, min_size=60, max_size=90), rules=st.sampled_from(RULES))
+@given(experiments=st.lists(_experiment, min_size=60, max_size=90), rules=st.sampled_from(RULES[:4]))
 def test_small_tables_around_every_border_agree(spark: Any, experiments: list[Any], rules: Settings) -> None:
+    assert_agree(spark, to_tables(experiments), rules)
+
+
+@pytest.mark.parametrize("rules", RULES[4:], ids=["exposures, exposed", "both, exposed", "both, itt"])
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(experiments=st.lists(_experiment, min_size=60, max_size=90))
+def test_small_tables_with_excluded_days_agree(spark: Any, experiments: list[Any], rules: Settings) -> None:
     assert_agree(spark, to_tables(experiments), rules)
 
 

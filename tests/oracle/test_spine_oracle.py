@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
-from tests.oracle.spine_duckdb import Oracle
+from tests.oracle.spine_duckdb import DAY, Oracle
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
@@ -67,16 +67,30 @@ def small_tables(draw: Any) -> Data:
     return data
 
 
-def check(spark: Any, data: Data) -> None:
-    """Run both and compare every number."""
+def check(spark: Any, data: Data, lost: tuple[date, ...] = ()) -> None:
+    """Run both and compare every number; the outcomes of the days `lost` are excluded."""
     cohort, outcomes = data.frames(spark)
-    units = unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF).persist()
+    units = unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF, excluded=lost).persist()
     found = {row["user_id"]: row for row in units.collect()}
     db = data.database({user: row["unit_bucket"] for user, row in found.items()})
-    oracle = Oracle(db, micros(END), micros(CUTOFF))
+    days = tuple(micros(datetime.combine(day, time(), UTC)) for day in lost)
+    for day in days:
+        db.execute(f"delete from outcomes where t >= {day} and t < {day + DAY}")
+    oracle = Oracle(db, micros(END), micros(CUTOFF), days)
     compare_units(found, oracle, data)
     tables = metric_tables(
-        SumInputs("exp_spine", FrameBatches(units), cohort, outcomes, METRICS, VARIANTS, END, CUTOFF, cluster="land")
+        SumInputs(
+            "exp_spine",
+            FrameBatches(units),
+            cohort,
+            outcomes,
+            METRICS,
+            VARIANTS,
+            END,
+            CUTOFF,
+            cluster="land",
+            excluded=lost,
+        )
     )
     units.unpersist()
     rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in tables.rows.items()}
@@ -267,6 +281,13 @@ def close(ours: Any, theirs: Any) -> bool:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_number_agrees_with_the_oracle_on_awkward_data(spark: Any, seed: int) -> None:
     check(spark, awkward(Random(seed), users=150))
+
+
+LOST = (date(2026, 1, 4), date(2026, 1, 8), date(2026, 1, 9))  # a day before the start, and two in the middle
+
+
+def test_every_number_agrees_with_the_oracle_where_days_of_outcomes_are_excluded(spark: Any) -> None:
+    check(spark, awkward(Random(3), users=150), LOST)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from exp_platform.pipelines.registry import STAGES
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from exp_platform.airflow.morning import Morning
     from exp_platform.alerts.model import Alert
     from exp_platform.config.load import Project
 
@@ -32,7 +33,7 @@ def alert_run(context: Context) -> None:
 
     run = context["ti"].xcom_pull(task_ids="resolve_run")
     if not run:
-        print("no alert: the run could not be resolved, and the person who started it sees why")
+        _alert_unresolved(context)
         return
     project, dt = project_of(run), date.fromisoformat(run["dt"])
     alerts = run_alerts(project, run["experiment_id"], dt, run["run_id"])
@@ -51,20 +52,76 @@ def blocked_by_stream(project: Project, experiment_id: str, run_id: str) -> bool
     return any(row["status"] == BLOCKED_BY_STREAM for row in failures(project, experiment_id, run_id))
 
 
+def _alert_unresolved(context: Context) -> None:
+    """Alert on a run that another DAG started and whose configuration is refused; a person sees the refusal at once."""
+    from exp_platform.alerts.model import config_alert
+    from exp_platform.config.load import load_project
+
+    failure = first_failure(context, ["resolve_run"])
+    conf_of_run = context["dag_run"].conf or {}
+    if failure is None or not conf_of_run.get("dt") or not conf_of_run.get("experiment_id"):
+        print("no alert: the run could not be resolved, and the person who started it sees why")
+        return
+    dt = date.fromisoformat(conf_of_run["dt"])
+    alert = config_alert(conf_of_run["experiment_id"], dt, "registry", failure["sentence"])
+    alert_problem(context, load_project(context["params"]["config"]), alert)
+
+
 def alert_crashed_run(context: Context) -> None:
     """Send the alerts of a failed run whose task `alert` did not succeed; alerts that were sent are not sent again."""
     if task_states(context).get("alert") != "success":
         alert_run(context)
 
 
-def alert_problem(
-    context: Context, project: Project, experiment_id: str, dt: date, subject: str, sentence: str
-) -> None:
+def alert_problem(context: Context, project: Project, alert: Alert) -> None:
     """Record and send an alert about an experiment for which no run has begun."""
-    from exp_platform.alerts.model import crash_alert
+    run = {"experiment_id": alert.experiment_id, "dt": alert.dt.isoformat(), "run_id": context["run_id"]}
+    tell(project, [alert], run, context)
 
-    run = {"experiment_id": experiment_id, "dt": dt.isoformat(), "run_id": context["run_id"]}
-    tell(project, [crash_alert(experiment_id, dt, subject, sentence)], run, context)
+
+def alert_unreadable_profile(dt: date, sentence: str) -> None:
+    """Send at once that the profile is refused: without it nobody knows where alerts are recorded."""
+    from exp_platform.alerts.history import Streak
+    from exp_platform.alerts.model import config_alert
+    from exp_platform.alerts.slack import part_of, slack_message
+
+    alert = config_alert("all experiments", dt, "profile", sentence)
+    about = {"name": "All experiments", "owner": "see configs/", "decision": "", "trust": "", "changed": "none can run"}
+    print(f"{alert.kind} {alert.subject}: {alert.sentence}")
+    send = slack_sender()
+    if send is None:
+        print(f"not sent: there is no connection '{CONNECTION}'")
+        return
+    try:
+        send(slack_message([part_of(alert, {}, about, Streak(dt, 1))]))
+    except Exception as error:
+        print(f"not sent: {error}")
+
+
+def send_digest(context: Context, morning: Morning) -> None:
+    """Send one message on all experiments that passed this morning; nothing without any, or a second time for a day."""
+    from exp_platform.alerts.book import DIGEST, record_digest
+    from exp_platform.alerts.slack import digest_message
+    from exp_platform.config.load import load_project
+
+    if not morning.healthy:
+        print("no message on healthy experiments: there is none")
+        return
+    project = load_project(context["params"]["config"])
+    base = _base_url(project.profile.ui_base_url)
+    healthy = [
+        {
+            "experiment_id": one["experiment_id"],
+            "name": project.experiment(one["experiment_id"]).name,
+            "decision": one["decision"] or "no decision",
+            "trust": one["trust"],
+            "memo": base + memo_path(one["experiment_id"], morning.dt),
+        }
+        for one in morning.healthy
+    ]
+    message = digest_message(morning.dt, healthy, morning.others + len(morning.refused))
+    record_digest(project, date.fromisoformat(morning.dt), message, context["run_id"], datetime.now(UTC))
+    _deliver(project, DIGEST)
 
 
 def send_waiting(context: Context) -> None:
@@ -87,15 +144,16 @@ def send_waiting(context: Context) -> None:
 
 
 def failure_alert(run: Mapping[str, Any], failure: Mapping[str, Any] | None, dead: list[str]) -> Alert | None:
-    """The alert for the failure that ended a run; None when a newer run took over or the conf was wrong."""
-    from exp_platform.alerts.model import contract_alert, crash_alert
+    """The alert for the failure that ended a run; None when a newer run took over."""
+    from exp_platform.alerts.model import config_alert, contract_alert, crash_alert
 
     experiment_id, dt = run["experiment_id"], date.fromisoformat(run["dt"])
     if failure is None:
         return crash_alert(experiment_id, dt, dead[0], "the task ended without a word: see its log") if dead else None
-    if failure["exit_code"] in (Superseded.exit_code, ConfigError.exit_code):
+    if failure["exit_code"] == Superseded.exit_code:
         return None
-    build = contract_alert if failure["exit_code"] == ContractViolation.exit_code else crash_alert
+    builders = {ContractViolation.exit_code: contract_alert, ConfigError.exit_code: config_alert}
+    build = builders.get(failure["exit_code"], crash_alert)
     return build(experiment_id, dt, failure["stage"], failure["sentence"])
 
 
@@ -103,11 +161,16 @@ def links_of(
     context: Context, experiment_id: str, subject: str, kind: str, base_url: str | None = None, dt: str | None = None
 ) -> dict[str, str]:
     """Links to the log of the task behind an alert, the run and the memo; `base_url` is the address that people use."""
-    base = (base_url or conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
+    base = _base_url(base_url)
     ti = context["ti"]
     run = f"{base}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id, safe='')}"
     task_id = _GATE_OF.get(kind) or (subject if subject in _STAGE_NAMES else ti.task_id)
     return {"log": f"{run}/tasks/{quote(task_id)}", "run": run, "memo": base + memo_path(experiment_id, dt)}
+
+
+def _base_url(given: str | None) -> str:
+    """The address of the UI that people use: the profile's, else Airflow's own setting."""
+    return (given or conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
 
 
 def tell(project: Project, alerts: list[Alert], run: Mapping[str, Any], context: Context) -> None:

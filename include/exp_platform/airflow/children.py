@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from exp_platform.airflow.outcomes import outcome_of, sentence_on
+from exp_platform.errors import wrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+OUTCOME_KEY = "outcome"  # XCom key of `analyse`: how the run of its experiment ended
 # A red child run has had its own retries; only a fault in starting or watching it is worth another try.
 _CHILD_FAILED = ExceptionRetryPolicy(
     rules=[RetryRule("airflow.sdk.exceptions.AirflowException", RetryAction.FAIL, reason="the child run is red")]
@@ -48,3 +53,30 @@ class TriggerAnalysis(TriggerDagRunOperator):
         self.conf = {key: self.experiment[key] for key in ("experiment_id", "dt", "config")}
         self.trigger_run_id = child_run_id(self.experiment, context["ti"].try_number)
         super().execute(context)
+
+    def execute_complete(self, context: Context, event: Any) -> None:
+        """Tell how the child run ended: red with experiment and gate, skipped when its failure was red before."""
+        outcome = self._outcome(context, event[1]["run_ids"][0])
+        context["ti"].xcom_push(OUTCOME_KEY, outcome)
+        try:
+            super().execute_complete(context, event)
+        except AirflowException:
+            said = f"{outcome['experiment_id']}: {sentence_on(outcome)}"
+            if outcome["known"]:
+                raise AirflowSkipException(f"nothing new, its own run is red: {said}") from None
+            raise AirflowFailException(wrapped(said)) from None
+
+    def _outcome(self, context: Context, run_id: str) -> dict[str, Any]:
+        """The outcome of the child run; without details when they can't be read, as a retry would start it anew."""
+        ti, dag_id = context["ti"], self.trigger_dag_id
+
+        def pull(task_id: str, key: str) -> Any:
+            return ti.xcom_pull(task_ids=task_id, key=key, dag_id=dag_id, run_id=run_id, map_indexes=-1)
+
+        try:
+            states = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+            found = outcome_of(states, pull)
+        except Exception:
+            self.log.exception("how the run %s ended cannot be read", run_id)
+            found = outcome_of({}, lambda *_: None)
+        return found | {"experiment_id": self.experiment["experiment_id"], "run_id": run_id}

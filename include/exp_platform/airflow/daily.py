@@ -6,12 +6,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.external_task import DagStateTrigger
-from airflow.sdk import BaseOperator, get_current_context, task, task_group
+from airflow.sdk import BaseOperator, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException
 
-from exp_platform.airflow.children import TriggerAnalysis
+from exp_platform.airflow.children import OUTCOME_KEY, TriggerAnalysis
+from exp_platform.airflow.failures import refused, task_states
+from exp_platform.airflow.jobs import FAILURE_KEY
 from exp_platform.airflow.landing import RawReady
+from exp_platform.airflow.morning import NOTE_KEY, morning_of
 from exp_platform.airflow.schedule import day_of_firing, is_due
+from exp_platform.errors import wrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,7 +78,7 @@ def find_due() -> list[dict[str, Any]]:
     try:
         found = due_experiments(context["params"]["config"], firing)
     except ExpError as error:
-        raise AirflowFailException(str(error)) from None
+        raise refused(error) from None
     names = [experiment["experiment_id"] for experiment in found]
     print(f"dt {day_of_firing(firing)}: {len(names)} due: {', '.join(names) or 'none'}")
     return found
@@ -82,22 +86,25 @@ def find_due() -> list[dict[str, Any]]:
 
 @task(retries=2)
 def refused_configs() -> None:
-    """Fail when a file of configuration is broken, so that somebody repairs it; other experiments run all the same."""
-    from exp_platform.airflow.alerting import alert_problem
+    """Fail when a file of configuration is refused, so that somebody mends it; other experiments run all the same."""
+    from exp_platform.airflow.alerting import alert_problem, alert_unreadable_profile
+    from exp_platform.alerts.model import config_alert
     from exp_platform.config.load import load_project
-    from exp_platform.errors import ConfigError
+    from exp_platform.errors import ConfigError, cause_first
 
     context = get_current_context()
+    ti, dt = context["ti"], day_of_firing(firing_of(context))
     try:
         project = load_project(context["params"]["config"])
     except ConfigError as error:
-        raise AirflowFailException(str(error)) from None
-    dt = day_of_firing(firing_of(context))
+        alert_unreadable_profile(dt, str(error))
+        ti.xcom_push(FAILURE_KEY, {"sentences": [cause_first(str(error))]})
+        raise refused(error) from None
     for experiment_id, why in sorted(project.broken.items()):
-        alert_problem(context, project, experiment_id, dt, "registry", why)
-    refused = project.refusals()
-    if refused:
-        raise AirflowFailException("\n".join(refused))
+        alert_problem(context, project, config_alert(experiment_id, dt, "registry", why))
+    if refusals := [cause_first(text) for text in project.refusals()]:
+        ti.xcom_push(FAILURE_KEY, {"sentences": refusals})
+        raise AirflowFailException(wrapped("\n".join(f"configuration refused: {text}" for text in refusals)))
     print("every metric, policy and experiment can be read")
 
 
@@ -107,6 +114,35 @@ def analyse_experiment(experiment: Any) -> None:
     ready = RawReady(task_id="raw_ready", experiment=experiment, map_index_template=_NAME, retries=2)
     analyse = TriggerAnalysis(task_id="analyse", experiment=experiment, map_index_template=_NAME)
     ready >> analyse
+
+
+@task(retries=2, trigger_rule=TriggerRule.ALL_DONE)
+def morning() -> None:
+    """Sum the morning up in the run's note and one message on the healthy; red when more than the known is red."""
+    from exp_platform.airflow.alerting import send_digest
+
+    context = get_current_context()
+    ti, dt = context["ti"], day_of_firing(firing_of(context)).isoformat()
+    found = morning_of(
+        dt,
+        ti.xcom_pull(task_ids="find_due"),
+        _all(ti.xcom_pull(task_ids="analyse_experiment.analyse", key=OUTCOME_KEY)),
+        _all(ti.xcom_pull(task_ids="analyse_experiment.raw_ready", key=FAILURE_KEY)),
+        ti.xcom_pull(task_ids="refused_configs", key=FAILURE_KEY),
+    )
+    print(found.note())
+    ti.xcom_push(NOTE_KEY, found.note())
+    if context["dag_run"].run_type != "backfill":  # yesterday's news of ten days ago is no morning's message
+        send_digest(context, found)
+    states = task_states(context)
+    if any(state in ("failed", "upstream_failed") for name, state in states.items() if name != ti.task_id):
+        raise AirflowFailException(wrapped(found.error()))
+
+
+def _all(pulled: Any) -> list[Any]:
+    """The values that a mapped group has left in XCom; Airflow hands a single one over without a list."""
+    values = pulled if isinstance(pulled, list) else [pulled]
+    return [value for value in values if value]
 
 
 @task(retries=2)

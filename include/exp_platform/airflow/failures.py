@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from exp_platform.airflow.jobs import FAILURE_KEY
+from exp_platform.errors import cause_first, wrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,3 +32,8 @@ def dead_stages(context: Context, stages: Iterable[str]) -> list[str]:
     """Stages that failed or could not start, in order; a stage that was killed or timed out has left no failure."""
     states = task_states(context)
     return [name for name in stages if states.get(name) in _DEAD]
+
+
+def refused(error: BaseException) -> AirflowFailException:
+    """The final error of a task that refuses to go on: the cause first, the path last, wrapped for the log."""
+    return AirflowFailException(wrapped(cause_first(str(error))))

@@ -15,7 +15,7 @@ from airflow.sdk import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from exp_platform.airflow.submit import GuardedSparkSubmitHook, spark_home, submit_environment
-from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded
+from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded, cause_first, wrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,16 +64,23 @@ class StageRetryPolicy(RetryPolicy):
         return cls()
 
 
-def failure_of(job: str, exit_code: int, sentence: str) -> AirflowException:
-    """The exception for a job's exit code; its type decides whether Airflow retries."""
-    said = sentence or "it printed nothing; see the lines above"
+def sentence_of(job: str, exit_code: int, sentence: str) -> str:
+    """One sentence on a job that failed: its own last one, except that a signal is told before what it interrupted."""
+    said = sentence or f"{job} printed nothing; see the lines above"
     if exit_code in _NO_RETRY:
-        return AirflowFailException(said)
+        return said
     if exit_code - 128 in set(signal.Signals):
         name = signal.Signals(exit_code - 128).name
-        said = f"{job} was ended by {name} (often: no memory left, or the task was stopped). Its last line: {said}"
-        return StageFailure(exit_code, said)
-    return StageFailure(exit_code, f"{job} ended with exit code {exit_code}: {said}")
+        return f"{job} was ended by {name} (often: no memory left, or the task was stopped). Its last line: {said}"
+    return said
+
+
+def failure_of(job: str, exit_code: int, sentence: str) -> AirflowException:
+    """The exception for a job's exit code, wrapped for the log; its type decides whether Airflow retries."""
+    said = wrapped(sentence_of(job, exit_code, sentence))
+    if exit_code in _NO_RETRY:
+        return AirflowFailException(said)
+    return StageFailure(exit_code, f"{said}\n  exit code {exit_code} of {job}")
 
 
 class SparkJobOperator(SparkSubmitOperator):
@@ -126,9 +133,9 @@ class SparkJobOperator(SparkSubmitOperator):
             if not isinstance(hook, GuardedSparkSubmitHook) or not hook.exit_code:
                 raise
             code = 128 - hook.exit_code if hook.exit_code < 0 else hook.exit_code
-            failure = failure_of(self.job, code, hook.last_sentence)
-            context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": code, "sentence": str(failure)})
-            raise failure from None
+            said = sentence_of(self.job, code, hook.last_sentence)
+            context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": code, "sentence": said})
+            raise failure_of(self.job, code, hook.last_sentence) from None
         finally:
             done.set()
 
@@ -141,7 +148,7 @@ class SparkJobOperator(SparkSubmitOperator):
             self.conf = dict(launch_conf(load_project(config)))
             self.env_vars = submit_environment(find_java_home())
         except ConfigError as error:
-            raise AirflowFailException(str(error)) from None
+            raise AirflowFailException(wrapped(cause_first(str(error)))) from None
         if not self.needs_spark:
             options = self.conf.get("spark.driver.extraJavaOptions", "")
             self.conf |= {"spark.driver.memory": "512m", "spark.driver.extraJavaOptions": f"{_SHORT_LIVED} {options}"}

@@ -12,6 +12,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from exp_platform.airflow.jobs import FAILURE_KEY
+from exp_platform.airflow.morning import failed_before_its_run
+from exp_platform.errors import wrapped
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -121,7 +125,9 @@ class RawReady(BaseOperator):
                 "ask the team that delivers them; clear this task when they are there"
             )
             self._alert(context, sentence)
-            raise AirflowFailException(f"{self.experiment['experiment_id']}: {sentence}")
+            experiment_id = self.experiment["experiment_id"]
+            context["ti"].xcom_push(FAILURE_KEY, failed_before_its_run(experiment_id, "raw_ready", sentence))
+            raise AirflowFailException(wrapped(f"{experiment_id}: {sentence}"))
 
     def _late_streams(self) -> str:
         """The sentence on streams that are late; empty when none is."""
@@ -138,8 +144,9 @@ class RawReady(BaseOperator):
 
     def _alert(self, context: Context, sentence: str) -> None:
         from exp_platform.airflow.alerting import alert_problem
+        from exp_platform.alerts.model import crash_alert
         from exp_platform.config.load import load_project
 
         dt = date.fromisoformat(self.experiment["dt"])
         project = load_project(self.experiment["config"])
-        alert_problem(context, project, self.experiment["experiment_id"], dt, self.task_id, sentence)
+        alert_problem(context, project, crash_alert(self.experiment["experiment_id"], dt, "raw_ready", sentence))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exp_platform.airflow.demo_logs import TaskLogs
 from exp_platform.airflow.home import HOST, LOGIN, Home
 from exp_platform.errors import ExpError
 from exp_platform.paths import clone_root
@@ -50,12 +51,14 @@ def demo(home: Home, conf: dict[str, Any]) -> int:
         f"the whole log goes to {_shown(log)}",
         flush=True,
     )
-    progress = Progress()
+    progress, task_logs = Progress(), TaskLogs(home.logs / "tasks")
     with log.open("w") as out, _airflow(home, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             out.write(line)
+            task_logs.read(line)
             print(progress.read(line), end="", flush=True)
+    task_logs.close()
     if process.returncode != 0:
         print(f"\nThe run failed. {_last_error(log)}\nSee {_shown(log)}.", file=sys.stderr)
     _show_decision(str(conf["experiment_id"]), time.monotonic() - began)

@@ -13,7 +13,9 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from exp_platform.airflow import notes
 from exp_platform.airflow.links import PAGES
+from exp_platform.airflow.timetable import OnRequest
 from exp_platform.config.load import load_project
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Experiments</title>
@@ -91,10 +93,12 @@ def _serve(folder: Path, name: str, otherwise: str) -> Response:
 
 
 class ExperimentPages(AirflowPlugin):
-    """The plugin: an entry in the navigation, and the pages that a task's buttons lead to."""
+    """The plugin: an entry in the navigation, pages that a task's buttons lead to, timetable and notes of runs."""
 
     name = "experiment_pages"
     fastapi_apps = [{"app": build_app(), "url_prefix": PAGES, "name": "experiments"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {"name": "Experiments", "href": f"{PAGES}/", "destination": "nav", "url_route": "experiments"}
     ]
+    timetables = [OnRequest]  # noqa: RUF012
+    listeners = [notes]  # noqa: RUF012

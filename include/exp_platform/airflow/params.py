@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 from airflow.sdk import Param
+from jsonschema import FormatChecker
 
-# The end of a text. In Python `$` would also accept a line break at the end, and browsers do not know `\Z`.
-END = r"(?![\s\S])"
 _ADVANCED = "Rarely needed"  # "Advanced Options" is Airflow's own
-_FAULT = r"[a-z_]+(:[0-9.]+(:[0-9,]+)?)?"
+_ONE_FAULT = r"[a-z_]+(:[0-9.]+(:[0-9,]+)?)?"
+# A refusal shows the name of the format, where it would show the expression of a pattern.
+FAULT = "fault such as bots or broken_exposure_logging:0.3"
 FIELDS = (
     "experiment_id",
     "dt",
@@ -23,6 +25,14 @@ FIELDS = (
     "fault",
     "seed",
 )
+
+
+def _is_fault(text: object) -> bool:
+    """True for one fault or several, as `NAME[:SIZE[:DAYS]]`; other types than text are refused by the type."""
+    return not isinstance(text, str) or re.fullmatch(rf"{_ONE_FAULT}( {_ONE_FAULT})*", text) is not None
+
+
+FormatChecker.checkers[FAULT] = (_is_fault, ())  # where the plugin is not loaded, the run's first task refuses
 
 
 def default_config(root: Path) -> str:
@@ -54,7 +64,8 @@ def analysis_params(root: Path) -> dict[str, Param]:
             title="Experiment",
             description="Its file in configs/experiments, or a scenario of the profile. A new file is offered here "
             "half a minute after it was written.",
-            type="string",
+            # Null is no choice, as it is not in the list; with "string" alone the form would open with an error.
+            type=["string", "null"],
             enum=known_experiments(root),
         ),
         "dt": Param(
@@ -98,7 +109,7 @@ def analysis_params(root: Path) -> dict[str, Param]:
             "Only with synthetic data: what shall be wrong with it, as NAME[:SIZE[:DAYS]], for example "
             "broken_exposure_logging:0.3; several with spaces between them.",
             type=["null", "string"],
-            pattern=rf"^{_FAULT}( {_FAULT})*{END}",
+            format=FAULT,
         ),
         "seed": _advanced(
             None, "Seed", "Only with synthetic data; empty: the scenario's.", type=["null", "integer"], minimum=0

@@ -16,11 +16,14 @@ from typing import Any
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
+from exp_platform.errors import wrapped
+
 _GUARD = str(Path(__file__).with_name("guard.py"))
 _MASTER = re.compile(r"local(\[[^\]]+\])?|spark://.+|k8s://.+|yarn")
 _LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # a line of Spark's log, see configs/log4j2.properties
 _JVM_GREETING = "WARNING: Using incubator modules"  # printed by every JVM that Spark starts
 _GRACE_SECONDS = 3.0
+LONGEST_LINE = 120  # longer lines are wrapped in the task's log
 
 
 def spark_home() -> Path:
@@ -46,6 +49,7 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
     """The provider's hook, with an own process group, a lifeline, and a check that the connection exists."""
 
     _logger_name = "spark"  # shown beside each line of the task's log
+    _last_line = ""
 
     def _resolve_connection(self) -> dict[str, Any]:
         form = '{"conn_type": "spark", "host": "local[2]"}'
@@ -77,7 +81,18 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
         return super().submit(application, stdin=subprocess.PIPE, start_new_session=True, **kwargs)
 
     def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
-        super()._process_spark_submit_log(line for line in itr if not line.startswith(_JVM_GREETING))
+        super()._process_spark_submit_log(self._shown(itr))
+
+    def _shown(self, lines: Iterator[str]) -> Iterator[str]:
+        """The job's lines as the task's log shows them: without the JVM's greeting, long ones wrapped."""
+        for line in lines:
+            if line.startswith(_JVM_GREETING):
+                continue
+            if not line.strip() or _LOG_LINE.match(line):
+                yield line
+                continue
+            self._last_line = line.strip()
+            yield from wrapped(line).splitlines() if len(line) > LONGEST_LINE else [line]
 
     def on_kill(self) -> None:
         """End the whole process group, then the application on a cluster (YARN, Kubernetes)."""
@@ -93,9 +108,8 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
 
     @property
     def last_sentence(self) -> str:
-        """The last line that the job itself printed; lines of Spark's log are left out."""
-        lines = [line for line in self._last_submit_log_lines if line and not _LOG_LINE.match(line)]
-        return self._mask_cmd([lines[-1]]) if lines else ""
+        """The last line that the job itself printed, unwrapped; lines of Spark's log are left out."""
+        return self._mask_cmd([self._last_line]) if self._last_line else ""
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from exp_platform.airflow.failures import refused
+from exp_platform.airflow.jobs import FAILURE_KEY
+from exp_platform.airflow.run_task import HICCUPS, run_task
+from exp_platform.errors import wrapped
 from exp_platform.lake.tables.names import DECISION, EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
 
 if TYPE_CHECKING:
     from exp_platform.airflow.verdicts import Row
 
 PASSED = AssetAlias("experiment_passed")
-# A verdict is final, because AirflowFailException is never retried; other errors, such as a lost connection, are.
-HICCUPS: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 
 
 @task(**HICCUPS)
 def resolve_run() -> dict[str, Any]:
     """Decide once on the run's experiment, dt and options; every other task reads them from XCom."""
     from exp_platform.airflow.resolve import resolve
-    from exp_platform.errors import ExpError
+    from exp_platform.errors import ExpError, cause_first
 
     context = get_current_context()
     dag_run = context["dag_run"]
     try:
         run = resolve(dict(context["params"]), dict(dag_run.conf or {}), dag_run.run_id).to_xcom()
     except ExpError as error:
-        raise AirflowFailException(str(error)) from None
+        failure = {"stage": "resolve_run", "exit_code": error.exit_code, "sentence": cause_first(str(error))}
+        context["ti"].xcom_push(FAILURE_KEY, failure)
+        raise refused(error) from None
     print(", ".join(f"{key}={value}" for key, value in run.items() if value not in (None, "")))
     return run
 
@@ -50,9 +54,28 @@ def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
     rows = verdict_rows(run, table)
     sentence = verdict(rows)
     if sentence:
+        ti = get_current_context()["ti"]
+        since = _since(run, ti.task_id)
+        sentence += f"; {since}" if since else ""
+        ti.xcom_push(FAILURE_KEY, {"stage": ti.task_id, "exit_code": 0, "sentence": sentence, "since": since})
         _say(sentence, run)
-        raise AirflowFailException(sentence)
+        raise AirflowFailException(wrapped(sentence))
     print(f"{table}: {len(rows)} rows, none fails this gate")
+
+
+def _since(run: dict[str, Any], gate: str) -> str:
+    """The words on how long the gate has been failing; empty on the first morning, or when the past can't be read."""
+    from exp_platform.airflow.outcomes import GATES
+    from exp_platform.airflow.read import project_of
+    from exp_platform.alerts.history import history_of
+
+    try:
+        history = history_of(project_of(run), run["experiment_id"])
+    except Exception as error:  # the verdict stands without its past
+        print(f"since when cannot be told: {type(error).__name__}: {error}")
+        return ""
+    streak = history.streak(GATES[gate], date.fromisoformat(run["dt"]))
+    return "" if streak.is_new else streak.words
 
 
 def _say(sentence: str, run: dict[str, Any]) -> None:
@@ -65,18 +88,23 @@ def _say(sentence: str, run: dict[str, Any]) -> None:
     print(f"next: {links_of(get_current_context(), run['experiment_id'], '', '', base_url, run['dt'])['memo']}")
 
 
-@task(**HICCUPS)
+@run_task()
 def quality_gate() -> None:
     """Fail when a failed check of J2 costs the result its trust."""
     from exp_platform.airflow.read import project_of
     from exp_platform.airflow.verdicts import quality_verdict
+    from exp_platform.decision.acknowledged import counted
 
     run = _run()
-    mode = project_of(run).experiment(run["experiment_id"]).analysis_mode
-    _judge(lambda rows: quality_verdict(rows, mode), EXPOSURE_QUALITY_DAILY)
+    experiment = project_of(run).experiment(run["experiment_id"])
+
+    def verdict(rows: Sequence[Row]) -> str | None:
+        return quality_verdict(counted(rows, experiment.acknowledge), experiment.analysis_mode)
+
+    _judge(verdict, EXPOSURE_QUALITY_DAILY)
 
 
-@task(**HICCUPS)
+@run_task()
 def srm_gate() -> None:
     """Fail when the arms do not have the sizes that the registry promises."""
     from exp_platform.airflow.verdicts import srm_verdict
@@ -84,7 +112,7 @@ def srm_gate() -> None:
     _judge(srm_verdict, STATISTICAL_VALIDATION)
 
 
-@task(**HICCUPS)
+@run_task()
 def guardrail_gate() -> None:
     """Fail when a guardrail failed."""
     from exp_platform.airflow.verdicts import guardrail_verdict
@@ -92,7 +120,7 @@ def guardrail_gate() -> None:
     _judge(guardrail_verdict, GUARDRAIL_STATUS)
 
 
-@task(**HICCUPS, outlets=[PASSED])
+@run_task(outlets=[PASSED])
 def experiment_passed() -> None:
     """Update the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
     from exp_platform.airflow.read import verdict_rows
@@ -110,7 +138,7 @@ def experiment_passed() -> None:
     print(f"{asset.name}: {decision['decision']}, dt {run['dt']}")
 
 
-@task(**HICCUPS, trigger_rule=TriggerRule.ALL_DONE)
+@run_task(trigger_rule=TriggerRule.ALL_DONE)
 def alert() -> None:
     """Alert once on each failed gate, broken contract or crash; an outage of Slack never fails the run."""
     from exp_platform.airflow.alerting import alert_run

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
+from exp_platform.airflow.failures import refused
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.paths import clone_root
 
@@ -37,5 +36,5 @@ class MaintenanceOperator(SparkJobOperator):
         try:
             config = str(load_project(context["params"]["config"]).path)
         except ConfigError as error:
-            raise AirflowFailException(str(error)) from None
+            raise refused(error) from None
         return config, [f"--config={config}", f"--step={self.step}"]

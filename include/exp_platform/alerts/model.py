@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from exp_platform.config.models import Experiment
+from exp_platform.decision.acknowledged import counted
 from exp_platform.decision.trust import exposures_failed, sample_ratio_failed
+from exp_platform.errors import cause_first
 from exp_platform.status import CheckStatus, GuardrailStatus
 
 Row = Mapping[str, Any]
@@ -26,6 +28,7 @@ class Kind(StrEnum):
     QUALITY_FAILED = "quality_failed"
     CONTRACT_BROKEN = "contract_broken"
     RUN_CRASHED = "run_crashed"
+    CONFIG_REFUSED = "config_refused"
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,23 @@ def verdict_alerts(
     return [
         *(_guardrail(experiment, dt, row) for row in guardrails if row["status"] == GuardrailStatus.FAIL),
         *(_srm(experiment, dt, row) for row in validation if sample_ratio_failed(row)),
-        *_quality(experiment, dt, quality),
+        *_quality(experiment, dt, counted(quality, experiment.acknowledge)),
     ]
 
 
 def contract_alert(experiment_id: str, dt: date, stage: str, sentence: str) -> Alert:
     """The alert that a broken contract blocked a stage."""
-    return Alert(experiment_id, dt, Kind.CONTRACT_BROKEN, stage, first_line(sentence), {"stage": stage})
+    return Alert(experiment_id, dt, Kind.CONTRACT_BROKEN, stage, first_line(cause_first(sentence)), {"stage": stage})
 
 
 def crash_alert(experiment_id: str, dt: date, stage: str, sentence: str) -> Alert:
     """The alert that a stage failed after its retries."""
-    return Alert(experiment_id, dt, Kind.RUN_CRASHED, stage, first_line(sentence), {"stage": stage})
+    return Alert(experiment_id, dt, Kind.RUN_CRASHED, stage, first_line(cause_first(sentence)), {"stage": stage})
+
+
+def config_alert(experiment_id: str, dt: date, subject: str, sentence: str) -> Alert:
+    """The alert that a file of configuration is refused, so that the experiment cannot be analysed."""
+    return Alert(experiment_id, dt, Kind.CONFIG_REFUSED, subject, first_line(cause_first(sentence)), {})
 
 
 def first_line(text: str) -> str:

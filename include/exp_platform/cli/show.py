@@ -4,40 +4,62 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from rich.table import Table as Grid
+import typer
 
 from exp_platform.cli import CONFIG, app, console, for_people
-from exp_platform.cli.look import Row, latest_dt_rows, read_rows
+from exp_platform.cli.look import Row, latest_dt_rows, print_grid, print_json, read_rows
+from exp_platform.cli.scorecard import COLUMNS, ResultLine, scorecard
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
-from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION
+from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, GUARDRAIL_STATUS
 from exp_platform.ledger.seals import seal_rows
 from exp_platform.memo import words
-from exp_platform.memo.content import result_numbers
-from exp_platform.memo.render import relative_effect, shown_effect, shown_interval
+from exp_platform.memo.effects import figures, levels, relative_figures
+from exp_platform.memo.numbers import p_text
+from exp_platform.memo.result_facts import result_numbers
 from exp_platform.pipelines.dates import cutoff, parse_dt
 from exp_platform.pipelines.plan import bound
 from exp_platform.results.plan import AnalysisPlan, Interval
 from exp_platform.results.seal import Seal
 
-COLUMNS = ("metric", "arm", "method", "control", "treatment", "effect", "interval", "relative", "p", "p adjusted")
-
 
 @app.command()
 @for_people
-def show(experiment_id: str, dt: str | None = None, all_methods: bool = False, config: str | None = CONFIG) -> None:
+def show(
+    experiment_id: str,
+    dt: str | None = None,
+    all_methods: bool = False,
+    markdown: bool = typer.Option(False, help="A scorecard of at most 60 lines for a pull request or a thread."),
+    as_json: bool = typer.Option(False, "--json", help="The published rows, for programs."),
+    config: str | None = CONFIG,
+) -> None:
     """Show the results of one experiment by the interval in force: each metric by the deciding or by all methods."""
     project = load_project(config)
     rows = results_of(project, experiment_id, parse_dt(dt) if dt else None)
-    decisions = [row for row in read_rows(project, DECISION, experiment_id) if row["dt"] == rows[0]["dt"]]
-    interval, planned_end = _in_force(project, experiment_id, rows[0]["dt"], decisions)
-    metrics = {m.name: m for m in project.metrics_of(project.experiment(experiment_id))}
-    console.print(f"{experiment_id} as of {rows[0]['dt']} (* decides)", markup=False)
-    named = words.interval_in_force(interval, cutoff(rows[0]["dt"]) >= planned_end)
-    ends = f"planned end {words.moment(planned_end)}"
-    console.print(f"interval in force: {named}; {ends}", markup=False, soft_wrap=True)
-    console.print(_grid([row for row in rows if all_methods or row["is_deciding"]], metrics, interval))
+    day = rows[0]["dt"]
+    decisions = [row for row in read_rows(project, DECISION, experiment_id) if row["dt"] == day]
+    interval, planned_end = _in_force(project, experiment_id, day, decisions)
+    experiment = project.experiment(experiment_id)
+    metrics = {m.name: m for m in project.metrics_of(experiment)}
+    chosen = [row for row in rows if all_methods or row["is_deciding"]]
+    named = words.interval_in_force(interval, cutoff(day) >= planned_end)
+    if as_json:
+        content = {"experiment_id": experiment_id, "dt": day, "interval_in_force": interval, "planned_end": planned_end}
+        print_json(content | {"decisions": decisions, "results": chosen})
+        return
+    lines = result_lines(chosen, metrics, interval)
+    if markdown:
+        guardrails = [row for row in read_rows(project, GUARDRAIL_STATUS, experiment_id) if row["dt"] == day]
+        print(
+            scorecard(
+                experiment, day, f"{named}; planned end {words.moment(planned_end)}", decisions, lines, guardrails
+            )
+        )
+        return
+    console.print(f"{experiment_id} as of {day} (* decides)", markup=False)
+    console.print(f"interval in force: {named}; planned end {words.moment(planned_end)}", markup=False)
+    print_grid((*COLUMNS, "status"), [[*line.cells, line.status] for line in lines], title=3)
     for row in decisions:
         console.print(f"{row['variant_id']}: {row['decision']} ({row['trust']})", markup=False)
         for reason in row["reasons"]:
@@ -68,31 +90,26 @@ def results_of(project: Project, experiment_id: str, day: date | None) -> list[R
     return rows
 
 
-def _grid(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> Grid:
+def result_lines(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> list[ResultLine]:
     """One line a result; a metric that the configuration no longer names is left out, as its unit is not known."""
-    grid = Grid(*COLUMNS, "status", box=None)
     order = {name: i for i, name in enumerate(metrics)}
     known = [row for row in rows if row["metric_name"] in metrics]
-    for row in sorted(known, key=lambda r: (order[r["metric_name"]], r["variant_id"], r["method"])):
-        metric = metrics[row["metric_name"]]
-        shown = result_numbers(row, metric, interval)
-        grid.add_row(
-            row["metric_name"],
-            row["variant_id"],
-            row["method"],
-            _level(row, metric.is_share, "control"),
-            _level(row, metric.is_share, "treatment"),
-            shown_effect(shown),
-            shown_interval(shown),
-            relative_effect(shown),
-            words.p_value(shown["p_value"]),
-            words.p_value(shown["p_value_adjusted"]),
-            row["status"] + (" *" if row["is_deciding"] else ""),
-        )
-    return grid
+    return [
+        ResultLine(_cells(row, metrics[row["metric_name"]], interval), row["status"] + " *" * row["is_deciding"])
+        for row in sorted(known, key=lambda r: (order[r["metric_name"]], r["variant_id"], r["method"]))
+    ]
 
 
-def _level(row: Row, is_share: bool, arm: str) -> str:
-    """An arm's level; of difference-in-differences before and after the change."""
-    before, level = row[f"{arm}_pre_mean"], words.level(is_share, row[f"{arm}_mean"])
-    return level if before is None else f"{words.level(is_share, before)} → {level}"
+def _cells(row: Row, metric: Metric, interval: Interval) -> tuple[str, ...]:
+    """The cells of one result under COLUMNS."""
+    shown = result_numbers(row, metric, interval)
+    return (
+        row["metric_name"],
+        row["variant_id"],
+        row["method"],
+        *levels(shown),
+        figures(shown),
+        relative_figures(shown),
+        p_text(shown["p_value"]),
+        p_text(shown["p_value_adjusted"]),
+    )

@@ -1,4 +1,4 @@
-"""`exp validate`: every mistake in the configuration, in one pass and without Spark."""
+"""`exp validate`: every mistake in the configuration, in one pass and without a Spark application."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from exp_platform.errors import ConfigError
 def validate(config: str | None = CONFIG) -> None:
     """Check every metric, policy, stream and experiment, whether in use or not; with a lake also what it knows of them.
 
-    A definition that has changed under its version is refused; margins that the planned users can seldom show get a
-    warning.
+    A definition that has changed under its version is refused. So is an expression that Spark cannot parse, and a
+    metric's source or a dimension that the mapping or the lake has never seen. Margins that the planned users can
+    seldom show get a warning.
     """
     project = load_project(config)
-    refused = [*project.refusals(), *_version_conflicts(project)]
+    refused = [*project.refusals(), *_version_conflicts(project), *_expression_problems(project), *_unseen(project)]
     for sentence in refused:
         problems.print(sentence, markup=False, soft_wrap=True)
     console.print(
@@ -51,6 +52,24 @@ def _version_conflicts(project: Project) -> list[str]:
     except Exception:  # configuration is checked without a lake as well, whatever keeps it from being read
         return []
     return conflicts(project.metrics.values(), known, project.profile.metrics_dir)
+
+
+def _expression_problems(project: Project) -> list[str]:
+    """Expressions of mapped sources that Spark cannot parse; Java starts only where a source has an expression."""
+    from exp_platform.ingest.parse import expression_problems
+
+    return expression_problems(project)
+
+
+def _unseen(project: Project) -> list[str]:
+    """Metric sources and dimensions that neither the mapping nor the lake has ever seen."""
+    from exp_platform.operations.unseen import unseen_in_lake, unseen_in_mapping
+
+    found = unseen_in_mapping(project)
+    try:
+        return [*found, *unseen_in_lake(project)]
+    except Exception:  # as above
+        return found
 
 
 def _margin_warnings(project: Project) -> list[str]:

@@ -11,7 +11,8 @@ from exp_platform.config.models import Metric
 
 Definition = dict[str, Any]
 # Keys of a contract that change no number: they may be mended under the same version.
-FOR_PEOPLE = frozenset({"name", "version", "description", "owner"})
+FOR_PEOPLE = frozenset({"name", "version", "description", "owner", "title", "unit", "format"})
+WORDING = {"title", "unit", "format"}  # the keys of these that are in no config hash either
 NOT_SET = "not set"
 
 

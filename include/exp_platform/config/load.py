@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from exp_platform.config.definition import WORDING
 from exp_platform.config.models import (
     ID_PATTERN,
     ContractSettings,
@@ -29,6 +30,7 @@ from exp_platform.config.models import (
 from exp_platform.config.policy import FOLDER, load_policy
 from exp_platform.config.rules import covariate_problems, experiment_problems, metric_problems, suggest
 from exp_platform.config.streams import fingerprint, load_streams, stream_problems
+from exp_platform.config.unusable_rules import unusable_problems
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
@@ -36,6 +38,8 @@ from exp_platform.paths import clone_root
 M = TypeVar("M", bound=BaseModel)
 Place = Callable[[str], str]  # where a key stands: its file and line
 
+# Keys that came after experiments had been run: who does not use them keeps the config hash.
+LATER_KEYS = ("exclude", "acknowledge", "streams")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
@@ -154,9 +158,9 @@ class Project:
     def config_hash(self, experiment: Experiment) -> str:
         """Hash of all configuration that can change a number of this experiment."""
         content = {
-            "experiment": experiment.model_dump(mode="json", exclude={"status", *_not_set(experiment)}),
-            "metrics": [m.model_dump(mode="json") for m in self.metrics_of(experiment)],
-            "covariates": [c.model_dump(mode="json") for m in self.metrics_of(experiment) for c in m.covariate_metrics],
+            "experiment": _hashed_experiment(experiment),
+            "metrics": [_hashed(m) for m in self.metrics_of(experiment)],
+            "covariates": [_hashed(c) for m in self.metrics_of(experiment) for c in m.covariate_metrics],
             "contracts": self.contracts_of(experiment).model_dump(mode="json"),
             "quality": self.quality_of(experiment).model_dump(mode="json"),
             "policy": load_policy(self.root, experiment.decision_policy).model_dump(mode="json"),
@@ -175,6 +179,18 @@ class Project:
             raise ConfigError(f"analysis_mode: '{mode}' is not one of itt, exposed")
         changed = experiment.model_copy(update={"analysis_mode": mode})
         return replace(self, experiments=self.experiments | {experiment_id: changed})
+
+
+def _hashed(metric: Metric) -> dict[str, Any]:
+    """A metric contract as it goes into the config hash: a title, unit or format changes no number."""
+    content: dict[str, Any] = metric.model_dump(mode="json", exclude=WORDING)
+    return content
+
+
+def _hashed_experiment(experiment: Experiment) -> dict[str, Any]:
+    """The experiment's keys that are hashed; one of LATER_KEYS counts only where it is set."""
+    unset = {key for key in LATER_KEYS if getattr(experiment, key) == Experiment.model_fields[key].default}
+    return experiment.model_dump(mode="json", exclude={"status", *unset})
 
 
 def check_experiment_id(experiment_id: str) -> None:
@@ -209,11 +225,6 @@ def _built_stream(model: type[Stream], file: ConfigFile, problems: Callable[[Str
     stream = _build(model, file)
     _refuse(file.place, problems(stream))
     return stream
-
-
-def _not_set(experiment: Experiment) -> set[str]:
-    """Keys that were added later and hold their default: without them the hash stays as it was before they existed."""
-    return set() if experiment.streams else {"streams"}
 
 
 def _refused_policies(root: Path) -> list[str]:
@@ -264,7 +275,8 @@ def _load_experiments(
             experiment, place = build()
             used = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
             _refuse(place, [f"metrics: '{m}' is refused: {broken_metrics[m]}" for m in used if m in broken_metrics])
-            _refuse(place, experiment_problems(experiment, experiment_id, metrics) + stream_problems_of(experiment))
+            problems = experiment_problems(experiment, experiment_id, metrics)
+            _refuse(place, [*problems, *unusable_problems(experiment, metrics), *stream_problems_of(experiment)])
             load_policy(root, experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:
@@ -326,7 +338,7 @@ def _build(model: type[M], file: ConfigFile) -> M:
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
     """One pydantic error as a sentence with key, found and allowed values."""
-    location = error["loc"]
+    location = tuple(part for part in error["loc"] if part not in ("(one)", "(many)"))
     key = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, location[:-1])

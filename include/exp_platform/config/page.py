@@ -14,6 +14,7 @@ from exp_platform.errors import ConfigError
 Schema = dict[str, Any]
 _MARKED = re.compile(r"<!-- keys: (\w+) -->\n.*?<!-- end -->", flags=re.DOTALL)
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false"}
+_FORMATS = {"date-time": "time", "date": "date"}
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 
 
@@ -55,14 +56,14 @@ def allowed(spec: Schema) -> str:
         return f"[keys below](#{_name(spec).lower()})"
     if "enum" in spec or "const" in spec:
         return ", ".join(f"`{value}`" for value in spec.get("enum", [spec.get("const")]))
-    if "anyOf" in spec:
-        return " or ".join(allowed(choice) for choice in spec["anyOf"] if choice.get("type") != "null")
+    if choices := spec.get("anyOf") or spec.get("oneOf"):
+        return " or ".join(allowed(choice) for choice in choices if choice.get("type") != "null")
     if spec.get("type") == "array":
         return f"list of {allowed(spec['items'])}"
     if spec.get("type") == "object":
         return f"name: {allowed(spec['additionalProperties'])}"
     bounds = [words.format(spec[name]) for name, words in _BOUNDS.items() if name in spec]
-    kind = "time" if spec.get("format") == "date-time" else _TYPES[spec["type"]]
+    kind = _FORMATS.get(spec.get("format", "")) or _TYPES[spec["type"]]
     return " ".join([kind, ", ".join(bounds)]).strip()
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from exp_platform.config.models import ID_PATTERN, Experiment, Metric
+from exp_platform.config.source_rules import experiment_source_problems
+from exp_platform.config.words import suggest as suggest
 
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """The end of an error text with the closest known word, `; did you mean 'revenue'?`; empty without one."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def metric_problems(metric: Metric, file_stem: str) -> list[str]:
@@ -130,7 +125,8 @@ def experiment_problems(experiment: Experiment, file_stem: str, metrics: dict[st
         )
     if experiment.end_ts <= experiment.start_ts:
         problems.append(f"end_ts: found {experiment.end_ts}, must be after start_ts {experiment.start_ts}")
-    return problems + _variant_problems(experiment) + _metric_choice_problems(experiment, metrics)
+    problems += _variant_problems(experiment) + experiment_source_problems(experiment)
+    return problems + _metric_choice_problems(experiment, metrics)
 
 
 def _variant_problems(experiment: Experiment) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from exp_platform.config.models import ID_PATTERN, Experiment, Metric, Stream
 from exp_platform.config.models.stream import NAMED_BY
 from exp_platform.config.rules import suggest
+from exp_platform.config.source_rules import source_problems
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 
@@ -53,6 +54,7 @@ def own_problems(stream: Stream, file_stem: str) -> list[str]:
         problems.append(f"source: a stream of {stream.kind} has no experiment_id: leave it out of the mapping")
     if "experiment_id" in stream.source.constants:
         problems.append("source.constants.experiment_id: a log of one experiment is no stream; use its `sources`")
+    problems += [f"source.{problem}" for problem in source_problems(stream.source, stream.kind)]
     return list(dict.fromkeys(problems))
 
 
@@ -78,8 +80,10 @@ def stream_problems(
         ]
         if not names:
             problems.append(f"{key}: names no stream; name one, or leave the key out to read the raw zone")
-        if dataset in experiment.sources:
+        if experiment.sources_of(dataset):
             problems.append(f"{key}: sources.{dataset} says where the events are as well; keep one of the two")
+        if dataset == "exposures" and experiment.exposure_source == "none":
+            problems.append(f"{key}: exposure_source is none; leave one of the two out")
         if dataset not in NAMED_BY and len(names) > 1:
             problems.append(f"{key}: found {len(names)} streams; name one, since the same event may be in both")
         if not problems:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from exp_platform.ingest.read import FILE
+from exp_platform.ingest.repeats import COPIES
+from exp_platform.ingest.result import FILE
+from exp_platform.ingest.source import EVENT_ID
 from exp_platform.lake.catalog import CATALOG
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ ROWS_PER_TASK = 250_000  # so many rows one task can group in a small heap witho
 
 
 def distinct_events(rows: DataFrame, columns: Sequence[str], total_rows: int) -> DataFrame:
-    """One row per distinct event, with the smallest index among the files that hold it.
+    """One row per distinct event, with the smallest index among the files that hold it, and how often it was read.
 
     One shuffle serves both the group-by and the write: a task gets all rows of its users, and users of one bucket of
     `exp.*` only.
@@ -31,18 +33,30 @@ def distinct_events(rows: DataFrame, columns: Sequence[str], total_rows: int) ->
     per_bucket = max(1, -(-total_rows // (ROWS_PER_TASK * BUCKETS)))
     task = F.expr(f"{CATALOG}.system.bucket({BUCKETS}, user_id) * {per_bucket} + pmod(hash(user_id), {per_bucket})")
     together = rows.withColumn(_TASK, task).repartitionById(BUCKETS * per_bucket, F.col(_TASK))
-    return together.groupBy(_TASK, *columns).agg(F.min(FILE).alias(FILE)).drop(_TASK)
+    copies = F.count(F.lit(1)).alias(COPIES)
+    return together.groupBy(_TASK, *columns).agg(F.min(FILE).alias(FILE), copies).drop(_TASK)
 
 
 def already_held(new: DataFrame, existing: DataFrame, columns: Sequence[str]) -> DataFrame:
     """The new events that the table holds already, with the file that they came from (`held_by`)."""
     held = existing.select(*columns, F.col("source_file").alias("held_by"))
-    return new.join(held, list(columns), "inner")
+    if EVENT_ID not in columns:
+        return new.join(held, list(columns), "inner")
+    return new.alias("new").join(held.alias("held"), _alike(columns), "inner").select("new.*", "held.held_by")
 
 
 def not_held(new: DataFrame, held: DataFrame, columns: Sequence[str]) -> DataFrame:
     """The new events that the table does not hold yet."""
-    return new.join(held.select(*columns), list(columns), "left_anti")
+    if EVENT_ID not in columns:
+        return new.join(held.select(*columns), list(columns), "left_anti")
+    return new.alias("new").join(held.select(*columns).alias("held"), _alike(columns), "left_anti")
+
+
+def _alike(columns: Sequence[str]) -> Column:
+    """True for two events that agree in every column; no id is an id that both may lack."""
+    pairs = [(F.col(f"new.{column}"), F.col(f"held.{column}")) for column in columns]
+    same = [a.eqNullSafe(b) if column == EVENT_ID else a == b for column, (a, b) in zip(columns, pairs, strict=True)]
+    return reduce(and_, same)
 
 
 def with_run_columns(
@@ -57,7 +71,7 @@ def with_run_columns(
     """The events with the contract's columns, source_file and ingested_at, sorted as the files of `exp.*` are."""
     return events.sortWithinPartitions(*sort).select(
         *(F.lit(value).alias(column) for column, value in (constants or {}).items()),
-        *columns,
+        *(F.col(c) if c in events.columns else F.lit(None).cast("string").alias(c) for c in columns),
         path_of(paths).alias("source_file"),
         F.lit(now).alias("ingested_at"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from exp_platform.errors import ExpError
 from exp_platform.ingest.problems import Problem
 
 _FILE = re.compile(r"\[FAILED_READ_FILE[^\]]*\][^\n]*?(?:file|path):? ?((?:file|s3a):\S+?)[.,;]?(?:\s|$)")
@@ -28,6 +29,16 @@ def is_of_the_store(text: str) -> bool:
     return _STORE.search(text) is not None
 
 
+def may_be_of_a_value(error: Exception) -> bool:
+    """True for an error of the engine on a row, which may come from an expression of a mapping.
+
+    >>> may_be_of_a_value(ValueError("[CAST_INVALID_INPUT]")), may_be_of_a_value(ExpError("unknown arm"))
+    (True, False)
+    """
+    text = str(error)
+    return not isinstance(error, ExpError) and not is_of_the_store(text) and _FILE.search(text) is None
+
+
 def problem_of(error: Exception, dataset: str, location: str) -> Problem | None:
     """The problem of the data that Spark's message names; None for a fault of the platform."""
     text = str(error)
@@ -38,9 +49,21 @@ def problem_of(error: Exception, dataset: str, location: str) -> Problem | None:
         return Problem(dataset, "files can be read", path, what)
     value = _VALUE.search(text)
     if value:
-        what = f"a mapping expression fails on a value ({value.group(1)}: {value.group(2)[:160]}); use try_cast"
+        what = f"an expression fails on a value ({value.group(1)}: {value.group(2)[:160]}); use try_cast"
         return Problem(dataset, "columns have their type", location, what)
     return None
+
+
+def reason_of(error: Exception) -> str:
+    """The engine's own sentence, without its class in brackets, its number, and its advice, but with its guess.
+
+    >>> reason_of(Exception("\\n[PARSE_SYNTAX_ERROR] Syntax error at or near end of input. SQLSTATE: 42601 (line 1)"))
+    'Syntax error at or near end of input.'
+    """
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = re.sub(r"\s*SQLSTATE: \w+.*$", "", re.sub(r"^\[[A-Z_.0-9]+\]\s*", "", line))
+    first, *rest = re.split(r"(?<=[.?])\s+(?=[A-Z])", line)
+    return " ".join([first, *(sentence for sentence in rest if sentence.startswith("Did you mean"))])[:300]
 
 
 def _reason(text: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Stream
 from exp_platform.config.models.stream import stream_name
-from exp_platform.ingest.source import DatasetSource, source_of, spark_url
+from exp_platform.ingest.source import EVENT_ID, DatasetSource, DatasetSources, mapped_source, sources_of
 from exp_platform.schemas import DATASETS, load_schema, stream_columns, stream_schema
 
 
@@ -19,8 +19,9 @@ class StreamSource(DatasetSource):
 
     @property
     def types(self) -> dict[str, str]:
-        """Contract column -> its declared type."""
-        return stream_columns(self.dataset)
+        """Contract column -> its declared type; event_id is one of them where it is mapped."""
+        has_id = EVENT_ID in self.columns or EVENT_ID in self.constants
+        return stream_columns(self.dataset) | ({EVENT_ID: "string"} if has_id else {})
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Intake:
     """One dataset of one owner, with the rules by which its rows are judged."""
 
     owner: str  # experiment id, or `stream.<name>`
-    source: DatasetSource
+    source: DatasetSources
     table: str  # where the distinct valid events go
     schema: Mapping[str, Any]
     experiment_id: str | None  # rows of another experiment are refused; None: the rows carry ids of many, or none
@@ -36,11 +37,17 @@ class Intake:
     is_required: bool  # a run without such events is blocked
     max_bad_fraction: float
     late_days: int
+    delivers: tuple[str, ...] = ()  # names that a stream delivers; whoever reads it may need any of them
 
     @property
     def dataset(self) -> str:
         """The dataset's name."""
         return self.source.dataset
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the contract that the table has, those included that only some sources have."""
+        return list(self.schema["properties"])
 
     @property
     def constants(self) -> dict[str, str]:
@@ -54,7 +61,7 @@ def intakes_of_experiment(project: Project, experiment: Experiment) -> tuple[Int
     return tuple(
         Intake(
             owner=experiment.experiment_id,
-            source=source_of(project, experiment, dataset),
+            source=sources_of(project, experiment, dataset),
             table=f"exp.{dataset}",
             schema=load_schema(dataset),
             experiment_id=experiment.experiment_id,
@@ -73,7 +80,7 @@ def intake_of_stream(project: Project, stream: Stream) -> Intake:
     late = stream.late_arrival_days
     return Intake(
         owner=stream.owner_id,
-        source=_source_of_stream(project, stream),
+        source=DatasetSources(stream.kind, (_source_of_stream(project, stream),)),
         table=f"exp.stream_{stream.kind}",
         schema=stream_schema(stream.kind),
         experiment_id=None,
@@ -81,6 +88,7 @@ def intake_of_stream(project: Project, stream: Stream) -> Intake:
         is_required=True,
         max_bad_fraction=(stream.contracts or project.profile.contracts).max_bad_fraction,
         late_days=project.profile.late_arrival_days if late is None else late,
+        delivers=stream.delivered,
     )
 
 
@@ -88,12 +96,11 @@ def is_required(experiment: Experiment, dataset: str) -> bool:
     """True when the experiment cannot be analysed without the dataset."""
     if dataset == "assignments":
         return experiment.assignment_source == "assignments"
+    if dataset == "exposures":
+        return experiment.exposure_source == "exposures"
     return dataset != "attributes"
 
 
 def _source_of_stream(project: Project, stream: Stream) -> StreamSource:
-    source = stream.source
-    location = source.location if source.format == "iceberg" else spark_url(project.resolve(source.location))
-    return StreamSource(
-        stream.kind, source.format, location, source.columns, source.constants, source.where, is_mapped=True
-    )
+    mapped = mapped_source(project, stream.source, stream.kind)
+    return StreamSource(**{field.name: getattr(mapped, field.name) for field in fields(mapped)})

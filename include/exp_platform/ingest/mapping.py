@@ -26,15 +26,15 @@ from pyspark.sql.types import (
 )
 
 from exp_platform.errors import ConfigError
+from exp_platform.ingest.faults import reason_of
+from exp_platform.ingest.times import TIME_SHOWN, epoch_time, in_zone, is_epoch, parsed_time
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-SPARK_TYPES = {"string": "string", "double": "double", "timestamptz": "timestamp"}
+    from exp_platform.ingest.source import DatasetSource
 
-# ISO 8601 with date and time; without a zone it is UTC. Spark's own cast would also take `12:30` (today!) or `2026`.
-TIME_PATTERN = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|UTC|[+-]\d{2}(:?\d{2})?)?\s*$"
-TIME_SHOWN = "YYYY-MM-DDTHH:MM[:SS[.fraction]][Z|±HH[:MM]]"
+SPARK_TYPES = {"string": "string", "double": "double", "timestamptz": "timestamp"}
 
 EXPECTED = {
     "string": "text",
@@ -80,43 +80,78 @@ def source_expression(frame: DataFrame, column: str, columns: Mapping[str, str])
         frame.select(expression)
     except ParseException as error:
         raise ConfigError(
-            f"sources: columns: {column}: {text!r} is neither a column nor Spark SQL: {_first_line(error)}"
+            f"sources: columns: {column}: {text!r} is neither a column nor Spark SQL: {reason_of(error)}"
         ) from None
     except AnalysisException as error:
-        raise MissingColumnError(f"'{text}' for '{column}' cannot be worked out: {_first_line(error)}") from None
+        raise MissingColumnError(f"'{text}' for '{column}' cannot be worked out: {reason_of(error)}") from None
     return expression
 
 
 def contract_columns_from(
     frame: DataFrame,
-    types: Mapping[str, str],
-    columns: Mapping[str, str],
-    constants: Mapping[str, str],
-    *,
-    lenient: bool,
+    source: DatasetSource,
+    made_already: Mapping[str, Column] | None = None,
     nanoseconds: frozenset[str] = frozenset(),
 ) -> dict[str, Column]:
     """Contract column -> its expression, and `_unparsed_<column>` for each column that is parsed from text.
 
-    With `lenient`, for mapped sources, whole numbers may become text, text numbers, and dates times.
+    `made_already` holds columns that the shape of the source's rows has given.
     """
-    made: dict[str, Column] = {}
-    for column, kind in types.items():
-        if column in constants:
-            made[column] = constant(column, constants[column], kind)
+    made: dict[str, Column] = dict(made_already or {})
+    for column, kind in source.types.items():
+        if column in made:
             continue
-        source = source_expression(frame, column, columns)
-        found = frame.select(source.alias("it")).schema["it"].dataType
-        if columns.get(column, column) in nanoseconds:
-            made[column] = microseconds_of(columns.get(column, column))
-        elif isinstance(found, StringType) and kind != "string" and (lenient or kind == "timestamptz"):
-            made[column] = parse(source, kind)
-            made[unparsed(column)] = F.when(parse(source, kind).isNull(), source)
-        elif accepts(found, kind, lenient):
-            made[column] = source.cast(SPARK_TYPES[kind])
-        else:
-            raise WrongTypeError(column, found.simpleString(), EXPECTED[kind])
+        if column in source.constants:
+            made[column] = constant(column, source.constants[column], kind)
+            continue
+        if column in source.own_names and column in source.defaults and column not in frame.columns:
+            made[column] = constant(column, source.defaults[column], kind)
+            continue
+        expression = source_expression(frame, column, source.columns)
+        name = source.columns.get(column, column)
+        if name in nanoseconds:
+            made[column] = microseconds_of(name)
+            continue
+        made[column], text = typed(frame, column, expression, kind, source)
+        if text is not None:
+            made[unparsed(column)] = text
     return made
+
+
+def typed(
+    frame: DataFrame, column: str, expression: Column, kind: str, source: DatasetSource
+) -> tuple[Column, Column | None]:
+    """A value in the contract's type, and the text that could not be parsed (None where no text is parsed).
+
+    In mapped sources whole numbers may become text, text numbers, and dates times.
+    """
+    lenient, written = source.is_mapped, source.timestamp_format
+    found = frame.select(expression.alias("it")).schema["it"].dataType
+    if column == "variant" and source.aliases:
+        if isinstance(found, BooleanType) or accepts(found, kind, lenient):
+            return renamed(expression.cast("string"), source.aliases), None
+    elif isinstance(found, StringType) and kind != "string" and (lenient or kind == "timestamptz"):
+        time = parsed_time(expression, written, source.timezone)
+        parsed = expression.try_cast("double") if kind == "double" else time
+        return parsed, F.when(parsed.isNull(), expression)
+    elif kind == "timestamptz" and written is not None and is_epoch(written) and isinstance(found, NumericType):
+        parsed = epoch_time(expression, written)
+        return parsed, F.when(parsed.isNull(), expression.cast("string"))
+    elif accepts(found, kind, lenient):
+        value = expression.cast(SPARK_TYPES[kind])
+        has_no_zone = isinstance(found, TimestampNTZType | DateType)
+        return (in_zone(value, source.timezone) if has_no_zone else value), None
+    hint = "; say timestamp_format: epoch_millis (or epoch_seconds, epoch_micros) for counts since 1970"
+    counts = lenient and kind == "timestamptz" and isinstance(found, NumericType)
+    raise WrongTypeError(column, found.simpleString(), EXPECTED[kind] + (hint if counts else ""))
+
+
+def renamed(name: Column, aliases: Mapping[str, str]) -> Column:
+    """The arm that a name in the source stands for; a name without an alias stays."""
+    found = name
+    for alias, arm in aliases.items():
+        found = F.when(name == F.lit(alias), F.lit(arm)).otherwise(found)
+    return found
 
 
 def accepts(found: DataType, kind: str, lenient: bool) -> bool:
@@ -129,17 +164,6 @@ def accepts(found: DataType, kind: str, lenient: bool) -> bool:
     if kind == "double":
         return isinstance(found, NumericType) or (lenient and isinstance(found, BooleanType))
     return isinstance(found, (TimestampType, TimestampNTZType)) or (lenient and isinstance(found, DateType))
-
-
-def parse(text: Column, kind: str) -> Column:
-    """The number or time that a text spells; null where it spells none."""
-    if kind == "double":
-        return text.try_cast("double")
-    written = F.trim(text)
-    # Spark accepts a zone only after seconds.
-    with_seconds = F.regexp_replace(written, r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)", "$1:00")
-    time = F.coalesce(written.try_cast("timestamp"), with_seconds.try_cast("timestamp"))
-    return F.when(text.rlike(TIME_PATTERN), time)
 
 
 def microseconds_of(nanoseconds: str) -> Column:
@@ -163,7 +187,3 @@ def constant(column: str, text: str, kind: str) -> Column:
 
 def _shown(frame: DataFrame) -> list[str]:
     return [column for column in frame.columns if not column.startswith("_")]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].strip()

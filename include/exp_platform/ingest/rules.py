@@ -34,6 +34,8 @@ def row_rules(
     rules: dict[str, Column] = {}
     required = set(schema["required"])
     for column, spec in schema["properties"].items():
+        if spec.get("x-optional"):
+            continue
         value = F.col(column)
         known = value.isNotNull()
         text = unparsed(column)

@@ -19,6 +19,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.lake.ops import matching
 from exp_platform.lake.tables import Table
+from exp_platform.lake.tables.declare import bucket_of
 from exp_platform.lake.types import arrow_schema
 
 if TYPE_CHECKING:
@@ -114,6 +115,34 @@ def rows_of_files(
         pa.schema([declared.field(name) for name in columns]),
         sum(task.file.record_count for task in tasks),
     )
+
+
+@dataclass(frozen=True)
+class BucketFiles:
+    """The Parquet files of a table that lies in buckets."""
+
+    table: Table
+    io: FileIO
+    paths: Mapping[int, tuple[str, ...]]
+    buckets: int
+
+    def schema(self, columns: Sequence[str]) -> pa.Schema:
+        """The types of some columns."""
+        declared = arrow_schema(self.table)
+        return pa.schema([declared.field(name) for name in columns])
+
+
+def files_by_bucket(handle: IcebergTable, table: Table, snapshot_id: int, key: Mapping[str, Any]) -> BucketFiles | None:
+    """The files of a key by bucket; None when files have deletes, rows of other keys or another partitioning."""
+    tasks = list(handle.scan(row_filter=matching(dict(key)), snapshot_id=snapshot_id).plan_files())
+    place, bucket = next((i, found) for i, p in enumerate(table.partition) if (found := bucket_of(p)) is not None)
+    if any(t.delete_files or t.residual != AlwaysTrue() or t.file.spec_id != handle.spec().spec_id for t in tasks):
+        return None
+    paths: dict[int, tuple[str, ...]] = {}
+    for task in tasks:
+        number = int(task.file.partition[place])
+        paths[number] = (*paths.get(number, ()), task.file.file_path)
+    return BucketFiles(table, handle.io, paths, bucket[0])
 
 
 def parts_of(files: Mapping[str, int], cores: int) -> tuple[tuple[str, ...], ...]:

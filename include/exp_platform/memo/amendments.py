@@ -9,7 +9,7 @@ from typing import Any
 from exp_platform.decision.amended import VerdictEffect
 from exp_platform.memo import words
 from exp_platform.results.plan import AnalysisPlan
-from exp_platform.results.seal import Content, Seal, changed_keys, differences
+from exp_platform.results.seal import ABSENT_IS_EMPTY, Content, Seal, changed_keys, differences, whole
 
 LABELS = {
     "hypothesis": "Hypothesis",
@@ -29,6 +29,8 @@ LABELS = {
     "arms": "Arms",
     "metrics": "Metrics and versions",
     "policy": "Policy",
+    "exclude": "Excluded days",
+    "acknowledge": "Acknowledged checks",
 }
 
 
@@ -68,6 +70,8 @@ def _days_after_start(first: Seal) -> int:
 def _facts(then: Content, now: Content) -> list[dict[str, Any]]:
     """Each key of the plan as it was sealed and, where it is another one, as it is now."""
     changed = changed_keys(then, now)
+    unknown = {key for key in ABSENT_IS_EMPTY if key not in then and key not in now}
+    then, now = ({k: v for k, v in whole(plan).items() if k not in unknown} for plan in (then, now))
     return [
         {
             "label": LABELS.get(key, key),

@@ -1,18 +1,23 @@
-"""The memo of a blocked run: the numbers of the last finished run, under a banner that says why they are old."""
+"""The memo of a blocked run: a first screen that says what broke, above the sections of the last finished run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
 from exp_platform.memo import words
+from exp_platform.memo.blocks import Memo, to_plain, to_records
+from exp_platform.memo.content import FORMAT
 from exp_platform.memo.files import latest_path, read_latest, write_memo
+from exp_platform.memo.first_screen import blocked_screen
+from exp_platform.memo.render import records
 
 
 def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: str, stage: str, sentence: str) -> Path:
-    """Write the latest memo again with the banner; `since` is the first dt blocked since a run last finished."""
+    """Write the latest memo again below the reason; `since` is the first dt blocked since a run last finished."""
     last = read_latest(project, experiment_id)
     if last and last["dt"] and dt.isoformat() < last["dt"]:
         return latest_path(project, experiment_id)  # a blocked backfill does not concern the latest numbers
@@ -25,12 +30,28 @@ def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: s
         "run_id": run_id,
         "sentence": first_line,
     }
-    content = (last or _empty(project, experiment_id)) | {"blocked": blocked}
-    return write_memo(project, experiment_id, None, content, latest=True)
+    return write_memo(project, experiment_id, None, blocked_content(project, experiment_id, last, blocked), latest=True)
+
+
+def blocked_content(
+    project: Project, experiment_id: str, last: Mapping[str, Any] | None, blocked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The last content under a first screen that says what broke; that of an older format keeps its facts alone."""
+    facts = dict(last or _empty(project, experiment_id)) | {"blocked": dict(blocked)}
+    readable = facts.get("format") == FORMAT
+    # The screen of the last decision is kept, since a second blocked day builds on it again.
+    if "decided" in facts:
+        decided = facts["decided"]
+    else:
+        decided = to_plain(records(facts).first) if readable and facts["answer"] else None
+    old = records(facts).sections if readable else ()
+    first = blocked_screen(to_records(decided) if decided else None, facts["experiment"], blocked, facts["dt"])
+    head = f"{first.word}: {first.title}"
+    return facts | {"format": FORMAT, "decided": decided, "memo": to_plain(Memo(head, first, old))}
 
 
 def _empty(project: Project, experiment_id: str) -> dict[str, Any]:
-    """The content of a memo without numbers, for an experiment that no run has finished."""
+    """The facts of a memo without numbers, for an experiment that no run has finished."""
     e = project.experiment(experiment_id)
     return {
         "experiment": {

@@ -13,10 +13,15 @@ DATASETS = ("assignments", "exposures", "outcomes", "attributes")
 REASONS_SHOWN = 10
 
 
-def data_section(manifest: Rows, files: Rows, quarantine: pa.Table, findings: Rows) -> dict[str, Any]:
-    """The section from the run's rows of ops.run_manifest and ops.contract_results, and the files and quarantine."""
+def data_section(
+    manifest: Rows, files: Rows, quarantine: pa.Table, findings: Rows, used: Mapping[str, int]
+) -> dict[str, Any]:
+    """The section from the run's rows of ops.run_manifest and ops.contract_results, and the files and quarantine.
+
+    `used` holds for each dataset the events up to the cut-off, which the numbers stand on.
+    """
     return {
-        "datasets": [_dataset(name, manifest, files) for name in DATASETS],
+        "datasets": [_dataset(name, manifest, files) | {"used": used.get(name)} for name in DATASETS],
         "refused": _refused(quarantine),
         "warnings": [
             {name: row[name] for name in ("table", "expectation", "unexpected_count", "detail")}

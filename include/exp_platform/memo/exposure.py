@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exp_platform.config.models.metric_types import TYPES
 from exp_platform.memo import words
+from exp_platform.memo.numbers import Unit, p_is
 from exp_platform.results.plan import AnalysisPlan, in_force
 from exp_platform.status import CheckStatus, Method, ResultStatus
 
@@ -28,8 +28,10 @@ def exposure_rows(results: Sequence[Row], checks: Sequence[Row], plan: AnalysisP
             check = agreement.get((metric.name, arm.id))
             row: dict[str, Any] = {
                 "metric": metric.name,
+                "title": metric.title_in_force,
+                "unit": metric.unit,
+                "format": metric.format_in_force,
                 "arm": arm.id,
-                "type": metric.type,
                 "exposed_share": _share(itt, exposed),
                 "agree": None if check is None else check["status"] == CheckStatus.OK.value,
                 "agree_p_value": None if check is None else check["p_value"],
@@ -54,11 +56,11 @@ def _effect(row: Row | None, plan: AnalysisPlan) -> dict[str, Any]:
 
 def shown(row: Row, method: str) -> str:
     """One of a row's effects with its interval, as text."""
-    is_share, of = TYPES[row["type"]].estimand == "binary", row[method]
-    if of["effect"] is None:
+    of, unit = row[method], Unit.of(row, "absolute")
+    if None in (of["effect"], of["low"], of["high"]):
         return "–"
-    interval = words.interval(is_share, of["low"], of["high"], "absolute")
-    return f"{words.effect(is_share, of['effect'], 'absolute')} ({interval})"
+    digits = unit.decimals(of["high"] - of["low"])
+    return f"{unit.change(of['effect'], digits)} ({unit.bare(of['low'], digits)} to {unit.bare(of['high'], digits)})"
 
 
 def _sentence(row: Row) -> str:
@@ -73,10 +75,10 @@ def _sentence(row: Row) -> str:
     elif row["exposed"]["effect"] is not None:
         parts.append(f"On the exposed ones it is {shown(row, 'exposed')}.")
     if row["agree"]:
-        parts.append(f"Assigned and diluted, the two agree within their error ({words.p_is(row['agree_p_value'])}).")
+        parts.append(f"Assigned and diluted, the two agree within their error ({p_is(row['agree_p_value'])}).")
     elif row["agree"] is not None:
         why = "users who were not exposed have an effect too, or the treatment changes who is exposed"
-        parts.append(f"Assigned and diluted, the two do not agree ({words.p_is(row['agree_p_value'])}): {why}.")
+        parts.append(f"Assigned and diluted, the two do not agree ({p_is(row['agree_p_value'])}): {why}.")
     if row["complier"]["effect"] is not None:
         parts.append(f"For each user whom the treatment reached it is {shown(row, 'complier')}.")
     return " ".join(parts)

@@ -1,34 +1,58 @@
-"""The summary at the end of a run in a terminal: the decision, the deciding numbers, and the memo's path."""
+"""The memo's first screen in a terminal: the decision, the effect, trust, guardrails, the next step and the path."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from datetime import date
+from pathlib import Path
 
 from exp_platform.config.load import Project
+from exp_platform.memo.blocks import Arm, FirstScreen
+from exp_platform.memo.draw.line import interval_line
 from exp_platform.memo.files import latest_path, memo_dir, read_latest
-from exp_platform.memo.render import shown_effect, shown_interval
-from exp_platform.memo.words import p_is
+from exp_platform.memo.render import records
+from exp_platform.memo.text import clean
+
+WIDTH = 100
 
 
 def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
-    """The summary in a few lines of plain text, read from the memo of a dt."""
+    """The first screen as plain text, read from the memo of a dt."""
     path = memo_dir(project) / experiment_id / f"{dt}.json"
     if not path.is_file():
         return f"{experiment_id}: no memo for {dt}; run the stage write_memo"
     content = json.loads(path.read_text(encoding="utf-8"))
-    answer, plan = content["answer"], content["plan"]
-    lines = [f"{experiment_id} as of {dt}: {answer['decision_label'].upper()} ({answer['trust_label'].lower()})"]
-    lines += [f"  - {sentence}" for sentence in answer["sentences"]]
-    for arm in answer["arms"]:
-        row = arm["primary"]
-        if row is not None:
-            lines.append(
-                f"  {row['metric']}, {arm['arm']}: {shown_effect(row)} ({shown_interval(row)}), "
-                f"{p_is(row['p_value_adjusted'])}, {row['method']}, {plan['interval_in_force']} interval"
-            )
-    lines += [f"  guardrail {g['metric']}, {g['arm']}: {g['status']}" for g in content["guardrails"]]
+    if "memo" not in content:
+        return f"{experiment_id}: the memo for {dt} was written by an earlier version; run the stage write_memo again"
     latest = read_latest(project, experiment_id)
     is_latest = latest is not None and latest["dt"] == content["dt"]
-    lines.append(f"memo: {latest_path(project, experiment_id) if is_latest else path.with_suffix('.html')}")
+    where = latest_path(project, experiment_id) if is_latest else path.with_suffix(".html")
+    return terminal(records(content).first, where)
+
+
+def terminal(first: FirstScreen, memo: Path) -> str:
+    """The first screen in lines of at most a hundred characters."""
+    about = f"{clean(first.owner)} · {clean(first.as_of)}, {clean(first.next_due)}"
+    lines = [
+        *_wrapped(first.title),
+        f"{first.experiment_id} · {about}",
+        "─" * WIDTH,
+        f"{clean(first.word).upper()}   ({clean(first.trust_word).lower()})",
+        *_wrapped(first.because),
+        *(line for arm in first.arms for line in _arm(arm)),
+        *_wrapped(f"Trust: {first.trust}"),
+        *_wrapped(f"Guardrails: {first.guardrails}"),
+        *_wrapped(f"Next: {first.next_step}"),
+        f"memo: {memo}",
+    ]
     return "\n".join(lines)
+
+
+def _arm(arm: Arm) -> list[str]:
+    lead = f"{clean(arm.name)}: {clean(arm.decision)}. " if arm.decision else ""
+    return [*_wrapped(lead + arm.sentence), *(interval_line(arm.picture, WIDTH) if arm.picture else [])]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(clean(text), WIDTH)

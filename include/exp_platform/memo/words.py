@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+from exp_platform.memo import names
 from exp_platform.status import Decision, Trust
 
 DECISIONS = {
@@ -28,8 +28,9 @@ INTERVALS = {
 
 _REASONS = {
     "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
-    "quality_failed": "The exposure check {subject} failed.",
-    "caution": "Caution: the check {subject} spoke up.",
+    "quality_failed": "The exposures can't be trusted: {subject}.",
+    "caution": "Caution: {subject}.",
+    "acknowledged": "{subject}: acknowledged, so that it does not count.",
     "pretrends_failed": "The arms did not run in parallel before the rollout.",
     "pretrends_not_tested": "Parallel trends before the rollout could not be tested, which is not a pass.",
     "guardrail_failed": "The guardrail {subject} is harmed by more than its margin.",
@@ -62,6 +63,7 @@ _REASONS = {
     "not_applicable": "The deciding method does not apply to the primary metric.",
     "arm_below_min_units": "An arm has fewer units with a value than the registry asks for.",
     "too_few_events": "Fewer than 10 units of the smaller arm are expected to have, or to lack, the event.",
+    "source_absent": "No outcome event has the metric's source as its name, so that there is nothing to measure.",
     "no_variance": "Units do not differ within the arms, so that nothing shows the error.",
     "spread_beyond_precision": "Units differ by less than a millionth of their size, which sums cannot show: take "
     "a constant off the values.",
@@ -100,18 +102,37 @@ _REASONS = {
     "no_daily_panel": "The primary metric has no values by day before the change.",
     "cohort_dates_without_both_arms": "Cohort dates without both arms are left out.",
     "cohort_dates_too_uneven": "Most treated units came on cohort dates with hardly any control to compare them with.",
+    "quantiles_have_no_series": "A quantile has no series of days: the chart shows what runs published.",
+    "did_has_no_series": "Difference in differences has no series of days: the chart shows what runs published.",
+    "not_in_the_table": "The series does not hold this metric yet: the chart shows what runs published.",
+    "strata_left_out": "The days are compared without strata, unlike the deciding result.",
+    "data_or_settings_of_that_day": "On some days a run read other data or had other settings.",
+    "quantile_cap": "All days have the newest cap, while the run of an earlier day had its own.",
+    "values_of_2_32_or_more": "Very large values are added up in another order than a run of that day did.",
     "quantile_out_of_reach": "The sample is too small, or of too few days, for this quantile.",
 }
 
 
-def sentence(reason: str) -> str:
-    """A reason code as a sentence; an unknown code is shown as it is."""
+def sentence(reason: str, titles: Mapping[str, str] | None = None) -> str:
+    """A reason code as a sentence; an unknown code is shown in words. `titles` are the metrics' names for people."""
     word, _, subject = reason.partition(":")
     template = _REASONS.get(word)
-    return template.format(subject=subject.replace(":", ", ")) if template else reason.replace("_", " ")
+    return template.format(subject=_subject(word, subject, titles or {})) if template else reason.replace("_", " ")
 
 
-def reason_lines(reasons: Iterable[str]) -> list[str]:
+def _subject(word: str, subject: str, titles: Mapping[str, str]) -> str:
+    """The subject of a reason in words: a check by its finding, a metric by its title."""
+    if word in ("quality_failed", "caution"):
+        check, _, metric = subject.partition(":")
+        return names.check_says(check) + (f" (about {titles.get(metric, metric)})" if metric else "")
+    if word == "srm_failed":
+        return names.check_name(subject)
+    if word in ("guardrail_failed", "inconclusive", "covariate_constant", "covariate_without_gain"):
+        return titles.get(subject, subject.replace(":", ", "))
+    return subject.replace(":", ", ")
+
+
+def reason_lines(reasons: Iterable[str], titles: Mapping[str, str] | None = None) -> list[str]:
     """A decision's reasons as sentences in order; several warnings of one check share a line."""
     lines: dict[str, list[str]] = {}
     for reason in reasons:
@@ -121,12 +142,13 @@ def reason_lines(reasons: Iterable[str]) -> list[str]:
             lines.setdefault(f"caution:{check}", []).append(subject)
         else:
             lines.setdefault(reason, [])
-    return [sentence(reason) if not subjects else _doubt(reason, subjects) for reason, subjects in lines.items()]
+    known = titles or {}
+    return [sentence(reason, known) if not found else _doubt(reason, found, known) for reason, found in lines.items()]
 
 
-def _doubt(reason: str, subjects: list[str]) -> str:
-    about = ", ".join(subject for subject in subjects if subject)
-    return sentence(reason) if not about else f"{sentence(reason)[:-1]} about {about}."
+def _doubt(reason: str, subjects: list[str], titles: Mapping[str, str]) -> str:
+    about = ", ".join(titles.get(subject, subject) for subject in subjects if subject)
+    return sentence(reason) if not about else f"{sentence(reason)[:-1]} (about {about})."
 
 
 def sentences(reasons: str) -> str:
@@ -137,62 +159,6 @@ def sentences(reasons: str) -> str:
 def interval_in_force(interval: str, planned_end_reached: bool) -> str:
     """The interval in force by its name, and why it is the one."""
     return PLAN_WAS_CHANGED if interval == "anytime" and planned_end_reached else INTERVALS[interval]
-
-
-def level(is_share: bool, value: float | None) -> str:
-    """The mean, share or quantile of an arm, as text."""
-    if value is None:
-        return "–"
-    return f"{value:.2%}" if is_share else number(value)
-
-
-def effect(is_share: bool, value: float | None, scale: str) -> str:
-    """An effect with its sign: percent when relative, percentage points for shares, else the metric's unit."""
-    if value is None:
-        return "–"
-    if scale == "relative":
-        return f"{value:+.2%}"
-    return f"{100 * value:+.2f} pp" if is_share else signed(value)
-
-
-def harm(value: float | None, kind: str) -> str:
-    """Harm, its bound or its margin: a share of control's level, or in the metric's unit."""
-    return percent(value, 2) if kind == "relative" else number(value)
-
-
-def interval(is_share: bool, low: float | None, high: float | None, scale: str) -> str:
-    """Both ends of an interval, as text."""
-    if low is None or high is None:
-        return "–"
-    return f"{effect(is_share, low, scale)} to {effect(is_share, high, scale)}"
-
-
-def number(value: float | None) -> str:
-    """A number with four significant digits and thousands separators."""
-    if value is None:
-        return "–"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
-
-
-def signed(value: float) -> str:
-    """A number as in `number`, with its sign."""
-    return f"{'+' if value >= 0 else '−'}{number(abs(value))}".replace("−", "-")
-
-
-def p_value(value: float | None) -> str:
-    """A p-value with four digits; a smaller one is `< 0.0001`, never 0."""
-    if value is None:
-        return "–"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def p_is(value: float | None) -> str:
-    """A p-value with its name: `p = 0.0312`, `p < 0.0001` or `no p`."""
-    if value is None:
-        return "no p"
-    return f"p {p_value(value)}" if value < 0.0001 else f"p = {p_value(value)}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -229,14 +195,6 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def markdown(text: object) -> str:
-    """Escape text from configuration or data, so that Markdown shows it as it is."""
-    one_line = " ".join(str(text).split())
-    escaped = re.sub(r"([\\`*{}\[\]|#~])", r"\\\1", one_line)
-    escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def labels(names: Mapping[Any, str], key: str) -> str:
+def labels(known: Mapping[Any, str], key: str) -> str:
     """The label of a word; a word without a label is shown as it is."""
-    return names.get(key, key)
+    return known.get(key, key)

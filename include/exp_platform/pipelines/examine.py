@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from exp_platform.ingest import faults
+from exp_platform.ingest import faults, repeats
+from exp_platform.ingest.diagnose import failing_expression
 from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, path_of, with_run_columns
 from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, ReadPlan, decode_files, known_files, plan
 from exp_platform.ingest.intake import Intake
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import entries, refused_rows
-from exp_platform.ingest.read import FILE, ReadResult, read_source
+from exp_platform.ingest.read import read_sources
+from exp_platform.ingest.repeats import Repeats
+from exp_platform.ingest.result import FILE, ReadResult
 from exp_platform.ingest.rules import RULES_VERSION, breaks_any, row_rules
-from exp_platform.ingest.source import DatasetSource, list_source
+from exp_platform.ingest.source import EVENT_ID, DatasetSource, DatasetSources, list_source
 from exp_platform.ingest.verdict import Tally
 from exp_platform.lake.publication import last_publication
 from exp_platform.lake.read import count_rows
@@ -30,6 +33,8 @@ from exp_platform.lake.tables.names import INGESTED_FILES
 from exp_platform.schemas import event_time_column
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
     from exp_platform.pipelines.context import StageContext
@@ -55,10 +60,12 @@ class Examined:
     cached: list[DataFrame] = field(default_factory=list)
     tally: Tally = field(default_factory=lambda: Tally(0, 0, 0, 0))
     late: int = 0  # added events that are older than late_arrival_days
+    paths: list[tuple[DatasetSource, set[str]]] = field(default_factory=list)  # the present files of each source
+    repeats: dict[str, Repeats] = field(default_factory=dict)  # outcome source -> its rows that repeat another
     must_record: bool = False  # ops.ingested_files disagrees with the table and must be rewritten
 
     @property
-    def source(self) -> DatasetSource:
+    def source(self) -> DatasetSources:
         """Where the dataset's events come from."""
         return self.intake.source
 
@@ -95,12 +102,16 @@ def examine(ctx: StageContext, intake: Intake, quarantined: DataFrame | None) ->
     contract = contract_hash(intake)
     recorded, known = files_known(ctx, intake)
     try:
-        listed = list_source(run.project, source, ctx.session)
+        listed = [(part, list_source(run.project, part, ctx.session)) for part in source.parts]
     except PermissionError as error:
         refused = Problem(dataset, "files can be read", source.location, f"may not be listed ({error})")
         return Examined(intake, ReadPlan("unchanged", ()), known, [refused])
-    present = [replace(f, fingerprint=f"{f.fingerprint}.{contract}") for f in listed]
+    distinct = {file.path: file for _, files in listed for file in files}  # two sources may read one file
+    in_order = (distinct[path] for path in sorted(distinct))
+    present = [replace(file, fingerprint=f"{file.fingerprint}.{contract}") for file in in_order]
     examined = Examined(intake, ReadPlan("unchanged", ()), known, must_record=recorded != known)
+    examined.repeats = repeats_before(ctx, intake)
+    examined.paths = [(part, {file.path for file in files}) for part, files in listed]
     examined.plan = plan(present, known, _reason_for_whole(ctx, examined, contract))
     try:
         if examined.plan.mode != "unchanged" and not _read(ctx, examined):
@@ -111,6 +122,8 @@ def examine(ctx: StageContext, intake: Intake, quarantined: DataFrame | None) ->
             examined.tally = _tally(ctx, examined, quarantined)
     except Exception as error:
         problem = faults.problem_of(error, dataset, source.location)
+        if faults.may_be_of_a_value(error):
+            problem = failing_expression(ctx.spark, run.project, examined.paths, examined.plan.read) or problem
         if problem is None:
             examined.release()
             raise
@@ -120,9 +133,9 @@ def examine(ctx: StageContext, intake: Intake, quarantined: DataFrame | None) ->
 
 def contract_hash(intake: Intake) -> str:
     """Hash of the rules, schema, live arms and mapping: it changes when the same files may give other events."""
-    source = intake.source
-    content = [RULES_VERSION, intake.schema, sorted(intake.variants or ())]
-    content += [source.format, source.where or "", dict(source.columns), dict(source.constants)]
+    properties, types = intake.schema["properties"], intake.source.types
+    schema = dict(intake.schema) | {"properties": {name: spec for name, spec in properties.items() if name in types}}
+    content = [RULES_VERSION, schema, sorted(intake.variants or ()), *intake.source.rules]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -137,6 +150,14 @@ def files_known(ctx: StageContext, intake: Intake) -> tuple[dict[str, IngestedFi
     if FILES_PROPERTY not in properties:
         return recorded, recorded
     return recorded, known_files(recorded.values(), decode_files(properties[FILES_PROPERTY]), properties.get("mode"))
+
+
+def repeats_before(ctx: StageContext, intake: Intake) -> dict[str, Repeats]:
+    """The repeats that the dataset's last publication has counted."""
+    table = TABLES[intake.table]
+    last = last_publication(ctx.read.handle(table.name), table, ctx.run.scope)
+    properties = last.summary.additional_properties if last is not None and last.summary else {}
+    return repeats.decode(properties.get(repeats.PROPERTY))
 
 
 def _reason_for_whole(ctx: StageContext, examined: Examined, contract: str) -> str:
@@ -159,7 +180,7 @@ def _existing_count(ctx: StageContext, examined: Examined) -> int:
 def _read(ctx: StageContext, examined: Examined) -> bool:
     """Read the planned files and stage their events; False when they can't be appended to the table's events."""
     source, files = examined.source, examined.plan.read
-    result = read_source(ctx.spark, ctx.run.project, source, files)
+    result = read_sources(ctx.spark, ctx.run.project, examined.paths, files)
     examined.extra_columns = result.extra_columns
     examined.problems += result.problems
     if result.frame is None:
@@ -172,22 +193,35 @@ def _read(ctx: StageContext, examined: Examined) -> bool:
     about = sum(result.rows.values()) or sum(file.size for file in files) // _BYTES_PER_ROW
     events = distinct_events(judged.where(~F.col(_BAD)), list(source.types), about)
     late = None
+    counted = _counted_sources(ctx, intake)
+    copies = Observation()
     if examined.plan.mode == "append":
         added = _minus_held(ctx, examined, examined.keep(events), paths)
         if added is None:
             return False
         late = Observation()
         events = added.observe(late, F.count_if(_is_late(ctx, intake)).alias("late"))
+    elif counted:
+        events = events.observe(copies, *repeats.observed(counted))
     sort = TABLES[intake.table].sort
-    rows = with_run_columns(events, list(source.types), paths, ctx.now, constants=intake.constants, sort=sort)
+    rows = with_run_columns(events, intake.columns, paths, ctx.now, constants=intake.constants, sort=sort)
     examined.pending = ctx.publish.write_unseen(examined.table, rows)
     examined.late = late.get["late"] if late is not None else 0
+    if counted and late is None:
+        examined.repeats = repeats.from_observed(counted, copies.get)
     if seen.get["refused"]:
         refused = refused_rows(result.frame, rules, source.types, paths)
         found = entries(refused, ctx.run.experiment_id, source.dataset, ctx.run.run_id, ctx.now)
         examined.refused = examined.keep(found)
-    examined.read_files = _files_read(files, _rows_per_file(result, source, paths), _refused_per_file(examined))
+    examined.read_files = _files_read(files, _rows_per_file(result, source.parts, paths), _refused_per_file(examined))
     return True
+
+
+def _counted_sources(ctx: StageContext, intake: Intake) -> list[str]:
+    """The outcome sources whose repeated rows are counted; none where events have ids, and so are told apart."""
+    if intake.dataset != "outcomes" or EVENT_ID in intake.source.types:
+        return []
+    return sorted({*intake.delivers, *(name for metric in ctx.run.metrics for name in metric.sources)})
 
 
 def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths: list[str]) -> DataFrame | None:
@@ -201,6 +235,8 @@ def _minus_held(ctx: StageContext, examined: Examined, events: DataFrame, paths:
     days = [row["day"] for row in events.select(F.to_date(time).alias("day")).distinct().collect()]
     existing = ctx.read.frame(examined.table).where(on_days(F.col(time), days))
     held = examined.keep(already_held(events, existing, columns))
+    if examined.repeats:
+        examined.repeats = repeats.after(examined.repeats, repeats.among_new(events, held))
     smaller = path_of(paths) < F.col("held_by")
     found = held.agg(F.count(F.lit(1)).alias("rows"), F.count_if(smaller).alias("smaller")).first()
     assert found is not None
@@ -218,9 +254,9 @@ def _is_late(ctx: StageContext, intake: Intake) -> Column:
 # --- numbers -------------------------------------------------------------------------------------------------------
 
 
-def _rows_per_file(result: ReadResult, source: DatasetSource, paths: list[str]) -> dict[str, int]:
+def _rows_per_file(result: ReadResult, sources: Sequence[DatasetSource], paths: list[str]) -> dict[str, int]:
     """File -> number of the dataset's rows. Parquet footers know it; a `where` or another format needs a count."""
-    if source.format == "parquet" and source.where is None:
+    if all(source.format == "parquet" and source.keeps_rows for source in sources):
         return result.rows
     assert result.frame is not None
     return {paths[row[FILE]]: row["count"] for row in result.frame.groupBy(FILE).count().collect()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from datetime import UTC, date, datetime
 from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
-from exp_platform.errors import ConfigError, ExpError
-from exp_platform.pipelines.dates import last_synthetic_day, latest_dt, parse_dt, past_dt
+from exp_platform.errors import WIDTH, ConfigError, ExpError, cause_first, wrapped
+from exp_platform.pipelines.dates import default_dt, parse_dt, past_dt
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import BY_HAND, Options, Run
 from exp_platform.pipelines.run_stage import run_stage
@@ -83,31 +84,30 @@ def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
 def dt_of_run(
     project: Project, experiment_id: str, given: str | None, now: datetime, generate_synth: bool = False
 ) -> date:
-    """The given as-of date, else the earlier of yesterday and the last day with raw data (also to be generated)."""
-    experiment = project.experiment(experiment_id)
-    if given:
-        return past_dt(parse_dt(given), now)
-    if generate_synth:
-        last = last_synthetic_day(experiment, project.scenario(experiment_id), project.metrics_of(experiment))
-        return latest_dt([last], now)
-    from exp_platform.lake.raw_zone import list_days
-
-    return latest_dt(list_days(project, experiment_id), now)
+    """The given as-of date, else the default one: the only place where a run without a date gets its day."""
+    project.experiment(experiment_id)
+    return past_dt(parse_dt(given), now) if given else default_dt(project, experiment_id, now, generate_synth)
 
 
 def exit_with(error: BaseException) -> NoReturn:
     """End the process with the error's exit code; the last line on standard error is the sentence for a person."""
     if isinstance(error, ExpError):
-        print(f"{error}".strip().replace("\n", "; "), file=sys.stderr, flush=True)
+        print(_for_people(cause_first(str(error))), file=sys.stderr, flush=True)
         code = error.exit_code
     else:
         traceback.print_exception(error)
-        print(f"fault: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
+        said = (str(error).strip().splitlines() or [""])[0]
+        print(_for_people(f"fault: {type(error).__name__}: {cause_first(said)}"), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: a JVM that is shutting down must not write below the sentence.
     os._exit(code)
+
+
+def _for_people(sentence: str) -> str:
+    """The sentence wrapped for a terminal; a program that reads it, such as the stage operator, gets one line."""
+    return wrapped(sentence, min(WIDTH, shutil.get_terminal_size().columns)) if sys.stderr.isatty() else sentence
 
 
 def main(stage_name: str, argv: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exp_platform.config.models import Acknowledgement
 from exp_platform.config.policy import Policy, load_policy
 from exp_platform.decision.amended import VerdictEffect, effect_on_verdict
 from exp_platform.decision.trust import TrustVerdict
@@ -14,7 +15,7 @@ from exp_platform.lake.tables.names import SEALED_PLAN
 from exp_platform.ledger import claim, seals
 from exp_platform.pipelines.run import Run
 from exp_platform.results.plan import AnalysisPlan
-from exp_platform.results.seal import Content, Seal, content_of, differences, next_seal, promise_of
+from exp_platform.results.seal import Content, Seal, acknowledged_in, content_of, differences, next_seal, promise_of
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -58,13 +59,17 @@ def verdict_effect(
     decisions: Mapping[str, str],
     results: Callable[[], Sequence[Row]],
     pretrends: Sequence[Row],
-    trust: TrustVerdict,
+    trust: Callable[[Sequence[Acknowledgement]], TrustVerdict],
 ) -> VerdictEffect | None:
-    """The effect of all amendments on the run's decisions (arm -> word); None where its plan is the sealed one."""
+    """The effect of all amendments on the run's decisions (arm -> word); None where its plan is the sealed one.
+
+    `trust` is that of the checks alone, without those that the sealed plan has acknowledged.
+    """
     sealed, now = seals_of(ctx), content_now(ctx)
     if not sealed or not differences(sealed[0].content, now):
         return None
-    return effect_on_verdict(sealed[0].content, now, plan, decisions, results(), pretrends, trust)
+    first = sealed[0].content
+    return effect_on_verdict(first, now, plan, decisions, results(), pretrends, trust(acknowledged_in(first)))
 
 
 def seal_plan(ctx: StageContext) -> Seal | None:

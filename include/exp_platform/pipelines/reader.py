@@ -11,7 +11,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import Table as IcebergTable
 
-from exp_platform.lake.batches import Batches, FrameBatches, rows_of_files
+from exp_platform.lake.batches import Batches, BucketFiles, FrameBatches, files_by_bucket, rows_of_files
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import matching, read_rows
 from exp_platform.lake.publication import MAIN, fence_of
@@ -60,6 +60,11 @@ class Reader:
         key = self._key(table, all_dts=False)
         files = rows_of_files(session, self.handles[table], TABLES[table], snapshot_id, key, columns)
         return files or FrameBatches(read_spark(session, TABLES[table], snapshot_id, key).select(*columns))
+
+    def files_by_bucket(self, table: str) -> BucketFiles | None:
+        """The files of the rows of `frame`, by table bucket; None where files have deletes or rows of others."""
+        key = self._key(table, all_dts=False)
+        return files_by_bucket(self.handles[table], TABLES[table], self.pin(table), key)
 
     def rows(self, table: str, /, **key: Any) -> list[dict[str, Any]]:
         """This experiment's rows of an ops table, read from its newest snapshot instead of a pinned one."""

@@ -21,6 +21,7 @@ from exp_platform.lake.tables.names import (
     DECISION,
     DIM_EXPERIMENT,
     DIM_EXPERIMENT_VARIANT,
+    EXCLUDED_DAYS,
     EXPERIMENT_REGISTRY,
     EXPOSURE_QUALITY_DAILY,
     EXPOSURE_STATISTICS,
@@ -30,8 +31,10 @@ from exp_platform.lake.tables.names import (
     FACT_EXPOSURE,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
+    LATEST_RESULTS,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     OUTCOMES,
     PANEL_STATISTICS,
@@ -62,6 +65,7 @@ class Output:
     table: str
     made_of: tuple[str, ...] | Callable[[Experiment], tuple[str, ...]] = ()
     by_events: bool = False  # True: another dt that sees the same events gives the same rows
+    ignores: tuple[str, ...] = ()  # kinds of `exclude`, or acknowledge: a change of them leaves the rows as they are
 
     def inputs(self, experiment: Experiment) -> tuple[str, ...]:
         """The tables whose snapshots identify a publication."""
@@ -139,6 +143,14 @@ def _split_inputs(experiment: Experiment) -> tuple[str, ...]:
     return (*spine, EXPOSURE_VALIDATION)
 
 
+def _counted_inputs(experiment: Experiment) -> tuple[str, ...]:
+    return (COHORT, EXPOSURE_VALIDATION) if experiment.exclude else ()
+
+
+# J1 takes all assignments and J2 measures all of them: who leaves is decided later.
+_ACKNOWLEDGED = ("acknowledge",)
+_BY_EXPOSURES = ("assignments", "outcomes", *_ACKNOWLEDGED)
+_EXCLUDED_LATER = ("exposures", *_BY_EXPOSURES)
 _CHECKED = (METRIC_STATISTICS, EXPOSURE_STATISTICS, QUALITY_METRICS_DAILY, ANALYSIS_RESULTS, PRETREND_TESTS)
 
 STAGES = (
@@ -175,7 +187,7 @@ STAGES = (
         "canonical",
         after=("ingest_events",),
         reads=(ASSIGNMENTS, EXPOSURES),
-        outputs=(Output(FACT_ASSIGNMENT, _assigning_events, by_events=True),),
+        outputs=(Output(FACT_ASSIGNMENT, _assigning_events, by_events=True, ignores=_EXCLUDED_LATER),),
         takes=("full_refresh",),
         refresh="compute every assignment again",
     ),
@@ -186,10 +198,11 @@ STAGES = (
         after=("build_assignments",),
         reads=(FACT_ASSIGNMENT, EXPOSURES, OUTCOMES),
         outputs=(
-            Output(FACT_EXPOSURE, (FACT_ASSIGNMENT, EXPOSURES), by_events=True),
-            Output(EXPOSURE_VALIDATION, (FACT_ASSIGNMENT, EXPOSURES), by_events=True),
-            Output(QUALITY_METRICS_DAILY, (FACT_ASSIGNMENT, EXPOSURES), by_events=True),
-            Output(EXPOSURE_QUALITY_DAILY, (FACT_ASSIGNMENT, EXPOSURES, OUTCOMES)),
+            *(
+                Output(table, (FACT_ASSIGNMENT, EXPOSURES), by_events=True, ignores=_BY_EXPOSURES)
+                for table in (FACT_EXPOSURE, EXPOSURE_VALIDATION, QUALITY_METRICS_DAILY)
+            ),
+            Output(EXPOSURE_QUALITY_DAILY, (FACT_ASSIGNMENT, EXPOSURES, OUTCOMES), ignores=_ACKNOWLEDGED),
         ),
         takes=("full_refresh",),
         refresh="judge every exposure again",
@@ -201,8 +214,8 @@ STAGES = (
         after=("validate_exposures",),
         reads=(FACT_ASSIGNMENT, EXPOSURE_VALIDATION, ATTRIBUTES, OUTCOMES),
         outputs=(
-            Output(COHORT, _cohort_inputs, by_events=True),
-            Output(UNIT_OUTCOMES, lambda experiment: (*_cohort_inputs(experiment), OUTCOMES)),
+            Output(COHORT, _cohort_inputs, by_events=True, ignores=("outcomes", *_ACKNOWLEDGED)),
+            Output(UNIT_OUTCOMES, lambda experiment: (*_cohort_inputs(experiment), OUTCOMES), ignores=_ACKNOWLEDGED),
         ),
         takes=("full_refresh",),
         refresh="take all events again",
@@ -215,10 +228,17 @@ STAGES = (
         reads=(COHORT, UNIT_OUTCOMES, OUTCOMES, FACT_ASSIGNMENT, EXPOSURE_VALIDATION),
         outputs=(
             *(
-                Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES))
-                for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY)
+                Output(table, (COHORT, UNIT_OUTCOMES, OUTCOMES), ignores=_ACKNOWLEDGED)
+                for table in (
+                    METRIC_STATISTICS,
+                    PANEL_STATISTICS,
+                    METRIC_AGGREGATES_OVERALL,
+                    METRIC_AGGREGATES_DAILY,
+                    METRIC_SERIES,
+                )
             ),
-            Output(EXPOSURE_STATISTICS, _split_inputs),
+            Output(EXPOSURE_STATISTICS, _split_inputs, ignores=_ACKNOWLEDGED),
+            Output(EXCLUDED_DAYS, _counted_inputs, ignores=_ACKNOWLEDGED),
         ),
         takes=("full_refresh",),
         refresh="take all events again",
@@ -228,7 +248,7 @@ STAGES = (
         "J6: effects by A/B, CUPED and difference in differences",
         "results",
         after=("aggregate_metrics",),
-        reads=(METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS, SEALED_PLAN),
+        reads=(METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS, OUTCOMES, SEALED_PLAN),
         outputs=tuple(
             Output(table, (METRIC_STATISTICS, PANEL_STATISTICS, EXPOSURE_STATISTICS))
             for table in (ANALYSIS_RESULTS, PRETREND_DELTA, PRETREND_TESTS)
@@ -240,7 +260,7 @@ STAGES = (
         "J7: sample ratio, power, sanity",
         "results",
         after=("analyze_results",),
-        reads=(*_CHECKED, SEALED_PLAN),
+        reads=(*_CHECKED, OUTCOMES, SEALED_PLAN),
         outputs=(Output(STATISTICAL_VALIDATION, _CHECKED),),
         needs_spark=False,
     ),
@@ -252,7 +272,7 @@ STAGES = (
         reads=(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION, SEALED_PLAN),
         outputs=tuple(
             Output(table, (ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
-            for table in (GUARDRAIL_STATUS, DECISION)
+            for table in (GUARDRAIL_STATUS, DECISION, LATEST_RESULTS)
         ),
         needs_spark=False,
     ),
@@ -264,14 +284,18 @@ STAGES = (
         reads=(
             *(
                 DECISION,
+                EXCLUDED_DAYS,
                 ANALYSIS_RESULTS,
                 GUARDRAIL_STATUS,
                 STATISTICAL_VALIDATION,
                 EXPOSURE_QUALITY_DAILY,
+                QUALITY_METRICS_DAILY,
+                METRIC_SERIES,
                 PRETREND_TESTS,
                 PRETREND_DELTA,
             ),
             *(SEALED_PLAN, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
+            *(COHORT, QUALITY_METRICS_DAILY),
         ),
         needs_spark=False,
     ),

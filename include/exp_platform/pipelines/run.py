@@ -63,6 +63,15 @@ class Run:
         """Hash of all configuration that can change a number of this experiment."""
         return self.project.config_hash(self.experiment)
 
+    def hash_without(self, ignored: tuple[str, ...]) -> str:
+        """The hash of the configuration without some kinds of `exclude`, or `acknowledge`: see `Output.ignores`."""
+        experiment = self.experiment
+        kept = tuple(one for one in experiment.exclude if one.what not in ignored)
+        acknowledged = () if "acknowledge" in ignored else experiment.acknowledge
+        if (kept, acknowledged) == (experiment.exclude, experiment.acknowledge):
+            return self.config_hash
+        return self.project.config_hash(experiment.model_copy(update={"exclude": kept, "acknowledge": acknowledged}))
+
     @cached_property
     def stream_views(self) -> Mapping[str, StreamView]:
         """Table of events -> view, for each dataset that the experiment reads from streams."""

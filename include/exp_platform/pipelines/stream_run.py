@@ -44,6 +44,10 @@ class StreamRun(Run):
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def hash_without(self, ignored: tuple[str, ...]) -> str:
+        """The hash of the configuration: a stream has no `exclude` and no `acknowledge` to leave out."""
+        return self.config_hash
+
     @cached_property
     def stream_views(self) -> Mapping[str, StreamView]:
         """No view: a stream's run reads the tables of streams by their own names."""

@@ -11,7 +11,7 @@ to confirm it, so it fails only with fewer than a tenth, and only before end_ts:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -39,12 +39,18 @@ class _Day:
 
 
 def outcome_verdicts(
-    volume: Mapping[tuple[str, date], int], *, start: date, end: date, dt: date, settings: QualitySettings
+    volume: Mapping[tuple[str, date], int],
+    *,
+    start: date,
+    end: date,
+    dt: date,
+    settings: QualitySettings,
+    excluded: Collection[date] = (),
 ) -> list[Verdict]:
     """One verdict for each date from start to dt with expected outcomes: that of the metric furthest off.
 
     `volume` maps metric_name and date to the number of events. Dates before start are used for comparison, never
-    judged; `end` is the first date after the experiment.
+    judged; `end` is the first date after the experiment. An `excluded` date is neither judged nor compared with.
 
     >>> volume = {("revenue", date(2026, 1, day)): 400 for day in range(1, 20)}
     >>> volume[("revenue", date(2026, 1, 9))] = 12
@@ -55,11 +61,12 @@ def outcome_verdicts(
     [(9, 12.0, 400.0, 200.0), (10, 0.0, 400.0, 200.0)]
     """
     metrics = sorted({metric for metric, _ in volume})
-    days = _dates(start, dt)
+    days = [day for day in _dates(start, dt) if day not in excluded]
     tests = len(days) * len(metrics)
     by_date: dict[date, list[_Day]] = {day: [] for day in days}
     for metric in metrics:
-        counts = {day: volume.get((metric, day), 0) for day in _dates(_first(volume, metric, start), dt)}
+        known = [day for day in _dates(_first(volume, metric, start), dt) if day not in excluded]
+        counts = {day: volume.get((metric, day), 0) for day in known}
         for day, found in _judge(metric, counts, days, end, tests, settings).items():
             by_date[day].append(found)
     return [_verdict(day, found) for day, found in by_date.items() if found]

@@ -17,6 +17,7 @@ from exp_platform.lake.tables.names import (
     DECISION,
     DIM_EXPERIMENT,
     DIM_EXPERIMENT_VARIANT,
+    EXCLUDED_DAYS,
     EXPERIMENT_REGISTRY,
     EXPOSURE_QUALITY_DAILY,
     EXPOSURE_STATISTICS,
@@ -25,8 +26,10 @@ from exp_platform.lake.tables.names import (
     FACT_ASSIGNMENT,
     FACT_EXPOSURE,
     GUARDRAIL_STATUS,
+    LATEST_RESULTS,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     OUTCOMES,
     PANEL_STATISTICS,
@@ -54,6 +57,7 @@ from exp_platform.quality.rule import (
 from exp_platform.status import CheckStatus, Decision, GuardrailStatus, Method, PretrendVerdict, ResultStatus, Trust
 
 INVALID_REASONS = (
+    "excluded_date",
     "no_valid_assignment",
     "variant_mismatch",
     "pre_assignment",
@@ -63,6 +67,7 @@ INVALID_REASONS = (
 EXCLUSION_REASONS = (
     "conflicted_assignment",
     "assignment_outside_window",
+    "excluded_date",
     "multi_variation_exposure",
     "not_exposed",
 )
@@ -193,6 +198,12 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             reads=[COHORT],
         ),
     ),
+    EXCLUDED_DAYS: (
+        in_set("what", ["assignments", "exposures", "outcomes"]),
+        between("entry", low=1),
+        between("users", low=0),
+        ordered("users", "of_users"),
+    ),
     METRIC_STATISTICS: (
         _METRIC,
         _VARIANT,
@@ -207,6 +218,8 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
         *(between(column, low=0) for column in ("n", "n_null", "n_mature", "yy", "dd")),
     ),
     PANEL_STATISTICS: (_METRIC, _VARIANT, between("n", low=0), ordered("day_i", "day_j")),
+    # Users only come; a value that appears makes n_null fall, and a value that falls makes y and yy fall.
+    METRIC_SERIES: (_METRIC, _VARIANT, *(between(column, low=0) for column in ("n", "n_mature", "n_x"))),
     METRIC_AGGREGATES_OVERALL: _MOMENTS,
     METRIC_AGGREGATES_DAILY: (*_MOMENTS, in_set("date_kind", ["cohort", "calendar"])),
     ANALYSIS_RESULTS: (
@@ -244,5 +257,20 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
         in_set("variant_id", parameter("variants_and_all")),
         in_set("trust", _words(Trust)),
         in_set("decision", _words(Decision)),
+    ),
+    LATEST_RESULTS: (
+        _METRIC,
+        _VARIANT,
+        in_set("role", ["primary", "secondary", "guardrail"]),
+        in_set("trust", _words(Trust)),
+        in_set("decision", _words(Decision)),
+        in_set("method", _words(Method)),
+        in_set("status", _words(ResultStatus)),
+        in_set("interval_in_force", ["anytime", "fixed"]),
+        in_set("decision_scale", ["absolute", "relative"]),
+        between("alpha", low=0, high=1, strict=True),
+        *_shares(("p_value", "p_value_adjusted", "p_value_rel", "p_value_in_force")),
+        *_INTERVALS,
+        ordered("ci_low", "ci_high"),
     ),
 }

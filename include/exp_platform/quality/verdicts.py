@@ -17,7 +17,8 @@ ceiling. Dates fail one at a time, the clearest first, and a failed date is left
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from scipy import stats
 from exp_platform.config.models import QualitySettings
 from exp_platform.status import CheckStatus
 
+OF_ASSIGNMENTS = "conflicted_assignment"  # the one check that no exposure can turn
 Counts = tuple[int, int]  # users with the flag or exposure, all users
 
 
@@ -66,7 +68,7 @@ CHECKS = (
         "exposure_outside_window", "judged_exposure_outside_window", "assigned", "were exposed only outside the window"
     ),
     Check(
-        "conflicted_assignment",
+        OF_ASSIGNMENTS,
         "conflicted_assignment_count",
         "canonical_assignments",
         "were assigned several variants",
@@ -196,6 +198,18 @@ def settled_before(cutoff: datetime, settings: QualitySettings, exposure_window_
     return (cutoff - timedelta(hours=hours)).astimezone(UTC).date()
 
 
+def dates_without_exposures(
+    excluded: Collection[date], settings: QualitySettings, exposure_window_hours: int | None
+) -> frozenset[date]:
+    """The assignment dates that are judged by exposures on one of the excluded dates: itself, or days before it.
+
+    >>> sorted(dates_without_exposures([date(2026, 1, 9)], QualitySettings(), None))
+    [datetime.date(2026, 1, 8), datetime.date(2026, 1, 9)]
+    """
+    hours = max(settings.settle_hours, exposure_window_hours or 0)
+    return frozenset(day - timedelta(days=k) for day in excluded for k in range(1 + math.ceil(hours / 24)))
+
+
 def exposure_verdicts(
     daily: Sequence[Mapping[str, Any]],
     *,
@@ -204,12 +218,15 @@ def exposure_verdicts(
     exposure_window_hours: int | None,
     assignment_source: str,
     exposures_needed: bool,
+    excluded_assignments: Collection[date] = (),
+    excluded_exposures: Collection[date] = (),
 ) -> list[Verdict]:
     """Verdicts on gold.fct_experiment_quality_metrics_daily, one per settled assignment date and check.
 
     With `assignment_source="exposures"` a user in several variants is a conflicted assignment, so that check replaces
     multi_variation_exposure. An experiment that logs no exposure at all fails `exposure_logging` only where exposures
-    are needed (mode `exposed`).
+    are needed (mode `exposed`). An excluded date is neither judged nor a baseline for others: an assignment date, and
+    for checks of exposures each assignment date whose users had an excluded exposure date among their first.
 
     In this example half of the exposures of one date are lost, and users of another date see both variants:
 
@@ -227,13 +244,16 @@ def exposure_verdicts(
     2026-01-09 multi_variation_exposure 0.09 0.0 0.01
     """
     first_open = settled_before(cutoff, settings, exposure_window_hours)
-    settled = [row for row in daily if row["date"] < first_open]
+    settled = [row for row in daily if row["date"] < first_open and row["date"] not in excluded_assignments]
+    blind = dates_without_exposures(excluded_exposures, settings, exposure_window_hours)
     verdicts: list[Verdict] = []
     for check in CHECKS:
         if check.name == "multi_variation_exposure" and assignment_source == "exposures":
             continue
         cells: dict[date, dict[str, Counts]] = {}
         for row in settled:
+            if row["date"] in blind and check.name != OF_ASSIGNMENTS:
+                continue
             if row[check.base] > 0:
                 cells.setdefault(row["date"], {})[row["variant_id"]] = (row[check.count], row[check.base])
         if check.name == "exposure_logging" and not any(x for arms in cells.values() for x, _ in arms.values()):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exp_platform.results.absent import Absent, without_absent
 from exp_platform.results.cube import ALL, Axes, Cube, cubes, read_axes
 from exp_platform.results.effects import effect_frames
 from exp_platform.results.exposure import exposure_frames
@@ -32,10 +33,17 @@ class Analysis:
     tests: Frame
 
 
-def analyze(statistics: pa.Table, panel: pa.Table, plan: AnalysisPlan, exposures: pa.Table | None = None) -> Analysis:
+def analyze(
+    statistics: pa.Table,
+    panel: pa.Table,
+    plan: AnalysisPlan,
+    exposures: pa.Table | None = None,
+    absent: Sequence[Absent] = (),
+) -> Analysis:
     """All effects of one experiment as of one dt; costs grow with metrics, arms, segments and dates, not with users.
 
     `exposures` is gold.fct_experiment_exposure_statistics, from which all users stand beside the exposed ones.
+    `absent` names the metrics whose source has no event.
     """
     axes = read_axes(statistics, plan.arms)
     groups = cubes(statistics, plan.metrics, axes)
@@ -43,7 +51,7 @@ def analyze(statistics: pa.Table, panel: pa.Table, plan: AnalysisPlan, exposures
     frames = [frame for cube in groups for frame in effect_frames(statistics, cube, plan)]
     frames += exposure_frames(exposures, plan)
     results = _sorted(_only_dimensions(concat(frames), plan), axes, plan)
-    results = with_pretrends(results, tests, plan)
+    results = without_absent(with_pretrends(results, tests, plan), absent)
     results["is_deciding"] = is_deciding(results, plan)
     results["p_value_adjusted"] = adjusted_p(results, plan)
     return Analysis(results, deltas, tests)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ from exp_platform.results.cube import Axes, Cube
 from exp_platform.results.deciding import Row
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.status import CheckStatus
+
+if TYPE_CHECKING:
+    from exp_platform.results.absent import Absent
 
 ALL = "all"
 
@@ -30,6 +33,8 @@ class CheckInputs:
     pretrends: Sequence[Row] = ()  # exp.did_pretrend_tests
     exposures: pa.Table | None = None  # gold.fct_experiment_exposure_statistics
     history: dict[str, list[float]] = field(default_factory=dict)  # metric -> relative effects of other experiments
+    absent: Sequence[Absent] = ()  # metrics whose source has no event
+    repeated: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # source -> rows, and those that were dropped
 
 
 def check_row(

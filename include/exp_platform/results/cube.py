@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ ALL = "all"
 COHORT_SET = -1  # unit_bucket of the grouping set by segment and cohort date
 TABLE = "gold.fct_experiment_metric_statistics"
 _SCALARS = ("n", "n_null", "y", "yy", "yyy", "d", "dd", "yd", "did_n")
+RESTS = ("y", "yy", "yyy", "d", "dd", "yd")  # numbers with a rest, then the lists
 _LISTS = {"x": "k", "xx": "kk", "xy": "k", "dx": "k", "did_v": "m", "did_vv": "mm"}
 
 
@@ -42,16 +44,17 @@ class Cube:
     n_mature: NDArray[np.float64]
     with_denominator: NDArray[np.float64] | None = None  # units of a ratio; None where older code did not count them
     covariates: tuple[str, ...] = ()  # names of the covariates of `stats`, as the statistics have them
+    rest: SufficientStatistics | None = None  # what rounding took from `stats`; None where older code did not keep it
 
     @property
     def kind(self) -> str:
         """mean, binary, ratio or quantile."""
         return kind_of(self.metrics[0])
 
-    @property
+    @cached_property
     def overall(self) -> SufficientStatistics:
-        """Merged over cohort dates: lead (arm, metric, segment)."""
-        return self.stats.sum(axis=1)
+        """Merged over cohort dates, each total rounded once: lead (arm, metric, segment)."""
+        return self.stats.sum(axis=1) if self.rest is None else self.stats.sum_with(self.rest, axis=1)
 
     @property
     def carriers(self) -> NDArray[np.float64] | None:
@@ -144,7 +147,8 @@ def _cube(
     if kind == "ratio" and not rows["with_denominator"].null_count:
         carriers = np.zeros(lead)
         carriers[where] = _numbers(rows["with_denominator"])
-    return Cube(metrics, axes, stats, mature, carriers, named)
+    rest = None if rows["rest"].null_count or not rows.num_rows else rests(rows["rest"], where, lead, k, m)
+    return Cube(metrics, axes, stats, mature, carriers, named, rest)
 
 
 def bucket_stats(table: pa.Table, cube: Cube, buckets: int = 256) -> SufficientStatistics:
@@ -174,6 +178,22 @@ def scatter(
         if np.prod(size) and rows.num_rows:
             flat = rows[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             getattr(stats, name)[where] = flat.reshape(-1, *size)
+    return stats
+
+
+def rests(
+    lists: pa.ChunkedArray, where: tuple[NDArray[np.int64], ...], lead: tuple[int, ...], k: int, m: int
+) -> SufficientStatistics:
+    """Lay the rests of rows into a cube of zeros, as `scatter` does with the sums that they belong to."""
+    stats = SufficientStatistics.zeros(lead, k, m)
+    sizes = {"k": (k,), "kk": (k, k), "m": (m,), "mm": (m, m)}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(RESTS, ()) | {n: sizes[s] for n, s in _LISTS.items()}
+    flat, first = lists.combine_chunks().flatten().to_numpy(), 0
+    by_row = flat.reshape(len(lists), -1)
+    for name, shape in shapes.items():
+        last = first + int(np.prod(shape))
+        getattr(stats, name)[where] = by_row[:, first:last].reshape(-1, *shape)
+        first = last
     return stats
 
 

@@ -15,6 +15,7 @@ from exp_platform.causal.pretrends import FEWER_CLUSTERS_THAN_DAYS, TESTS, pretr
 from exp_platform.config.models import Metric
 from exp_platform.results.cube import Axes, positions
 from exp_platform.results.frame import Frame, concat, labels, take
+from exp_platform.results.panel_days import kept
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import PretrendVerdict
@@ -30,10 +31,27 @@ def pretrend_frames(table: pa.Table, axes: Axes, units: dict[str, Array], plan: 
     for days, metrics in _by_length(table, plan).items():
         names = [metric.name for metric in metrics]
         panel = _panel(table, names, axes, days, np.stack([units[name] for name in names], axis=-1))
-        for some, part in _parts(table, names, axes, panel, plan):
+        panel, rows = _usable(panel, table, axes, plan)
+        for some, part in _parts(rows, names, axes, panel, plan):
             deltas.append(_delta_frame(part, some, axes, plan))
             tests.append(_test_frame(part, some, axes, plan))
     return concat(deltas), concat(tests)
+
+
+def _usable(panel: PanelMoments, table: pa.Table, axes: Axes, plan: AnalysisPlan) -> tuple[PanelMoments, pa.Table]:
+    """The panel and its rows without what excluded outcome dates touch."""
+    if not plan.experiment.excluded("outcomes"):
+        return panel, table
+    dates, days = kept(axes.dates, panel.relative_days, panel.n.sum(axis=(0, 2)), plan.experiment)
+    lost = pa.array([day for day, stays in zip(axes.dates, dates, strict=True) if not stays], pa.date32())
+    there = dates[None, :, None]
+    usable = PanelMoments(
+        panel.relative_days[days],
+        np.where(there, panel.n, 0.0),
+        np.where(there[..., None], panel.sums, 0.0)[..., days],
+        np.where(there[..., None, None], panel.products, 0.0)[..., days, :][..., days],
+    )
+    return usable, table.filter(pc.invert(pc.is_in(table["cohort_date"], lost)))
 
 
 def _parts(

@@ -46,8 +46,10 @@ class AnalysisPlan:
 
     @property
     def assignment_days(self) -> int:
-        """The number of whole days on which users could be assigned up to this dt."""
-        return max((min(self.cutoff, self.experiment.end_ts) - self.experiment.start_ts).days, 0)
+        """The number of whole days on which users could be assigned up to this dt, without excluded dates."""
+        seen_until = min(self.cutoff, self.experiment.end_ts)
+        lost = sum(day < seen_until.date() for day in self.experiment.excluded("assignments"))
+        return max((seen_until - self.experiment.start_ts).days - lost, 0)
 
     @property
     def planned_end(self) -> datetime:
@@ -95,6 +97,12 @@ class AnalysisPlan:
     def is_rollout(self) -> bool:
         """True when arms were not drawn at random."""
         return self.experiment.design == "rollout"
+
+    @property
+    def deciding_metrics(self) -> frozenset[str]:
+        """The metrics on which the decision stands: the primary and the guardrails."""
+        primary = self.experiment.primary_metric
+        return frozenset((*((primary,) if primary else ()), *(g.metric for g in self.experiment.guardrails)))
 
     def metric(self, name: str) -> Metric:
         """A metric of this experiment by name."""

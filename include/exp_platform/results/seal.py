@@ -10,10 +10,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from exp_platform.config import definition
-from exp_platform.config.models import Guardrail
+from exp_platform.config.models import Acknowledgement, Exclusion, Experiment, Guardrail
+from exp_platform.config.models.unusable import DAILY_CHECKS
 from exp_platform.config.policy import Policy
 from exp_platform.results.plan import AnalysisPlan, Promise
 
+# Keys that a plan has only where something is in them.
+ABSENT_IS_EMPTY = ("exclude", "acknowledge")
+ALL_METRICS = "all metrics"
 Content = Mapping[str, Any]  # a plan as JSON: keys, and below them values or further keys
 
 
@@ -70,7 +74,7 @@ class Seal:
 def content_of(plan: AnalysisPlan, policy: Policy) -> dict[str, Any]:
     """Everything that a team fixes before data come, by name; the order of metrics and arms is no part of it."""
     e, primary = plan.experiment, plan.primary
-    return {
+    content = {
         "hypothesis": e.hypothesis,
         "primary_metric": e.primary_metric,
         "scale": primary.decision_scale if primary else None,
@@ -89,6 +93,7 @@ def content_of(plan: AnalysisPlan, policy: Policy) -> dict[str, Any]:
         "metrics": {metric.name: metric.version for metric in plan.metrics},
         "policy": policy.model_dump(mode="json", exclude={"description"}),
     }
+    return content | {key: value for key, value in _unusable(e).items() if value}
 
 
 def text_of(content: Content) -> str:
@@ -104,8 +109,10 @@ def hash_of(content: Content) -> str:
 def differences(before: Content, after: Content) -> tuple[str, ...]:
     """Each change of a plan as `key: from → to`, by key.
 
-    A key that one of the plans does not know is no change: another version of the code sealed other keys.
+    A key that one of the plans does not know is no change: another version of the code sealed other keys. A plan
+    without one of ABSENT_IS_EMPTY has nothing there, whatever the version.
     """
+    before, after = whole(before), whole(after)
     known = before.keys() & after.keys()
     old, new = ({key: content[key] for key in known if content[key] is not None} for content in (before, after))
     return tuple(definition.differences(old, new))
@@ -113,7 +120,25 @@ def differences(before: Content, after: Content) -> tuple[str, ...]:
 
 def changed_keys(before: Content, after: Content) -> tuple[str, ...]:
     """The keys of a plan under which something differs."""
+    before, after = whole(before), whole(after)
     return tuple(sorted(key for key in before.keys() & after.keys() if before[key] != after[key]))
+
+
+def whole(content: Content) -> Content:
+    """A plan with every key of ABSENT_IS_EMPTY."""
+    return {key: {} for key in ABSENT_IS_EMPTY} | dict(content)
+
+
+def acknowledged_in(content: Content) -> tuple[Acknowledgement, ...]:
+    """The acknowledgements of a plan, to decide by it once more; who gave them and why is no part of deciding."""
+    found = []
+    for key in content.get("acknowledge", {}):
+        check, _, subject = key.partition(" ")
+        of_day = check in DAILY_CHECKS
+        metric = None if of_day or subject == ALL_METRICS else subject
+        dates = (date.fromisoformat(subject),) if of_day else ()
+        found.append(Acknowledgement(check=check, metric=metric, dates=dates, reason="", by=""))
+    return tuple(found)
 
 
 def next_seal(present: Sequence[Seal], wanted: Seal, *, sees_start: bool, is_backfill: bool) -> Seal | None:
@@ -140,6 +165,22 @@ def promise_of(content: Content) -> Promise:
         planned_end=datetime.fromisoformat(content["planned_end"]),
         planned_users=content["planned_users"],
     )
+
+
+def _unusable(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """Each excluded date and each acknowledged check of a date or metric, with its reason and who gave it."""
+    return {
+        "exclude": {f"{one.what} {day}": _why(one) for one in experiment.exclude for day in one.dates},
+        "acknowledge": {
+            f"{one.check} {subject}": _why(one)
+            for one in experiment.acknowledge
+            for subject in (one.dates or (one.metric or ALL_METRICS,))
+        },
+    }
+
+
+def _why(one: Exclusion | Acknowledgement) -> str:
+    return f"{one.reason} ({one.by})"
 
 
 def _margin(guardrail: Guardrail) -> dict[str, float]:

@@ -39,26 +39,33 @@ def srm_checks(inputs: CheckInputs) -> Rows:
 
 
 def planned_users_check(inputs: CheckInputs) -> Rows:
-    """Units in the analysis against the plan, and the further days to get there at the rate so far; never a verdict."""
-    by_date, _ = analysed_counts(inputs)
-    units, plan = float(by_date.sum()), inputs.plan
+    """Assigned users against the planned ones, and the further days to get there at the rate so far; never a verdict.
+
+    The plan counts users who take part: in mode exposed fewer are analysed, and that is no lack of users.
+    """
+    assigned, _ = assigned_counts(inputs)
+    units, plan = float(assigned.sum()), inputs.plan
     seen_until = min(plan.cutoff, plan.experiment.end_ts)
     days_so_far = (seen_until - plan.experiment.start_ts).total_seconds() / 86_400
+    days_so_far -= sum(day < seen_until.date() for day in plan.experiment.excluded("assignments"))
     further = days_to_planned(units, days_so_far, plan.experiment.planned_users)
     if further == 0:
-        detail = "the planned number of units is reached"
+        detail = "the planned number of users is reached"
     elif plan.cutoff >= plan.experiment.end_ts:
-        detail = "enrolment has ended below the planned number of units"
+        detail = "enrolment has ended below the planned number of users"
     else:
-        detail = "no units yet" if further is None else f"about {further} more days at the rate so far"
+        detail = "no users yet" if further is None else f"about {further} more days at the rate so far"
     planned = plan.experiment.planned_users
     return [check_row("planned_users", statistic=further, observed=units, expected=planned, detail=detail)]
 
 
 def assigned_counts(inputs: CheckInputs) -> tuple[Array, tuple[Any, ...]]:
-    """Validly assigned users by assignment date × arm."""
+    """Validly assigned users by assignment date × arm, without those of excluded dates."""
     arms = {arm: i for i, arm in enumerate(inputs.axes.arms)}
-    rows = [row for row in inputs.assigned if row["variant_id"] in arms and row["assigned"]]
+    excluded = inputs.plan.experiment.excluded("assignments")
+    rows = [
+        row for row in inputs.assigned if row["variant_id"] in arms and row["assigned"] and row["date"] not in excluded
+    ]
     days = tuple(sorted({row["date"] for row in rows}))
     position = {day: i for i, day in enumerate(days)}
     counts = np.zeros((len(days), len(arms)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from exp_platform.results.absent import absent_checks
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cluster_checks import cluster_checks
 from exp_platform.results.effect_checks import novelty_checks, power_checks, pretrend_checks, twyman_checks
 from exp_platform.results.exposure import exposure_checks
 from exp_platform.results.metric_checks import aa_checks, cap_checks, maturity_checks, outlier_checks, share_checks
+from exp_platform.results.repeated import repeated_checks
 from exp_platform.results.srm_checks import planned_users_check, srm_checks
 
 CHECKS = (
@@ -25,6 +27,8 @@ CHECKS = (
     pretrend_checks,
     cluster_checks,
     exposure_checks,
+    absent_checks,
+    repeated_checks,
 )
 
 

@@ -19,9 +19,10 @@ def load_schema(name: str) -> dict[str, Any]:
     return schema
 
 
-def contract_columns(name: str) -> dict[str, str]:
-    """Column -> Iceberg type, in the contract's order."""
-    return {column: spec["x-iceberg-type"] for column, spec in load_schema(name)["properties"].items()}
+def contract_columns(name: str, *, optional: bool = False) -> dict[str, str]:
+    """Column -> Iceberg type, in the contract's order; with `optional` also those that only some sources have."""
+    properties = load_schema(name)["properties"].items()
+    return {column: spec["x-iceberg-type"] for column, spec in properties if optional or not spec.get("x-optional")}
 
 
 def stream_schema(dataset: str) -> dict[str, Any]:
@@ -34,9 +35,10 @@ def stream_schema(dataset: str) -> dict[str, Any]:
     return schema | {"properties": properties, "required": required}
 
 
-def stream_columns(dataset: str) -> dict[str, str]:
-    """Column -> Iceberg type of a stream's rows, in the contract's order."""
-    return {column: spec["x-iceberg-type"] for column, spec in stream_schema(dataset)["properties"].items()}
+def stream_columns(dataset: str, *, optional: bool = False) -> dict[str, str]:
+    """Column -> Iceberg type of a stream's rows; with `optional` also those that only some sources have."""
+    properties = stream_schema(dataset)["properties"].items()
+    return {column: spec["x-iceberg-type"] for column, spec in properties if optional or not spec.get("x-optional")}
 
 
 def required_columns(name: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ def session_conf(project: Project) -> dict[str, str]:
         # See docs/decisions/0004-no-adaptive-execution.md.
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": str(profile.spark.shuffle_partitions),
+        "spark.python.daemon.module": "exp_platform.spark.worker_daemon",
         # Unit rows go to NumPy in batches: larger ones cost less for each row.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
@@ -97,4 +99,6 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):  # they print each error with its whole stack
+        logging.getLogger(name).disabled = True
     return session

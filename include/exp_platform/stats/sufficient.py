@@ -104,6 +104,14 @@ class SufficientStatistics:
         with np.errstate(all="ignore"):  # sums that are infinite merge to null, which the estimators name
             return SufficientStatistics(**{f.name: getattr(self, f.name).sum(axis=axis) for f in fields(self)})
 
+    def sum_with(self, rest: SufficientStatistics, axis: int = 0) -> SufficientStatistics:
+        """Merge along a leading axis where `rest` is what rounding took from each sum: each total is rounded once.
+
+        Such a total does not depend on how the units were split: days, cohort dates or one group give one result.
+        """
+        names = [f.name for f in fields(self)]
+        return SufficientStatistics(**{n: merged(getattr(self, n), getattr(rest, n), axis) for n in names})
+
     def __getitem__(self, index: Any) -> SufficientStatistics:
         """Index the leading axes."""
         return SufficientStatistics(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -117,3 +125,22 @@ class SufficientStatistics:
             xy=self.xy[..., index],
             dx=self.dx[..., index],
         )
+
+
+def merged(numbers: Array, rest: Array, axis: int) -> Array:
+    """Sum along an axis, in two doubles for every total: 106 bits, then rounded once."""
+    total = np.zeros(numbers.shape[:axis] + numbers.shape[axis + 1 :])
+    left = np.zeros_like(total)
+    with np.errstate(all="ignore"):
+        for one, low in zip(np.moveaxis(numbers, axis, 0), np.moveaxis(rest, axis, 0), strict=True):
+            total, error = two_sum(total, one)
+            left = left + (error + low)
+        exact = total + left
+        return np.where(np.isfinite(exact), exact, numbers.sum(axis=axis))
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """The sum of two numbers, and exactly what rounding took from it (Knuth)."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)

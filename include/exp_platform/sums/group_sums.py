@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from exp_platform.metrics.families import COLUMN_OF, Family
+from exp_platform.sums.exact_sums import in_parts, rounded
 from exp_platform.sums.scales import Scales, power_of_two
 
 GROUP = ("metric", "variant_id", "segment", "cohort_date", "unit_bucket")
@@ -75,15 +76,29 @@ class Totals:
         return np.asarray(plain + self.plain(others) * mean)
 
     def plain(self, product: str) -> Numbers:
-        """One sum of products per group, scaled back by the powers of two, with null covariates counted as 0."""
+        """One sum of products per group, rounded once, with null covariates counted as 0."""
+        return rounded(self.pieces(product))
+
+    def rest(self, product: str) -> Numbers:
+        """The exact sum less `sum`, rounded once; 0 where a covariate took the pooled mean, which is not exact."""
+        if product not in self.family.products:
+            return np.zeros(self.sums.num_rows)
+        left = in_parts(self.pieces(product), 2)[1]
+        if product[0] != "x" or not self.means:
+            return left
+        return np.where(self._count("n") > self._count("n_x"), 0.0, left)
+
+    def pieces(self, product: str) -> list[Numbers]:
+        """The limbs of one sum of products per group, scaled back by the powers of two; they add up exactly."""
         letters = [COLUMN_OF[letter] for letter in self.family.products[product] if letter in COLUMN_OF]
         scale = {
             i: power_of_two(sum(self.scales.exponent(name.format(i)) for name in letters))
             for i, _ in self.family.members
         }
-        limbs = [self.sums[limb].to_numpy() for limb in self.scales.limbs.names(product)]
-        total = sum(limbs[1:], start=limbs[0])
-        return np.asarray(total * np.array([scale[i] for i in self.sums["metric"].to_pylist()], dtype=float))
+        size = np.array([scale[i] for i in self.sums["metric"].to_pylist()], dtype=float)
+        names = (f"{product}_{i}" for i in range(self.scales.limbs.count))
+        known = set(self.sums.column_names)
+        return [self.sums[limb].to_numpy() * size for limb in names if limb in known]
 
     def vector(self, letters: str, prefix: str = "", suffix: str = "") -> pa.Array:
         """Sums of single letters, one list per group."""

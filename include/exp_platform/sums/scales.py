@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from exp_platform.sums.exact_sums import Limbs
+from exp_platform.sums.exact_sums import FAR_REACH, Limbs
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Scales:
     @property
     def limbs(self) -> Limbs:
         """How the numbers are cut into limbs."""
-        return Limbs(self.units)
+        return Limbs(self.units, FAR_REACH)
 
     def cap(self, column: str) -> float | None:
         """The cap in force on a number; None without one."""

@@ -55,12 +55,22 @@ class Statistics:
             "dx": totals.vector(x, suffix="d"),
             "did_v": totals.vector(v, prefix="v_"),
             "did_vv": totals.matrix(v, prefix="v_"),
+            "rest": self._rest(),
             **histograms.columns(keys),
             "with_denominator": self.sums["n_d"] if self.family.name == "ratio" else None,
             "cap": [self.scales.cap(f"y{key[0]}") for key in keys],
             "cap_denominator": [self.scales.cap(f"y{key[0]}_1") for key in keys],
         }
         return as_table(columns, schema)
+
+    def _rest(self) -> pa.Array:
+        """The rests of all sums in the rows by cohort date, as `products_of` lists them; null in the rows by bucket."""
+        counted = pc.equal(self.sums["unit_bucket"], NO_BUCKET).combine_chunks()
+        mine = Totals(self.sums.filter(counted), self.family, self.scales, self.means)
+        rests = [mine.rest(product) for product in products_of(self.family)]
+        offsets = np.concatenate([[0], np.cumsum(counted.to_numpy(zero_copy_only=False)) * len(rests)])
+        flat = np.stack(rests, axis=1).ravel()
+        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(flat), mask=pc.invert(counted))
 
     def overall(self, schema: pa.Schema) -> pa.Table:
         """Rows of exp.metric_aggregates_overall."""
@@ -106,6 +116,30 @@ class Statistics:
         if self.family.name == "ratio":
             columns |= {name: totals.sum(s) for name, s in parts.items()}
         return as_table(columns, schema)
+
+
+def products_of(family: Family) -> list[str]:
+    """The product of each number of a row that is a sum, in the order of the columns y, yy, yyy, d, dd, yd, x, xx, xy,
+    dx, did_v and did_vv; a product that the family lacks is 0."""
+    x, v = family.x_letters, family.v_letters
+    xx, vv = ([pair if a <= b else pair[::-1] for pair, a, b in _square(letters)] for letters in (x, v))
+    single = [[*x], xx, [f"{letter}y" for letter in x], [f"{letter}d" for letter in x]]
+    return [
+        "y",
+        "yy",
+        "yyy",
+        "d",
+        "dd",
+        "yd",
+        *(name for part in single for name in part),
+        *(f"v_{name}" for name in (*v, *vv)),
+    ]
+
+
+def _square(letters: str) -> list[tuple[str, int, int]]:
+    """Every pair of letters, row by row, with their places."""
+    places = range(len(letters))
+    return [(letters[i] + letters[j], i, j) for i in places for j in places]
 
 
 def units_of(statistics: pa.Table) -> dict[tuple[str, date], int]:

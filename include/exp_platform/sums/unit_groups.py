@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,9 +43,9 @@ class Cells:
         """Sum of the column over each cell's rows; for flags the number of true ones."""
         return np.add.reduceat(self._rows(column), self.starts, dtype=np.int64 if column.dtype == bool else None)
 
-    def add_to(self, totals: Numbers, sums: Numbers) -> None:
-        """Add the sums of the cells, one row per cell, to the totals of their groups."""
-        totals[self.groups] += np.add.reduceat(sums[self.members], self.firsts, axis=0)
+    def add_to(self, totals: Numbers, columns: Sequence[int], sums: Numbers) -> None:
+        """Add the sums of the cells, one row per cell, to some columns of the totals of their groups."""
+        totals[self.groups[:, None], np.array(columns)] += np.add.reduceat(sums[self.members], self.firsts, axis=0)
 
     def spread(self, column: NDArray[Any]) -> tuple[NDArray[Any], Codes]:
         """The column's value of each row, once for each group that the row is in, and the group's number."""

@@ -1,7 +1,8 @@
 """Counts and exact sums by metric and group from batches of unit rows, by NumPy on whole columns.
 
 A partition returns one row per metric × group: its counts, and the limbs of every sum of products in the order of the
-family's products. Limbs add up exactly, so the rows of all partitions can be added in any order.
+family's products, as many of each as the numbers needed. Limbs add up exactly, so the rows of all partitions can be
+added in any order.
 """
 
 from __future__ import annotations
@@ -82,15 +83,28 @@ def _filled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.concat_batches(held)
 
 
-def by_column(sums: pa.Table, family: Family, scales: Scales) -> pa.Table:
+def by_column(sums: pa.Table, family: Family) -> pa.Table:
     """The sums of one family with a column for each limb, instead of one list of limbs."""
     mine = sums.filter(pc.is_in(sums["metric"], pa.array([i for i, _ in family.members], pa.int32())))
-    names = [limb for name in family.products for limb in scales.limbs.names(name)]
-    flat = mine["limbs"].combine_chunks().flatten().to_numpy().reshape(mine.num_rows, len(names))
+    limbs = padded(mine["limbs"].combine_chunks(), len(family.products))
+    names = [f"{product}_{i}" for product in family.products for i in range(limbs.shape[-1])]
+    flat = limbs.reshape(mine.num_rows, len(names))
     table = mine.select([*GROUP, *COUNTS])
     for j, name in enumerate(names):
         table = table.append_column(name, pa.array(np.ascontiguousarray(flat[:, j])))
     return table
+
+
+def padded(limbs: pa.ListArray, products: int) -> Numbers:
+    """Lists of limbs as rows × products × limbs, where a row has as many limbs of each product as it needed."""
+    sizes = limbs.value_lengths().to_numpy() // max(products, 1)
+    flat, ends = limbs.flatten().to_numpy(), np.cumsum(sizes) * products
+    padded = np.zeros((len(sizes), products, int(sizes.max(initial=1))))
+    for used in np.unique(sizes):
+        rows = np.flatnonzero(sizes == used)
+        places = (ends[rows] - used * products)[:, None] + np.arange(used * products)
+        padded[rows, :, :used] = flat[places].reshape(len(rows), products, used)
+    return padded
 
 
 @dataclass
@@ -111,10 +125,7 @@ class MetricSums:
         """Add a batch of unit rows; `groups` is the number of groups known so far."""
         self._grow(groups)
         flags, numbers = self._numbers(columns)
-        sums = np.zeros((len(cells.starts), self.totals.shape[1]))
-        for j, flag in enumerate(flags):
-            if flag is not None:
-                sums[:, j] = cells.sums(flag)
+        sums: dict[int, Numbers] = {j: cells.sums(flag) for j, flag in enumerate(flags) if flag is not None}
         if numbers:
             # Where every unit with a value is in difference-in-differences, g is 1 and multiplying by it is left out.
             has, in_did = flags[0], flags[4]
@@ -123,13 +134,14 @@ class MetricSums:
             self._add_products(numbers, cells, sums, no_g=everywhere)
             if self.metric.estimand == "quantile":
                 self._add_bins(columns, cells, has)
-        cells.add_to(self.totals, sums)
+        cells.add_to(self.totals, list(sums), np.stack(list(sums.values()), axis=1, dtype=float))
 
     def rows(self, groups: Groups) -> pa.RecordBatch:
         """The counts and limbs as a batch of one row per group."""
         self._grow(len(groups.keys))
         arm, segment, day, bucket = zip(*groups.keys, strict=True)
         counts, limbs = np.split(self.totals, [len(COUNTS)], axis=1)
+        limbs = self._used(limbs)
         offsets = np.arange(len(arm) + 1, dtype=np.int32) * limbs.shape[1]
         lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(limbs.ravel()))
         keys = [pa.array([self.index] * len(arm), pa.int32()), pa.array(arm), pa.array(segment)]
@@ -141,21 +153,25 @@ class MetricSums:
         if more := groups - len(self.totals):
             self.totals = np.vstack([self.totals, np.zeros((more, self.totals.shape[1]))])
 
-    def _add_products(self, numbers: Mapping[str, Numbers], cells: Cells, sums: Numbers, *, no_g: bool) -> None:
+    def _used(self, limbs: Numbers) -> Numbers:
+        """The limbs of every product without those that no product needed, one at least."""
+        by_product = limbs.reshape(len(limbs), len(self.family.products), self.scales.limbs.count)
+        used = np.flatnonzero(by_product.any(axis=(0, 1)))
+        count = int(used.max(initial=0)) + 1
+        return np.ascontiguousarray(by_product[:, :, :count]).reshape(len(limbs), -1)
+
+    def _add_products(
+        self, numbers: Mapping[str, Numbers], cells: Cells, sums: dict[int, Numbers], *, no_g: bool
+    ) -> None:
         count = self.scales.limbs.count
-        done: dict[str, slice] = {}
+        done: dict[str, list[Numbers]] = {}
         for j, product in enumerate(self.family.products.values()):
             letters = product.replace("g", "") if no_g else product
-            mine = slice(len(COUNTS) + j * count, len(COUNTS) + (j + 1) * count)
-            if letters in done:
-                sums[:, mine] = sums[:, done[letters]]
-                continue
-            done[letters] = mine
-            column = reduce(np.multiply, (numbers[letter] for letter in letters))
-            for k, limb in enumerate(self.scales.limbs.cut(column)):
-                sums[:, mine.start + k] = cells.sums(limb)
-                if k == 0 and (limb == column).all():
-                    break  # the first limb holds every number exactly, as for counts and shares; the others are 0
+            if letters not in done:
+                column = reduce(np.multiply, (numbers[letter] for letter in letters))
+                done[letters] = [cells.sums(limb) for limb in self.scales.limbs.cut_out(column)]
+            first = len(COUNTS) + j * count
+            sums |= {first + k: limb for k, limb in enumerate(done[letters])}
 
     def _add_bins(self, columns: Mapping[str, NDArray[Any]], cells: Cells, has: NDArray[np.bool_]) -> None:
         name = f"y{self.index}"

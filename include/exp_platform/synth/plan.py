@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
+from exp_platform.config.definition import WORDING
 from exp_platform.config.models import Experiment, Fault, Metric, Scenario
 from exp_platform.errors import ConfigError
 from exp_platform.metrics.values import micros
@@ -114,7 +115,7 @@ class SynthPlan:
             "scenario": self.scenario.model_dump(mode="json", exclude={"faults", "seed"}),
             "faults": [fault.model_dump(mode="json") for fault in self.faults],
             "registry": registry,
-            "metrics": {m.name: m.model_dump(mode="json") for m in self.metrics},
+            "metrics": {m.name: m.model_dump(mode="json", exclude=WORDING) for m in self.metrics},
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         return {"fingerprint": digest, **content}

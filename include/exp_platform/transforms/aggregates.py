@@ -19,6 +19,7 @@ from exp_platform.metrics.values import DAY_US, Period, UnitValue, micros, post_
 from exp_platform.sums.group_sums import ALL
 from exp_platform.sums.statistics_table import as_table
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of, segments
+from exp_platform.transforms.excluded import touches
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum
 from exp_platform.transforms.windows import period_end, period_start
@@ -55,11 +56,13 @@ def calendar_rows(
     far: bool = False,
     join: JoinHint = HASH,
     known: KnownSums | None = None,
+    excluded: Sequence[date] = (),
 ) -> pa.Table:
     """Rows of exp.metric_aggregates_daily with date_kind `calendar`: uncapped sums of events by UTC day.
 
     n counts the included units whose window is open on some of the day; a day without an open window has no row. Sums
-    of squares and of covariates are null: they need each unit's total and do not add up over days.
+    of squares and of covariates are null: they need each unit's total and do not add up over days. A unit whose window
+    holds some of an `excluded` date is in none of the metric's rows.
     """
     wanted = calendar_metrics(metrics)
     if not wanted:
@@ -67,11 +70,11 @@ def calendar_rows(
     names = dimension_names(cohort)
     units = unit_windows(cohort, "variant_id", *dimension_columns(names))
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
-    open_units = units_at_risk(units, names, periods, cutoff)
+    open_units = units_at_risk(units, names, periods, cutoff, excluded)
     sums = {} if known is None else _by_part(known, wanted)
     if known is None or known.until is not None:
         later = outcomes if known is None else outcomes.where(F.col("outcome_ts") >= F.lit(known.until))
-        sums |= event_sums(units, names, later, wanted, end_ts, cutoff, far=far, join=join)
+        sums |= event_sums(units, names, later, wanted, end_ts, cutoff, far=far, join=join, excluded=excluded)
     columns: dict[str, list[Any]] = defaultdict(list)
     for metric, parts in wanted:
         for (variant, segment, day), n in sorted(open_units[periods.index(post_period(metric, end_ts))].items()):
@@ -106,6 +109,7 @@ def event_sums(
     *,
     far: bool = False,
     join: JoinHint = HASH,
+    excluded: Sequence[date] = (),
 ) -> dict[tuple[str, str, str, date], float]:
     """Sum, or count, of the events in the window, by key × arm × segment × day.
 
@@ -113,7 +117,8 @@ def event_sums(
     """
     parts = [part for _, own in wanted for part in own]
     cells = tuple(dict.fromkeys((part.source, post_period(part.metric, end_ts)) for part in parts))
-    frame = sums_by_day(units, names, seen_events(outcomes, [part.source for part in parts], cutoff), cells, far, join)
+    events = seen_events(outcomes, [part.source for part in parts], cutoff)
+    frame = sums_by_day(units, names, events, cells, far, join, excluded)
     by_cell = defaultdict(list)
     for row in frame.collect():
         group = row["variant_id"], row["segment"], _date(row["day"])
@@ -128,10 +133,16 @@ def event_sums(
 
 
 def sums_by_day(
-    units: DataFrame, names: Sequence[str], events: DataFrame, cells: Sequence[Cell], far: bool, join: JoinHint
+    units: DataFrame,
+    names: Sequence[str],
+    events: DataFrame,
+    cells: Sequence[Cell],
+    far: bool,
+    join: JoinHint,
+    excluded: Sequence[date] = (),
 ) -> DataFrame:
     """One row per arm × segment × day: number `n<i>` and `sum<i>` of the events in cell i, a source and a window."""
-    inside = [_inside(*cell) for cell in cells]
+    inside = [_inside(*cell, excluded) for cell in cells]
     joined = events_of_units(units, events, join).where(reduce(or_, inside))
     flags = [here.alias(f"in{i}") for i, here in enumerate(inside)]
     day, known = _day(F.col("event_us")).alias("day"), dimensions_of(names)
@@ -158,11 +169,11 @@ def sums_by_day(
 
 
 def units_at_risk(
-    units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime
+    units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime, excluded: Sequence[date] = ()
 ) -> list[dict[tuple[str, str, date], int]]:
     """For each window: number of units, by arm × segment × day, whose window is open on some of that day."""
     found: list[dict[tuple[str, str, date], int]] = [defaultdict(int) for _ in periods]
-    for row in open_spans(units, names, periods, cutoff).collect():
+    for row in open_spans(units, names, periods, cutoff, excluded).collect():
         known = [f"{name}={row[f'd{i}']}" for i, name in enumerate(names) if row[f"d{i}"] is not None]
         for day in range(row["first"], row["last"] + 1):
             for segment in (ALL, *known):
@@ -170,13 +181,15 @@ def units_at_risk(
     return found
 
 
-def open_spans(units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime) -> DataFrame:
+def open_spans(
+    units: DataFrame, names: Sequence[str], periods: Sequence[Period], cutoff: datetime, excluded: Sequence[date] = ()
+) -> DataFrame:
     """One row per arm × dimensions × window × first and last day on which it is open, with its count of units."""
     known = dimensions_of(names)
     spans = [
         F.struct(
             F.lit(i).alias("period"),
-            period_start(period).alias("first"),
+            _first(period, excluded).alias("first"),
             (F.least(period_end(period), F.lit(micros(cutoff))) - 1).alias("last"),
         )
         for i, period in enumerate(periods)
@@ -186,9 +199,16 @@ def open_spans(units: DataFrame, names: Sequence[str], periods: Sequence[Period]
     return opened.groupBy("variant_id", *known, "period", first, last).count()
 
 
-def _inside(source: str, period: Period) -> Column:
+def _first(period: Period, excluded: Sequence[date]) -> Column:
+    """The window's first instant; null, so that there is no span, where the window holds some of an excluded date."""
+    start = period_start(period)
+    return F.when(~touches(period, excluded), start) if excluded else start
+
+
+def _inside(source: str, period: Period, excluded: Sequence[date]) -> Column:
     time = F.col("event_us")
-    return (F.col("metric_name") == source) & (time >= period_start(period)) & (time < period_end(period))
+    here = (F.col("metric_name") == source) & (time >= period_start(period)) & (time < period_end(period))
+    return here & ~touches(period, excluded) if excluded else here
 
 
 def _day(instant: Column) -> Column:

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Literal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from exp_platform.config.models import Experiment
 from exp_platform.sums.group_sums import ALL
+from exp_platform.transforms.excluded import exposure_unknown, lies_on
+from exp_platform.transforms.exposures import EXCLUDED_DATE
 from exp_platform.transforms.reasons import first_reason
 
 USER = ["experiment_id", "user_id"]
 _NOBODY_HAS_ANY = "nobody_has_any"
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """The dates of an experiment whose assignments or exposures can't be used, and the ends of exposure windows."""
+
+    end_ts: datetime
+    exposure_window_hours: int | None
+    assignments: Sequence[date] = ()
+    exposures: Sequence[date] = ()
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Unusable | None:
+        """The experiment's own; None where it excludes neither assignments nor exposures."""
+        assignments, exposures = experiment.excluded("assignments"), experiment.excluded("exposures")
+        if not assignments and not exposures:
+            return None
+        return cls(experiment.end_ts, experiment.exposure_window_hours, assignments, exposures)
+
+    @property
+    def exposure_unknown(self) -> Column:
+        """True for a user who may have been exposed first on an excluded date."""
+        return exposure_unknown(self.exposures, end_ts=self.end_ts, exposure_window_hours=self.exposure_window_hours)
 
 
 def experiment_cohort(
@@ -22,22 +50,28 @@ def experiment_cohort(
     analysis_mode: Literal["itt", "exposed"],
     attributes: DataFrame | None = None,
     dimensions: Sequence[str] = (),
+    unusable: Unusable | None = None,
 ) -> DataFrame:
     """One row per experiment × user with a canonical assignment: included, or with the first reason for exclusion.
 
     `assignments` is silver.fact_assignment_canonical, `validation` silver.int_experiment_exposure_validation (read in
     exposed mode only), `attributes` exp.attributes. The anchor is the assignment (itt) or the first valid exposure
-    (exposed); an excluded user has neither anchor nor cohort date.
+    (exposed); an excluded user has neither anchor nor cohort date. A user who was assigned on an excluded date, or in
+    exposed mode may first have been exposed on one, has the reason `excluded_date`.
     """
     conditions = {
         "conflicted_assignment": F.col("is_conflicted"),
         "assignment_outside_window": F.col("is_outside_window"),
     }
+    if unusable is not None:
+        conditions[EXCLUDED_DATE] = lies_on(F.col("assignment_time_utc"), unusable.assignments)
     if analysis_mode == "itt":
         units = assignments.withColumn("anchor", F.col("assignment_time_utc"))
     else:
         exposed = validation.select(*USER, "multi_variation_exposure", "is_valid_exposed", "first_valid_exposure_utc")
         units = assignments.join(exposed, USER, "left").withColumn("anchor", F.col("first_valid_exposure_utc"))
+        if unusable is not None:
+            conditions[EXCLUDED_DATE] = conditions[EXCLUDED_DATE] | unusable.exposure_unknown
         conditions |= {
             "multi_variation_exposure": F.coalesce(F.col("multi_variation_exposure"), F.lit(False)),
             "not_exposed": ~F.coalesce(F.col("is_valid_exposed"), F.lit(False)),

@@ -22,6 +22,7 @@ from exp_platform.sums.scales import Scales
 from exp_platform.sums.statistics_table import Statistics, in_order
 from exp_platform.sums.unit_scales import ENDS_SQL, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
+from exp_platform.transforms.cohort import Unusable
 from exp_platform.transforms.joins import JoinHint
 
 USER = ["experiment_id", "user_id"]
@@ -51,7 +52,7 @@ def exposure_statistics(
     sums = sums.filter(pc.field("unit_bucket") == NO_BUCKET)
     none = Histograms.merged([])
     parts = [
-        Statistics.of(experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, variants)
+        Statistics.of(experiment_id, family, roll_up(by_column(sums, family), GROUP), scales, variants)
         for family in families(metrics)
     ]
     return in_order([part.rows(none, schema) for part in parts])
@@ -81,8 +82,14 @@ class SplitBatches:
         return self.units.collect(partial(_with_exposure, kernel=kernel, exposed=self.exposed), schema)
 
 
-def split_units(units: DataFrame, validation: DataFrame, join: JoinHint) -> DataFrame:
-    """The unit rows with the dimension `exposed`, joined by Spark for more ids than a worker may hold."""
+def split_units(units: DataFrame, validation: DataFrame, join: JoinHint, unusable: Unusable | None = None) -> DataFrame:
+    """The unit rows with the dimension `exposed`, joined by Spark for more ids than a worker may hold.
+
+    A user who may first have been exposed on an excluded date is neither exposed nor not, and is left out.
+    """
+    if unusable is not None:
+        unknown = validation.where(unusable.exposure_unknown).select(*USER)
+        units = units.join(unknown, USER, "left_anti")
     exposed = validation.where("is_valid_exposed").select(*USER, F.lit("yes").alias("exposed"))
     known = F.coalesce(F.col("exposed"), F.lit("no"))
     flagged = units.join(exposed.hint(join), USER, "left")

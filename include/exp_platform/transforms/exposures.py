@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from exp_platform.transforms.excluded import lies_on
 from exp_platform.transforms.reasons import first_reason
 
 USER = ["experiment_id", "user_id"]
 MICROS_PER_HOUR = 3_600_000_000
+EXCLUDED_DATE = "excluded_date"  # the reason of an event on a day that can't be used
 
 
 def judge_exposures(
@@ -21,12 +24,14 @@ def judge_exposures(
     end_ts: datetime,
     cutoff: datetime,
     exposure_window_hours: int | None,
+    excluded: Sequence[date] = (),
 ) -> DataFrame:
     """One row per distinct exposure event, compared with its user's canonical assignment.
 
     `exposures` are distinct events (exp.exposures), `assignments` is silver.fact_assignment_canonical; events at or
     after `cutoff` (dt + 1 day) are not seen. `exposure_events` and `validate_users` make J2's tables from this frame.
-    A comparison with an assignment that does not exist is false.
+    A comparison with an assignment that does not exist is false. An event on an `excluded` date is not compared with
+    anything: all of its flags are false, and its reason is `excluded_date`.
     """
     seen = exposures.where(F.col("exposure_ts") < F.lit(cutoff))
     assigned = assignments.select(*USER, "variant_id", "assignment_time_utc", "is_valid")
@@ -37,8 +42,10 @@ def judge_exposures(
     is_pre_assignment = F.coalesce(time < assigned_time, F.lit(False))
     is_outside_experiment = (time < F.lit(start_ts)) | (time >= F.lit(end_ts))
     is_late = _is_late(exposure_window_hours)
+    conditions = {EXCLUDED_DATE: lies_on(time, excluded)} if excluded else {}
     reason = first_reason(
-        {
+        conditions
+        | {
             "no_valid_assignment": ~has_valid_assignment,
             "variant_mismatch": is_mismatch,
             "pre_assignment": is_pre_assignment,
@@ -53,9 +60,15 @@ def judge_exposures(
         "unit",
         reason.isNull().alias("is_valid"),
         reason.alias("invalid_reason"),
-        is_pre_assignment.alias("is_pre_assignment"),
-        is_mismatch.alias("is_mismatch"),
-        (is_outside_experiment | is_late).alias("is_outside_window"),
+        *(
+            (flag & ~conditions[EXCLUDED_DATE] if excluded else flag).alias(name)
+            for name, flag in (
+                ("is_pre_assignment", is_pre_assignment),
+                ("is_mismatch", is_mismatch),
+                ("is_outside_window", is_outside_experiment | is_late),
+            )
+        ),
+        F.col("event_id") if "event_id" in exposures.columns else F.lit(None).cast("string").alias("event_id"),
     )
 
 
@@ -64,16 +77,17 @@ def exposure_events(judged: DataFrame) -> DataFrame:
 
     `variant_id` is the variant that the event shows, which need not be the assigned one.
     """
-    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "is_valid", "invalid_reason")
+    return judged.select(*USER, "variant_id", "exposure_time_utc", "unit", "event_id", "is_valid", "invalid_reason")
 
 
 def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:
     """silver.int_experiment_exposure_validation: one row per experiment × user with any assignment or exposure.
 
-    Flags are over all of the user's exposures, valid or not. `variant_id` and `assignment_time_utc` are the canonical
-    assignment's, valid or not, and null where there is none. The first exposure is the earliest event, at equal times
-    that of the smallest variant.
+    Flags are over all of the user's exposures, valid or not, but those of excluded dates. `variant_id` and
+    `assignment_time_utc` are the canonical assignment's, valid or not, and null where there is none. The first exposure
+    is the earliest event, at equal times that of the smallest variant.
     """
+    seen_variant = F.when(~F.col("invalid_reason").eqNullSafe(EXCLUDED_DATE), F.col("variant_id"))
     exposed = judged.groupBy(*USER).agg(
         F.count(F.lit(1)).alias("n_exposures"),
         F.count_if("is_valid").alias("n_valid_exposures"),
@@ -81,7 +95,7 @@ def validate_users(judged: DataFrame, assignments: DataFrame) -> DataFrame:
         F.min(F.when(F.col("is_valid"), F.col("exposure_time_utc"))).alias("first_valid_exposure_utc"),
         F.bool_or("is_pre_assignment").alias("pre_assignment_exposure"),
         F.bool_or("is_mismatch").alias("variant_mismatch"),
-        (F.min("variant_id") != F.max("variant_id")).alias("multi_variation_exposure"),
+        (F.min(seen_variant) != F.max(seen_variant)).alias("multi_variation_exposure"),
         F.bool_or("is_outside_window").alias("exposure_outside_window"),
     )
     assigned = assignments.select(*USER, "variant_id", "assignment_time_utc", "is_valid")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,6 +13,7 @@ from exp_platform.metrics.values import micros, post_period
 from exp_platform.stats.histogram import BIN_SQL
 from exp_platform.sums.group_sums import ALL, GROUP, NO_BUCKET
 from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
+from exp_platform.transforms.excluded import touches
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_outcomes import unit_bucket
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
@@ -27,11 +28,12 @@ def event_histograms(
     end_ts: datetime,
     cutoff: datetime,
     join: JoinHint = HASH,
+    excluded: Sequence[date] = (),
 ) -> DataFrame | None:
     """One row per group × event-level quantile metric × bin: events in the window, the smallest and the largest value.
 
     There is no frame without such a metric. With `maturity: complete` only events of mature units count, and a fixed
-    cap holds for each event.
+    cap holds for each event. A unit whose window holds some of an `excluded` date has no event.
     """
     wanted = [(i, metric) for i, metric in enumerate(metrics) if metric.of_events]
     if not wanted:
@@ -47,6 +49,8 @@ def event_histograms(
         here = (
             (F.col("metric_name") == metric.sources[0]) & (time >= period_start(period)) & (time < period_end(period))
         )
+        if excluded:
+            here = here & ~touches(period, excluded)
         if metric.maturity_in_force == "complete":
             here = here & (period_end(period) <= F.lit(micros(cutoff)))
         cap = metric.cap.value if metric.cap else None

@@ -34,6 +34,7 @@ class LastRun:
     panel: pa.Table
     statistics_notes: dict[str, Any]
     panel_notes: dict[str, Any]  # see `PanelCut`
+    series: pa.Table  # rows of the series of running values
     same_units: bool  # True when the unit rows are the same as then, to the last number
     appended: DataFrame  # rows of exp.outcomes in files that were appended since
     new_events: DataFrame  # events that the earlier run did not see: appended since, or after its cut-off

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     PANEL_STATISTICS,
 )
@@ -29,21 +30,21 @@ from exp_platform.sums.histograms import Histograms
 from exp_platform.sums.panel_sums import PanelCut
 from exp_platform.sums.panels import PanelSums, panel_rows, panels_of
 from exp_platform.sums.scales import Scales
+from exp_platform.sums.series_table import family_key, totals_of
 from exp_platform.sums.statistics_table import Statistics, in_order, units_by_value, units_of
 from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.cohort_dates import on_dates
+from exp_platform.transforms.excluded import usable
 from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
 from exp_platform.transforms.last_run import LastRun, known_histograms, known_sums
 from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
+from exp_platform.transforms.series import Series, SeriesInputs, metric_series
 
 WARNINGS = "warnings"  # key in the notes that are stored with the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
-
-
-SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class SumInputs:
     far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
     join: JoinHint = HASH
     cluster: str | None = None  # dimension that clusters a rollout's errors
+    excluded: Sequence[date] = ()  # dates whose outcomes can't be used
     last: LastRun | None = None  # the earlier run whose sums are reused
+    series: SeriesInputs | None = None  # None: no rows of the series are asked for
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class MetricTables:
     notes: dict[str, dict[str, Any]]
     warnings: list[str]
     scales: Scales | None = None  # of the unit rows' numbers; None where an earlier run's sums are reused
+    said: str = ""  # how the series was made, for the task log
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,22 @@ class UnitSums:
     units: dict[tuple[str, date], int]  # number of units by arm and cohort date
     warnings: list[str]
     scales: Scales | None = None
+    totals: dict[str, pa.Table] = field(default_factory=dict)  # sums of all units by family; empty where reused
 
 
 def metric_tables(inputs: SumInputs) -> MetricTables:
     """Make the tables in Arrow, by two passes over unit rows and three over events that no earlier run has counted."""
     schemas = {
         name: arrow_schema(TABLES[name])
-        for name in (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
+        for name in (
+            METRIC_STATISTICS,
+            METRIC_AGGREGATES_OVERALL,
+            METRIC_AGGREGATES_DAILY,
+            PANEL_STATISTICS,
+            METRIC_SERIES,
+        )
     }
+    inputs = _usable(inputs)
     last = inputs.last
     sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
     panel, cut = _panel(inputs, sums, schemas[PANEL_STATISTICS])
@@ -101,20 +113,33 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
         METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[METRIC_AGGREGATES_DAILY])]),
         PANEL_STATISTICS: panel,
     }
+    said = ""
+    if inputs.excluded:  # a user leaves a metric whose window holds such a day: running values do not know that
+        rows[METRIC_SERIES], said = schemas[METRIC_SERIES].empty_table(), "no series: outcome days are excluded"
+    elif inputs.series is not None:
+        rows[METRIC_SERIES], said = _series(inputs, inputs.series, sums, schemas[METRIC_SERIES])
     notes = {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}
-    return MetricTables(rows, notes, sums.warnings, sums.scales)
+    return MetricTables(rows, notes, sums.warnings, sums.scales, said)
+
+
+def _usable(inputs: SumInputs) -> SumInputs:
+    """The inputs without the events of excluded dates."""
+    dates, last = inputs.excluded, inputs.last
+    if not dates:
+        return inputs
+    if last is not None:
+        new, appended = (usable(events, "outcome_ts", dates) for events in (last.new_events, last.appended))
+        last = replace(last, new_events=new, appended=appended)
+    return replace(inputs, outcomes=usable(inputs.outcomes, "outcome_ts", dates), last=last)
 
 
 def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
-    metrics, units = inputs.metrics, inputs.units.rows
-    ends = inputs.units.collect(partial(unit_ends, metrics=metrics, units=units), ENDS_SQL)
-    scales = pooled_scales(ends, metrics, units)
+    metrics = inputs.metrics
+    scales = _scales(inputs)
     sums = inputs.units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
     histograms = Histograms.merged([Histograms.of_sums(sums), _event_histograms(inputs)])
     parts = [
-        Statistics.of(
-            inputs.experiment_id, family, roll_up(by_column(sums, family, scales), GROUP), scales, inputs.variants
-        )
+        Statistics.of(inputs.experiment_id, family, roll_up(by_column(sums, family), GROUP), scales, inputs.variants)
         for family in families(metrics)
     ]
     statistics = in_order([part.rows(histograms, schemas[METRIC_STATISTICS]) for part in parts])
@@ -125,7 +150,31 @@ def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
         units_of(statistics),
         caps_not_applied(scales, metrics),
         scales,
+        {family_key(part.family): totals_of(part.sums) for part in parts},
     )
+
+
+def _scales(inputs: SumInputs) -> Scales:
+    ends = inputs.units.collect(partial(unit_ends, metrics=inputs.metrics, units=inputs.units.rows), ENDS_SQL)
+    return pooled_scales(ends, inputs.metrics, inputs.units.rows)
+
+
+def _series(inputs: SumInputs, series: SeriesInputs, sums: UnitSums, schema: pa.Schema) -> tuple[pa.Table, str]:
+    wanted = Series(
+        inputs.experiment_id,
+        series,
+        inputs.cohort,
+        inputs.outcomes,
+        inputs.metrics,
+        inputs.variants,
+        inputs.end_ts,
+        inputs.cutoff,
+        schema,
+        inputs.far,
+        inputs.join,
+    )
+    dates = {day for _, day in sums.units}
+    return metric_series(wanted, dates, lambda: sums.scales or _scales(inputs), sums.totals, inputs.last)
 
 
 def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -160,7 +209,13 @@ def _event_histograms(inputs: SumInputs) -> Histograms:
 
 def _histograms(inputs: SumInputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
     counts = event_histograms(
-        cohort, outcomes, inputs.metrics, end_ts=inputs.end_ts, cutoff=inputs.cutoff, join=inputs.join
+        cohort,
+        outcomes,
+        inputs.metrics,
+        end_ts=inputs.end_ts,
+        cutoff=inputs.cutoff,
+        join=inputs.join,
+        excluded=inputs.excluded,
     )
     return Histograms.merged([]) if counts is None else Histograms.of_rows(counts.toArrow())
 
@@ -178,6 +233,7 @@ def _calendar(inputs: SumInputs, schema: pa.Schema) -> pa.Table:
         far=inputs.far,
         join=inputs.join,
         known=None if last is None else KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from),
+        excluded=inputs.excluded,
     )
 
 

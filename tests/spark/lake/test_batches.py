@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,9 @@ from tests.lakes import CANONICAL, ONE, TWO, Lake
 
 from exp_platform.lake.batches import FileBatches, FrameBatches, parts_of, rows_of_files
 from exp_platform.lake.tables import TABLES
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
 
@@ -78,3 +82,17 @@ def test_files_are_shared_out_alike_and_none_is_lost() -> None:
     assert sorted(sum(files[path] for path in part) for part in parts) == [910, 910]
     assert parts_of({"only": 5}, cores=8) == (("only",),)
     assert parts_of({}, cores=8) == ()
+
+
+def test_a_python_worker_has_no_archive_on_its_path_and_begins_with_what_its_tasks_need(spark: SparkSession) -> None:
+    def look(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import sys
+
+        loaded = "exp_platform.lake.arrow_files" in sys.modules
+        for _ in batches:
+            archives = [entry for entry in sys.path_importer_cache if entry.endswith(".zip")]
+            yield pa.RecordBatch.from_pydict({"loaded": [loaded], "archives": [",".join(archives)]})
+
+    [row] = spark.range(1, numPartitions=1).mapInArrow(look, "loaded boolean, archives string").collect()
+    assert row.loaded
+    assert "pyspark" not in row.archives

@@ -63,6 +63,7 @@ def events(lake: Lake) -> Any:
         "if(user % 7 < 5, 'revenue', 'sessions') as metric_name",
         "1D + (user * 37 + day * 11) % 23 / 8D as value",
         f"timestamp_seconds({start} + day * 86400 + user * 97 % 86400) as outcome_ts",
+        "cast(null as string) as event_id",
         "'f' as source_file",
         "timestamp'2026-01-11' as ingested_at",
     )

@@ -118,6 +118,7 @@ def outcomes_of(lake: Lake, users: range) -> Any:
         "'a' as metric_name",
         "1D as value",
         "timestamp'2026-01-06' as outcome_ts",
+        "cast(null as string) as event_id",
         "'f' as source_file",
         "timestamp'2026-01-11' as ingested_at",
     )

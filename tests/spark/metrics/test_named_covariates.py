@@ -91,7 +91,7 @@ def land(lake: Lake, users: Users) -> None:
     outcomes = frame.selectExpr(
         f"'{EXPERIMENT}' as experiment_id", "cast(user as string) as user_id", "metric_name", "value",
         f"timestamp_seconds({start} + user % 3 * 86400 + after) as outcome_ts", "'f' as source_file",
-        "timestamp'2026-01-11' as ingested_at",
+        "cast(null as string) as event_id", "timestamp'2026-01-11' as ingested_at",
     )  # fmt: skip
     append_outcomes(lake, outcomes, EXPERIMENT, run_id="o")
 

@@ -43,7 +43,9 @@ def lake_frames(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         session.conf.set(key, value)
     session.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")  # as for data that is too large to broadcast
     cohort, outcomes = awkward(Random(6), users=60).frames(session)
-    outcomes = outcomes.selectExpr("*", "'f' as source_file", "timestamp'2026-01-11' as ingested_at")
+    outcomes = outcomes.selectExpr(
+        "*", "cast(null as string) as event_id", "'f' as source_file", "timestamp'2026-01-11' as ingested_at"
+    )
     cohort.writeTo(f"iceberg.{COHORT}").append()
     outcomes.writeTo(f"iceberg.{OUTCOMES}").append()
     return tuple(session.table(f"iceberg.{name}").where("experiment_id = 'exp_spine'") for name in (COHORT, OUTCOMES))

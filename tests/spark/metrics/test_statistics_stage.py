@@ -16,6 +16,7 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     PANEL_STATISTICS,
 )
@@ -36,6 +37,7 @@ def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:
         f"element_at(array('sessions', 'revenue', 'latency'), cast((id + {day + 9}) % 3 as int) + 1) as metric_name",
         f"id / 7D + {day + 2}D as value",
         f"timestamp_micros({at}L * 1000000L + (id * 1777 % 86400) * 1000000L) as outcome_ts",
+        "cast(null as string) as event_id",
         f"'day {day}' as source_file",
         "timestamp'2026-01-11' as ingested_at",
     )
@@ -52,7 +54,13 @@ def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str,
         ) as ctx:
             stage.run(ctx)
     rows = {}
-    for table in (METRIC_STATISTICS, PANEL_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY):
+    for table in (
+        METRIC_STATISTICS,
+        PANEL_STATISTICS,
+        METRIC_AGGREGATES_OVERALL,
+        METRIC_AGGREGATES_DAILY,
+        METRIC_SERIES,
+    ):
         found = ctx.read.arrow(table, list(dict.fromkeys((*TABLES[table].grain, *TABLES[table].answer_columns))))
         rows[table] = sorted(map(repr, found.to_pylist()))
     return rows, "\n".join(line for line in lines if "recomputed" in line and "aggregate" in line)

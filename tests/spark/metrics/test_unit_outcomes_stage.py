@@ -46,6 +46,7 @@ def outcomes(lake: Lake, start: datetime, day: int) -> Any:
         f"id / 7D + {day}D as value",
         f"timestamp_micros({int((start + day * DAY).timestamp()) * 1_000_000}L + (id * 1777 % 86400) * 1000000L "
         "- if(id % 11 = 0, 86400000000L, 0L)) as outcome_ts",
+        "cast(null as string) as event_id",
         f"'day {day}' as source_file",
         "timestamp'2026-01-11' as ingested_at",
     )

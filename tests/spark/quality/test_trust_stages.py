@@ -66,6 +66,8 @@ class Rig:
         with self.stage("ingest_events", run_id) as ctx:
             for dataset, frame in frames.present().items():
                 events = frame.select(*contract_columns(dataset)).distinct()
+                for column in contract_columns(dataset, optional=True).keys() - contract_columns(dataset).keys():
+                    events = events.withColumn(column, F.lit(None).cast("string"))
                 ctx.publish(
                     f"exp.{dataset}",
                     events.withColumns({"source_file": F.lit("a.parquet"), "ingested_at": F.lit(ctx.now)}),

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from tests.unit.alerts.slack_server import Slack
 
-from exp_platform.alerts.book import deliver, record, waiting
+from exp_platform.alerts.book import DIGEST, deliver, record, record_digest, waiting
 from exp_platform.alerts.deliver import WEBHOOK, alert_after_run
 from exp_platform.alerts.model import contract_alert, crash_alert
 from exp_platform.config.load import Project
@@ -18,6 +18,7 @@ from exp_platform.lake.tables.names import ALERTS
 
 ID, DT = "exp_checkout_button_001", date(2026, 1, 14)
 NOW = datetime(2026, 1, 15, 3, tzinfo=UTC)
+NAME = "Green checkout button"
 CRASH = crash_alert(ID, DT, "ingest_events", "the disk is full")
 
 
@@ -52,19 +53,59 @@ def test_a_rerun_of_the_same_day_does_not_repeat_it(project: Project):
 
 
 def test_what_another_run_has_sent_meanwhile_is_not_sent_again(project: Project):
-    other = contract_alert(ID, DT, "ingest_events", "exp.outcomes: no rows")
+    other = contract_alert(ID, date(2026, 1, 13), "ingest_events", "exp.outcomes: no rows")
     record(project, [CRASH, other], "run_1", NOW)
     sent: list[str] = []
 
     def slow(payload) -> None:
         sent.append(payload["text"])
         if len(sent) == 1:  # while Slack makes this run wait, the daily run sends what is left
-            key = next(row for row in book(project) if row["payload"] != json.dumps(payload, sort_keys=True))
-            replace_rows(project, ALERTS, {n: key[n] for n in other.key}, [key | {"state": "sent", "attempts": 1}])
+            day = "2026-01-13" if "2026-01-14" in payload["text"] else "2026-01-14"
+            row = next(row for row in book(project) if row["dt"].isoformat() == day)
+            replace_rows(project, ALERTS, {n: row[n] for n in other.key}, [row | {"state": "sent", "attempts": 1}])
 
     assert deliver(project, ID, slow, NOW).sent == 1
     assert len(sent) == 1
     assert {row["state"] for row in book(project)} == {"sent"}
+
+
+def test_all_alerts_of_an_experiment_and_a_morning_are_one_message(project: Project):
+    other = contract_alert(ID, DT, "ingest_events", "exp.outcomes: no rows")
+    yesterday = contract_alert(ID, DT - timedelta(days=1), "ingest_events", "exp.outcomes: no rows")
+    record(project, [CRASH, other, yesterday], "run_1", NOW)
+    sent: list[dict] = []
+    assert deliver(project, ID, sent.append, NOW).sent == 3
+    assert [("2026-01-14" in message["text"], "disk is full" in json.dumps(message)) for message in sent] in (
+        [(True, True), (False, False)],
+        [(False, False), (True, True)],
+    )
+
+
+def test_a_problem_that_was_there_on_the_days_before_says_since_when(project: Project):
+    days = [date(2026, 1, day) for day in (11, 12, 14)]  # no run on the 13th
+    for day in days:
+        record(project, [contract_alert(ID, day, "ingest_events", "exp.outcomes: no rows")], f"run_{day}", NOW)
+    parts = [json.loads(row["payload"]) for row in sorted(book(project), key=lambda row: row["dt"])]
+    assert [part["since"] for part in parts] == [
+        "",
+        "failing since 2026-01-11, 2 mornings",
+        "failing since 2026-01-11, 3 mornings",
+    ]
+    assert parts[0]["about"] | {"owner": ""} == {
+        "name": NAME,
+        "owner": "",
+        "decision": "",
+        "trust": "",
+        "changed": "no day has been analysed yet",
+    }
+
+
+def test_the_message_on_the_healthy_is_recorded_and_sent_once_a_day(project: Project):
+    sent: list[dict] = []
+    for run_id, text in (("run_1", "All 2 experiments are healthy"), ("run_2", "All 3 experiments are healthy")):
+        record_digest(project, DT, {"text": text, "blocks": [{"type": "divider"}]}, run_id, NOW)
+        deliver(project, DIGEST, sent.append, NOW)
+    assert [message["text"] for message in sent] == ["All 2 experiments are healthy"]
 
 
 def test_another_event_on_the_same_day_is_another_alert(project: Project):
@@ -107,8 +148,9 @@ def test_with_a_webhook_the_message_arrives_once_however_often_the_day_is_run(
     error = ContractViolation("exp.outcomes: 12% of the rows are refused")
     for run_id in ("run_1", "run_2"):
         alert_after_run(project, ID, DT, run_id, error=error, log=lambda _: None, now=NOW)
+    headline = f"{NAME}: contract broken: nothing new is published"
     assert [message["text"] for message in slack.got] == [
-        f"Contract broken: nothing new is published: {ID}, 2026-01-14: exp.outcomes: 12% of the rows are refused"
+        f"{headline}: {ID}, 2026-01-14: exp.outcomes: 12% of the rows are refused"
     ]
 
 

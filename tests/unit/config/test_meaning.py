@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 import yaml
 
+from exp_platform.config.definition import definition_of
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
@@ -74,6 +75,21 @@ def test_the_config_hash_moves_with_what_can_change_a_number_and_not_with_the_st
     metric_path = project.root / "configs/metrics/conversion.yaml"
     metric_path.write_text(metric_path.read_text().replace("end_hours: 168", "end_hours: 72"))
     assert load_project(project.path).config_hash(load_project(project.path).experiment("exp_add_cart_002")) != before
+
+
+def test_a_title_a_unit_and_a_format_change_no_hash_and_no_definition(project: Project) -> None:
+    path = project.root / "configs/metrics/revenue.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("title:", "unit:", "format:"))]
+    found = []
+    for words in ([], ["title: What people spend", "format: currency", "unit: EUR"]):
+        path.write_text("\n".join([*lines, *words]) + "\n")
+        now = load_project(project.path)
+        revenue = now.metrics["revenue"]
+        found.append((now.config_hash(now.experiment("exp_add_cart_002")), definition_of(revenue)))
+    assert found[0] == found[1]
+    assert (revenue.title_in_force, revenue.format_in_force, revenue.unit) == ("What people spend", "currency", "EUR")
+    path.write_text("\n".join(lines) + "\n")
+    assert load_project(project.path).metrics["revenue"].title_in_force == "Revenue"
 
 
 def test_an_override_of_the_analysis_mode_is_another_configuration(project: Project) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
 from exp_platform.lake.tables import NAMESPACES, TABLES, Table, names
 from exp_platform.lake.tables.declare import COMMON, read_columns
+from exp_platform.lake.tables.examples import EXAMPLES
 from exp_platform.lake.tables.page import page_path, page_text
+from exp_platform.lake.types import arrow_schema
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -34,6 +37,19 @@ def test_tables_of_the_day_and_tables_of_the_latest_day_are_told_apart() -> None
     assert not any(TABLES[name].has_dt for name in latest)
     assert {names.COHORT, names.FACT_ASSIGNMENT, names.METRIC_AGGREGATES_DAILY} <= latest
     assert not {names.OUTCOMES, names.DIM_EXPERIMENT, names.DECISION, names.RUN_MANIFEST} & latest
+
+
+def test_every_table_says_its_grain_and_shows_a_query_that_runs() -> None:
+    assert set(EXAMPLES) == set(TABLES)
+    connection = duckdb.connect()
+    for table in TABLES.values():
+        assert table.grain and set(table.grain) <= set(table.columns)
+        connection.register("empty", arrow_schema(table).empty_table())
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.name.split('.')[0]}")
+        connection.execute(f"CREATE TABLE {table.name} AS SELECT * FROM empty")
+    for name, query in EXAMPLES.items():
+        assert query.startswith("-- ") and f"FROM iceberg.{name}\n" in f"{query}\n", name
+        connection.execute(query.replace("iceberg.", ""))
 
 
 def test_the_page_of_the_tables_has_not_drifted() -> None:

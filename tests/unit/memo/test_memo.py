@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
 from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from tests import hand_made as hm
+from tests.memo_kinds import RUN, decided, refused, rollout
 from tests.unit.results.test_exposure import exposures
 
 from exp_platform.config.models import Guardrail
-from exp_platform.config.policy import DEFAULT
-from exp_platform.decision.evidence import evidence, moment
-from exp_platform.decision.rules import decide
-from exp_platform.decision.trust import trust_of
 from exp_platform.memo.blocked import write_blocked_memo
-from exp_platform.memo.content import Answers, first_crossings, memo_content, tone
+from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
+from exp_platform.memo.facts import first_crossings
 from exp_platform.memo.files import memo_dir, read_latest, write_memo
-from exp_platform.memo.render import to_html, to_json, to_markdown
+from exp_platform.memo.render import records, to_html, to_json, to_markdown
+from exp_platform.memo.result_facts import tone
 from exp_platform.memo.summary import decision_summary
-from exp_platform.results.analysis import analyze
-from exp_platform.results.checks import CheckInputs
-from exp_platform.results.cube import cubes, read_axes
-from exp_platform.results.deciding import deciding_rows
-from exp_platform.results.frame import to_table
-from exp_platform.results.guardrails import guardrail_rows
-from exp_platform.results.validation import validate
 
-RUN = {"run_id": "run_1", "config_hash": "c0ffee", "code_version": "abc", "computed_at": "2026-01-15 00:10 UTC"}
 EVIL = '<script>alert("x")</script> | *bold* `code` & co'
 
 
+@cache
 def memo(
     arms=("control", "treatment"), days: int = 14, lift: float = 0.025, exposed_effect: float | None = None, **keys
 ) -> dict:
     """The content of a memo on conversion, latency and a quantile."""
+    return content_of(arms, days, lift, exposed_effect, **keys)
+
+
+def content_of(arms, days, lift, exposed_effect, more=None, **keys) -> dict:
+    """The content of such a memo; `more` are further fields of its answers."""
     metrics = [
         hm.metric("conversion", "binary", practical_threshold=0.005),
         hm.metric("latency", direction="decrease"),
@@ -56,31 +55,8 @@ def memo(
         ]
     )
     split = by_exposure(metrics[0], exposed_effect, arms, days) if exposed_effect is not None else None
-    answer = analyze(statistics, hm.empty("gold.fct_experiment_panel_statistics"), plan, split)
-    run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
-    results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
-    deciding, axes = deciding_rows(results), read_axes(statistics, plan.arms)
     counted = hm.assigned(hm.draw_units(1, 3000, arms, days, kind="binary"))
-    groups = cubes(statistics, metrics, axes)
-    checks = validate(CheckInputs(plan, statistics, groups, axes, counted, deciding, exposures=split))
-    trust, guardrails = trust_of([], checks, "itt"), guardrail_rows(deciding, plan)
-    verdicts = decide(evidence(deciding, guardrails, [], plan), trust, moment(plan))
-    decisions = [
-        {
-            "variant_id": v.variant_id,
-            "trust": trust.trust.value,
-            "decision": v.decision.value,
-            "reasons": list(v.reasons),
-            "policy": DEFAULT.label,
-        }
-        for v in verdicts
-    ]
-    rows = results.to_pylist()
-    looks = [r for r in rows if r["is_deciding"] and r["metric_name"] == "conversion"]
-    published = Answers(
-        decisions, rows, guardrails, checks, [], [], [], looks, data_section([], [], refused([], [], []), [])
-    )
-    return memo_content(published, plan, RUN)
+    return memo_content(replace(decided(plan, statistics, counted, exposures=split), **(more or {})), plan, RUN)
 
 
 def by_exposure(metric, effect: float, arms: tuple[str, ...], days: int) -> pa.Table:
@@ -91,11 +67,6 @@ def by_exposure(metric, effect: float, arms: tuple[str, ...], days: int) -> pa.T
     moved = (units.arm != "control") & (units.country == ("yes" if effect > 0 else "no"))
     units.y = np.where(moved & (rng.random(len(units.arm)) < abs(effect)), 1.0, units.y)
     return exposures((metric, units))
-
-
-def refused(dataset: list[str], rule: list[str], count: list[int]) -> pa.Table:
-    columns = {"dataset": pa.array(dataset, pa.string()), "rule": pa.array(rule, pa.string())}
-    return pa.table(columns | {"count": pa.array(count, pa.int64())})
 
 
 class Page(HTMLParser):
@@ -133,17 +104,17 @@ def words_of(html: str) -> str:
 def test_the_first_screen_answers():
     content = memo()
     text = words_of(to_html(content))
-    answer = text[: text.index("All metrics")]
+    answer = text[: text.index("Why this decision")]
     assert content["answer"]["decision"] == "ship"
     for part in (
-        "Ship Trusted",
-        "significantly better",
-        "Every guardrail passed",
-        "anytime-valid",
-        "planned",
-        "100.0%",
+        "Ship treatment",
+        "Trusted",
+        "Conversion rose by",
+        "95% interval",
+        "latency held",
+        "Roll treatment out",
     ):
-        assert part.lower() in answer.lower()
+        assert part.lower() in answer.lower(), part
 
 
 def test_the_page_is_whole_and_loads_nothing_from_elsewhere():
@@ -187,6 +158,12 @@ def test_better_and_worse_are_said_after_the_adjustment(interval, increase_is_go
     assert tone(middle, low, high, increase_is_good, p_adjusted, 0.05) == word
 
 
+def test_a_row_opens_to_the_definition_that_made_its_numbers():
+    said = words_of(to_html(memo()))
+    assert said.count("Definition of version 1") == len(memo()["metrics"])
+    assert "Definition of version 1 direction increase practical_threshold 0.005 pre_period_days 14 type binary" in said
+
+
 def test_each_arm_has_its_own_decision():
     content = memo(arms=("control", "a", "b"))
     assert [arm["arm"] for arm in content["answer"]["arms"]] == ["a", "b"]
@@ -217,14 +194,15 @@ def test_the_same_content_gives_the_same_bytes():
 def test_every_picture_has_words_for_who_cannot_see_it():
     for label in re.findall(r'<svg[^>]*aria-label="([^"]*)"', to_html(memo())):
         assert label.strip()
-    assert to_html(memo()).count("<svg") == to_html(memo()).count('role="img"')
+    page = to_html(memo())
+    assert len(re.findall("<svg (?!x=)", page)) == page.count('role="img"')  # one inside a picture is part of it
 
 
 def test_the_first_crossing_is_the_earliest_look_with_evidence():
     plan = hm.plan([hm.metric("conversion", "binary")])
     days = [plan.dt - timedelta(days=n) for n in (0, 1, 2, 3)]
     looks = [
-        {"dt": day, "variant_id": "treatment", "status": status, "anytime_p_value": p}
+        {"dt": day, "metric_name": "conversion", "variant_id": "treatment", "status": status, "anytime_p_value": p}
         for day, p, status in zip(days, (0.01, 0.2, 0.03, 0.001), ("ok", "ok", "ok", "insufficient_data"), strict=True)
     ]
     assert first_crossings(looks, plan) == {"treatment": days[2].isoformat()}
@@ -237,9 +215,9 @@ def test_the_data_section_counts_what_came_what_was_refused_and_what_was_there_t
         {"table": "exp.outcomes", "role": "published", "rows": 150, "snapshot_id": 7, "stage": "ingest_events", "at": 1}
     ]
     quarantine = refused(["outcomes", "outcomes"], ["value is finite"] * 2, [1, 3])
-    section = data_section(manifest, files, quarantine, [])
+    section = data_section(manifest, files, quarantine, [], {"outcomes": 140})
     outcomes = next(row for row in section["datasets"] if row["dataset"] == "outcomes")
-    expected = {"dataset": "outcomes", "files": 2, "rows": 160, "refused": 4, "repeated": 6, "events": 150}
+    expected = {"dataset": "outcomes", "files": 2, "rows": 160, "refused": 4, "repeated": 6, "events": 150, "used": 140}
     assert outcomes == expected
     assert section["refused"] == [{"dataset": "outcomes", "rule": "value is finite", "rows": 4}]
 
@@ -254,7 +232,7 @@ def test_a_memo_lies_at_its_fixed_name_and_beside_it_one_for_each_day(project):
     }
     latest = read_latest(project, "exp_test")
     assert latest is not None and latest["dt"] == "2026-01-14"  # a backfill does not move the latest
-    assert "SHIP (trusted)" in decision_summary(project, "exp_test", date(2026, 1, 14))
+    assert "SHIP TREATMENT   (trusted)" in decision_summary(project, "exp_test", date(2026, 1, 14))
     assert "no memo for 2026-01-11" in decision_summary(project, "exp_test", date(2026, 1, 11))
 
 
@@ -268,11 +246,26 @@ def test_when_a_contract_blocks_the_last_numbers_stay_below_the_reason(project):
     write_blocked_memo(project, ID, date(2026, 1, 16), "run_3", "ingest_events", rule)
     html = (memo_dir(project) / f"{ID}.html").read_text()
     text = words_of(html)
-    assert "Blocked since 2026-01-15. exp.outcomes: value is <b>not</b> a number (1,234 rows)" in text
+    assert "Blocked since 15 Jan 2026 exp.outcomes: value is <b>not</b> a number (1,234 rows)" in text
     assert "<b>not</b>" not in html and "second line" not in text
-    assert text.index("Blocked since") < text.index("The numbers below are those of 2026-01-14") < text.index("Ship")
+    earlier = "The numbers below are those of the data to 14 Jan 2026: Ship treatment, trusted."
+    assert text.index("Blocked since") < text.index(earlier) < text.index("Why this decision")
     assert (memo_dir(project) / ID / "2026-01-14.json").exists()
     assert not (memo_dir(project) / ID / "2026-01-15.json").exists()
+
+
+def test_a_memo_that_an_earlier_version_wrote_can_be_blocked_and_is_pointed_to(project):
+    earlier = {key: value for key, value in memo().items() if key not in ("memo", "format")}
+    path = memo_dir(project) / f"{ID}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(earlier))
+    write_blocked_memo(project, ID, date(2026, 1, 15), "run_2", "ingest_events", "exp.outcomes: no rows")
+    write_blocked_memo(project, ID, date(2026, 1, 16), "run_3", "ingest_events", "exp.outcomes: no rows")
+    text = words_of((memo_dir(project) / f"{ID}.html").read_text())
+    assert "Blocked since 15 Jan 2026" in text and "The last numbers are in the memo of 14 Jan 2026." in text
+    (memo_dir(project) / ID).mkdir()
+    (memo_dir(project) / ID / "2026-01-14.json").write_text(json.dumps(earlier))
+    assert "written by an earlier version" in decision_summary(project, ID, date(2026, 1, 14))
 
 
 def test_a_backfill_that_is_blocked_leaves_the_latest_memo_alone(project):
@@ -306,22 +299,23 @@ def test_a_rollout_says_what_was_expected_without_the_change_and_asks_for_no_sam
     assert row["expected"] == pytest.approx(row["treatment_mean"] - row["effect"])
     assert row["treatment_change"] - row["control_change"] == pytest.approx(row["effect"])
     assert {r["metric"] for r in content["before_after"]} == {"conversion", "latency"}  # not for a quantile
-    expected = f"{row['expected']:.2%}"
-    assert f"Without the change {expected} was expected in treatment" in " ".join(to_html(content).split())
-    assert f"| {expected} |" in to_markdown(content)
-    before, after = (f"{row[name]:.2%}" for name in ("treatment_pre_mean", "treatment_mean"))
     for page in (to_html(content), to_markdown(content)):
-        assert f"{before} → {after}" in page
-    for page in (to_html(content), to_markdown(content)):
-        assert "no sample ratio is asked of them" in page and "srm_" not in page
-        Page(page)
+        assert "no sample ratio is asked of them" in page and "sample ratio of the assigned users" not in page
+        assert "plus control's change: the level without the change" in page.replace("&#39;", "'")
+    Page(to_html(content))
 
 
-def test_an_experiment_with_random_arms_shows_its_sample_ratio_and_no_before_and_after():
+def test_a_rollout_says_in_its_first_sentence_what_was_expected_and_what_was_seen():
+    sentence = records(rollout("passed")).first.arms[0].sentence
+    assert re.search(r"from [\d.]+% expected without the change to [\d.]+% seen", sentence)
+
+
+def test_an_experiment_with_random_arms_shows_its_sample_ratio_and_expects_no_counterfactual():
     content = memo()
     assert content["before_after"] == []
     for page in (to_html(content), to_markdown(content)):
-        assert "srm_assigned" in page and "Before and after" not in page and "no sample ratio is asked" not in page
+        assert "sample ratio of the assigned users" in page and "plus control" not in page
+        assert "no sample ratio is asked" not in page
 
 
 def test_all_assigned_users_stand_beside_the_exposed_ones_and_the_memo_says_whether_they_agree():

@@ -6,10 +6,10 @@ import pytest
 
 from exp_platform.causal import clustered, did, lacking
 from exp_platform.memo.words import sentence
-from exp_platform.results import analysis, effects, guardrails
+from exp_platform.results import analysis, effects, guardrails, series
 from exp_platform.stats import cuped, quantile, ratio, reasons, sequential
 
-MODULES = (reasons, sequential, cuped, ratio, quantile, did, lacking, clustered, effects, analysis, guardrails)
+MODULES = (reasons, sequential, cuped, ratio, quantile, did, lacking, clustered, effects, analysis, guardrails, series)
 
 
 def reason_words() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.ledger.claim import claim, current_claim
+from exp_platform.pipelines import job
 from exp_platform.pipelines.dates import parse_dt
 from exp_platform.pipelines.job import check_synth
 from exp_platform.pipelines.registry import BY_NAME
@@ -43,7 +45,7 @@ def run_job(project: Project, job: str, *words: str) -> subprocess.CompletedProc
         ([f"--experiment-id={ID}x"], f"did you mean '{ID}'?"),
         ([f"--experiment-id={ID}", "--dt=20260114"], "dt: found '20260114', expected a date as YYYY-MM-DD"),
         ([f"--experiment-id={ID}", "--dt=2999-01-01"], "which has not begun"),
-        ([f"--experiment-id={ID}", "--config=nope.yaml"], "nope.yaml: no such file"),
+        ([f"--experiment-id={ID}", "--config=nope.yaml"], "no such file (nope.yaml)"),
         ([f"--experiment-id={ID}", "--run-id=../../evil"], "--run-id: found '../../evil', expected letters"),
         ([f"--experiment-id={ID}", "--analysis-mode=both"], "'both' is not one of itt, exposed"),
     ],
@@ -54,6 +56,28 @@ def test_bad_usage_and_bad_config_end_with_64_and_one_sentence(project: Project,
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_a_broken_file_is_told_with_the_cause_first_and_its_path_last(project: Project) -> None:
+    file = project.root / "configs" / "experiments" / f"{ID}.yaml"
+    file.write_text(file.read_text().replace("status: ", "state: "))
+    done = run_job(project, "build_assignments", f"--experiment-id={ID}")
+    assert done.returncode == 64
+    first, last = done.stderr.strip().split(": ", 1)[0], done.stderr.strip().rsplit(" ", 1)[1]
+    assert first in ("state", "status")
+    assert re.fullmatch(rf"\(configs/experiments/{ID}\.yaml(:\d+)?\)", last)
+
+
+def test_a_person_at_a_terminal_gets_the_sentence_wrapped_and_a_program_gets_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "the cause " * 15
+    monkeypatch.setenv("COLUMNS", "60")
+    assert job._for_people(sentence) == sentence
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    lines = job._for_people(sentence).splitlines()
+    assert len(lines) == 3
+    assert max(len(line) for line in lines) <= 60
 
 
 def test_a_seed_below_zero_is_refused(project: Project) -> None:

@@ -165,3 +165,39 @@ def test_days_and_arms_without_users_are_not_judged():
 def test_the_order_of_rows_changes_nothing():
     rows = change(healthy_days(), "any_exposure", 0.42, [6, 7])
     assert judge(rows) == judge(rows[::-1])
+
+
+def judged_dates(check, **excluded):
+    """Days since the start on which a check was judged."""
+    found = exposure_verdicts(
+        healthy_days(),
+        cutoff=datetime(2026, 1, 25, tzinfo=UTC),
+        settings=QualitySettings(),
+        exposure_window_hours=excluded.pop("hours", None),
+        assignment_source="assignments",
+        exposures_needed=True,
+        **{kind: [START + timedelta(day) for day in days] for kind, days in excluded.items()},
+    )
+    return {(verdict.date - START).days for verdict in found if verdict.check_name == check}
+
+
+def test_an_excluded_assignment_date_is_judged_by_no_check():
+    assert judged_dates("exposure_logging", excluded_assignments=[4]) == set(range(14)) - {4}
+    assert judged_dates("conflicted_assignment", excluded_assignments=[4]) == set(range(14)) - {4}
+
+
+@pytest.mark.parametrize(("hours", "blind"), [(None, {5, 6}), (24, {5, 6}), (48, {4, 5, 6})])
+def test_dates_whose_exposures_fall_on_an_excluded_day_are_judged_by_assignments_alone(hours, blind):
+    assert judged_dates("exposure_logging", excluded_exposures=[6], hours=hours) == set(range(14)) - blind
+    assert judged_dates("conflicted_assignment", excluded_exposures=[6], hours=hours) == set(range(14))
+
+
+def test_an_excluded_date_is_no_baseline_for_the_others():
+    days = change(healthy_days(days=4, rate=0.5), "any_exposure", 1.0, [1, 2, 3])
+    rules = {"settings": QualitySettings(), "exposure_window_hours": None, "assignment_source": "assignments"}
+    rules |= {"cutoff": datetime(2026, 1, 25, tzinfo=UTC), "exposures_needed": True}
+    first = [
+        next(v for v in exposure_verdicts(days, **rules, excluded_assignments=excluded) if v.date == START)
+        for excluded in ((), (START + timedelta(3),))
+    ]
+    assert [v.status for v in first] == [CheckStatus.FAIL, CheckStatus.OK]  # two dates are too few to compare with

@@ -89,3 +89,11 @@ def test_no_healthy_seed_raises_an_alarm():
         return volume([draw.integers(1, 6, n).sum() for n in active])
 
     assert [(seed, level) for seed in range(80) for level in (4, 40, 400) if failed_days(one(seed, level))] == []
+
+
+def test_an_excluded_day_is_neither_judged_nor_compared_with():
+    events = volume([0 if day == 10 else 100 if day == 17 else 1000 for day in range(28)])
+    window = {"start": START, "end": START + timedelta(28), "dt": START + timedelta(27)}
+    found = outcome_verdicts(events, **window, settings=QualitySettings(), excluded=[START + timedelta(10)])
+    assert START + timedelta(10) not in {verdict.date for verdict in found}
+    assert [(v.date - START).days for v in found if v.status is CheckStatus.FAIL] == [17]

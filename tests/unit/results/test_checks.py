@@ -201,6 +201,14 @@ def test_the_plan_says_how_many_more_days_the_planned_units_take():
     assert (row["observed"], row["expected"], row["statistic"]) == (5000, 10_000, 14)
 
 
+def test_the_plan_is_compared_with_assigned_users_and_not_with_the_analysed_ones():
+    plan, units = hm.plan([METRIC], planned_users=6000), hm.draw_units(13, 2500)
+    given = inputs(plan, (METRIC, units))
+    twice = [row | {"assigned": 2 * row["assigned"]} for row in given.assigned]
+    (row,) = checks(replace(given, assigned=twice), "planned_users")
+    assert (row["observed"], row["detail"]) == (10_000, "the planned number of users is reached")
+
+
 def test_power_stands_beside_what_would_matter():
     metric = hm.metric("revenue", practical_threshold=0.2)
     plan = hm.plan([metric])
@@ -273,4 +281,4 @@ def test_an_experiment_without_a_single_unit_breaks_no_check(design: str):
     ratio = [(row["status"], row["p_value"], row["observed"]) for row in checks(nothing, "srm_assigned")]
     assert ratio == ([("ok", 1.0, None)] if design == "randomized" else [])
     (row,) = checks(nothing, "planned_users")
-    assert row["detail"] == "no units yet"
+    assert row["detail"] == "no users yet"

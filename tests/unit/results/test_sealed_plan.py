@@ -11,10 +11,11 @@ import pytest
 from scipy.stats import norm
 from tests import hand_made as hm
 
-from exp_platform.config.models import Guardrail
+from exp_platform.config.models import Acknowledgement, Exclusion, Guardrail
 from exp_platform.config.policy import DEFAULT
 from exp_platform.results.seal import (
     Seal,
+    acknowledged_in,
     changed_keys,
     content_of,
     differences,
@@ -196,3 +197,41 @@ def test_days_of_assignment_are_counted_up_to_the_dt_and_never_beyond_the_end():
     assert replace(found, cutoff=found.experiment.start_ts).assignment_days == 0
     assert replace(found, cutoff=found.experiment.start_ts - timedelta(days=3)).assignment_days == 0
     assert replace(found, cutoff=found.experiment.end_ts + timedelta(days=40)).assignment_days == ends
+
+
+EXCLUDED = Exclusion(dates=(date(2026, 1, 9), date(2026, 1, 10)), what="exposures", reason="a lost queue", by="ana")
+ACKNOWLEDGED = (
+    Acknowledgement(check="outliers", metric="latency", reason="one reseller", by="ben"),
+    Acknowledgement(check="cap", reason="no spread yet", by="ben"),
+    Acknowledgement(check="exposure_logging", dates=date(2026, 1, 9), reason="a holiday", by="ana"),
+)
+
+
+def test_a_plan_without_excluded_days_has_the_bytes_that_it_had_before_they_could_be():
+    assert not {"exclude", "acknowledge"} & content().keys()
+
+
+def test_each_excluded_day_and_each_acknowledged_check_is_a_change_with_reason_and_name():
+    changes = differences(content(), content(exclude=(EXCLUDED,), acknowledge=ACKNOWLEDGED))
+    assert changes == (
+        "acknowledge.cap all metrics: not set → no spread yet (ben)",
+        "acknowledge.exposure_logging 2026-01-09: not set → a holiday (ana)",
+        "acknowledge.outliers latency: not set → one reseller (ben)",
+        "exclude.exposures 2026-01-09: not set → a lost queue (ana)",
+        "exclude.exposures 2026-01-10: not set → a lost queue (ana)",
+    )
+    assert changed_keys(content(), content(exclude=(EXCLUDED,))) == ("exclude",)
+
+
+def test_an_exclusion_that_is_taken_back_is_an_amendment_too():
+    with_it = replace(seal(content(exclude=(EXCLUDED,))), number=1)
+    back = next_seal([seal(content()), with_it], seal(content(), day=15), sees_start=True, is_backfill=False)
+    assert back is not None and back.number == 2
+    assert back.changes[0] == "exclude.exposures 2026-01-09: a lost queue (ana) → not set"
+
+
+def test_the_acknowledgements_of_a_sealed_plan_cover_what_they_covered():
+    found = acknowledged_in(content(acknowledge=ACKNOWLEDGED))
+    same = sorted(((a.check, a.metric, a.dates) for a in ACKNOWLEDGED), key=str)
+    assert sorted(((a.check, a.metric, a.dates) for a in found), key=str) == same
+    assert acknowledged_in(content()) == ()

@@ -16,7 +16,9 @@ from exp_platform.config.models import Guardrail
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim, release
 from exp_platform.ledger.seals import seal_rows
+from exp_platform.memo.effects import figures, relative_figures
 from exp_platform.memo.files import memo_dir
+from exp_platform.memo.numbers import p_text
 from exp_platform.pipelines.registry import BY_NAME
 
 STAGES = ("sync_registry", "analyze_results", "validate_statistics", "check_guardrails", "write_memo")
@@ -154,12 +156,9 @@ def test_an_earlier_day_that_is_run_again_says_that_its_plan_is_another_one(stor
 def test_exp_show_names_the_interval_in_force_and_shows_the_numbers_of_the_memo(story):
     shown = " ".join(story.shown("--dt", "2026-01-14").split())
     assert "interval in force: anytime-valid (may be looked at every day); planned end 2026-02-05 00:00 UTC" in shown
-    for row in story.memo(14, "md").splitlines():
-        if row.startswith("| revenue | treatment | primary"):
-            effect, interval, relative, p = (cell.strip() for cell in row.split("|")[7:11])
-            assert f"{effect} {interval} {relative}" in shown and p in shown
-            return
-    raise AssertionError("the memo has no row of the primary metric")
+    row = next(row for row in story.memo(14)["metrics"] if row["metric"] == "revenue")
+    assert f"{figures(row)} {relative_figures(row)}" in shown and p_text(row["p_value_adjusted"]) in shown
+    assert f"| {figures(row)} |" in story.memo(14, "md")
 
 
 def test_exp_show_says_why_the_interval_is_not_the_fixed_one_after_a_moved_end(story):

@@ -60,7 +60,7 @@ def statistics(rows: list[dict[str, Any]], size: int) -> pa.Table:
     scales = pooled_scales(ends, CHOSEN, len(rows))
     sums = pa.Table.from_batches(unit_sums(parts, CHOSEN, scales))
     return pa.concat_tables(
-        Statistics.of("e", family, roll_up(by_column(sums, family, scales), GROUP), scales, ()).rows(
+        Statistics.of("e", family, roll_up(by_column(sums, family), GROUP), scales, ()).rows(
             Histograms.merged([]), schema
         )
         for family in families(CHOSEN)

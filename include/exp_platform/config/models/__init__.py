@@ -8,7 +8,6 @@ from exp_platform.config.models.experiment import (
     Experiment,
     Guardrail,
     QualitySettings,
-    Source,
     Variant,
 )
 from exp_platform.config.models.metric import Cap, Metric, RatioPart, Window
@@ -25,20 +24,25 @@ from exp_platform.config.models.profile import (
     Scenario,
     SparkSettings,
 )
+from exp_platform.config.models.source import MetricOfRow, Source
 from exp_platform.config.models.stream import Stream
+from exp_platform.config.models.unusable import Acknowledgement, Exclusion, Unusable
 
 __all__ = [
     "ID_PATTERN",
+    "Acknowledgement",
     "Aggregation",
     "Cap",
     "CatalogSettings",
     "ContractSettings",
+    "Exclusion",
     "Experiment",
     "ExperimentDefaults",
     "Fault",
     "Guardrail",
     "LandingSettings",
     "Metric",
+    "MetricOfRow",
     "MetricType",
     "Model",
     "ObjectStoreSettings",
@@ -51,6 +55,7 @@ __all__ = [
     "Source",
     "SparkSettings",
     "Stream",
+    "Unusable",
     "UtcTime",
     "Variant",
     "Window",

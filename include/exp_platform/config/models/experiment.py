@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from exp_platform.config.models.base import Model, UtcTime
-
-Dataset = Literal["assignments", "exposures", "outcomes", "attributes"]
+from exp_platform.config.models.source import BOTH, Dataset, Source, SourceKey, Sources, listed, of_dataset
+from exp_platform.config.models.unusable import Acknowledgement, Exclusion, Unusable, excluded_dates
 
 
 class Variant(Model):
@@ -56,23 +57,6 @@ class Guardrail(Model):
         return self.max_absolute_harm or self.max_relative_harm or 0.0
 
 
-class Source(Model):
-    """Where a team's own events are, and how their columns map to the contract's."""
-
-    format: Literal["parquet", "csv", "json", "iceberg"] = Field(
-        description="Format of the files (json: one object a line), or an Iceberg table."
-    )
-    location: str = Field(description="A folder, a file or a URL; for iceberg a table such as analytics.orders.")
-    columns: dict[str, str] = Field(
-        default={},
-        description="Contract column: source column, or a Spark SQL expression; one left out keeps its name.",
-    )
-    constants: dict[str, str] = Field(default={}, description="Contract column: one value for every row.")
-    where: str | None = Field(
-        default=None, description="Spark SQL condition: only these rows of the source are events of the dataset."
-    )
-
-
 class ContractSettings(Model):
     """How much bad data is tolerated."""
 
@@ -105,6 +89,8 @@ class QualitySettings(Model):
 
 class Experiment(Model):
     """The registry entry, configs/experiments/<id>.yaml."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"exposure_source"})
 
     experiment_id: str = Field(description="Equals the file's name: 3 to 64 small letters, digits, underscores.")
     name: str = Field(description="A name that people use.")
@@ -147,6 +133,9 @@ class Experiment(Model):
     assignment_source: Literal["assignments", "exposures"] = Field(
         default="assignments", description="exposures: no assignment log exists, the first exposure is the assignment."
     )
+    exposure_source: Literal["exposures", "none"] = Field(
+        default="exposures", description="none: no exposure log exists, so that only itt can be analysed."
+    )
     exposure_window_hours: int | None = Field(
         default=None, ge=1, description="Hours after assignment in which an exposure counts; left out: no limit."
     )
@@ -158,8 +147,12 @@ class Experiment(Model):
         default=(), description="Metrics that must not be harmed by more than their margin."
     )
     alpha: float = Field(default=0.05, ge=1e-9, lt=0.5, description="Two-sided error of every interval.")
-    sources: dict[Dataset, Source] = Field(
-        default={}, description="Where each dataset's events are; one left out is read from the raw zone."
+    sources: dict[SourceKey, Sources] = Field(
+        default={},
+        description=(
+            "Where each dataset's events are: one source or a list of them; one left out is read from the raw zone. "
+            "assignments_and_exposures stands for both, where one log has both."
+        ),
     )
     streams: dict[Dataset, tuple[str, ...]] = Field(
         default={},
@@ -174,6 +167,22 @@ class Experiment(Model):
     late_arrival_days: int | None = Field(
         default=None, ge=0, description="Events that arrive later than this are reported; left out: the profile's."
     )
+    exclude: tuple[Exclusion, ...] = Field(
+        default=(), description="Days whose assignments, exposures or outcomes can't be used, with a reason."
+    )
+    acknowledge: tuple[Acknowledgement, ...] = Field(
+        default=(), description="Checks that failed or warned and cost no trust, with a reason."
+    )
+
+    def excluded(self, what: Unusable) -> tuple[date, ...]:
+        """The dates whose assignments, exposures or outcomes can't be used, in order."""
+        return excluded_dates(self.exclude, what)
+
+    def sources_of(self, dataset: str) -> tuple[Source, ...]:
+        """The mapped sources of a dataset; none where its events lie in the raw zone."""
+        if dataset in ("assignments", "exposures") and BOTH in self.sources:
+            return tuple(of_dataset(source, dataset) for source in listed(self.sources[BOTH]))
+        return listed(self.sources.get(dataset))  # type: ignore[call-overload]
 
     @property
     def attributes_read(self) -> tuple[str, ...]:
@@ -183,7 +192,8 @@ class Experiment(Model):
     @property
     def split_by_exposure(self) -> bool:
         """True where all assigned users stand beside the exposed ones: random arms that are logged for themselves."""
-        return self.design == "randomized" and self.assignment_source == "assignments"
+        logged = self.assignment_source == "assignments" and self.exposure_source == "exposures"
+        return self.design == "randomized" and logged
 
     @property
     def method_in_force(self) -> Literal["ab", "cuped", "did"]:

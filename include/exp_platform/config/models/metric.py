@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from exp_platform.config.models.base import Model
 from exp_platform.config.models.metric_types import AGGREGATIONS, TYPES, Aggregation, Estimand, MetricType, TypeTraits
 
+ValueFormat = Literal["number", "percent", "currency", "seconds", "milliseconds"]
 MAX_COVARIATES = 8  # other metrics that one contract may name
 
 
@@ -42,6 +43,8 @@ class Cap(Model):
 class Metric(Model):
     """One metric contract, configs/metrics/<name>.yaml."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"may_be_absent"})
+
     name: str = Field(description="Equals the file's name: small letters, digits, underscores.")
     version: int = Field(ge=1, description="Raise it with every change that changes results.")
     description: str = Field(description="One sentence for people.")
@@ -62,6 +65,13 @@ class Metric(Model):
     quantile: float | None = Field(default=None, description="Of a quantile metric: which one, between 0 and 1.")
     level: Literal["unit", "event"] = Field(
         default="unit", description="Of a quantile metric: the quantile of users' values, or of single events."
+    )
+    may_be_absent: bool = Field(
+        default=False,
+        description=(
+            "True: no event of the source among all of the experiment's events is a zero; left out, it is no answer "
+            "(source_absent), since the source is more often misspelt than silent."
+        ),
     )
     window: Window = Field(description="When an outcome event counts for the metric.")
     pre_period_days: int | None = Field(
@@ -95,6 +105,22 @@ class Metric(Model):
         default="absolute", description="The scale of the threshold, and of the interval and p that decide."
     )
 
+    title: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name for people, as it begins a sentence; left out: the metric's name without underscores.",
+    )
+    unit: str | None = Field(
+        default=None,
+        description=(
+            "Unit of a value as pages write it: € or EUR for currency, a word such as visits for a number; of a share "
+            "the unit is always percent."
+        ),
+    )
+    format: ValueFormat | None = Field(
+        default=None, description="How pages write a value; left out: percent for a share, else number."
+    )
+
     _covariate_metrics: tuple[Metric, ...] = PrivateAttr(default=())
 
     def with_covariates(self, metrics: tuple[Metric, ...]) -> Metric:
@@ -109,6 +135,16 @@ class Metric(Model):
         if len(self._covariate_metrics) != len(self.covariates):
             raise ValueError(f"metric {self.name!r}: covariates are not set; take metrics from Project.metrics_of")
         return self._covariate_metrics
+
+    @property
+    def title_in_force(self) -> str:
+        """The name for people: the contract's title, else the metric's name in words."""
+        return self.title or self.name.replace("_", " ").capitalize()
+
+    @property
+    def format_in_force(self) -> ValueFormat:
+        """The way in which pages write a value: a share is in percent, whatever else the contract says."""
+        return "percent" if self.is_share else self.format or "number"
 
     @property
     def traits(self) -> TypeTraits:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from exp_platform.config.models.base import Model
-from exp_platform.config.models.experiment import ContractSettings, Dataset, Source
+from exp_platform.config.models.experiment import ContractSettings
+from exp_platform.config.models.source import Dataset, Source
 
 OWNER_PREFIX = "stream."  # no experiment id holds a dot, so that a stream can't be taken for an experiment
 NAMED_BY: dict[str, str] = {"outcomes": "metric_name", "attributes": "dimension"}  # kind -> column of what it delivers
@@ -43,10 +44,12 @@ class Stream(Model):
 
     @property
     def delivered(self) -> tuple[str, ...]:
-        """The names that it delivers: declared ones, else the constant of the mapping; none for logs."""
+        """The names that it delivers: declared ones, else those that the mapping gives; none for logs."""
         column = NAMED_BY.get(self.kind)
         if column is None or self.delivers:
             return self.delivers
+        if self.source.metrics:
+            return tuple(dict.fromkeys(metric.name for metric in self.source.metrics))
         constant = self.source.constants.get(column)
         return (constant,) if constant else ()
 

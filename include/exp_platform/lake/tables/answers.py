@@ -18,6 +18,33 @@ _MOMENTS = """
     denominator_cross_product  double  Sum of numerator times denominator.
 """
 
+# One estimated effect: the columns that exp.analysis_results and gold.latest_results share.
+EFFECT = """
+    control_n                long     Users of control with a value.
+    control_mean             double   Level of control in the metric's unit: mean, ratio, quantile or adjusted mean.
+    control_sd               double   Standard deviation between the users of control, in the metric's unit.
+    treatment_n              long     Users of the arm with a value.
+    treatment_mean           double   Level of the arm in the metric's unit.
+    treatment_sd             double   Standard deviation between the users of the arm.
+    control_pre_mean         double   Level of control before assignment; of difference-in-differences alone.
+    treatment_pre_mean       double   Level of the arm before assignment; of difference-in-differences alone.
+    effect_abs               double   Treatment minus control, in the metric's unit.
+    effect_abs_ci_low        double   Lower end of its fixed-horizon interval, with error alpha.
+    effect_abs_ci_high       double   Upper end of it.
+    effect_rel               double   Relative effect, a fraction (0.02 is +2%); null where the base is near 0.
+    effect_rel_ci_low        double   Lower end of its fixed-horizon interval.
+    effect_rel_ci_high       double   Upper end of it.
+    p_value                  double   Two-sided p of the absolute effect, for one look.
+    p_value_adjusted         double   The p in force after Holm over its family; null outside every family.
+    p_value_rel              double   Two-sided p of the relative effect, for one look.
+    anytime_ci_low           double   Lower end of the absolute effect's interval that may be looked at every day.
+    anytime_ci_high          double   Upper end of it.
+    anytime_rel_ci_low       double   Lower end of the relative effect's interval that may be looked at every day.
+    anytime_rel_ci_high      double   Upper end of it.
+    anytime_p_value          double   p of the absolute effect that may be looked at every day.
+    anytime_p_value_rel      double   p of the relative effect that may be looked at every day.
+"""
+
 TABLES = (
     declare(
         names.METRIC_AGGREGATES_OVERALL,
@@ -53,7 +80,7 @@ TABLES = (
         names.ANALYSIS_RESULTS,
         "J6: the effect of each arm on each metric, by each method.",
         ("experiment_id", "dt", "metric_name", "method", "variant_id", "segment"),
-        """
+        f"""
         experiment_id            string!
         dt                       date!
         metric_name              string!
@@ -62,29 +89,7 @@ TABLES = (
         |                                  complier and diluted, which never decide.
         variant_id               string!  The treatment arm that is compared with control.
         segment                  string!
-        control_n                long     Users of control with a value.
-        control_mean             double   Level of control in the metric's unit: mean, ratio, quantile or adjusted mean.
-        control_sd               double   Standard deviation between the users of control, in the metric's unit.
-        treatment_n              long     Users of the arm with a value.
-        treatment_mean           double   Level of the arm in the metric's unit.
-        treatment_sd             double   Standard deviation between the users of the arm.
-        control_pre_mean         double   Level of control before assignment; of difference-in-differences alone.
-        treatment_pre_mean       double   Level of the arm before assignment; of difference-in-differences alone.
-        effect_abs               double   Treatment minus control, in the metric's unit.
-        effect_abs_ci_low        double   Lower end of its fixed-horizon interval, with error alpha.
-        effect_abs_ci_high       double   Upper end of it.
-        effect_rel               double   Relative effect, a fraction (0.02 is +2%); null where the base is near 0.
-        effect_rel_ci_low        double   Lower end of its fixed-horizon interval.
-        effect_rel_ci_high       double   Upper end of it.
-        p_value                  double   Two-sided p of the absolute effect, for one look.
-        p_value_adjusted         double   The p in force after Holm over its family; null outside every family.
-        p_value_rel              double   Two-sided p of the relative effect, for one look.
-        anytime_ci_low           double   Lower end of the absolute effect's interval that may be looked at every day.
-        anytime_ci_high          double   Upper end of it.
-        anytime_rel_ci_low       double   Lower end of the relative effect's interval that may be looked at every day.
-        anytime_rel_ci_high      double   Upper end of it.
-        anytime_p_value          double   p of the absolute effect that may be looked at every day.
-        anytime_p_value_rel      double   p of the relative effect that may be looked at every day.
+        {EFFECT}
         heterogeneity_p_value    double   p that the effect is one in all segments of the row's dimension; null overall.
         alpha                    double!  Two-sided error of every interval, a fraction.
         variance_reduction       double   Share of the variance that the covariates take away, a fraction (CUPED).

@@ -9,7 +9,10 @@ from exp_platform.schemas import contract_columns, load_schema, required_columns
 
 def _contract(dataset: str) -> dict[str, str]:
     required = set(required_columns(dataset))
-    return {column: f"{kind}!" if column in required else kind for column, kind in contract_columns(dataset).items()}
+    return {
+        column: f"{kind}!" if column in required else kind
+        for column, kind in contract_columns(dataset, optional=True).items()
+    }
 
 
 def _descriptions(dataset: str) -> dict[str, str]:

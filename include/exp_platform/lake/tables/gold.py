@@ -47,6 +47,8 @@ _SUMS = """
     did_n            long!           Users in difference in differences.
     did_v            list<double>!   Their sums: value and pre-period; of a ratio both, each with its denominator.
     did_vv           list<double>!   Sums of products of these, a square matrix row by row.
+    rest             list<double>    What rounding took from each sum, in the order of the columns y to did_vv, so that
+    |                                sums of rows can be exact; null in the rows by bucket.
     histogram        map<int,long>   Of a quantile: logarithmic bin to the number of values in it.
     histogram_lows   list<double>    The smallest value of each bin, in order of the bins.
     histogram_highs  list<double>    The largest value of each bin, in order of the bins.
@@ -112,7 +114,8 @@ _SPINE = (
         cohort_date          date          UTC date of the anchor; null for a user who is not included.
         included             boolean!      True for a user who is analysed.
         exclusion_reason     string        The first that applies: conflicted_assignment, assignment_outside_window,
-        |                                  multi_variation_exposure, not_exposed; null for a user who is included.
+        |                                  excluded_date, multi_variation_exposure, not_exposed; null for a user
+        |                                  who is included.
         dimensions           map<string,string>!
         """,
         engine="spark",
@@ -175,6 +178,45 @@ _SPINE = (
         cohort_date      date            UTC date of the assignment; null for an arm without users.
         unit_bucket      int!            -1: there are no rows by bucket.
         {_SUMS}
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=True,
+    ),
+    declare(
+        names.METRIC_SERIES,
+        "J5: what each day changes of the sums of users' running values; the days up to one add up to its statistics.",
+        ("experiment_id", "metric_name", "variant_id", "as_of"),
+        """
+        experiment_id     string!
+        metric_name       string!
+        metric_version    int!
+        variant_id        string!
+        as_of             date!          The UTC day; a running value is made of the events before its end.
+        n                 long!          Users with a value that counts: those who came less those who left.
+        n_null            long!          Included users without one.
+        n_mature          long!          Included users whose window has closed.
+        n_x               long!          Users with a value and with the metric's own covariate.
+        with_denominator  long           Of a ratio: users whose denominator is not 0; null for other metrics.
+        y                 double!        Change of the sum of the running values after the cap, in the metric's unit; of
+        |                                a ratio numerators.
+        yy                double!        Change of the sum of their squares.
+        yyy               double!        Change of the sum of their cubes.
+        covariates        list<string>!  Names of the covariates, as in the statistics.
+        x                 list<double>!  Change of the sum of each covariate after the cap; a missing one counts as 0.
+        xx                list<double>!  Changes of the sums of products of the covariates, a square matrix row by row.
+        xy                list<double>!  Change of the sum of each covariate times the value.
+        without_x         list<double>!  Changes of sums over the users whose own covariate is missing: the value, then
+        |                                each covariate that the contract names; empty for a ratio.
+        d                 double!        Change of the sum of a ratio's denominators; 0 for other metrics.
+        dd                double!        Change of the sum of their squares.
+        yd                double!        Change of the sum of numerator times denominator.
+        dx                list<double>!  Change of the sum of each covariate times the denominator.
+        rest              list<double>!  What rounding took from y, yy, yyy, d, dd, yd, x, xx, xy, dx and without_x, two
+        |                                numbers for each, so that days add up exactly.
+        cap               double         The cap of the value on all days, in the metric's unit; null without one.
+        cap_denominator   double         The cap of a ratio's denominator.
+        differs           list<string>!  Why the sum of days may differ from what a run of that day published:
+        |                                quantile_cap (each run had the cap of its day), values_of_2_32_or_more.
         """,
         engine="pyiceberg",
         shows_latest_dt=True,

@@ -130,7 +130,8 @@ TABLES = (
         """
         experiment_id  string!
         dt             date!
-        kind           string!  guardrail_failed, srm_failed, quality_failed, contract_broken or run_crashed.
+        kind           string!  guardrail_failed, srm_failed, quality_failed, contract_broken, run_crashed or
+        |                       config_refused; digest for the daily message on healthy experiments.
         subject        string!  Metric and arm, check, or stage.
         verdict_hash   string!  Hash of what the message says: one message, one alert.
         state          string!  pending, sent or lost.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exp_platform.lake.tables import NAMESPACES, RUN_COLUMNS, TABLES, Table
+from exp_platform.lake.tables.examples import EXAMPLES
 from exp_platform.paths import clone_root
 
 _HEAD = """# Tables
@@ -19,6 +20,9 @@ others are equal byte for byte. The words are explained in the [glossary](glossa
 
 *one dt* means that each run replaces the rows of its experiment and dt; *latest dt* that the table holds the
 experiment's latest dt alone, so that a backfill writes to a branch of its own; *all* that it does not depend on dt.
+
+Below each table is a question that it answers. How to ask from Spark, PyIceberg, DuckDB or dbt:
+[reading results](reading-results.md).
 """
 _NAMESPACES = {
     "exp": "exp: data that comes in, answers that go out",
@@ -62,7 +66,7 @@ def _table(table: Table) -> Iterator[str]:
         shown = f"*{column}*" if column in RUN_COLUMNS else column
         null = "" if column in table.required else "null"
         yield f"| {shown} | {kind} | {null} | {table.descriptions[column]} |"
-    yield ""
+    yield f"\n```sql\n{EXAMPLES[table.name]}\n```\n"
 
 
 if __name__ == "__main__":

@@ -66,16 +66,18 @@ TABLES = (
     declare(
         names.FACT_EXPOSURE,
         "J2: every distinct exposure event, and why it does not count if it does not.",
-        ("experiment_id", "user_id", "variant_id", "exposure_time_utc", "unit"),
+        ("experiment_id", "user_id", "variant_id", "exposure_time_utc", "unit", "event_id"),
         """
         experiment_id      string!
         user_id            string!
         variant_id         string!       The arm that the user saw.
         exposure_time_utc  timestamptz!  When the user saw it.
         unit               string!       How the exposure was logged: user or session.
+        event_id           string        The event's own id, where a source maps one.
         is_valid           boolean!      True where the exposure counts.
-        invalid_reason     string        The first that applies: no_valid_assignment, variant_mismatch, pre_assignment,
-        |                                outside_experiment, outside_exposure_window; null where the exposure counts.
+        invalid_reason     string        The first that applies: excluded_date, no_valid_assignment, variant_mismatch,
+        |                                pre_assignment, outside_experiment, outside_exposure_window; null where the
+        |                                exposure counts.
         """,
         engine="spark",
         shows_latest_dt=True,

@@ -15,7 +15,7 @@ PARTITION = ("stream", "bucket(4, user_id)")
 
 def _events(name: str, dataset: str, sort: tuple[str, ...]) -> Table:
     schema = load_schema(dataset)
-    types = stream_columns(dataset)
+    types = stream_columns(dataset, optional=True)
     contract = {column: f"{kind}!" if column in schema["required"] else kind for column, kind in types.items()}
     more = {"source_file": "string!", "ingested_at": "timestamptz!"}
     return Table(

@@ -61,7 +61,7 @@ class Question:
         """The identity of a publication: who publishes, and from which snapshots of the declared inputs."""
         run, declared = self.run, self.run.inputs_of(self.stage.output(table))
         read = {self.read.stored_in(name): self.read.pin(name) for name in declared} | dict(inputs or {})
-        return Origin(run.run_id, self.stage.name, run.dt, run.config_hash, run.code_version, read)
+        return Origin(run.run_id, self.stage.name, run.dt, self._config_hash(table), run.code_version, read)
 
     def previous(self, table: str) -> tuple[Previous | None, str]:
         """The last published rows of a table, by the same configuration and code; else None and the reason."""
@@ -73,7 +73,7 @@ class Question:
         if last is None or last.summary is None:
             return None, "nothing was published before"
         said = last.summary.additional_properties
-        if said.get("config_hash") != self.run.config_hash:
+        if said.get("config_hash") != self._config_hash(table):
             return None, "the configuration has changed since"
         if said.get("code_version") != self.run.code_version:
             return None, "the code has changed since"
@@ -84,6 +84,10 @@ class Question:
     def notes_at(self, table: str, snapshot_id: int) -> Mapping[str, Any]:
         """The notes of the publication whose rows a snapshot shows; empty when that publication has been expired."""
         return notes_of(publication_seen_at(self.read.handles[table], TABLES[table], self.run.scope, snapshot_id))
+
+    def _config_hash(self, table: str) -> str:
+        """The hash of the configuration that can change the table's rows."""
+        return self.run.hash_without(self.stage.output(table).ignores)
 
     def _asked(self, table: str, inputs: Mapping[str, int | str] | None) -> Answer:
         if self.run.options.full_refresh and self.stage.reuses:

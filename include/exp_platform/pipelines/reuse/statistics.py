@@ -11,6 +11,7 @@ from exp_platform.lake.tables.names import (
     COHORT,
     METRIC_AGGREGATES_DAILY,
     METRIC_AGGREGATES_OVERALL,
+    METRIC_SERIES,
     METRIC_STATISTICS,
     PANEL_STATISTICS,
     UNIT_OUTCOMES,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
     from exp_platform.transforms.metric_tables import SumInputs
 
-SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS)
+SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS, METRIC_SERIES)
 
 
 def last_sums(ctx: StageContext, inputs: SumInputs) -> LastRun | None:
@@ -39,7 +40,8 @@ def last_sums(ctx: StageContext, inputs: SumInputs) -> LastRun | None:
     then, now = (_digests(ctx, at) for at in (last.inputs[COHORT], ctx.read.snapshot_of(COHORT)))
     appeared, changed = other_dates(then, now)
     new = newly_seen(ctx.read, ctx.run, last)
-    sources = sorted({source for metric in ctx.run.metrics for source in metric.sources})
+    read = [m for metric in ctx.run.metrics for m in (metric, *metric.covariate_metrics)]
+    sources = sorted({source for metric in read for source in metric.sources})
     days = max((p.days for p in panels_of(ctx.run.metrics).values()), default=0)
     dates, first = reach_of_new_events(inputs.cohort, new, sources, days, ctx.run.cutoff, inputs.join)
     key = {"experiment_id": ctx.run.experiment_id}
@@ -52,6 +54,7 @@ def last_sums(ctx: StageContext, inputs: SumInputs) -> LastRun | None:
         overall=left[METRIC_AGGREGATES_OVERALL],
         daily=left[METRIC_AGGREGATES_DAILY],
         panel=left[PANEL_STATISTICS],
+        series=left[METRIC_SERIES],
         statistics_notes=dict(last.notes),
         panel_notes=dict(previous[PANEL_STATISTICS].notes),
         same_units=untouched(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from exp_platform.lake.batches import Batches, FrameBatches
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     COHORT,
+    EXCLUDED_DAYS,
     EXPOSURE_STATISTICS,
     EXPOSURE_VALIDATION,
     FACT_ASSIGNMENT,
@@ -24,7 +26,10 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import split_by_exposure
 from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
-from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
+from exp_platform.sums.series_plan import UNIT_COLUMNS as SERIES_COLUMNS
+from exp_platform.sums.series_units import FileUnits, TableUnits, UnitSource
+from exp_platform.transforms.cohort import Unusable, experiment_cohort, without_dimensions
+from exp_platform.transforms.excluded_days import excluded_days
 from exp_platform.transforms.exposure_sums import (
     COLUMNS,
     IDS_IN_MEMORY,
@@ -35,6 +40,7 @@ from exp_platform.transforms.exposure_sums import (
 )
 from exp_platform.transforms.joins import SORT, join_for
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.series import SeriesInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Publish the sums of the analysed users, then those of all assigned users by exposure."""
     publish_exposure_sums(ctx, publish_sums(ctx))
+    publish_excluded_days(ctx)
 
 
 def publish_sums(ctx: StageContext) -> Scales | None:
@@ -62,6 +69,7 @@ def publish_sums(ctx: StageContext) -> Scales | None:
     tables = metric_tables(replace(inputs, last=last_sums(ctx, inputs)))
     for warning in tables.warnings:
         ctx.log(f"WARN {warning}")
+    ctx.log(tables.said)
     for name, rows in tables.rows.items():
         ctx.publish(name, rows, notes=tables.notes.get(name))
     return tables.scales
@@ -78,8 +86,8 @@ def publish_exposure_sums(ctx: StageContext, scales: Scales | None = None) -> No
     if not ctx.run.experiment.split_by_exposure or not metrics:
         ctx.publish(EXPOSURE_STATISTICS, schema.empty_table())
         return
-    if ctx.run.experiment.analysis_mode != "itt":
-        scales = None  # of the exposed users alone
+    if ctx.run.experiment.analysis_mode != "itt" or _unknown_exposures(ctx) is not None:
+        scales = None  # of other users than these
     with units_by_exposure(ctx, metrics) as units:
         rows = exposure_statistics(
             units,
@@ -92,6 +100,26 @@ def publish_exposure_sums(ctx: StageContext, scales: Scales | None = None) -> No
     ctx.publish(EXPOSURE_STATISTICS, rows)
 
 
+def publish_excluded_days(ctx: StageContext) -> None:
+    """Publish how many users each entry of `exclude` takes out; no rows without such an entry."""
+    answer = ctx.reuse.of(EXCLUDED_DAYS)
+    if answer.is_everything:
+        ctx.publish.reused(EXCLUDED_DAYS, answer)
+        return
+    experiment = ctx.run.experiment
+    if not experiment.exclude:
+        ctx.publish(EXCLUDED_DAYS, [])
+        return
+    rows = excluded_days(ctx.read.frame(EXPOSURE_VALIDATION), ctx.read.frame(COHORT), experiment, ctx.run.metrics)
+    ctx.publish(EXCLUDED_DAYS, rows)
+    for row in rows:
+        days = ", ".join(row["dates"])
+        ctx.log(
+            f"excluded {row['what']} of {days}: {row['users']:,} of {row['of_users']:,} users leave "
+            f"({row['metric_name']}); {row['reason']} ({row['decided_by']})"
+        )
+
+
 @contextmanager
 def units_by_exposure(ctx: StageContext, metrics: Sequence[Metric]) -> Iterator[Batches]:
     """Unit rows of every validly assigned user, with windows from the assignment on and the dimension `exposed`.
@@ -99,19 +127,24 @@ def units_by_exposure(ctx: StageContext, metrics: Sequence[Metric]) -> Iterator[
     In intent to treat J4 has made them. In exposed mode its rows are of the exposed alone and begin at the exposure, so
     that a second pass over the events makes the others: what a treatment may move can't be where an ITT window begins.
     """
-    validation = ctx.read.frame(EXPOSURE_VALIDATION)
-    few = ctx.read.rows_in(EXPOSURE_VALIDATION) <= IDS_IN_MEMORY
+    validation, unusable = ctx.read.frame(EXPOSURE_VALIDATION), _unknown_exposures(ctx)
+    few = unusable is None and ctx.read.rows_in(EXPOSURE_VALIDATION) <= IDS_IN_MEMORY
     exposed = _exposed_ids(ctx) if few else pa.array([], pa.string())
     if few and ctx.run.experiment.analysis_mode == "itt":
         yield SplitBatches(ctx.read.batches(UNIT_OUTCOMES, COLUMNS), exposed)
         return
     units = assigned_units(ctx, metrics)
-    frame = units.select(*COLUMNS) if few else split_units(units, validation, SORT)
+    frame = units.select(*COLUMNS) if few else split_units(units, validation, SORT, unusable)
     kept = frame.persist()
     try:
         yield SplitBatches(FrameBatches(kept), exposed) if few else FrameBatches(kept)
     finally:
         kept.unpersist()
+
+
+def _unknown_exposures(ctx: StageContext) -> Unusable | None:
+    """The days that can't be used, where users may have been exposed on one of them without anybody knowing."""
+    return Unusable.of(ctx.run.experiment) if ctx.run.experiment.excluded("exposures") else None
 
 
 def _exposed_ids(ctx: StageContext) -> pa.Array:
@@ -127,13 +160,16 @@ def assigned_units(ctx: StageContext, metrics: Sequence[Metric]) -> DataFrame:
         return ctx.read.frame(UNIT_OUTCOMES)
     outcomes, validation = ctx.read.frame(OUTCOMES), ctx.read.frame(EXPOSURE_VALIDATION)
     return unit_outcomes(
-        experiment_cohort(ctx.read.frame(FACT_ASSIGNMENT), validation, analysis_mode="itt"),
+        experiment_cohort(
+            ctx.read.frame(FACT_ASSIGNMENT), validation, analysis_mode="itt", unusable=Unusable.of(experiment)
+        ),
         outcomes,
         metrics,
         end_ts=experiment.end_ts,
         cutoff=ctx.run.cutoff,
         far=has_far_values(outcomes),
         join=join_for(ctx.read.rows_in(FACT_ASSIGNMENT)),
+        excluded=experiment.excluded("outcomes"),
     )
 
 
@@ -152,4 +188,18 @@ def read_inputs(ctx: StageContext) -> SumInputs:
         far=has_far_values(outcomes),
         join=join_for(ctx.read.rows_in(COHORT)),
         cluster=ctx.run.experiment.cluster,
+        series=SeriesInputs(
+            entrants=ctx.read.batches(UNIT_OUTCOMES, SERIES_COLUMNS),
+            units=partial(unit_source, ctx),
+            start_ts=ctx.run.experiment.start_ts,
+        ),
+        excluded=ctx.run.experiment.excluded("outcomes"),
     )
+
+
+def unit_source(ctx: StageContext) -> UnitSource:
+    """Where the tasks look up their units: in the files of unit rows, or among all rows where these can't be told."""
+    files = ctx.read.files_by_bucket(UNIT_OUTCOMES)
+    if files is None:
+        return TableUnits(ctx.read.arrow(UNIT_OUTCOMES, SERIES_COLUMNS))
+    return FileUnits(files.io, files.schema(SERIES_COLUMNS), files.paths, files.buckets)

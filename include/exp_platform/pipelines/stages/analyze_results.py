@@ -12,7 +12,9 @@ from exp_platform.lake.tables.names import (
     PRETREND_DELTA,
     PRETREND_TESTS,
 )
+from exp_platform.pipelines.outcome_names import absent_of
 from exp_platform.pipelines.plan import plan_of
+from exp_platform.results.absent import digest_of
 from exp_platform.results.analysis import analyze
 from exp_platform.results.frame import to_table
 
@@ -25,13 +27,16 @@ def run(ctx: StageContext) -> None:
     plan = plan_of(ctx)
     statistics = ctx.read.arrow(METRIC_STATISTICS)
     panel = ctx.read.arrow(PANEL_STATISTICS)
-    answer = analyze(statistics, panel, plan, ctx.read.arrow(EXPOSURE_STATISTICS))
+    absent = absent_of(ctx, statistics)
+    for one in absent:
+        ctx.log(f"{one.metric}: {one.sentence}")
+    answer = analyze(statistics, panel, plan, ctx.read.arrow(EXPOSURE_STATISTICS), absent)
     for name, frame in (
         (ANALYSIS_RESULTS, answer.results),
         (PRETREND_DELTA, answer.deltas),
         (PRETREND_TESTS, answer.tests),
     ):
-        ctx.publish(name, to_table(name, frame, run_columns(ctx)))
+        ctx.publish(name, to_table(name, frame, run_columns(ctx)), inputs=digest_of(absent))
     statuses = answer.results["status"][answer.results["is_deciding"]].tolist()
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in sorted(set(statuses)))
     ctx.log(f"deciding rows by {ctx.run.experiment.method_in_force}: {counts}")

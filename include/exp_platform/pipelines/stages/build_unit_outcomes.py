@@ -16,7 +16,7 @@ from exp_platform.lake.tables.names import (
 )
 from exp_platform.pipelines.reuse.unit_outcomes import DIGESTS, same_cohort, unit_rows
 from exp_platform.sums.numbers import in_maps
-from exp_platform.transforms.cohort import experiment_cohort, without_dimensions
+from exp_platform.transforms.cohort import Unusable, experiment_cohort, without_dimensions
 from exp_platform.transforms.cohort_dates import cohort_digests, events_since_first_window
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.unit_outcomes import unit_columns
@@ -45,6 +45,7 @@ def publish_cohort(ctx: StageContext) -> None:
         analysis_mode=experiment.analysis_mode,
         attributes=ctx.read.frame(ATTRIBUTES) if experiment.attributes_read else None,
         dimensions=experiment.attributes_read,
+        unusable=Unusable.of(experiment),
     )
     digests = cohort_digests(cohort)
     ctx.reuse.settle(COHORT, same_cohort(ctx, digests))
@@ -75,6 +76,7 @@ def publish_unit_outcomes(ctx: StageContext) -> None:
         cutoff=ctx.run.cutoff,
         far=far,
         join=join_for(ctx.read.rows_in(COHORT)),
+        excluded=experiment.excluded("outcomes"),
     )
     finish = partial(in_maps, metrics=metrics)
     ctx.publish(UNIT_OUTCOMES, units, finish=finish, part=part, notes={COHORT: ctx.read.snapshot_of(COHORT)})

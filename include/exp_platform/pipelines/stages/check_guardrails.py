@@ -13,6 +13,7 @@ from exp_platform.lake.tables.names import (
     DECISION,
     EXPOSURE_QUALITY_DAILY,
     GUARDRAIL_STATUS,
+    LATEST_RESULTS,
     PRETREND_TESTS,
     STATISTICAL_VALIDATION,
 )
@@ -21,6 +22,7 @@ from exp_platform.pipelines.plan import content_now, plan_of, policy_of, seals_o
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.deciding import deciding_rows, overall_rows
 from exp_platform.results.guardrails import guardrail_rows
+from exp_platform.results.latest import latest_rows
 from exp_platform.results.seal import differences
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def run(ctx: StageContext) -> None:
-    """Read the effects and verdicts of this dt; publish guardrails, and a decision per arm and one for `all` arms."""
+    """Read the effects and verdicts of this dt; publish guardrails, decisions and the deciding rows."""
     plan = plan_of(ctx)
     policy = policy_of(ctx.run)
     results = ctx.read.arrow(ANALYSIS_RESULTS)
@@ -38,8 +40,9 @@ def run(ctx: StageContext) -> None:
         ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
         ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
         ctx.run.experiment.analysis_mode,
+        plan.deciding_metrics,
     )
-    trust = trust_of(*checks, exploratory(plan))
+    trust = trust_of(*checks, exploratory(plan), ctx.run.experiment.acknowledge)
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)
     shared = run_columns(ctx)
@@ -60,7 +63,11 @@ def run(ctx: StageContext) -> None:
     ctx.publish(GUARDRAIL_STATUS, [guardrail_columns | row for row in guardrails])
     ctx.publish(DECISION, rows, inputs={"policy": policy.label})
     decisions = {verdict.variant_id: verdict.decision.value for verdict in verdicts}
-    effect = verdict_effect(ctx, plan, decisions, lambda: overall_rows(results), tests, trust_of(*checks))
+    latest = [row | shared for row in latest_rows(deciding, plan, trust.trust.value, decisions)]
+    ctx.publish(LATEST_RESULTS, latest, inputs={"policy": policy.label})
+    effect = verdict_effect(
+        ctx, plan, decisions, lambda: overall_rows(results), tests, lambda by: trust_of(*checks, acknowledged=by)
+    )
     if effect is not None:
         _note_effect(ctx, effect)
     ctx.log(f"trust: {trust.trust}; decision: {verdicts[-1].decision} ({', '.join(verdicts[-1].reasons)})")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from exp_platform.errors import ContractViolation
+from exp_platform.ingest import repeats
 from exp_platform.ingest.increment import encode_files
 from exp_platform.ingest.intake import Intake, intakes_of_experiment
 from exp_platform.ingest.problems import Problem, findings, summarise
@@ -117,6 +118,8 @@ def _publish(ctx: StageContext, examined: list[Examined]) -> None:
             continue
         mode: Mode = "append" if one.plan.mode == "append" else "overwrite"
         files = {FILES_PROPERTY: encode_files(one.read_files)}
+        if one.repeats:
+            files[repeats.PROPERTY] = repeats.encode(one.repeats)
         batches.append((one.pending, mode, _digest([one]), files))
     ctx.publish.all_or_none(batches)
     _record_files(ctx, [one for one in examined if one.pending is not None or one.must_record])

@@ -42,6 +42,7 @@ def run(ctx: StageContext) -> None:
             end_ts=experiment.end_ts,
             cutoff=ctx.run.cutoff,
             exposure_window_hours=experiment.exposure_window_hours,
+            excluded=experiment.excluded("exposures"),
         )
 
     def verdict_rows() -> list[dict[str, Any]]:
@@ -71,9 +72,20 @@ def judge(ctx: StageContext, volume: Mapping[tuple[str, date], int]) -> list[Ver
         exposure_window_hours=experiment.exposure_window_hours,
         assignment_source=experiment.assignment_source,
         exposures_needed=experiment.analysis_mode == "exposed",
+        excluded_assignments=experiment.excluded("assignments"),
+        excluded_exposures=experiment.excluded("exposures"),
     )
-    start, end = experiment.start_ts.date(), experiment.end_ts.date()
-    return exposures + outcome_verdicts(volume, start=start, end=end, dt=ctx.run.dt, settings=settings)
+    if experiment.exposure_source == "none":
+        exposures = [verdict for verdict in exposures if verdict.check_name == "conflicted_assignment"]
+    outcomes = outcome_verdicts(
+        volume,
+        start=experiment.start_ts.date(),
+        end=experiment.end_ts.date(),
+        dt=ctx.run.dt,
+        settings=settings,
+        excluded=experiment.excluded("outcomes"),
+    )
+    return exposures + outcomes
 
 
 def _outcome_volume(ctx: StageContext) -> dict[tuple[str, date], int]:

@@ -14,8 +14,10 @@ from exp_platform.lake.tables.names import (
     QUALITY_METRICS_DAILY,
     STATISTICAL_VALIDATION,
 )
+from exp_platform.pipelines.outcome_names import absent_of, repeated_of
 from exp_platform.pipelines.plan import plan_of
 from exp_platform.pipelines.stages.analyze_results import run_columns
+from exp_platform.results.absent import digest_of
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
@@ -46,10 +48,15 @@ def run(ctx: StageContext) -> None:
         pretrends=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         exposures=ctx.read.arrow(EXPOSURE_STATISTICS),
         history=history,
+        absent=absent_of(ctx, statistics),
+        repeated=repeated_of(ctx),
     )
     rows = validate(inputs)
     shared = {name: value for name, value in run_columns(ctx).items() if name != "config_hash"}
     fingerprint = hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()[:16]
-    ctx.publish(STATISTICAL_VALIDATION, [shared | row for row in rows], inputs={"history": fingerprint})
+    told = {"history": fingerprint, **digest_of(inputs.absent)}
+    if any(dropped for _, dropped in inputs.repeated.values()):
+        told["repeated"] = json.dumps(dict(sorted(inputs.repeated.items())))
+    ctx.publish(STATISTICAL_VALIDATION, [shared | row for row in rows], inputs=told)
     spoken = sorted({f"{row['check_name']} {row['status']}" for row in rows if row["status"] != CheckStatus.OK.value})
     ctx.log(f"{len(rows)} checks: {', '.join(spoken) or 'all ok'}")

@@ -5,30 +5,42 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pyiceberg.expressions import And, LessThan
+
 from exp_platform.decision.trust import trust_of
 from exp_platform.lake.publication import MAIN
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
+    COHORT,
     CONTRACT_RESULTS,
     DECISION,
+    EXCLUDED_DAYS,
     EXPOSURE_QUALITY_DAILY,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
+    METRIC_SERIES,
     PRETREND_DELTA,
     PRETREND_TESTS,
+    QUALITY_METRICS_DAILY,
     QUARANTINE,
     RUN_MANIFEST,
     STATISTICAL_VALIDATION,
 )
 from exp_platform.ledger.pins import pin_inputs
 from exp_platform.memo.amendments import plan_section
-from exp_platform.memo.content import Answers, memo_content
+from exp_platform.memo.answers import Answers
+from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
+from exp_platform.memo.left_out import COHORT_COLUMNS, left_out
+from exp_platform.memo.unusable import unusable_section
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
 from exp_platform.results.plan import AnalysisPlan, in_force
+from exp_platform.results.series import effect_series, exposure_quality_series, units_series
+from exp_platform.results.series_points import EffectSeries
+from exp_platform.schemas import load_schema
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -37,21 +49,28 @@ if TYPE_CHECKING:
 def run(ctx: StageContext) -> None:
     """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
     plan = plan_of(ctx)
+    quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
+    data = data_section(
+        ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
+        ctx.read.rows(INGESTED_FILES),
+        ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
+        ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
+        events_used(ctx, plan),
+    )
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
         results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
         guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
-        checks=ctx.read.arrow(STATISTICAL_VALIDATION).to_pylist(),
-        quality=ctx.read.arrow(EXPOSURE_QUALITY_DAILY).to_pylist(),
+        checks=checks,
+        quality=quality,
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
-        data=data_section(
-            ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
-            ctx.read.rows(INGESTED_FILES),
-            ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
-            ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
-        ),
+        effects=_effects(ctx, plan),
+        units=units_series(ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(), plan),
+        quality_days=exposure_quality_series(quality),
+        unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
+        data=data | {"left_out": _left_out(ctx, plan, data)},
     )
     published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
     about_run = {
@@ -77,19 +96,56 @@ def pin_events(ctx: StageContext) -> None:
     ctx.log(f"pinned {', '.join(kept) or 'no table'} {f'for {days} days' if days else 'without limit'}")
 
 
+def _left_out(ctx: StageContext, plan: AnalysisPlan, data: dict[str, Any]) -> dict[str, Any]:
+    """Users and rows that no number is made of, with their reasons."""
+    daily = ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist()
+    return left_out(ctx.read.arrow(COHORT, COHORT_COLUMNS), daily, data["datasets"], plan.arms)
+
+
 def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
     """The section on the sealed plan, with the effect of its amendments on this run's decisions."""
     decisions = {row["variant_id"]: row["decision"] for row in published.decisions}
-    trust = trust_of(published.quality, published.checks, plan.experiment.analysis_mode)
-    effect = verdict_effect(ctx, plan, decisions, lambda: published.results, published.pretrend_tests, trust)
+    checks = published.quality, published.checks, plan.experiment.analysis_mode, plan.deciding_metrics
+    effect = verdict_effect(
+        ctx,
+        plan,
+        decisions,
+        lambda: published.results,
+        published.pretrend_tests,
+        lambda by: trust_of(*checks, acknowledged=by),
+    )
     return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
 
 
+def _effects(ctx: StageContext, plan: AnalysisPlan) -> tuple[EffectSeries, ...]:
+    """The effects by day from the series of J5; none while it has no rows, and the memo shows what runs published."""
+    series = ctx.read.arrow(METRIC_SERIES)
+    return effect_series(series, plan, ctx.read.arrow(ANALYSIS_RESULTS, all_dts=True)) if series.num_rows else ()
+
+
+def events_used(ctx: StageContext, plan: AnalysisPlan) -> dict[str, int]:
+    """The events of each dataset before the cut-off, counted from the files' own statistics where these are enough.
+
+    Of a stream these are the events that the experiment may read: those of its names, by any user.
+    """
+    known = ctx.read.pins.published.keys() | ctx.read.pins.read.keys()
+    found = {}
+    for table in (name for name in EVENTS if ctx.read.stored_in(name) in known):
+        dataset = table.removeprefix("exp.")
+        column = load_schema(dataset)["x-event-time"]
+        seen = And(ctx.read.row_filter(table), LessThan(column, plan.cutoff.isoformat()))
+        scan = ctx.read.handle(table).scan(row_filter=seen, snapshot_id=ctx.read.snapshot_of(table))
+        found[dataset] = scan.select(column).count()
+    return found
+
+
 def _looks(ctx: StageContext, plan: AnalysisPlan) -> list[dict[str, Any]]:
-    """The primary metric's deciding rows of every dt so far; the memo finds the first significant dt in them."""
+    """The primary metric's deciding rows of every dt so far: the first clear day, and the effect by day."""
     if plan.primary is None:
         return []
-    p_column = in_force("anytime", plan.primary.decision_scale)["p"]
-    columns = ["dt", "metric_name", "variant_id", "status", "is_deciding", p_column]
-    rows = ctx.read.arrow(ANALYSIS_RESULTS, columns, all_dts=True).to_pylist()
+    scale = plan.primary.decision_scale
+    numbers = {column for kind in ("anytime", "fixed") for column in in_force(kind, scale).values()}
+    columns = ["dt", "metric_name", "variant_id", "status", "is_deciding", "reason", *sorted(numbers)]
+    more = ["control_n", "treatment_n", "control_mean", "treatment_mean"]
+    rows = ctx.read.arrow(ANALYSIS_RESULTS, [*columns, *more], all_dts=True).to_pylist()
     return [row for row in rows if row["is_deciding"] and row["metric_name"] == plan.primary.name]

@@ -1,0 +1,89 @@
+"""Read files of lines, csv and json: a line that is no row keeps its text in `_corrupt`."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+
+from exp_platform.config.load import Project
+from exp_platform.ingest.faults import is_of_the_store, reason_of
+from exp_platform.ingest.files import RawFile
+from exp_platform.ingest.problems import Problem
+from exp_platform.ingest.result import URI, Group, ReadResult
+from exp_platform.ingest.rules import CORRUPT
+from exp_platform.ingest.source import DatasetSource, opened
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def csv_groups(
+    spark: SparkSession, project: Project, source: DatasetSource, files: Sequence[RawFile], result: ReadResult
+) -> list[Group]:
+    """Groups of files with one header line each, because Spark would read all files by the first file's header."""
+    by_header: dict[str, list[str]] = defaultdict(list)
+    file_system, places = opened(project, source, [file.path for file in files])
+    for path, inner in places:
+        try:
+            with file_system.open_input_stream(inner, compression=None) as stream:
+                first = _first_line_of(stream.read(65536), path)
+                by_header[first if source.header else _shape(first, source.delimiter)].append(path)
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            if is_of_the_store(str(error)):
+                raise
+            what = f"cannot be read as CSV ({str(error).splitlines()[0]})"
+            result.problems.append(Problem(source.dataset, "files can be read", path, what))
+    groups = []
+    for header, paths in sorted(by_header.items(), key=lambda item: item[1]):
+        if not header:
+            continue  # an empty file has no rows
+        options = {"header": str(source.header).lower(), "sep": source.delimiter}
+        lines = spark.sparkContext.parallelize([header], 1)
+        names = spark.read.options(**options).csv(lines).columns  # type: ignore[arg-type]
+        schema = StructType([StructField(name, StringType()) for name in (*names, CORRUPT)])
+        reader = spark.read.schema(schema).options(**options).option("enforceSchema", "true")
+        reader = reader.option("columnNameOfCorruptRecord", CORRUPT).option("columnPruning", "false")
+        frame = reader.option("__globPaths__", "false").csv(paths)
+        groups.append(Group(frame.withColumn(URI, F.col("_metadata.file_path")), tuple(paths)))
+    return groups
+
+
+def _shape(line: str, delimiter: str) -> str:
+    """A line with as many empty fields as the given one: files without a header are read together by their width."""
+    fields = next(csv.reader([line], delimiter=delimiter[0])) if line else []
+    return delimiter.join("_" for _ in fields)
+
+
+def _first_line_of(head: bytes, path: str) -> str:
+    if path.endswith(".gz") and head:
+        head = zlib.decompressobj(wbits=31).decompress(head, 65536)
+    return head.decode("utf-8-sig", errors="strict" if len(head) < 4 else "ignore").split("\n", 1)[0].rstrip("\r")
+
+
+def json_groups(
+    spark: SparkSession, files: Sequence[RawFile], result: ReadResult, source: DatasetSource
+) -> list[Group]:
+    """All files as one group; the columns are those of any file, and each line is one JSON object."""
+    paths = [file.path for file in files if file.size]  # an empty file has no rows
+    if not paths:
+        return []
+    reader = spark.read.option("primitivesAsString", "true").option("columnNameOfCorruptRecord", CORRUPT)
+    try:
+        inferred = reader.option("__globPaths__", "false").json(paths).schema
+    except AnalysisException as error:
+        what = f"cannot be read as JSON ({reason_of(error)})"
+        result.problems.append(Problem(source.dataset, "files can be read", source.location, what))
+        return []
+    known = [f for f in inferred.fields if f.name != CORRUPT]
+    schema = StructType([*known, StructField(CORRUPT, StringType())])
+    frame = spark.read.schema(schema).option("columnNameOfCorruptRecord", CORRUPT)
+    read = frame.option("__globPaths__", "false").json(paths)
+    return [Group(read.withColumn(URI, F.col("_metadata.file_path")), tuple(paths))]

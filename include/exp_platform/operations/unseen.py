@@ -1,0 +1,93 @@
+"""Sources of metrics and dimensions of experiments that the mapping or the lake has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pyiceberg.expressions import EqualTo
+
+from exp_platform.config.load import Project
+from exp_platform.config.models import Experiment, Source
+from exp_platform.config.words import suggest
+from exp_platform.lake.catalog import existing_handle
+from exp_platform.lake.read import count_rows
+from exp_platform.lake.tables.names import ATTRIBUTES, OUTCOMES
+from exp_platform.pipelines.outcome_names import names_in
+from exp_platform.results.absent import absent_sentence
+
+MOST_ROWS = 5_000_000  # events of an experiment that are looked through; more would take too long for a check
+_COLUMNS = {"outcomes": "metric_name", "attributes": "dimension"}
+
+
+def unseen_in_mapping(project: Project) -> list[str]:
+    """One sentence for each metric or dimension that none of the mapped sources can deliver."""
+    return [
+        sentence
+        for name, experiment in sorted(project.experiments.items())
+        for dataset in _COLUMNS
+        if (delivered := delivered_names(experiment.sources_of(dataset), dataset)) is not None
+        for sentence in _sentences(project, name, dataset, delivered, "sources: ")
+    ]
+
+
+def unseen_in_lake(project: Project) -> list[str]:
+    """One sentence for each metric or dimension of which the lake's events of an experiment have none."""
+    found: list[str] = []
+    for dataset, column in _COLUMNS.items():
+        handle = existing_handle(project, {"outcomes": OUTCOMES, "attributes": ATTRIBUTES}[dataset])
+        if handle is None or (snapshot := handle.current_snapshot()) is None:
+            continue
+        for name, experiment in sorted(project.experiments.items()):
+            if dataset in experiment.streams or delivered_names(experiment.sources_of(dataset), dataset) is not None:
+                continue  # what the streams or the mapping deliver has been checked
+            if not 0 < count_rows(handle, snapshot.snapshot_id, {"experiment_id": name}) <= MOST_ROWS:
+                continue
+            wanted = frozenset(_wanted(project, experiment, dataset))
+            seen = names_in(handle, EqualTo("experiment_id", name), column=column, until=wanted) if wanted else wanted
+            found += _sentences(project, name, dataset, seen, "")
+    return found
+
+
+def delivered_names(sources: Collection[Source], dataset: str) -> frozenset[str] | None:
+    """The names that mapped sources deliver, where configuration alone says so; else None.
+
+    >>> purchases = Source(format="csv", location="a", constants={"metric_name": "purchase"})
+    >>> sorted(delivered_names([purchases], "outcomes"))
+    ['purchase']
+    >>> delivered_names([purchases, Source(format="csv", location="b")], "outcomes") is None
+    True
+    """
+    names: set[str] = set()
+    for source in sources:
+        constant = source.constants.get(_COLUMNS[dataset])
+        if constant is None and not source.metrics:
+            return None
+        names |= {metric.name for metric in source.metrics} if source.metrics else {str(constant)}
+    return frozenset(names) if names else None
+
+
+def _wanted(project: Project, experiment: Experiment, dataset: str) -> Iterator[str]:
+    if dataset == "attributes":
+        yield from experiment.attributes_read
+        return
+    for metric in project.metrics_of(experiment):
+        if not metric.may_be_absent:
+            yield from metric.sources
+
+
+def _sentences(project: Project, name: str, dataset: str, found: Collection[str], where: str) -> Iterator[str]:
+    experiment = project.experiments[name]
+    file = f"{project.profile.experiments_dir}/{name}.yaml"
+    if dataset == "attributes":
+        for dimension in experiment.attributes_read:
+            if dimension not in found:
+                shown = ", ".join(sorted(found)) or "none at all"
+                yield (
+                    f"{file}: {where}dimensions: no attribute has dimension '{dimension}'; found {shown}"
+                    f"{suggest(dimension, found)}"
+                )
+        return
+    for metric in project.metrics_of(experiment):
+        missing = [source for source in metric.sources if source not in found]
+        if missing and not metric.may_be_absent:
+            yield f"{file}: {where}metrics: '{metric.name}': {absent_sentence(missing, found)}"

@@ -1,0 +1,74 @@
+"""The programs of docs/reading-results.md run as they stand on a small lake, and say what that lake holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.docs.pages import ROOT, Block, blocks_of
+from tests.published_lake import published_lake
+
+from exp_platform.config.load import Project
+from exp_platform.lake.tables.examples import EXAMPLES
+from exp_platform.spark.catalog import spark_catalog_conf
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PAGE = "docs/reading-results.md"
+PROGRAMS = [block for block in blocks_of(PAGE, (ROOT / PAGE).read_text()) if block.language == "python"]
+WITH_SPARK = [block for block in PROGRAMS if "spark" in block.text]
+WITHOUT = [block for block in PROGRAMS if block not in WITH_SPARK]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return published_lake(tmp_path_factory.mktemp("reading"))[0]
+
+
+@pytest.fixture
+def in_the_clone(lake: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a reader starts the programs."""
+    monkeypatch.chdir(lake.root)
+    monkeypatch.setenv("EXP_CONFIG", str(lake.path))
+    return lake.root
+
+
+@pytest.fixture
+def session(lake: Project, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> SparkSession:
+    """A session on the small lake, which is also the one that a program gets."""
+    own = spark.newSession()
+    for key, value in spark_catalog_conf(lake).items():
+        own.conf.set(key, value)
+    monkeypatch.setattr("exp_platform.spark.session.build_spark_session", lambda name: own)
+    return own
+
+
+def test_there_are_programs_for_each_library() -> None:
+    text = "\n".join(block.text for block in PROGRAMS)
+    assert len(WITHOUT) == 3 and len(WITH_SPARK) == 1
+    assert all(word in text for word in ("pyiceberg.catalog", "import duckdb", "build_spark_session", "load_project"))
+
+
+@pytest.mark.parametrize("block", WITHOUT, ids=lambda block: block.place)
+def test_a_program_prints_the_results(block: Block, in_the_clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(block.text, block.place, "exec"), {})
+    printed = capsys.readouterr().out
+    assert "exp_test" in printed and "2026-01-14" in printed
+    assert "ship" in printed or "checkout" in printed
+
+
+@pytest.mark.spark
+def test_the_spark_program_prints_the_results(
+    in_the_clone: Path, session: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = WITH_SPARK
+    exec(compile(block.text, block.place, "exec"), {})
+    printed = capsys.readouterr().out
+    assert "exp_test" in printed and "|checkout" in printed and "|secondary" in printed
+
+
+@pytest.mark.spark
+def test_spark_understands_the_example_of_every_table(session: SparkSession) -> None:
+    assert [name for name, query in EXAMPLES.items() if not session.sql(query).columns] == []
