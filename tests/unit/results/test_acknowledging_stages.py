@@ -72,9 +72,8 @@ def test_an_exclusion_is_an_amendment_whose_effect_published_results_cannot_tell
 def test_the_memo_says_who_acknowledged_what_and_how_often_it_spoke_up(story):
     (row,) = story.memo(15)["unusable"]["acknowledged"]
     assert (row["check"], row["by"], row["reason"], row["count"]) == ("exposure_logging", "ben", "a holiday", 1)
-    assert (
-        "exposure logging on 9 Jan 2026 is acknowledged: a holiday (ben). 1 verdict does not count"
-        in story.memo(15, "md")
+    assert "exposure logging on 9 Jan 2026 is acknowledged: a holiday (ben). 1 verdict does not count" in story.memo(
+        15, "md"
     )
     facts = {fact["label"]: fact["now"] for fact in story.memo(15)["sealed_plan"]["facts"]}
     assert facts["Acknowledged checks"] == "exposure_logging 2026-01-09 a holiday (ben)"
