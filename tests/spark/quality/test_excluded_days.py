@@ -213,5 +213,6 @@ def test_the_exclusion_is_an_amendment_and_the_memo_names_it_with_its_count(stor
     assert (row["by"], row["dates"]) == ("ana", [LOST.isoformat()])
     users = row["counts"][0]["users"]
     assert users > 0
-    assert f"**Exposures of {LOST}** are excluded: the SDK lost its queue (ana)." in story["no_exposures"].text
+    excluded = f"Exposures of {LOST:%-d %b %Y} are excluded: the SDK lost its queue (ana)."
+    assert excluded in story["no_exposures"].text
     assert f"{users} of " in story["no_exposures"].text
