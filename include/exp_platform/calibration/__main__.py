@@ -55,7 +55,7 @@ def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator]
         (faults.rows, experiments // 2),
         (integers.rows, experiments // 5),
         (clusters.rows, experiments),
-        (one_look.quantiles, experiments),
+        (one_look.quantiles, experiments // 4),
         (one_look.skewed, experiments // 5),
         (daily_looks.interval_coverage, experiments // 4),
         (gates.sample_ratio, 4 * experiments),
