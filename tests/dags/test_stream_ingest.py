@@ -133,8 +133,11 @@ def test_an_experiment_waits_for_its_streams_and_names_the_late_one(
     assert not has_landed(str(reading.path), ID, DT)
     monkeypatch.setattr(RawReady, "_alert", lambda self, context, sentence: None)
     conf = {"experiment_id": ID, "dt": DT, "config": str(reading.path), "timeout_hours": 6}
+    pushed: dict[str, Any] = {}
+    context: Any = {"ti": SimpleNamespace(xcom_push=pushed.__setitem__)}
     with pytest.raises(AirflowFailException, match=f"seen not ingested for {DT} after 6 h"):
-        RawReady(task_id="raw_ready", experiment=conf).resume({}, {"landed": False})
+        RawReady(task_id="raw_ready", experiment=conf).resume(context, {"landed": False})
+    assert "seen not ingested" in str(pushed)
     ingested(reading, DT)
     assert has_landed(str(reading.path), ID, DT)
 
