@@ -106,7 +106,7 @@ def test_a_run_survives_the_death_of_the_scheduler(rig: Rig, first_run: dict[str
 def test_a_healthy_run_is_green_from_end_to_end_and_writes_its_memo(rig: Rig, first_run: dict[str, str]) -> None:
     not_run = {task: state for task, state in first_run.items() if state != "success"}
     assert not_run == {"watcher": "skipped"}
-    assert "exp_good" in (rig.project.resolve(rig.project.profile.memo_dir) / "exp_good.md").read_text()
+    assert "exp_good" in (Path(rig.project.resolve(rig.project.profile.memo_dir)) / "exp_good.md").read_text()
 
 
 def test_logs_are_short_and_say_what_was_read_and_written(rig: Rig, first_run: dict[str, str]) -> None:
