@@ -97,12 +97,12 @@ def entry_of(facts: Row) -> Entry:
         status=about.get("status") or "",
         outcome=outcome.value,
         word="Blocked" if blocked else decided,
-        because=_because(facts, decided),
+        because=_because(facts, decided) if blocked else first.because if first and not usable else "",
         dt=facts["dt"],
         next_due=about.get("next_due"),
         trust=trust,
         trust_word=answer["trust_label"] if answer else "",
-        trust_says=first.trust if first and trust != Trust.TRUSTED.value else "",
+        trust_says=first.trust if first and usable and trust != Trust.TRUSTED.value else "",
         effect=effect,
         course=_course(facts, shown["arm"] if shown and is_one_of_many else None),
         users=int(users["observed"]) if users else None,
@@ -157,15 +157,15 @@ def _decided_screen(facts: Row) -> FirstScreen | None:
     """The first screen of the last decision, which a blocked memo keeps under `decided`."""
     if facts.get("format") != FORMAT or not facts["answer"]:
         return None
-    screen: FirstScreen | None = to_records(facts["decided"] if "decided" in facts else facts["memo"]["first"])
+    kept = facts.get("decided") if facts.get("blocked") else facts["memo"]["first"]
+    screen: FirstScreen | None = to_records(kept) if kept else None
     return screen
 
 
 def _because(facts: Row, decided: str) -> str:
-    blocked = facts.get("blocked")
-    if not blocked:
-        return ""
-    before = f" Before: {decided.lower()}." if facts["answer"] else ""
+    """The rule that a blocked run broke, and the decision that stood before it."""
+    blocked, answer = facts["blocked"], facts["answer"]
+    before = f" Before: {decided}, {answer['trust_label'].lower()}." if answer else ""
     return f"Stage {blocked['stage']}: {blocked['sentence'].rstrip('.')}.{before}"
 
 

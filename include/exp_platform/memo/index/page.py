@@ -26,6 +26,7 @@ _PAGE = Markup(
     '<p class="soft end">Written on {today}. The days since data are counted anew when the page is opened.{more}</p>\n'
     "</main>\n<script>{script}</script>\n</body>\n</html>\n"
 )
+_NOTHING = Markup('<span class="soft none">–</span>')
 _HEADS = ("Experiment", "Decision", "Primary effect", "By day", "Progress", "Data", "What to know")
 _SORTS = (
     ("rank", "what needs somebody"),
@@ -125,36 +126,38 @@ def _experiment(entry: Entry, memos: str) -> Markup:
     if entry.has_memo:
         title = Markup('<a href="{}{}.html">{}</a>').format(memos, quote(entry.experiment_id, safe=""), title)
     about = Markup(" · ").join(_bdi(word) for word in (entry.owner, entry.status) if word)
-    return Markup('<b dir="auto">{}</b><span class="soft">{}<code>{}</code></span>').format(
-        title, Markup("{} ").format(about) if about else "", _text(entry.experiment_id)
+    number = "" if entry.title == entry.experiment_id else entry.experiment_id
+    return Markup('<b dir="auto">{}</b><span class="soft">{} <code>{}</code></span>').format(
+        title, about, _text(number)
     )
 
 
 def _decision(entry: Entry) -> Markup:
     trust = Markup(' <span class="badge {}">{}</span>').format(entry.trust, _text(entry.trust_word))
-    return Markup('<b class="decided">{}</b>{}').format(_text(entry.word), trust if entry.trust else "")
+    shown = trust if entry.trust and not entry.blocked_since else ""  # that of a blocked one is of an earlier day
+    return Markup('<b class="decided">{}</b>{}').format(_text(entry.word), shown)
 
 
 def _effect(entry: Entry) -> Markup:
     effect = entry.effect
     if effect is None:
-        return _soft("–")
+        return _NOTHING
     name = f"{effect.metric}, {effect.arm}" if effect.arm else effect.metric
     valid = "" if entry.outcome != Outcome.INVALID.value else _soft("not an effect: do not use it")
-    return Markup('<span class="soft">{}</span>{}<span class="figures">{}</span>{}').format(
+    return Markup('<span class="soft metric">{}</span>{}<span class="figures">{}</span>{}').format(
         _text(name), draw.interval(effect), _text(effect.figures), valid
     )
 
 
 def _course(entry: Entry) -> Markup:
     if entry.course is None or len(entry.course.days) < 2:
-        return _soft("–")
+        return _NOTHING
     return draw.course(entry.course, entry.effect.tone if entry.effect else "unclear")
 
 
 def _progress(entry: Entry) -> Markup:
     if entry.progress is None or entry.users is None:
-        return _soft("–")
+        return _NOTHING
     share = f"{entry.progress:.0%}"
     return Markup(
         '<span class="bar" aria-hidden="true"><span style="width:{}"></span></span><span>{} of the plan</span> '
