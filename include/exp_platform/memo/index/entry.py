@@ -146,11 +146,16 @@ def to_json(entry: Entry) -> dict[str, Any]:
 
 def from_json(plain: Mapping[str, Any]) -> Entry:
     """The entry from plain data."""
-    content = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
-    for name, record in (("effect", Effect), ("course", Course)):
-        if plain[name]:
-            content[name] = record(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain[name].items()})
+    content = _tuples(plain)
+    if plain["effect"]:
+        content["effect"] = Effect(**_tuples(plain["effect"]))
+    if plain["course"]:
+        content["course"] = Course(**_tuples(plain["course"]))
     return Entry(**content)
+
+
+def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
 
 
 def _decided_screen(facts: Row) -> FirstScreen | None:

@@ -77,7 +77,7 @@ def _order(entry: Entry, today: date) -> tuple[bool, bool, int, int, str]:
 
 def _controls(entries: Sequence[Entry]) -> Markup:
     """The fields for search, filters and order, which only the script shows."""
-    owners = sorted({entry.owner for entry in entries if entry.owner}, key=str.casefold)
+    owners = sorted({clean(entry.owner) for entry in entries if entry.owner}, key=str.casefold)
     outcomes = [outcome for outcome in Outcome if any(entry.outcome == outcome.value for entry in entries)]
     return Markup(
         '<form class="controls" role="search" hidden><label>Search <input id="search" type="search" '
@@ -100,7 +100,7 @@ def _row(entry: Entry, today: date, memos: str) -> Markup:
     classes = [entry.outcome, "stale" if entry.is_stale(today) else "", "amended" if entry.amendments else ""]
     keys = {
         "title": clean(entry.title).casefold(),
-        "owner": entry.owner,
+        "owner": clean(entry.owner),
         "outcome": entry.outcome,
         "effect": "" if entry.effect is None or entry.effect.relative is None else f"{entry.effect.relative:.6g}",
         "progress": "" if entry.progress is None else f"{entry.progress:.4g}",
