@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
+from tests.memo_kinds import KINDS
 
-from exp_platform.airflow.pages import build_app, inside, list_memos
+from exp_platform.airflow.pages import build_app, index_page, inside
+from exp_platform.memo.index.store import Registered
+from exp_platform.memo.render import to_json
 
 pytestmark = pytest.mark.airflow
+REGISTRY = (
+    Registered("exp_a_001", "Green checkout button", "growth", "running"),
+    Registered("exp_b_002", "New search", "search", "draft"),
+)
 
 
 @pytest.fixture
@@ -20,19 +27,20 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     memos.mkdir()
     docs.mkdir()
     (memos / "exp_a_001.html").write_text("<p>the memo</p>")
+    (memos / "exp_a_001.json").write_text(to_json(KINDS["early"]()))
     (tmp_path / "secret.html").write_text("not for you")
     return memos, docs
 
 
 @pytest.fixture
 def client(folders: tuple[Path, Path]) -> TestClient:
-    app = build_app(lambda: folders)
+    app = build_app(lambda: folders, lambda: REGISTRY)
     app.dependency_overrides[get_user] = lambda: "somebody"
     return TestClient(app)
 
 
 def test_without_a_login_there_is_no_page(folders: tuple[Path, Path]) -> None:
-    assert TestClient(build_app(lambda: folders)).get("/memos/exp_a_001.html").status_code == 401
+    assert TestClient(build_app(lambda: folders, lambda: REGISTRY)).get("/memos/exp_a_001.html").status_code == 401
 
 
 def test_a_memo_is_served_and_listed(client: TestClient) -> None:
@@ -51,16 +59,15 @@ def test_the_memo_of_a_day_is_served_and_the_latest_until_it_is_written(
     assert client.get("/memos/../secret/x.html").status_code == 404
 
 
-def test_the_list_says_what_each_memo_decided_and_which_is_blocked(tmp_path: Path) -> None:
-    (tmp_path / "exp_a_001.html").touch()
-    (tmp_path / "exp_b_002.html").touch()
-    answer = {"decision_label": "Ship", "trust_label": "Trusted"}
-    (tmp_path / "exp_a_001.json").write_text(json.dumps({"dt": "2026-01-14", "answer": answer, "blocked": None}))
-    blocked = {"dt": None, "answer": None, "blocked": {"since": "2026-01-15"}}
-    (tmp_path / "exp_b_002.json").write_text(json.dumps(blocked))
-    shown = list_memos(tmp_path)
-    assert "<td>Ship</td><td>Trusted</td><td>2026-01-14</td>" in shown
-    assert "<td>– (blocked since 2026-01-15)</td>" in shown
+def test_the_index_lists_memos_and_experiments_without_one_and_links_to_data_docs(client: TestClient) -> None:
+    shown = client.get("/").text
+    assert "2 experiments: 1 running, 1 without a memo" in shown and "New search" in shown
+    assert 'href="/experiments/docs/"' in shown
+
+
+def test_the_index_counts_days_up_to_today(folders: tuple[Path, Path]) -> None:
+    assert "3 days ago" in index_page(folders[0], REGISTRY, date(2026, 1, 8))
+    assert "4 days ago" in index_page(folders[0], REGISTRY, date(2026, 1, 9))
 
 
 def test_what_is_not_there_yet_says_what_to_do(client: TestClient) -> None:
@@ -75,5 +82,5 @@ def test_nothing_outside_the_folder_can_be_had(client: TestClient, folders: tupl
     assert inside(folders[0], "../secret.html") is None
 
 
-def test_before_the_first_memo_the_list_says_how_to_get_one(tmp_path: Path) -> None:
-    assert "trigger" in list_memos(tmp_path)
+def test_without_experiments_the_index_says_how_to_get_a_memo(tmp_path: Path) -> None:
+    assert "run an experiment" in index_page(tmp_path, (), date(2026, 1, 8))

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from airflow.api_fastapi.core_api.security import get_user
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup
 
 from exp_platform.airflow import notes
 from exp_platform.airflow.links import PAGES
 from exp_platform.airflow.timetable import OnRequest
 from exp_platform.config.load import load_project
+from exp_platform.memo.index.page import page
+from exp_platform.memo.index.store import Registered, read_index, registered
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Experiments</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
-td,th{{text-align:left;padding:.3rem 1.5rem .3rem 0}}</style>
-<h1>Experiments</h1>{body}
-<p><a href="{pages}/docs/">Data docs</a>: what the contracts check, and how the latest checks went.</p>
-</html>"""
+_DOCS = Markup('<a href="{}/docs/">Data docs</a>: what the contracts check, and how the latest checks went.').format(
+    PAGES
+)
 
 
 def folders() -> tuple[Path, Path]:
@@ -38,37 +36,26 @@ def inside(folder: Path, name: str) -> Path | None:
     return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
 
 
-def list_memos(memos: Path) -> str:
-    """An HTML table with one row per memo, the latest first."""
-    files = sorted(memos.glob("*.html"), key=lambda file: file.stat().st_mtime, reverse=True)
-    if not files:
-        return "<p>No memo yet: trigger <code>experiment_analysis</code>.</p>"
-    rows = "".join(
-        f'<tr><td><a href="{PAGES}/memos/{html.escape(file.name)}">{html.escape(file.stem)}</a></td>'
-        + "".join(f"<td>{html.escape(word)}</td>" for word in _summary(file.with_suffix(".json")))
-        + f"<td>{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC</td></tr>"
-        for file in files
-    )
-    heads = "".join(f"<th>{head}</th>" for head in ("Memo", "Decision", "Trust", "As of", "Written"))
-    return f"<table><tr>{heads}</tr>{rows}</table>"
+def registry() -> tuple[Registered, ...]:
+    """Every experiment of the registry, those without a memo included."""
+    return registered(load_project())
 
 
-def _summary(file: Path) -> tuple[str, str, str]:
-    """Decision, trust and dt of a memo; a blocked memo is marked, because its numbers are old."""
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    answer = content.get("answer") or {}
-    blocked = f" (blocked since {content['blocked']['since']})" if content.get("blocked") else ""
-    decision = f"{answer.get('decision_label', '–')}{blocked}"
-    return decision, answer.get("trust_label", "–"), content.get("dt") or "–"
+def index_page(memos: Path, experiments: tuple[Registered, ...], today: date) -> str:
+    """The index of all experiments as of now, with links to memos on this server."""
+    return page(read_index(memos, experiments), today, memos=f"{PAGES}/memos/", more=_DOCS)
 
 
-def build_app(where: Callable[[], tuple[Path, Path]] = folders) -> FastAPI:
+def build_app(
+    where: Callable[[], tuple[Path, Path]] = folders,
+    experiments: Callable[[], tuple[Registered, ...]] = registry,
+) -> FastAPI:
     """The web app with the pages; each page requires Airflow's login."""
     app = FastAPI(title="Experiments", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None)
 
     @app.get("/")
     def index() -> HTMLResponse:
-        return HTMLResponse(_PAGE.format(body=list_memos(where()[0]), pages=PAGES))
+        return HTMLResponse(index_page(where()[0], experiments(), datetime.now(UTC).date()))
 
     @app.get("/memos/{name:path}")
     def memo(name: str) -> Response:

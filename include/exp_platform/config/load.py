@@ -200,6 +200,8 @@ def check_experiment_id(experiment_id: str) -> None:
             f"experiment_id {experiment_id!r} is not allowed: expected a small letter, then 2 to 63 small letters, "
             "digits or underscores, for example exp_checkout_button_001"
         )
+    if experiment_id == "index":
+        raise ConfigError("experiment_id 'index' is not allowed: it is the name of the page of all memos; take another")
 
 
 def load_project(path: str | Path | None = None) -> Project:

@@ -1,17 +1,21 @@
-"""The files of memos: <memo_dir>/<ID>.{md,html,json} is the latest memo, <ID>/<dt>.* the memo of each dt."""
+"""The files of memos: <memo_dir>/<ID>.{md,html,json} is the latest memo, <ID>/<dt>.* the memo of each dt.
+
+`index.html` lists all latest memos and is written anew with each of them.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
+from exp_platform.memo.index.store import registered, write_index
 from exp_platform.memo.render import to_html, to_json, to_markdown
+from exp_platform.memo.whole import write_whole
 
 FORMATS = {"md": to_markdown, "html": to_html, "json": to_json}
 
@@ -37,9 +41,11 @@ def write_memo(project: Project, experiment_id: str, dt: date | None, content: M
     for suffix, render in FORMATS.items():
         text = render(content)
         if dt is not None:
-            _replace(folder / experiment_id / f"{dt}.{suffix}", text)
+            write_whole(folder / experiment_id / f"{dt}.{suffix}", text)
         if latest:
-            _replace(folder / f"{experiment_id}.{suffix}", text)
+            write_whole(folder / f"{experiment_id}.{suffix}", text)
+    if latest:
+        write_index(folder, registered(project), datetime.now(UTC).date())
     return latest_path(project, experiment_id) if latest else folder / experiment_id / f"{dt}.html"
 
 
@@ -50,10 +56,3 @@ def read_latest(project: Project, experiment_id: str) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

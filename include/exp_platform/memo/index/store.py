@@ -1,0 +1,120 @@
+"""Files of the index: `index.html` beside the memos, and `index-entries.json` with the entries that it was made of.
+
+The memos' JSON files are the truth. An entry is kept with the size and time of its file and is made anew when they
+differ, so that two writers at once can lose nothing but a kept entry. Who has written the page looks at the files
+again, and writes once more if one of them has changed: the page that is written last has seen every memo.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from exp_platform.config.load import Project
+from exp_platform.memo.index import entry as entries
+from exp_platform.memo.index.entry import Entry
+from exp_platform.memo.index.page import page
+from exp_platform.memo.whole import write_whole
+
+PAGE, KEPT = "index.html", "index-entries.json"  # an experiment's id has no hyphen
+VERSION = 1  # of kept entries; raised when a memo is reduced to other facts
+Stamp = tuple[int, int, int]  # size, time and number of a file
+Kept = Mapping[str, tuple[Stamp, Entry]]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An experiment of the registry, as the index needs it."""
+
+    experiment_id: str
+    title: str
+    owner: str
+    status: str
+    refused: str = ""  # why its file is refused
+
+
+def registered(project: Project) -> tuple[Registered, ...]:
+    """Every experiment of the registry, those whose file is refused included."""
+    read = (Registered(key, e.name, e.owner, e.status) for key, e in project.experiments.items())
+    refused = (Registered(key, key, "", "", refused=why) for key, why in project.broken.items())
+    return (*read, *refused)
+
+
+def write_index(folder: Path, registry: tuple[Registered, ...], today: date) -> Path:
+    """Write the page of all memos in the folder; also after other writers have changed a memo meanwhile."""
+    while True:
+        seen = _stamps(folder)
+        found = _entries(folder, seen)
+        write_whole(folder / KEPT, _to_text(found))
+        write_whole(folder / PAGE, page(listed(found, registry), today))
+        if _stamps(folder) == seen:
+            return folder / PAGE
+
+
+def read_index(folder: Path, registry: tuple[Registered, ...]) -> tuple[Entry, ...]:
+    """The entries of all experiments as they are now, without writing."""
+    return listed(_entries(folder, _stamps(folder)), registry)
+
+
+def listed(found: Kept, registry: tuple[Registered, ...]) -> tuple[Entry, ...]:
+    """All experiments: those with a memo, under their present status, and those of the registry without one."""
+    known = {one.experiment_id: one for one in registry}
+    shown = []
+    for key, (_, entry) in found.items():
+        one = known.get(key)
+        shown.append(entries.of_the_registry(entry, one.status) if one and not one.refused else entry)
+    absent = [one for one in registry if one.experiment_id not in found]
+    shown += [entries.without_memo(one.experiment_id, one.title, one.owner, one.status, one.refused) for one in absent]
+    return tuple(shown)
+
+
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    """Experiment id -> stamp of its memo's JSON; a file that is just being replaced counts with the next look."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        if file.name != KEPT and not file.name.startswith("."):
+            about = file.stat()
+            found[file.stem] = (about.st_size, about.st_mtime_ns, about.st_ino)
+    return found
+
+
+def _entries(folder: Path, stamps: Mapping[str, Stamp]) -> Kept:
+    kept = _kept(folder)
+    return {
+        key: kept[key] if key in kept and kept[key][0] == stamp else (stamp, _reduced(folder / f"{key}.json"))
+        for key, stamp in stamps.items()
+    }
+
+
+def _reduced(file: Path) -> Entry:
+    try:
+        found = entries.entry_of(json.loads(file.read_text(encoding="utf-8")))
+        return replace(found, experiment_id=file.stem)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as broken:  # one bad file hides no other memo
+        return entries.unreadable(file.stem, f"{type(broken).__name__} {broken}")
+
+
+def _kept(folder: Path) -> dict[str, tuple[Stamp, Entry]]:
+    """The kept entries; none where there is no such file, or one that this version did not write."""
+    try:
+        content = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+        if content["version"] != VERSION:
+            return {}
+        rows: list[dict[str, Any]] = content["entries"]
+        return {row["entry"]["experiment_id"]: (_stamp(row["stamp"]), entries.from_json(row["entry"])) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _stamp(numbers: list[int]) -> Stamp:
+    size, time, number = numbers
+    return size, time, number
+
+
+def _to_text(found: Kept) -> str:
+    rows = [{"stamp": stamp, "entry": entries.to_json(entry)} for stamp, entry in found.values()]
+    return json.dumps({"version": VERSION, "entries": rows}, ensure_ascii=False) + "\n"
