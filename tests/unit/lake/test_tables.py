@@ -54,3 +54,11 @@ def test_every_table_says_its_grain_and_shows_a_query_that_runs() -> None:
 
 def test_the_page_of_the_tables_has_not_drifted() -> None:
     assert page_path().read_text(encoding="utf-8") == page_text(), "run `make docs-generated`"
+
+
+def test_every_table_says_whose_rows_it_holds():
+    of_streams = {name for name, table in TABLES.items() if table.holds_rows_of("stream.seen")}
+    of_experiments = {name for name, table in TABLES.items() if table.holds_rows_of("exp_a")}
+    assert {name for name in TABLES if ".stream_" in name} <= of_streams
+    assert not {name for name in of_experiments if ".stream_" in name}
+    assert "ops.metric_versions" not in of_streams | of_experiments  # a definition belongs to no experiment

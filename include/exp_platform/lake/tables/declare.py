@@ -61,7 +61,7 @@ class Table:
     @property
     def of_streams(self) -> bool:
         """True where the rows belong to a stream, false where they belong to an experiment or to any owner."""
-        return self.partition[0] == "stream"
+        return self.partition[:1] == ("stream",)
 
     def holds_rows_of(self, owner_id: str) -> bool:
         """True where an experiment, or a stream as `stream.<name>`, may have rows of its own."""
