@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -67,6 +68,16 @@ def late_streams(project: Project, experiment_id: str, dt: str) -> list[str]:
     return late
 
 
+async def landed_or_late(has_landed: Callable[[], bool], until: float, interval: float) -> TriggerEvent:
+    """Look every `interval` seconds; the event says whether the data have landed before the time was up."""
+    while not await asyncio.to_thread(has_landed):
+        left = until - time.time()
+        if left <= 0:
+            return TriggerEvent({"landed": False})
+        await asyncio.sleep(min(interval, left))
+    return TriggerEvent({"landed": True})
+
+
 class RawLandedTrigger(BaseTrigger):
     """A trigger that looks for the day's data every `interval` seconds, until they have landed or the time is up."""
 
@@ -85,13 +96,8 @@ class RawLandedTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, which says whether the data have landed."""
-        while not await asyncio.to_thread(has_landed, self.config, self.experiment_id, self.dt):
-            left = self.until - time.time()
-            if left <= 0:
-                yield TriggerEvent({"landed": False})
-                return
-            await asyncio.sleep(min(self.interval, left))
-        yield TriggerEvent({"landed": True})
+        look = partial(has_landed, self.config, self.experiment_id, self.dt)
+        yield await landed_or_late(look, self.until, self.interval)
 
 
 class RawReady(BaseOperator):

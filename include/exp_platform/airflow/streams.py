@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator, get_current_context, task, task_group
@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from exp_platform.airflow.daily import firing_of
 from exp_platform.airflow.jobs import SparkJobOperator
+from exp_platform.airflow.landing import landed_or_late
 from exp_platform.airflow.schedule import day_of_firing
 from exp_platform.paths import clone_root
 
@@ -81,13 +82,8 @@ class StreamLandedTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, which says whether the files have landed."""
-        while not await asyncio.to_thread(has_landed, self.config, self.stream, self.dt):
-            left = self.until - time.time()
-            if left <= 0:
-                yield TriggerEvent({"landed": False})
-                return
-            await asyncio.sleep(min(self.interval, left))
-        yield TriggerEvent({"landed": True})
+        look = partial(has_landed, self.config, self.stream, self.dt)
+        yield await landed_or_late(look, self.until, self.interval)
 
 
 class StreamLanded(BaseOperator):
