@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,19 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
+from tests.memo_kinds import KINDS
 
 from exp_platform.airflow.jobs import FAILURE_KEY, SparkJobOperator, failure_of
 from exp_platform.airflow.notes import MARK
 from exp_platform.airflow.operator import StageOperator
 from exp_platform.config.load import Project
 from exp_platform.lake.tables.names import DECISION
-from exp_platform.memo.files import read_latest
+from exp_platform.memo.files import read_latest, write_memo
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 ID, DT = "exp_checkout_button_001", "2026-01-14"
+INDEX = ["index-entries.json", "index.html"]  # the page of all experiments, written with each memo
 SENTENCE = "outcomes: 3 of 10 rows have no user_id (/data/raw/part-0.parquet)"
 
 
@@ -46,11 +50,7 @@ def data(project: Project, monkeypatch: pytest.MonkeyPatch) -> Data:
             context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": 65, "sentence": SENTENCE})
             raise failure_of(self.job, 65, SENTENCE)
         if self.job == "write_memo":
-            folder = Path(project.resolve(project.profile.memo_dir))
-            (folder / ID).mkdir()
-            for file in (f"{ID}.{{}}", f"{ID}/{DT}.{{}}"):
-                for suffix in ("md", "html", "json"):
-                    (folder / file.format(suffix)).write_text(json.dumps({"dt": DT, "blocked": None}))
+            write_memo(project, ID, date.fromisoformat(DT), KINDS["win"](), latest=True)
 
     def rows(run: Any, table: str) -> list[dict[str, Any]]:
         decision = {"variant_id": "all", "decision": "keep_running", "trust": "caution", "reasons": ["young"]}
@@ -61,6 +61,15 @@ def data(project: Project, monkeypatch: pytest.MonkeyPatch) -> Data:
     monkeypatch.setattr("exp_platform.airflow.read.verdict_rows", rows)
     monkeypatch.delenv("AIRFLOW_CONN_SLACK_DEFAULT", raising=False)
     return data
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Airflow writes the context of each task into the environment; the tests that follow get theirs back."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -120,5 +129,8 @@ def test_after_a_cleared_run_goes_green_no_memo_and_no_note_says_blocked(
     assert note.startswith(f"{MARK}`{ID}` · {DT} · Keep running · Caution\n- [memo](")
     folder = Path(project.resolve(project.profile.memo_dir))
     written = [file for file in folder.rglob("*") if file.is_file()]
-    assert len(written) == 6
-    assert [file.name for file in written if "locked" in file.read_text().replace('"blocked": null', "")] == []
+    pages = sorted(str(file.relative_to(folder)) for file in written)
+    memos = [f"{ID}{day}.{kind}" for day in ("", f"/{DT}") for kind in ("html", "json", "md")]
+    assert pages == sorted([*memos, *INDEX])
+    assert [file.name for file in written if SENTENCE.removeprefix("outcomes: ") in file.read_text()] == []
+    assert 'data-outcome="blocked"' not in (folder / "index.html").read_text()
