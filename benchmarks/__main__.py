@@ -8,7 +8,7 @@ from benchmarks import spine_bench, stats_j6, stats_speed
 
 
 def main() -> None:
-    """Arithmetic against tea-tasting, J6 to J8 whole, the spine against DuckDB; arguments go to the spine's benchmark."""
+    """Arithmetic against tea-tasting, J6 to J8, the spine against DuckDB; arguments go to the spine's benchmark."""
     print("# arithmetic against tea-tasting", flush=True)
     stats_speed.main()
     print("# J6 to J8, from the statistics table to the decision", flush=True)
