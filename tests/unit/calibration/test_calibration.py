@@ -105,7 +105,7 @@ def test_the_delta_method_would_be_caught() -> None:
 
 
 def test_an_effect_on_the_unexposed_is_seen_by_the_agreement_check() -> None:
-    pair = exposed.split_by_exposure(exposed.SPEND, rng(), 100, (1_000, 1_000), 0.6, 0.3, spill=0.6)
+    pair = exposed.split_by_exposure(exposed.SPEND, rng(), 100, (1_000, 1_000), 0.6, 0.3, spill=1.0)
     assert (gap(*pair).p_value < 0.001).mean() > 0.9
 
 
