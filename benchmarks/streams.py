@@ -112,9 +112,16 @@ class Bench:
         def to_nowhere(frame: Any) -> float:
             return self.cpu_of(lambda: frame.write.format("noop").mode("overwrite").save())
 
-        to_nowhere(events.limit(10))
-        shuffled = events.repartition(int(self.spark.conf.get("spark.sql.shuffle.partitions")), "user_id")
-        return {"scan": to_nowhere(events), "scan and shuffle": to_nowhere(shuffled)}
+        users = self.spark.read.parquet(str(self.folder / "assignments" / "00")).select("user_id")
+        to_nowhere(events.join(users.hint("broadcast"), "user_id", "left_semi").limit(10))
+        partitions = int(self.spark.conf.get("spark.sql.shuffle.partitions"))
+        return {
+            "scan": to_nowhere(events),
+            "scan and shuffle": to_nowhere(events.repartition(partitions, "user_id")),
+            "scan and join with the broadcast cohort": to_nowhere(
+                events.join(users.hint("broadcast"), "user_id", "left_semi")
+            ),
+        }
 
     def stored(self, table: str) -> float:
         """MiB of the table's data files."""
@@ -167,19 +174,20 @@ def experiment_of(folder: Path, one: str, number: int, kind: str, events: dict[s
 
 
 def write_events(folder: Path, users: int) -> int:
-    """20 outcome events a user from mid December on, a folder per day; the last day lies apart. Returns their number."""
+    """20 outcome events a user from mid December on, a folder per day, the last one apart; returns their number."""
     db = duckdb.connect(config={"threads": 2})
     db.execute("set timezone = 'UTC'")
     db.execute(
         f"""create temp table o as
-        with e as (select i, hash(i, k, 'm') % 20 as m, hash(i, k, 't') as h, (hash(i, k, 'v') % 1000003) / 1000003.0 as r
+        with e as (select i, hash(i, k, 'm') % 20 as m, hash(i, k, 't') as h,
+                   (hash(i, k, 'v') % 1000003) / 1000003.0 as r
                    from range({users}) u(i), range({EVENTS_PER_USER}) s(k)),
         n as (select *, case when m < 9 then 'sessions' when m < 16 then 'latency' when m < 18 then 'revenue'
               when m < 19 then 'conversion' else 'refunds' end as metric_name from e)
         select format('user_{{:08d}}', i) as user_id, metric_name,
                if(metric_name in ('sessions', 'conversion'), 1.0, round(-30 * ln(1 - r * 0.9999), 2)) as value,
-               make_timestamptz(epoch_us(timestamptz '2025-12-18') + (h % (45::bigint * {DAY_US}))::bigint) as outcome_ts
-        from n"""
+               make_timestamptz(epoch_us(timestamptz '2025-12-18') + (h % (45::bigint * {DAY_US}))::bigint)
+                   as outcome_ts from n"""
     )
     for name, where in (("events", "<="), ("later", ">")):
         select = f"select *, strftime(outcome_ts, '%Y-%m-%d') as dt from o where outcome_ts::date {where} '{DAY_30}'"
@@ -196,8 +204,9 @@ def write_assignments(folder: Path, users: int, number: int) -> None:
     db.execute(
         f"""copy (select format('user_{{:08d}}', i) as user_id,
         if(hash('v', i, {number}) % 2 = 0, 'control', 'treatment') as variant,
-        make_timestamptz(epoch_us(timestamptz '2026-01-01') + (hash('t', i, {number}) % (30::bigint * {DAY_US}))::bigint)
-            as assignment_ts, 'user' as unit from range({users}) r(i) where hash('e', i, {number}) % {SHARE} = 0)
+        make_timestamptz(epoch_us(timestamptz '2026-01-01')
+            + (hash('t', i, {number}) % (30::bigint * {DAY_US}))::bigint) as assignment_ts, 'user' as unit
+        from range({users}) r(i) where hash('e', i, {number}) % {SHARE} = 0)
         to '{target}/a.parquet' (format parquet)"""
     )
     raw = folder / "duckdb" / f"{number:02d}"
@@ -213,7 +222,8 @@ def measure(folder: Path, users: int, experiments: int, copies: int, *, next_day
     bench = Bench(folder, users, experiments)
     started = datetime.now(UTC)
     # Classes are loaded once, for whoever comes first: one more copy runs before all others, and counts among none.
-    bench.say(warm_up=bench.analyse(f"exp_copy_{WARM_UP}", DAY_30))
+    if copies:
+        bench.say(warm_up=bench.analyse(f"exp_copy_{WARM_UP}", DAY_30))
     first = bench.stored(OUTCOMES)
     bench.say(stream_ingest=bench.ingest_stream(DAY_30), stream_mib=bench.stored(STREAM_OUTCOMES))
     bench.analyse_all(copies, DAY_30)
