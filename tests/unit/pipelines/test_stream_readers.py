@@ -18,12 +18,15 @@ from tests.stages import opened
 from exp_platform.config.load import Project
 from exp_platform.ingest.repeats import PROPERTY, Repeats, encode
 from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import INGESTED_FILES
 from exp_platform.lake.types import arrow_schema
+from exp_platform.memo.data import data_section
 from exp_platform.operations.unseen import unseen_in_lake
 from exp_platform.pipelines.context import StageContext
 from exp_platform.pipelines.outcome_names import absent_of, repeated_of
-from exp_platform.pipelines.stages.write_memo import events_used
+from exp_platform.pipelines.stages.write_memo import events_used, files_read
 
 CALLS, SPEED = hm.metric("calls", "sum"), hm.metric("speed")
 PLAN = hm.plan([SPEED, CALLS])
@@ -130,6 +133,40 @@ def test_used_events_are_those_of_the_read_names_before_the_end_of_dt(project: P
         ctx.record.manifest.flush()
     with opened(project, "exp_test", PLAN.dt, "r1", "write_memo") as ctx:
         assert events_used(ctx, PLAN) == {"outcomes": 3}
+
+
+def test_read_files_are_those_of_the_streams_and_not_of_a_copy_that_was_left(project: Project) -> None:
+    read = (
+        ("exp_test", "outcomes", "copy"),
+        ("exp_test", "exposures", "own"),
+        ("stream.phone", "outcomes", "phone"),
+        ("stream.web", "outcomes", "web"),
+        ("stream.elsewhere", "outcomes", "elsewhere"),
+        ("exp_other", "exposures", "of another"),
+    )
+    for owner, dataset, path in read:
+        key = {"experiment_id": owner, "dataset": dataset, "path": path}
+        row = key | {"size": 1, "fingerprint": "f", "rows": 10, "refused": 2, "run_id": "r", "ingested_at": hm.START}
+        replace_rows(project, INGESTED_FILES, key, [row])
+    with opened(project, "exp_test", PLAN.dt, "r1", "write_memo") as ctx:
+        files = files_read(ctx)
+        streams = ctx.run.experiment.streams
+    assert sorted(row["path"] for row in files) == ["own", "phone", "web"]
+    refused = pa.table(
+        {"dataset": pa.array([], pa.string()), "rule": pa.array([], pa.string()), "count": pa.array([], pa.int64())}
+    )
+    manifest = [{"table": "exp.stream_outcomes", "role": "read", "rows": 15, "snapshot_id": 7, "stage": "s", "at": 1}]
+    outcomes = data_section(manifest, files, refused, [], {"outcomes": 9}, streams)["datasets"][2]
+    assert outcomes == {
+        "dataset": "outcomes",
+        "files": 2,
+        "rows": 20,
+        "refused": 4,
+        "repeated": 1,
+        "events": 15,
+        "used": 9,
+        "streams": ["phone", "web"],
+    }
 
 
 def test_validate_names_what_a_stream_promises_and_the_lake_has_never_seen(project: Project) -> None:
