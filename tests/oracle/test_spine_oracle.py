@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
-from tests.oracle.spine_duckdb import DAY, Oracle
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
@@ -22,6 +21,7 @@ from exp_platform.lake.tables.names import (
     METRIC_STATISTICS,
     PANEL_STATISTICS,
 )
+from exp_platform.second_opinion.spine import DAY, Oracle
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
