@@ -67,7 +67,9 @@ def check_experiment(
     opinion = last_opinion(opinion_rows(project, experiment_id), past.run_id, past.dt)
     assert opinion is not None
     say(f"{experiment_id}, run {past.run_id} as of {past.dt}: {opinion.sentence}")
-    if opinion.compared:
+    if note:
+        say(f"this time nothing could be checked: {note}")
+    elif opinion.compared:
         say(f"{opinion.not_checked:,} further numbers have no second version: {UNCOVERED}")
     for cell in found:
         for example in cell.examples:

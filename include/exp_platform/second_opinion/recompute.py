@@ -75,7 +75,7 @@ def recompute(oracle: Oracle, metric: Metric) -> Recomputed:
     """The sums of one metric by arm, segment and cohort date, each rounded once."""
     base = oracle.analysed(metric)
     fill = _mean_covariate(oracle.db, base)
-    table: pa.Table = oracle.db.execute(
+    table: pa.Table = oracle.db.sql(
         f"""WITH base AS MATERIALIZED ({base}),
         grouped AS (SELECT 'all' AS segment, * FROM base
             UNION ALL SELECT segment, base.* FROM base JOIN dims USING (user_id))
@@ -83,7 +83,7 @@ def recompute(oracle: Oracle, metric: Metric) -> Recomputed:
         FROM grouped ORDER BY ALL"""
     ).to_arrow_table()
     inexact = set("yxpdwq") if metric.cap is not None and metric.cap.quantile is not None else set()
-    missing = oracle.db.execute(f"SELECT count(*) FROM ({base}) WHERE has AND x IS NULL").fetchall()[0][0]
+    missing = oracle.db.sql(f"SELECT count(*) FROM ({base}) WHERE has AND x IS NULL").fetchall()[0][0]
     inexact |= {"x"} if missing else set()
     return Recomputed(dict(_sums(table, metric.is_ratio)), frozenset(inexact))
 
