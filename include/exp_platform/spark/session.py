@@ -32,14 +32,13 @@ def launch_conf(project: Project) -> dict[str, str]:
     archive = root / CLASS_ARCHIVE
     if archive.exists():
         options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
-    conf = {
+    return {
         "spark.driver.extraClassPath": f"{jar_folder()}/*",
         "spark.driver.memory": project.profile.spark.driver_memory,
         "spark.driver.extraJavaOptions": options,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
     }
-    return conf
 
 
 def session_conf(project: Project) -> dict[str, str]:
