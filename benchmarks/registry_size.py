@@ -42,7 +42,9 @@ def make_registry(folder: Path, experiments: int, metrics: int, due: int) -> Pat
     shutil.copytree(clone_root() / "configs", folder / "configs")
     metric = (folder / "configs/metrics/revenue.yaml").read_text()
     for i in range(metrics):
-        (folder / f"configs/metrics/revenue_{i}.yaml").write_text(metric.replace("name: revenue\n", f"name: revenue_{i}\n"))
+        (folder / f"configs/metrics/revenue_{i}.yaml").write_text(
+            metric.replace("name: revenue\n", f"name: revenue_{i}\n")
+        )
     name = "exp_checkout_button_001"
     text = (folder / f"configs/experiments/{name}.yaml").read_text()
     for i in range(experiments):
@@ -79,8 +81,8 @@ def measure_snapshots(folder: Path, total: int) -> None:
             catalog.load_table("ops.many").scan().count()
             read = time.process_time() - opened
             print(
-                f"{i:>6} snapshots: {spent / (i - before) * 1000:7.0f} CPU-ms a commit, metadata file {size / 1e3:8.0f} kB,"
-                f" open and count {read * 1000:6.0f} CPU-ms",
+                f"{i:>6} snapshots: {spent / (i - before) * 1000:7.0f} CPU-ms a commit, "
+                f"metadata file {size / 1e3:8.0f} kB, open and count {read * 1000:6.0f} CPU-ms",
                 flush=True,
             )
             began, before = time.process_time(), i
