@@ -16,7 +16,8 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.changes import only_appended
-from exp_platform.lake.ops import matching, read_rows
+from exp_platform.lake.filters import matching
+from exp_platform.lake.ops import read_rows
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.lake.tables.names import INGESTED_FILES
 

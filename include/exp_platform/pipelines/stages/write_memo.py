@@ -54,10 +54,11 @@ def run(ctx: StageContext) -> None:
     quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
     data = data_section(
         ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
-        ctx.read.rows(INGESTED_FILES),
+        files_read(ctx),
         ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
         ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
         events_used(ctx, plan),
+        ctx.run.experiment.streams,
     )
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
@@ -124,6 +125,17 @@ def _effects(ctx: StageContext, plan: AnalysisPlan) -> tuple[EffectSeries, ...]:
     """The effects by day from the series of J5; none while it has no rows, and the memo shows what runs published."""
     series = ctx.read.arrow(METRIC_SERIES)
     return effect_series(series, plan, ctx.read.arrow(ANALYSIS_RESULTS, all_dts=True)) if series.num_rows else ()
+
+
+def files_read(ctx: StageContext) -> list[dict[str, Any]]:
+    """The files that the experiment's events came from: its own, or those of the streams that it reads.
+
+    Files of a copy that it had before it moved to a stream are among neither.
+    """
+    owners = [owner for view in ctx.run.stream_views.values() for owner in view.owners]
+    rows = ctx.read.rows(INGESTED_FILES, experiment_id=(ctx.run.experiment_id, *owners))
+    streamed = ctx.run.experiment.streams
+    return [row for row in rows if (row["dataset"] in streamed) is (row["experiment_id"] in owners)]
 
 
 def _second_opinion(ctx: StageContext) -> dict[str, Any]:
