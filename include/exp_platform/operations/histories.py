@@ -1,4 +1,4 @@
-"""Shorten the histories of the platform's own books: each commit to a table costs time for each snapshot that it has."""
+"""Shorten the histories of the platform's own books: a commit costs time for each snapshot that its table has."""
 
 from __future__ import annotations
 
