@@ -139,7 +139,7 @@ def files_read(ctx: StageContext) -> list[dict[str, Any]]:
 
 
 def _second_opinion(ctx: StageContext) -> dict[str, Any]:
-    """What a second implementation found in this run's numbers, or in those of the last run that it has checked."""
+    """The verdict of a second implementation on this run's numbers, or on those of the last run that it has checked."""
     found = last_opinion(ctx.read.rows(SECOND_OPINIONS), ctx.run.run_id, ctx.run.dt)
     if found is None or (found.run_id != ctx.run.run_id and not found.differ):
         return {}
