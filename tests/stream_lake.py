@@ -124,8 +124,14 @@ def with_few_metrics(lake: IngestLake) -> IngestLake:
     return replace(lake, project=replace(lake.project, experiments=known | few))
 
 
-def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[str]], **changes: Any) -> Project:
-    """The lake's project with a stream for each dataset, which both experiments read."""
+def with_streams(
+    lake: IngestLake,
+    files: Path,
+    streams: Mapping[str, Sequence[str]],
+    experiment_ids: Sequence[str] = (ONE, TWO),
+    **changes: Any,
+) -> Project:
+    """The lake's project with a stream for each dataset, which the experiments read."""
     project = lake.project
     known = {
         name: Stream.model_validate(
@@ -134,7 +140,7 @@ def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[s
                 "kind": dataset,
                 "owner": "data",
                 "source": {"format": "parquet", "location": str(files / dataset)},
-                "delivers": delivered(project, dataset),
+                "delivers": delivered(project, dataset, experiment_ids),
             }
             | changes
         )
@@ -143,30 +149,36 @@ def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[s
     }
     read = {dataset: tuple(names) for dataset, names in streams.items()}
     experiments = {
-        one: project.experiments[one].model_copy(update={"streams": read, "sources": {}}) for one in (ONE, TWO)
+        one: project.experiments[one].model_copy(update={"streams": read, "sources": {}}) for one in experiment_ids
     }
     return replace(project, streams=known, experiments=project.experiments | experiments)
 
 
-def delivered(project: Project, dataset: str) -> list[str]:
-    """All sources of the metrics, or all dimensions, that the two experiments read."""
+def delivered(project: Project, dataset: str, experiment_ids: Sequence[str] = (ONE, TWO)) -> list[str]:
+    """All sources of the metrics, or all dimensions, that the experiments read."""
     if dataset == "attributes":
-        return sorted({name for one in (ONE, TWO) for name in project.experiments[one].attributes_read} | {"other"})
+        return sorted({name for one in experiment_ids for name in project.experiments[one].attributes_read} | {"other"})
     if dataset != "outcomes":
         return []
-    metrics = [metric for one in (ONE, TWO) for metric in project.metrics_of(project.experiments[one])]
+    metrics = [metric for one in experiment_ids for metric in project.metrics_of(project.experiments[one])]
     named = [*metrics, *(covariate for metric in metrics for covariate in metric.covariate_metrics)]
     return sorted({source for metric in named for source in metric.sources} | {"never_read"})
 
 
 def random_rows(
-    random: Random, project: Project, dataset: str, many: int, first: int, last: int
+    random: Random,
+    project: Project,
+    dataset: str,
+    many: int,
+    first: int,
+    last: int,
+    experiment_ids: Sequence[str] = (ONE, TWO),
 ) -> dict[str, list[Row]]:
-    """Rows of two experiments on the days from `first` to `last` since the start; users are in one, both or none."""
-    found: dict[str, list[Row]] = {ONE: [], TWO: []}
-    names = delivered(project, dataset)
+    """Rows of experiments on the days from `first` to `last` since the start; a user may be in one, several or none."""
+    found: dict[str, list[Row]] = {one: [] for one in experiment_ids}
+    names = delivered(project, dataset, experiment_ids)
     for _ in range(many):
-        one, number = random.choice((ONE, TWO)), random.randrange(60)
+        one, number = random.choice(experiment_ids), random.randrange(60)
         time = START + timedelta(days=random.randrange(first, last), microseconds=random.randrange(86_400_000_000))
         arms = [variant.id for variant in project.experiments[one].live_variants]
         arm = arms[(number + (random.random() < 0.03)) % len(arms)]
