@@ -1,0 +1,50 @@
+"""Scenarios of raw events at odd times, which must change no answer and must not stop the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from tests.torture.bench import Bench, Scenario
+from tests.torture.world import DAY, START, Row
+
+from exp_platform.pipelines.run import Run
+
+ODD = {
+    "the year 1": datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC),
+    "the year 1900": datetime(1900, 3, 1, tzinfo=UTC),
+    "29 February 2024": datetime(2024, 2, 29, 12, tzinfo=UTC),
+    "the hour that summer time leaves out": datetime(2025, 3, 30, 1, 30, tzinfo=UTC),
+    "the first instant after the day": START + 4 * DAY,
+    "the year 2999": datetime(2999, 12, 31, 23, 59, 59, tzinfo=UTC),
+    "the last microsecond of the year 9999": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+}
+
+
+def odd_events() -> Iterator[Scenario]:
+    """Purchases of a user of the day at each odd time: none lies in a window, so that no answer may change."""
+    for name, at in ODD.items():
+        yield Scenario(
+            "time",
+            f"purchases in {name}" if "year" in name else f"purchases at {name}",
+            f"a file with a purchase at {at.isoformat()} lands; the day is run",
+            "the run ends; the purchase is held",
+            "before sync_registry",
+            partial(_land, at),
+            may_differ=("exp.outcomes",),
+            changes_raw=True,
+        )
+
+
+def _land(at: datetime, bench: Bench) -> tuple[str, Run]:
+    world, run = bench.world, bench.world.run()
+    rows: list[Row] = [("u1_4", "revenue", 5.0, at), ("u1_4", "conversion", 1.0, at)]
+    world.land(world.one, "outcomes", 3, rows, "odd.parquet")
+    world.stages(run)
+    micros = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    held = world.spark.sql(
+        f"SELECT count(*) FROM iceberg.exp.outcomes WHERE experiment_id = '{world.one}' AND user_id = 'u1_4' "
+        f"AND unix_micros(outcome_ts) = {micros}"
+    ).first()[0]
+    return f"the run ends; the purchase is {'held' if held == 2 else f'held {held} times of 2'}", run
