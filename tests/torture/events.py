@@ -1,12 +1,16 @@
-"""Scenarios of raw events at odd times, which must change no answer and must not stop the run."""
+"""Scenarios of time: raw events at odd times, and runs in other time zones, change no answer and stop no run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
-from tests.torture.bench import Bench, Scenario
+from tests.torture.bench import Bench, NotPossible, Scenario
+from tests.torture.points import ended, forked
 from tests.torture.world import DAY, START, Row
 
 from exp_platform.pipelines.run import Run
@@ -20,6 +24,21 @@ ODD = {
     "the year 2999": datetime(2999, 12, 31, 23, 59, 59, tzinfo=UTC),
     "the last microsecond of the year 9999": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
 }
+
+ZONES = ("America/Los_Angeles", "Asia/Kathmandu", "Pacific/Auckland", "Pacific/Kiritimati")
+
+
+def zones(names: Iterable[str] = ZONES) -> Iterator[Scenario]:
+    """The process and the session of a run are in another zone, some of them with another date than UTC."""
+    for name in names:
+        yield Scenario(
+            "time",
+            f"a run in {name}",
+            "the process's clock and the Spark session show that zone's time; the day is run",
+            "exit 0",
+            "before sync_registry",
+            partial(_in_zone, name),
+        )
 
 
 def odd_events() -> Iterator[Scenario]:
@@ -35,6 +54,21 @@ def odd_events() -> Iterator[Scenario]:
             may_differ=("exp.outcomes",),
             changes_raw=True,
         )
+
+
+def _in_zone(name: str, bench: Bench) -> tuple[str, Run]:
+    world, run = bench.world, bench.world.run()
+    if not Path("/usr/share/zoneinfo", name).exists():
+        raise NotPossible(f"this machine does not know the zone {name}")
+
+    def action() -> None:
+        os.environ["TZ"] = name
+        time.tzset()
+        if world.spark is not None:
+            world.spark.conf.set("spark.sql.session.timeZone", name)
+        world.stages(run)
+
+    return str(ended(forked(action))), run
 
 
 def _land(at: datetime, bench: Bench) -> tuple[str, Run]:

@@ -22,6 +22,7 @@ def of_arithmetic() -> Iterator[Scenario]:
     yield from processes.lost_answers(ARITHMETIC)
     for stage in publishing:
         yield from stores.stores([stage])
+    yield from events.zones()
     yield stores.locked_for_long(ARITHMETIC[1], _LONGER_THAN_THE_CATALOG_WAITS)
 
 
@@ -34,3 +35,4 @@ def of_spark(stages: Sequence[Stage]) -> Iterator[Scenario]:
     yield from processes.stood_still(publishing)
     yield from stores.stores(publishing)
     yield from events.odd_events()
+    yield from events.zones()
