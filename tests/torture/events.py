@@ -13,6 +13,9 @@ from tests.torture.bench import Bench, NotPossible, Scenario
 from tests.torture.points import ended, forked
 from tests.torture.world import DAY, START, Row
 
+from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import ANALYSIS_RESULTS
 from exp_platform.pipelines.run import Run
 
 ODD = {
@@ -39,6 +42,19 @@ def zones(names: Iterable[str] = ZONES) -> Iterator[Scenario]:
             "before sync_registry",
             partial(_in_zone, name),
         )
+
+
+def before_the_start() -> Scenario:
+    """A run of a day on which the experiment had not begun, after later days are published."""
+    return Scenario(
+        "time",
+        "a run as of the day before the start",
+        "the day before the start is run although a later one is published; then the day is run",
+        "both runs end; nobody is analysed before the start",
+        "before sync_registry",
+        _before_the_start,
+        may_differ=tuple(name for name, table in TABLES.items() if table.has_dt),
+    )
 
 
 def odd_events() -> Iterator[Scenario]:
@@ -69,6 +85,16 @@ def _in_zone(name: str, bench: Bench) -> tuple[str, Run]:
         world.stages(run)
 
     return str(ended(forked(action))), run
+
+
+def _before_the_start(bench: Bench) -> tuple[str, Run]:
+    world, run = bench.world, bench.world.run()
+    early = (START - DAY).date()
+    world.stages(world.run("early", early))
+    rows = load_handle(world.project, ANALYSIS_RESULTS).scan(row_filter=f"dt = '{early}'").to_arrow()
+    analysed = max((n or 0 for n in rows["control_n"].to_pylist()), default=0)
+    world.stages(run)
+    return f"both runs end; {'nobody is' if not analysed else f'{analysed} are'} analysed before the start", run
 
 
 def _land(at: datetime, bench: Bench) -> tuple[str, Run]:

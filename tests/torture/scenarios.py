@@ -34,5 +34,7 @@ def of_spark(stages: Sequence[Stage]) -> Iterator[Scenario]:
     yield from processes.terminations(publishing)
     yield from processes.stood_still(publishing)
     yield from stores.stores(publishing)
+    yield from processes.cleanings(publishing)
     yield from events.odd_events()
+    yield events.before_the_start()
     yield from events.zones()
