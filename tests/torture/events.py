@@ -31,12 +31,12 @@ ODD = {
 ZONES = ("America/Los_Angeles", "Asia/Kathmandu", "Pacific/Auckland", "Pacific/Kiritimati")
 
 
-def zones(names: Iterable[str] = ZONES) -> Iterator[Scenario]:
+def zones(what: str, names: Iterable[str] = ZONES) -> Iterator[Scenario]:
     """The process and the session of a run are in another zone, some of them with another date than UTC."""
     for name in names:
         yield Scenario(
             "time",
-            f"a run in {name}",
+            f"{what} in {name}",
             "the process's clock and the Spark session show that zone's time; the day is run",
             "exit 0",
             "before sync_registry",

@@ -22,7 +22,7 @@ def of_arithmetic() -> Iterator[Scenario]:
     yield from processes.lost_answers(ARITHMETIC)
     for stage in publishing:
         yield from stores.stores([stage])
-    yield from events.zones()
+    yield from events.zones("arithmetic")
     yield stores.locked_for_long(ARITHMETIC[1], _LONGER_THAN_THE_CATALOG_WAITS)
 
 
@@ -37,4 +37,4 @@ def of_spark(stages: Sequence[Stage]) -> Iterator[Scenario]:
     yield from processes.cleanings(publishing)
     yield from events.odd_events()
     yield events.before_the_start()
-    yield from events.zones()
+    yield from events.zones("a whole run")
