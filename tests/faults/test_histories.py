@@ -1,4 +1,7 @@
-"""Histories at random against a pure model: a few short ones here, two hundred longer ones in `make test-long`."""
+"""Histories of raw files and runs at random against a pure model of events and assignments, in `make test-long`.
+
+Short histories on the books alone are part of `make test`: `tests/faults/test_ledger_histories.py`.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
 
 @pytest.mark.spark
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_each_step_the_tables_are_those_of_the_model(world: World, seed: int) -> None:
     play(world, seed, 4)
@@ -56,6 +60,7 @@ def play(world: World, seed: int, length: int) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.long
 def test_an_event_too_many_and_one_that_is_missing_are_seen(world: World) -> None:
     played = Play(world)
     assert list(played.problems(())) == []
