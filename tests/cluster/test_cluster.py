@@ -96,7 +96,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def ports_of_one_machine(postgres: int, web: int) -> dict[str, str]:
-    """What each container has for itself: ports."""
+    """Ports, of which each container has its own."""
     return {
         "EXP_CATALOG_PORT": str(postgres),
         "AIRFLOW_DB_PORT": str(postgres),

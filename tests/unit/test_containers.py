@@ -1,4 +1,4 @@
-"""What the containers are made from: the image, the build context, the generated secrets, the scripts of services."""
+"""The image, the build context, the generated secrets and the scripts of services hold what compose needs."""
 
 from __future__ import annotations
 
