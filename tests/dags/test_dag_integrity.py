@@ -27,7 +27,7 @@ from exp_platform.pipelines.registry import STAGES
 
 pytestmark = pytest.mark.airflow
 
-DAGS = ("daily_experiments", "experiment_analysis", "ingest_streams", "lakehouse_maintenance")
+DAGS = ("canary", "daily_experiments", "experiment_analysis", "ingest_streams", "lakehouse_maintenance")
 HEAVY = ("pyspark", "great_expectations", "pandas", "pyiceberg", "pyarrow", "scipy", "statsmodels")
 
 
