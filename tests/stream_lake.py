@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.ingest_lake import TYPES, IngestLake, at, make_lake
+from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Stream
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ONE, TWO = "exp_checkout_button_001", "exp_add_cart_002"
+METRICS = {
+    ONE: ("conversion", "revenue", "latency", "latency_p90", "revenue_per_session", "retention_week_2"),
+    TWO: ("conversion", "refunds"),
+}
 START = at("2026-01-05T00:00:00")
 LOGS = ("assignments", "exposures")
 COMPUTED = ("build_assignments", "validate_exposures", "build_unit_outcomes", "aggregate_metrics")
@@ -69,10 +75,18 @@ class Both:
         run_stage(run, INGEST_STREAMS, session=Session.given(self.streamed.spark), say=self.lines.append)
 
     def answers(self, lake: IngestLake, experiment_id: str, run_id: str, dt: date) -> dict[str, list[str]]:
-        """Run ingest and J1 to J5 of an experiment; the answer columns of what they published."""
-        run = Run(lake.project, experiment_id, dt, run_id)
+        """Run ingest and J1 to J5 of an experiment; the answer columns of what they published.
+
+        The copies are not audited: the rows of the streams are, and must equal theirs.
+        """
+        claim(lake.project, experiment_id, run_id, dt, "test")
         for name in ("sync_registry", "ingest_events", *COMPUTED):
-            run_stage(run, BY_NAME[name], session=Session.given(lake.spark), say=self.lines.append)
+            if lake is self.copies:
+                with opened(lake.project, experiment_id, dt, run_id, BY_NAME[name], spark=lake.spark) as ctx:
+                    BY_NAME[name].run(ctx)
+            else:
+                run = Run(lake.project, experiment_id, dt, run_id)
+                run_stage(run, BY_NAME[name], session=Session.given(lake.spark), say=self.lines.append)
         return {table: rows_of(lake, table, experiment_id) for table in ANSWERS}
 
     def same(self, run_id: str, dt: date, experiments: Sequence[str] = (ONE, TWO)) -> None:
@@ -93,9 +107,21 @@ def rows_of(lake: IngestLake, table: str, experiment_id: str) -> list[str]:
 
 def make_both(spark: SparkSession, folder: Path, streams: Mapping[str, Sequence[str]]) -> Both:
     """Two empty lakes; in the second both experiments read the datasets of `streams` from streams of those names."""
-    copies, streamed = make_lake(spark, folder / "copies"), make_lake(spark, folder / "streams")
+    copies, streamed = (with_few_metrics(make_lake(spark, folder / name)) for name in ("copies", "streams"))
     files = folder / "files"
     return Both(copies, replace(streamed, project=with_streams(streamed, files, streams)), files)
+
+
+def with_few_metrics(lake: IngestLake) -> IngestLake:
+    """The lake whose two experiments have a metric of each type, and one dimension each."""
+    known = lake.project.experiments
+    few = {
+        one: known[one].model_copy(
+            update={"metrics": metrics, "guardrails": (), "dimensions": known[one].dimensions[:1]}
+        )
+        for one, metrics in METRICS.items()
+    }
+    return replace(lake, project=replace(lake.project, experiments=known | few))
 
 
 def with_streams(

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests import hand_made as hm
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
-from tests.oracle.spine_duckdb import DAY, Oracle
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
@@ -26,6 +25,7 @@ from exp_platform.lake.tables.names import (
 )
 from exp_platform.lake.types import arrow_schema
 from exp_platform.pipelines.stream_view import StreamView, first_instant
+from exp_platform.second_opinion.spine import DAY, Oracle
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes

@@ -31,3 +31,4 @@ class Answers:
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
     unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
+    second_opinion: Mapping[str, Any] = field(default_factory=dict)  # empty while no second implementation has looked

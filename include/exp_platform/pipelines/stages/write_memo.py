@@ -24,9 +24,11 @@ from exp_platform.lake.tables.names import (
     QUALITY_METRICS_DAILY,
     QUARANTINE,
     RUN_MANIFEST,
+    SECOND_OPINIONS,
     STATISTICAL_VALIDATION,
 )
 from exp_platform.ledger.pins import pin_inputs
+from exp_platform.ledger.second_opinions import last_opinion
 from exp_platform.memo.amendments import plan_section
 from exp_platform.memo.answers import Answers
 from exp_platform.memo.content import memo_content
@@ -72,6 +74,7 @@ def run(ctx: StageContext) -> None:
         quality_days=exposure_quality_series(quality),
         unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
         data=data | {"left_out": _left_out(ctx, plan, data)},
+        second_opinion=_second_opinion(ctx),
     )
     published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
     about_run = {
@@ -113,7 +116,7 @@ def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> d
         decisions,
         lambda: published.results,
         published.pretrend_tests,
-        lambda by: trust_of(*checks, acknowledged=by),
+        lambda by: trust_of(*checks, acknowledged=by, differing=published.second_opinion.get("metrics", ())),
     )
     return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
 
@@ -133,6 +136,24 @@ def files_read(ctx: StageContext) -> list[dict[str, Any]]:
     rows = ctx.read.rows(INGESTED_FILES, experiment_id=(ctx.run.experiment_id, *owners))
     streamed = ctx.run.experiment.streams
     return [row for row in rows if (row["dataset"] in streamed) is (row["experiment_id"] in owners)]
+
+
+def _second_opinion(ctx: StageContext) -> dict[str, Any]:
+    """What a second implementation found in this run's numbers, or in those of the last run that it has checked."""
+    found = last_opinion(ctx.read.rows(SECOND_OPINIONS), ctx.run.run_id, ctx.run.dt)
+    if found is None or (found.run_id != ctx.run.run_id and not found.differ):
+        return {}
+    return {
+        "sentence": found.sentence,
+        "compared": found.compared,
+        "differ": found.differ,
+        "not_checked": found.not_checked,
+        "metrics": list(found.metrics),
+        "detail": found.detail,
+        "run_id": found.run_id,
+        "dt": found.dt.isoformat(),
+        "checked_at": moment(found.checked_at),
+    }
 
 
 def events_used(ctx: StageContext, plan: AnalysisPlan) -> dict[str, int]:
