@@ -295,7 +295,7 @@ STAGES = (
                 PRETREND_DELTA,
             ),
             *(SEALED_PLAN, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
-            *(COHORT, QUALITY_METRICS_DAILY),
+            *(COHORT, QUALITY_METRICS_DAILY, METRIC_STATISTICS, EXPOSURE_VALIDATION),
         ),
         needs_spark=False,
     ),
