@@ -42,6 +42,7 @@ from exp_platform.memo.unusable import unusable_section
 from exp_platform.memo.words import moment
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
+from exp_platform.quality.docs import write_docs_of
 from exp_platform.results.plan import AnalysisPlan, in_force
 from exp_platform.results.series import age_series, effect_series, exposure_quality_series, units_series
 from exp_platform.results.series_points import EffectSeries
@@ -55,7 +56,7 @@ SPOKEN = ("dt", "check_name", "metric_name", "status")  # of the checks of every
 
 
 def run(ctx: StageContext) -> None:
-    """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
+    """Read what this run published; write the memo and the page of data docs; pin the run's event snapshots."""
     plan = plan_of(ctx)
     quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
     data = data_section(
@@ -93,6 +94,7 @@ def run(ctx: StageContext) -> None:
     content = memo_content(published, plan, about_run)
     path = write_memo(ctx.run.project, ctx.run.experiment_id, ctx.run.dt, content, latest=ctx.read.branch == MAIN)
     pin_events(ctx)
+    write_docs_of(ctx.run.project, ctx.run.experiment_id, ctx.read.rows(CONTRACT_RESULTS))
     ctx.log(f"{content['answer']['decision_label']} ({content['answer']['trust_label'].lower()}); memo: {path}")
 
 
