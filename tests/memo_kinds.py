@@ -191,7 +191,8 @@ def win(**keys: Any) -> dict[str, Any]:
 
 
 def rollout(verdict: str, tested: Sequence[str] = ("conversion", "latency"), **keys: Any) -> dict[str, Any]:
-    """A rollout whose trends before were tested with this verdict, for these metrics."""
+    """A rollout; the primary's trends before were tested with this verdict, those of other metrics passed."""
+    verdicts = {metric: verdict if metric == "conversion" else "passed" for metric in tested}
     tests = [
         {
             "metric_name": metric,
@@ -200,11 +201,11 @@ def rollout(verdict: str, tested: Sequence[str] = ("conversion", "latency"), **k
             "statistic": 1.0,
             "p_value": p,
             "p_value_adjusted": p,
-            "verdict": verdict,
+            "verdict": found,
             "reason": "",
         }
-        for metric in tested
-        for test, p in (("slope", 0.4 if verdict == "passed" else 0.00001), ("joint", 0.6))
+        for metric, found in verdicts.items()
+        for test, p in (("slope", 0.4 if found == "passed" else 0.00001), ("joint", 0.6))
     ]
     rng = np.random.default_rng(5)
     drift = 0.0 if verdict == "passed" else 0.004

@@ -12,9 +12,11 @@ from exp_platform.memo.blocks import Chart, FirstScreen, to_records
 from exp_platform.memo.content import FORMAT
 from exp_platform.memo.effects import figures
 from exp_platform.memo.index.outcome import Outcome, outcome_of
+from exp_platform.memo.progress import factor_of, share_of
 from exp_platform.status import GuardrailStatus, Trust
 
 Row = Mapping[str, Any]
+OPEN = (Outcome.RUNNING, Outcome.UNDECIDED)  # outcomes that more precision may still change
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Entry:
     course: Course | None = None
     users: int | None = None  # assigned
     planned_users: int | None = None
+    precision: float | None = None  # while undecided: share of the precision that the practical threshold asks for
     blocked_since: str | None = None
     amendments: int = 0  # of the sealed plan
     alerts: tuple[str, ...] = ()
@@ -73,7 +76,9 @@ class Entry:
 
     @property
     def progress(self) -> float | None:
-        """Share of the planned users that has been assigned, at most 1."""
+        """Share of the precision that is asked for; where nobody knows it, of the planned users; at most 1."""
+        if self.precision is not None:
+            return self.precision
         if self.users is None or not self.planned_users:
             return None
         return min(1.0, self.users / self.planned_users)
@@ -107,6 +112,7 @@ def entry_of(facts: Row) -> Entry:
         course=_course(facts, shown["arm"] if shown and is_one_of_many else None),
         users=int(users["observed"]) if users else None,
         planned_users=int(users["expected"]) if users else None,
+        precision=share_of(factor_of(shown["primary"])) if shown and usable and outcome in OPEN else None,
         blocked_since=blocked["since"] if blocked else None,
         amendments=len((facts.get("sealed_plan") or {}).get("amendments") or ()),
         alerts=tuple(_alerts(facts)) if usable else (),
