@@ -11,12 +11,12 @@ import duckdb
 import pytest
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.published_lake import published_lake
+from tests.sessions import session_for
 
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_catalog
 from exp_platform.lake.tables.examples import EXAMPLES
-from exp_platform.memo.queries import QUERIES, Subject, broken_rules, quarantined, query_of
-from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.memo.queries import QUERIES, Subject, broken_rules, quarantined, query_of, second_opinions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,9 +43,7 @@ def in_the_clone(lake: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def session(lake: Project, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> SparkSession:
     """A session on the small lake, which is also the one that a program gets."""
-    own = spark.newSession()
-    for key, value in spark_catalog_conf(lake).items():
-        own.conf.set(key, value)
+    own = session_for(spark, lake)
     monkeypatch.setattr("exp_platform.spark.session.build_spark_session", lambda name: own)
     return own
 
@@ -69,6 +67,7 @@ CARD_QUERIES = {check: query_of(check, ASKED) for check in (*QUERIES, "clusters"
 CARD_QUERIES |= {
     "quarantine": quarantined(ASKED),
     "contract": broken_rules(ASKED),
+    "second opinion": second_opinions(ASKED),
     "streams": query_of("outcome_volume", replace(ASKED, streams={"outcomes": ("shop",)})),
     "segments": query_of("srm_by_segment", replace(ASKED, segment="platform=ios")),
 }

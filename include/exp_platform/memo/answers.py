@@ -35,3 +35,4 @@ class Answers:
     unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
     spoke_since: Mapping[tuple[str, str], date] = field(default_factory=dict)  # from memo.cards: (check, metric) -> dt
     leads: Sequence[float] = ()  # hours by which exposures lie before their assignment, where a check speaks of them
+    second_opinion: Mapping[str, Any] = field(default_factory=dict)  # empty while no second implementation has looked

@@ -107,6 +107,10 @@ CHECKS: dict[str, Known] = {
         "Stop the double delivery, or map an event_id where these are events of their own.",
     ),
 }
+SECOND_OPINION = Known(
+    "A data file is damaged, raw files were changed after the run, or one of both implementations is wrong.",
+    "Compute the run again from the raw files (--full-refresh), and check it again.",
+)
 UNKNOWN = Known("Not known.", "Look at the rows of the check.")
 
 

@@ -58,6 +58,14 @@ def broken_rules(subject: Subject) -> str:
     )
 
 
+def second_opinions(subject: Subject) -> str:
+    """The numbers that a second implementation could not confirm."""
+    return (
+        f"SELECT dt, run_id, metric_name, variant_id, compared, differ, detail FROM iceberg.{tables.SECOND_OPINIONS} "
+        f"WHERE {subject.mine} AND differ > 0 ORDER BY dt, metric_name, variant_id"
+    )
+
+
 def _assigned(s: Subject) -> str:
     return (
         f"SELECT cast(assignment_time_utc AS date) AS day, variant_id, count(*) AS users "

@@ -29,10 +29,12 @@ from exp_platform.lake.tables.names import (
     EXPERIMENT_REGISTRY,
     RUN_MANIFEST,
     SEALED_PLAN,
+    SECOND_OPINIONS,
 )
 from exp_platform.ledger import manifest
 from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.ledger.seals import seal_rows
+from exp_platform.ledger.second_opinions import opinion_rows
 from exp_platform.operations.compare import TableComparison, compare, fingerprint
 from exp_platform.pipelines.context import open_stage
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS, STAGES
@@ -95,7 +97,7 @@ def reproduce(
 ) -> Reproduction:
     """Run the ordinary stages on the pinned events of a past run; the real lake is only read."""
     run = find_past_run(project, run_id)
-    configured, notes = _configuration_of(project, run)
+    configured, notes = configuration_of(project, run)
     configured = _reading_as(configured, run)
     _require_events(project, run)
     if spark is None:
@@ -109,6 +111,7 @@ def reproduce(
         _copy_events(there, here, again, run, log)
         _copy_other_results(project, scratch, run)
         _copy_seals(project, scratch, run)
+        _copy_second_opinions(project, scratch, run)
         for stage in STAGES:
             if stage.name in run.stages - _NOT_RERUN:
                 run_stage(again, stage, session=Session.given(here), now=run.at, say=log)
@@ -141,7 +144,7 @@ def _all_rows(project: Project) -> list[dict[str, Any]]:
     return list(found.to_pylist())
 
 
-def _configuration_of(project: Project, run: PastRun) -> tuple[Project, tuple[str, ...]]:
+def configuration_of(project: Project, run: PastRun) -> tuple[Project, tuple[str, ...]]:
     """The project in the run's analysis mode, and notes on changes of code and configuration since."""
     notes = []
     if run.code_version != code_version():
@@ -266,6 +269,13 @@ def _copy_seals(project: Project, scratch: Project, run: PastRun) -> None:
     rows = [row for row in seal_rows(project, run.experiment_id) if row["sealed_at"] <= run.at]
     if rows:
         replace_rows(scratch, SEALED_PLAN, {"experiment_id": run.experiment_id}, rows)
+
+
+def _copy_second_opinions(project: Project, scratch: Project, run: PastRun) -> None:
+    """Copy what a second implementation had found by then: a difference costs a run its trust."""
+    rows = [row for row in opinion_rows(project, run.experiment_id) if row["checked_at"] <= run.at]
+    if rows:
+        replace_rows(scratch, SECOND_OPINIONS, {"experiment_id": run.experiment_id}, rows)
 
 
 def _published_tables(run: PastRun) -> list[str]:

@@ -76,6 +76,12 @@ def test_a_row_holds_title_owner_decision_trust_effect_progress_and_data():
     assert 'class="mini better"' in html and 'class="course better"' in html
 
 
+def test_of_a_stopped_arm_figures_and_picture_are_both_of_the_primary():
+    effect, primary = entry("guardrail_failed").effect, content("guardrail_failed")["answer"]["arms"][0]["primary"]
+    assert effect is not None and effect.figures == "+2.8 points (1.4 to 4.2)"
+    assert (effect.low, effect.effect, effect.high) == (primary["low"], primary["effect"], primary["high"])
+
+
 def test_progress_is_the_precision_while_undecided_and_the_users_once_decided():
     early, won, invalid = entry("early"), entry("win"), entry("srm")
     assert early.progress == early.precision == pytest.approx(0.0135, abs=1e-3)

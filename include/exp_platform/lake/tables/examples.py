@@ -245,4 +245,10 @@ EXAMPLES: dict[str, str] = {
         "SELECT metric_name, version, first_used_at, definition\n"
         f"FROM iceberg.{names.METRIC_VERSIONS}\nORDER BY metric_name, version"
     ),
+    names.SECOND_OPINIONS: _query(
+        "Which published numbers did a second implementation check, and do they differ?",
+        "dt, metric_name, variant_id, compared, differ, not_checked, detail, checked_at",
+        names.SECOND_OPINIONS,
+        "\nORDER BY dt, metric_name, variant_id",
+    ),
 }

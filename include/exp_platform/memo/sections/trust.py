@@ -8,7 +8,7 @@ from typing import Any
 from exp_platform.decision.trust import SRM_CHECKS, exposures_failed, sample_ratio_failed, touches_decision
 from exp_platform.memo import names, trust_words
 from exp_platform.memo.blocks import Card, Fold, Section, Table, Text
-from exp_platform.memo.card_words import known
+from exp_platform.memo.card_words import SECOND_OPINION, known
 from exp_platform.memo.cards import (
     DOUBT,
     FAULT,
@@ -21,7 +21,7 @@ from exp_platform.memo.cards import (
     subject_of,
 )
 from exp_platform.memo.numbers import p_is, p_text
-from exp_platform.memo.queries import query_of
+from exp_platform.memo.queries import query_of, second_opinions
 from exp_platform.memo.source import Source
 from exp_platform.status import CheckStatus
 
@@ -31,7 +31,7 @@ DAYS_SHOWN = 5
 
 def trust(source: Source) -> Section:
     """Cards for what the decision stands on, folded ones for the rest, then everything that was checked."""
-    cards = [*_sample_ratio(source), *_exposures(source), *_others(source, deciding=True)]
+    cards = [*_second_opinion(source), *_sample_ratio(source), *_exposures(source), *_others(source, deciding=True)]
     blocks: list[Any] = list(cards) or [Text("Nothing that the decision stands on failed or warned.")]
     beside = _others(source, deciding=False)
     if beside:
@@ -39,9 +39,30 @@ def trust(source: Source) -> Section:
         blocks.append(Fold(f"{count} about metrics that decide nothing, as marks on their rows", tuple(beside)))
     if source.plan.is_rollout:
         blocks.append(Text("The arms of a rollout are not dealt by chance: no sample ratio is asked of them."))
+    second = source.published.second_opinion
+    if second and not second["differ"]:
+        blocks.append(Text(f"{second['sentence'][:1].upper()}{second['sentence'][1:]} ({second['checked_at']})."))
     passed, every = trust_words.counted(source)
     blocks.append(Fold(f"{passed} of {every} checks behind the decision passed", tuple(_checked(source))))
     return Section("trust", "Can it be trusted?", tuple(blocks))
+
+
+def _second_opinion(source: Source) -> list[Card]:
+    """A card where published numbers came out otherwise; the first of them stand in it."""
+    second = source.published.second_opinion
+    if not second or not second["differ"]:
+        return []
+    found = Finding(
+        tone=FAULT,
+        title="Published numbers can't be confirmed",
+        what=(f"{second['sentence']} (run {second['run_id']}, {second['checked_at']}).", second["detail"]),
+        since=f"the run as of {names.day(second['dt'])}",
+        units="",
+        where=", ".join(source.title(metric) for metric in second.get("metrics", ())),
+        known=SECOND_OPINION,
+        query=second_opinions(subject_of(source)),
+    )
+    return [card(found)]
 
 
 def _spoke_up(source: Source) -> list[Row]:
