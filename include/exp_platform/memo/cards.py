@@ -43,10 +43,10 @@ def card(found: Finding) -> Card:
         ("Since", found.since),
         ("How many", found.units),
         ("Where", found.where),
-        ("Usual cause", found.known.causes),
     )
     blocks: list[Any] = [Text(sentence) for sentence in found.what if sentence]
     blocks.append(Facts(tuple((label, value) for label, value in pairs if value)))
+    blocks.append(Text(f"Usual cause: {found.known.causes}"))
     if found.note:
         blocks.append(Text(found.note))
     blocks += [Query("Look closer:", found.query), Text(f"Next: {found.known.step}")]
