@@ -21,7 +21,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; min-width: 4rem; }
-th { overflow-wrap: normal; white-space: nowrap; } td:first-child { min-width: 11rem; } th, .soft { color: var(--soft); } .failed { color: var(--bad); font-weight: 650; }
+th { overflow-wrap: normal; white-space: nowrap; } td:first-child { min-width: 11rem; }
+th, .soft { color: var(--soft); } .failed { color: var(--bad); font-weight: 650; }
 """)
 _PAGE = Markup(
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
