@@ -114,6 +114,28 @@ SECOND_OPINION = Known(
 UNKNOWN = Known("Not known.", "Look at the rows of the check.")
 
 
+# A warning of ingest by its expectation -> its cause and next step.
+_NOTED = {
+    "events arrive in time": Known(
+        "Events land days after they happened: late delivery, or files out of order.",
+        "Nothing, where this is known: late events count from the run that first sees them. Else ask the source.",
+    ),
+    "only contract columns": Known(
+        "The schema of the files has got a column more, which is not read.",
+        "Nothing, unless the column is meant to be used: then map it.",
+    ),
+    "raw files do not change": Known(
+        "Raw files were written again, or removed, after they had been read.",
+        "Ask who writes them: the numbers of earlier days may have moved.",
+    ),
+}
+
+
+def noted(expectation: str) -> Known:
+    """The cause of a warning of ingest and its next step."""
+    return _NOTED.get(expectation, _CONTRACT)
+
+
 def known(check_name: str) -> Known:
     """The causes of a check and its next step."""
     return CHECKS.get(check_name, UNKNOWN)

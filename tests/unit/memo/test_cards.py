@@ -186,6 +186,24 @@ def test_the_card_of_a_broken_contract_names_its_cause_rows_and_file(fault: str)
     assert [word for word in (*told, "5 Feb 2026") if word not in said] == [], said
 
 
+def test_refused_rows_and_warnings_of_ingest_are_cards_of_the_data_section() -> None:
+    answers, _ = small_win()
+    late = {
+        "table": "exp.outcomes",
+        "expectation": "events arrive in time",
+        "unexpected_count": 12,
+        "detail": "12 late",
+    }
+    rule = {"table": "exp.outcomes", "expectation": "no null_user_id", "unexpected_count": 3, "detail": ""}
+    refused = [{"dataset": "outcomes", "rule": "null_user_id", "rows": 3}]
+    memo = memo_of(data={**answers.data, "refused": refused, "warnings": [late, rule]})
+    (section,) = [section for section in memo.sections if section.key == "data"]
+    cards = [words_of(block) for block in section.blocks if isinstance(block, Card)]
+    assert len(cards) == 2, "a broken rule is told once"
+    assert "Rows have lost their user" in cards[0] and "how many 3 rows" in cards[0] and "ops.quarantine" in cards[0]
+    assert "files out of order" in cards[1] and "12 late" in cards[1] and "run_id = 'run_1'" in cards[1]
+
+
 def test_a_card_has_all_six_parts() -> None:
     (card,) = cards_of(memo_of(checks=[], quality=lost_exposures()))
     labels = [label for block in card.blocks if isinstance(block, Facts) for label, _ in block.pairs]
