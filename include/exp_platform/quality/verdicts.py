@@ -245,6 +245,7 @@ def exposure_verdicts(
     """
     first_open = settled_before(cutoff, settings, exposure_window_hours)
     settled = [row for row in daily if row["date"] < first_open and row["date"] not in excluded_assignments]
+    settled.sort(key=lambda row: (row["date"], row["variant_id"]))  # the order of files must not choose what is shown
     blind = dates_without_exposures(excluded_exposures, settings, exposure_window_hours)
     verdicts: list[Verdict] = []
     for check in CHECKS:

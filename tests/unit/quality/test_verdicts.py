@@ -167,6 +167,11 @@ def test_the_order_of_rows_changes_nothing():
     assert judge(rows) == judge(rows[::-1])
 
 
+def test_the_order_of_rows_chooses_no_arm_to_show_where_too_few_days_can_be_compared():
+    rows = healthy_days(days=2)
+    assert judge(rows) == judge(rows[::-1])
+
+
 def judged_dates(check, **excluded):
     """Days since the start on which a check was judged."""
     found = exposure_verdicts(
