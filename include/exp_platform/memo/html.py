@@ -180,6 +180,10 @@ def _command(block: b.Command) -> Markup:
     return Markup("<p>{} <code>{}</code></p>").format(text(block.says), text(block.command))
 
 
+def _query(block: b.Query) -> Markup:
+    return Markup('<p>{} <code class="sql">{}</code></p>').format(text(block.says), text(block.sql))
+
+
 def _tag(name: str, content: object, kind: str = "") -> Markup:
     attribute = Markup(' class="{}"').format(kind) if kind else Markup("")
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), attribute, text(content))  # noqa: S704  every part is escaped or a number
@@ -195,6 +199,7 @@ _BLOCKS: dict[type, Callable[[Any], Markup]] = {
     b.Bullets: _bullets,
     b.Facts: _facts,
     b.Command: _command,
+    b.Query: _query,
     b.Table: _table,
     b.Results: _results,
     b.Chart: _chart,
