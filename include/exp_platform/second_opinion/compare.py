@@ -62,13 +62,14 @@ def compare_sums(metric: Metric, arms: Iterable[str], rows: Iterable[Row], again
             continue
         group: Group = (row["variant_id"], row["segment"], row["cohort_date"])
         open_groups.discard(group)
-        _compare_row(cell, row, again.sums.get(group), again.inexact)
+        _compare_row(cell, row, again.sums.get(group), again)
     for variant, segment, day in sorted(open_groups, key=str):
         cells[variant].number(f"row of {segment}, {day}", None, again.sums[variant, segment, day]["n"], exact=True)
     return cells
 
 
-def _compare_row(cell: Cell, row: Row, wanted: Sums | None, inexact: frozenset[str]) -> None:
+def _compare_row(cell: Cell, row: Row, wanted: Sums | None, again: Recomputed) -> None:
+    inexact = again.inexact
     where = f"{row['segment']}, {row['cohort_date']}"
     cell.not_checked += sum(_numbers_in(row[name]) for name in ("histogram", "histogram_lows", "histogram_highs"))
     if wanted is None:
@@ -78,14 +79,20 @@ def _compare_row(cell: Cell, row: Row, wanted: Sums | None, inexact: frozenset[s
     for name, value in wanted.items():
         if not isinstance(value, list):
             exact = name in _COUNTS or not inexact & set("yd")
-            cell.number(f"{name} of {where}", row[name], value, exact=exact)
+            cell.number(f"{name} of {where}", row[name], value, exact=exact, scale=_scale(again, name, row))
             continue
         exact = not inexact & ({"x"} if name in _OF_COVARIATES else set("yp"))
         published = list(row[name])
         own = _own(name, published, value)
         cell.not_checked += len(published) - len(own)
         for i, (one, other) in enumerate(zip(own, value, strict=False)):
-            cell.number(f"{name}[{i}] of {where}", one, other, exact=exact)
+            cell.number(f"{name}[{i}] of {where}", one, other, exact=exact, scale=_scale(again, name, row))
+
+
+def _scale(again: Recomputed, name: str, row: Row) -> float:
+    """The size of which a difference of 1e-12 is allowed beside the relative one."""
+    factors = len(name.removeprefix("did_"))
+    return again.slack(factors, row["n"] + row["n_null"]) / TOLERANCE
 
 
 def _own(name: str, published: Sequence[float], wanted: Sequence[float]) -> list[float]:

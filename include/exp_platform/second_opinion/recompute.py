@@ -14,11 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.config.models import Experiment, Metric
-from exp_platform.second_opinion.spine import DAY, Oracle
+from exp_platform.second_opinion.spine import DAY, Oracle, text
 
 Group = tuple[str, str, date | None]  # arm, segment, cohort date
 Sums = dict[str, float | list[float]]
 # Column -> the letters that are multiplied; y value, x covariate, p pre-period; d, w, q those of a denominator.
+REACH = 70  # bits
 _PLAIN = {"y": "y", "yy": "yy", "yyy": "yyy"}
 _RATIO = _PLAIN | {"d": "d", "dd": "dd", "yd": "yd"}
 
@@ -27,11 +28,18 @@ _RATIO = _PLAIN | {"d": "d", "dd": "dd", "yd": "yd"}
 class Recomputed:
     """One metric's sums by group, and the letters whose sums can differ in their last bits.
 
-    A quantile cap is interpolated, and a missing covariate is filled with a mean: both round.
+    A quantile cap is interpolated, and a missing covariate is filled with a mean: both round. The pipeline adds a
+    user's events up to the 70th bit below the largest of all: where some have smaller bits, these are lost. `largest`
+    is then the largest number, of which a sum may differ by 2^-60 for each user.
     """
 
     sums: dict[Group, Sums]
     inexact: frozenset[str]
+    largest: float = 0.0
+
+    def slack(self, factors: int, users: float) -> float:
+        """The difference that lost bits allow in a sum of products of so many factors."""
+        return float(users * self.largest**factors * 2.0**-60) if self.largest else 0.0
 
 
 def rules_of_users() -> str:
@@ -85,7 +93,24 @@ def recompute(oracle: Oracle, metric: Metric) -> Recomputed:
     inexact = set("yxpdwq") if metric.cap is not None and metric.cap.quantile is not None else set()
     missing = oracle.db.sql(f"SELECT count(*) FROM ({base}) WHERE has AND x IS NULL").fetchall()[0][0]
     inexact |= {"x"} if missing else set()
-    return Recomputed(dict(_sums(table, metric.is_ratio)), frozenset(inexact))
+    found = dict(_sums(table, metric.is_ratio))
+    if _within_reach(oracle, metric):
+        return Recomputed(found, frozenset(inexact))
+    largest = max((float(np.abs(_numbers(table, letter)).max(initial=0.0)) for letter in "yxpdwq"), default=0.0)
+    return Recomputed(found, frozenset("yxpdwq"), max(largest, 1e-300))
+
+
+def _within_reach(oracle: Oracle, metric: Metric) -> bool:
+    """True when no event value of the metric's sources has a bit below the 70th of the largest."""
+    sources = [source for _, source, aggregation in oracle.parts(metric) if aggregation not in ("count", "any")]
+    for source in sources:
+        query = f"SELECT DISTINCT abs(value) AS v FROM outcomes WHERE metric_name = {text(source)}"
+        values = np.asarray(oracle.db.sql(query).fetchnumpy()["v"], dtype=float)
+        if len(values) and values.max() > 0:
+            lowest = np.ldexp(values, REACH - int(np.frexp(values.max())[1]))
+            if (lowest != np.rint(lowest)).any():
+                return False
+    return True
 
 
 def _mean_covariate(db: duckdb.DuckDBPyConnection, base: str) -> float:

@@ -175,7 +175,7 @@ TABLES = (
         not_checked    long!    Published numbers of the metric and arm of which there is no second version.
         detail         string!  The first differences, or why nothing could be checked.
         code_version   string!  The code that checked.
-        checked_at     timestamptz!
+        checked_at     timestamptz!  When the numbers were checked.
         """,
         engine="pyiceberg",
         shows_latest_dt=False,
