@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
-from exp_platform.results.series_points import EffectSeries, QualitySeries, UnitsSeries
+from exp_platform.results.series_points import AgeSeries, EffectSeries, QualitySeries, UnitsSeries
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -26,9 +27,12 @@ class Answers:
     pretrend_deltas: Rows
     looks: Rows = ()  # the deciding rows of primary metric and guardrails of every dt so far
     effects: Sequence[EffectSeries] = ()  # by as-of day; empty: made from `looks`
+    ages: Sequence[AgeSeries] = ()  # effects by days since exposure
     units: UnitsSeries | None = None
     quality_days: Sequence[QualitySeries] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
     unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
+    spoke_since: Mapping[tuple[str, str], date] = field(default_factory=dict)  # from memo.cards: (check, metric) -> dt
+    leads: Sequence[float] = ()  # hours by which exposures lie before their assignment, where a check speaks of them
     second_opinion: Mapping[str, Any] = field(default_factory=dict)  # empty while no second implementation has looked
