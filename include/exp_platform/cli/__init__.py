@@ -35,4 +35,4 @@ def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # Each of these adds its commands to `app`.
-from exp_platform.cli import act, compare, doctor, look, mapping, plan, show, validate  # noqa: E402, F401
+from exp_platform.cli import act, compare, diff, doctor, look, mapping, plan, show, validate  # noqa: E402, F401

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from exp_platform.results.last_run import SinceLastRun
 from exp_platform.results.series_points import EffectSeries, QualitySeries, UnitsSeries
 
 Row = Mapping[str, Any]
@@ -31,3 +32,5 @@ class Answers:
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
     unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
+    uncapped: Mapping[tuple[str, str], tuple[float, float | None]] = field(default_factory=dict)  # results.uncapped
+    moved: SinceLastRun | None = None  # against the last run of an earlier day

@@ -295,7 +295,7 @@ STAGES = (
                 PRETREND_DELTA,
             ),
             *(SEALED_PLAN, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
-            *(COHORT, QUALITY_METRICS_DAILY),
+            *(COHORT, QUALITY_METRICS_DAILY, METRIC_AGGREGATES_DAILY),
         ),
         needs_spark=False,
     ),

@@ -159,4 +159,18 @@ TABLES = (
         shows_latest_dt=False,
         partition=(),
     ),
+    declare(
+        names.CONFIGURATIONS,
+        "The configuration behind each config_hash, as it was when a run first used it.",
+        ("experiment_id", "config_hash"),
+        """
+        experiment_id  string!
+        config_hash    string!
+        configuration  string!  Experiment, metrics, policy, tolerances, thresholds and streams as JSON.
+        first_run_id   string!  The run that used it first.
+        first_used_at  timestamptz!  When that was.
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=False,
+    ),
 )
