@@ -38,7 +38,7 @@ class Landed:
 
 @dataclass(frozen=True, eq=False)
 class Landing:
-    """What landed in one table between two runs."""
+    """The events of one table that landed between two runs."""
 
     found: tuple[Landed, ...]
     late: DataFrame  # the events of files that the first run had not read, whenever they happened

@@ -1,4 +1,4 @@
-"""What moved a result between two runs of an experiment: a chain of runs in which one thing changes at a time.
+"""The change of a result between two runs, split by a chain of runs in which one thing changes at a time.
 
 The chain goes from the first run to the last: today's code, settings, definitions, late events, re-stated events, new
 days, and back to the code of the last run. Each link is computed in a scratch lake from pinned events, unless it is one
@@ -120,7 +120,7 @@ class _Comparison:
         return [*found, ("code", self.published(self.last))]
 
     def parts(self) -> tuple[Differs, ...]:
-        """What differs, part by part."""
+        """Each part, with what differs in it."""
         codes = dict.fromkeys((self.first.code_version, self.last.code_version, code_version()))
         changed = {"settings": self._settings, "definition": self._definitions, "code": self._codes(tuple(codes))}
         days = (self.last.dt - self.first.dt).days

@@ -1,4 +1,4 @@
-"""What moved a result, in lines and tables for a terminal."""
+"""The split of a change between two runs, in lines and tables for a terminal."""
 
 from __future__ import annotations
 

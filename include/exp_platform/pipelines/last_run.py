@@ -1,4 +1,4 @@
-"""What a run finds out about the last run of an earlier day: its numbers, its configuration, and what landed since."""
+"""The last run of an earlier day, beside this one: its numbers, its configuration, and the events that landed since."""
 
 from __future__ import annotations
 

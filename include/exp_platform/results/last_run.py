@@ -1,4 +1,4 @@
-"""What moved the deciding numbers since the last run of an earlier day, without computing anything again.
+"""The change of the deciding numbers since the last run of an earlier day, without computing anything again.
 
 The series of J5 holds the effect as of the last run's day by today's data, definitions, settings and code. What this
 point and the published number differ by is all that changed for days that were known then; what today's number and this

@@ -1,4 +1,4 @@
-"""What moved a result: the deciding numbers along a chain of computed runs, whose differences add up exactly.
+"""The deciding numbers along a chain of computed runs: what each step has moved them by adds up exactly.
 
 A number of a run is a double, and a part is the exact difference of two doubles, kept as a fraction. The parts of a
 number therefore add up to the whole change without rounding, whatever their order.

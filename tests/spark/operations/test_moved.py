@@ -1,4 +1,4 @@
-"""What moved a result: late events, a file that was written again, another cap and a day more, each with its part."""
+"""The split of a change: late events, a file that was written again, another cap and a day more, each with its part."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def configured(project: Project, cap: float | None = None) -> Project:
 
 
 def bought(day: int, file: str, users: Sequence[int], times: float = 1.0) -> list[Row]:
-    """Each of these users buys once on a day; what the treated buy is worth more."""
+    """Each of these users buys once on a day; a treated user's purchase is worth more."""
     return [(f"u{i}", times * (1 + i % 5 + (i % 2) * 3), day, file) for i in users]
 
 
@@ -129,7 +130,7 @@ def test_the_parts_add_up_exactly_and_are_those_of_plain_means(split: Moved) -> 
         )
     means = [effect(EARLY), effect(EARLY, 7.0), effect(EARLY + LATE, 7.0), effect(RESTATED + LATE, 7.0)]
     levels = [*means, effect(RESTATED + LATE + NEW_DAY, 7.0)]
-    assert absolute(split) == pytest.approx([after - before for before, after in zip(levels, levels[1:], strict=False)])
+    assert absolute(split) == pytest.approx([after - before for before, after in pairwise(levels)])
     assert all(abs(change) > 1e-6 for change in absolute(split)), "every planted change moves the number"
 
 
@@ -171,7 +172,7 @@ def test_a_run_whose_events_have_expired_is_refused(runs: Lake) -> None:
 
 
 def absolute(split: Moved) -> list[float]:
-    """What definition, late, re-stated and days have moved the effect by."""
+    """The effect, moved by definition, late events, re-stated events and days."""
     by = {change.part: change.by for change in split.chain.changes(KEY, "effect")}
     return [float(by[part] or 0) for part in ("definition", "late", "restated", "days")]
 

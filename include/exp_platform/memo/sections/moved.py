@@ -133,7 +133,7 @@ def _column(number: Since, figure: Figure, unit: Unit, digits: int) -> tuple[str
 
 
 def _causes(since: SinceLastRun) -> list[str]:
-    """What is in the first part, cause by cause: what differs by name, and what does not."""
+    """The causes behind the first part: what differs by name, and what does not."""
     day = names.day(since.dt.isoformat())
     found = [*_events(since, day), *_files(since.files)]
     for label, changes in (("Definition", since.definitions), ("Settings", since.settings)):
@@ -147,7 +147,7 @@ def _causes(since: SinceLastRun) -> list[str]:
 
 
 def _events(since: SinceLastRun, day: str) -> list[str]:
-    """The events of known days that have come or gone since."""
+    """Sentences on the events of known days that have come or gone since."""
     if since.events is None:
         return [f"Late and re-stated events: not known, the events that the run of {day} saw have expired."]
     changed = {name: count for name, count in since.events.items() if count}
