@@ -15,11 +15,11 @@ from exp_platform.status import Method
 
 Row = Mapping[str, Any]
 BEYOND = {
-    "exposed": (Method.ITT, "All assigned users in place of the exposed"),
-    "itt": (Method.EXPOSED, "The exposed users in place of all assigned"),
+    "exposed": (Method.ITT, "All assigned, not only exposed"),
+    "itt": (Method.EXPOSED, "The exposed alone"),
 }
 ADJUSTED = {
-    Method.CUPED: "Adjusted by behaviour before (CUPED)",
+    Method.CUPED: "Adjusted for before (CUPED)",
     Method.DID: "Less the difference before (DiD)",
 }
 

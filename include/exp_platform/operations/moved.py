@@ -2,7 +2,7 @@
 
 The chain goes from the first run to the last: today's code, settings, definitions, late events, re-stated events, new
 days, and back to the code of the last run. Each link is computed in a scratch lake from pinned events, unless it is one
-of the two runs or nothing differs; docs/decisions/0027 says why this order.
+of the two runs or nothing differs; docs/decisions/0028 says why this order.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _events(ctx: StageContext, pins: manifest.Pins, day: date) -> dict[str, int 
             handle.scan(row_filter=seen, snapshot_id=snapshot).select(column).count() for snapshot in (then, now)
         )
         found[dataset] = after - before
-    return found
+    return found or None
 
 
 def _files(ctx: StageContext, run_rows: Sequence[Row]) -> tuple[Files, ...] | None:

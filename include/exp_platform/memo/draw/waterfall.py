@@ -14,7 +14,7 @@ from exp_platform.memo.text import clean
 ROW, WORDS, BAR, THICK = 46, 15, 22, 14  # height of a step, base line of its words, top and height of its bar
 FOOT = 24
 LEAST = 0.4  # percent of the width that a bar has at least, so that no change is invisible
-LONGEST = 44  # letters of a label beside its figure on a phone
+LONGEST = 34  # letters of a label beside its figure on a phone
 
 
 def waterfall_svg(picture: Waterfall) -> Markup:
@@ -26,21 +26,26 @@ def waterfall_svg(picture: Waterfall) -> Markup:
         f'<svg class="waterfall" width="100%" height="{bottom + FOOT}" role="img" '
         f'aria-label="{escape(clean(picture.alt))}">',
         *(_tick(tick, scale, picture, bottom) for tick in scale.ticks),
-        *(_step(step, i * ROW, scale) for i, step in enumerate(picture.steps)),
         *(_join(step.end, i * ROW, scale) for i, step in enumerate(picture.steps[:-1])),
+        *(_bar(step, i * ROW, scale) for i, step in enumerate(picture.steps)),
+        *(_words(step, i * ROW) for i, step in enumerate(picture.steps)),
         "</svg>",
     ]
     return Markup("".join(parts))
 
 
-def _step(step: Step, top: int, scale: Scale) -> str:
+def _bar(step: Step, top: int, scale: Scale) -> str:
     left, right = sorted((scale.at(step.start), scale.at(step.end)))
-    width = max(round(right - left, 2), LEAST)
-    kind, words = ("bar", "step level") if step.is_level else ("part", "step")
+    width, kind = max(round(right - left, 2), LEAST), "bar" if step.is_level else "part"
+    return f'<rect class="{kind}" x="{left}%" y="{top + BAR}" width="{width}%" height="{THICK}"/>'
+
+
+def _words(step: Step, top: int) -> str:
+    """The label and the figure of a step, drawn over the lines that they cross."""
+    kind = "step level" if step.is_level else "step"
     return (
-        f'<rect class="{kind}" x="{left}%" y="{top + BAR}" width="{width}%" height="{THICK}"/>'
-        f'<text class="{words}" x="0%" y="{top + WORDS}" text-anchor="start">{escape(_short(step.label))}</text>'
-        f'<text class="{words}" x="100%" y="{top + WORDS}" text-anchor="end">{escape(clean(step.figure))}</text>'
+        f'<text class="{kind}" x="0%" y="{top + WORDS}" text-anchor="start">{escape(_short(step.label))}</text>'
+        f'<text class="{kind}" x="100%" y="{top + WORDS}" text-anchor="end">{escape(clean(step.figure))}</text>'
     )
 
 

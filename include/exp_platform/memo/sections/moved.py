@@ -12,7 +12,7 @@ from exp_platform.memo.source import Source
 from exp_platform.results.last_run import Files, MetricSince, Since, SinceLastRun
 from exp_platform.results.moved import FIGURES, Figure
 
-KNOWN_DAYS = "Days known then, by what is known now"
+KNOWN_DAYS = "Earlier days, as known now"
 NEW_DAYS = "New days"
 FILES_NAMED = 3
 HEADS: dict[Figure, str] = {
@@ -103,7 +103,7 @@ def _table(one: MetricSince, since: SinceLastRun, unit: Unit, digits: int) -> Ta
     columns = [_column(one.figures[figure], figure, unit, digits) for figure in FIGURES]
     labels = (f"Published for {names.day(since.dt.isoformat())}", KNOWN_DAYS, NEW_DAYS, "Now")
     return Table(
-        heads=("", *(HEADS[figure] for figure in FIGURES)),
+        heads=(f"In {unit.caption}" if unit.caption else "", *(HEADS[figure] for figure in FIGURES)),
         rows=tuple((label, *(column[i] for column in columns)) for i, label in enumerate(labels)),
         numeric=tuple(range(1, len(FIGURES) + 1)),
     )
@@ -118,18 +118,24 @@ def _column(number: Since, figure: Figure, unit: Unit, digits: int) -> tuple[str
     def level(value: float | None) -> str:
         if value is None:
             return "–"
-        return fixed(value, decimals) if figure in ("p_value", "users") else unit.change(value, decimals)
+        return fixed(value, decimals) if figure in ("p_value", "users") else _signed(value, unit, decimals)
 
     def change(before: float | None, after: float | None) -> str:
         if before is None or after is None:
             return "–"
         by = part(before, after)
         if figure not in ("p_value", "users"):
-            return unit.change(by, decimals)
+            return _signed(by, unit, decimals)
         text = fixed(abs(by), decimals)
         return "0" if not text.strip("0.,") else (MINUS if by < 0 else "+") + text
 
     return level(levels[0]), change(levels[0], levels[1]), change(levels[1], levels[2]), level(levels[2])
+
+
+def _signed(value: float, unit: Unit, decimals: int) -> str:
+    """A change with its sign, whose unit stands in the head of the column."""
+    text = unit.bare(value, decimals)
+    return text if value < 0 or not text.strip("0.,%") else f"+{text}"
 
 
 def _causes(since: SinceLastRun) -> list[str]:

@@ -63,7 +63,7 @@ def waterfall(name: str, found: Sequence[Stop], unit: Unit) -> Waterfall:
             steps.append(_level("For comparison", stop.effect, levels[i], unit, digits))
     said = "; ".join(f"{step.label} {step.figure}" for step in steps)
     caption = "" if unit.in_percent and unit.relative else unit.caption
-    return Waterfall(f"{name}: from the plain difference to the number", tuple(steps), unit, f"{name}: {said}", caption)
+    return Waterfall(f"{name}: from plain to deciding", tuple(steps), unit, f"{name}: {said}", caption)
 
 
 def decimals_of(found: Sequence[Stop], unit: Unit) -> int:
