@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-object-store demo test test-fast test-long lint format up down trigger bench suites docs docs-generated dbt dbt-install dbt-lock detect calibrate lock reset clean
+.PHONY: help setup setup-test setup-dev setup-object-store demo env package cluster-test test test-fast test-long lint format up down trigger bench suites docs docs-generated dbt dbt-install dbt-lock detect calibrate lock reset clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,16 @@ test-fast: setup-test ## what needs neither Spark nor a running Airflow
 
 test-long: setup-test ## what takes many minutes: a backfill against direct runs, random days against full refreshes
 	@$(PY) -m pytest -m long $(ARGS)
+
+cluster-test: setup-test ## Postgres, an object store, a Spark cluster and Airflow as processes: the whole of production
+	@$(PY) -m exp_platform.spark.jars object-store
+	@$(PY) -m pytest -m long -s tests/cluster $(ARGS)
+
+package: setup ## the archive that executors without this clone get: code and Python packages
+	@$(PY) -m exp_platform.spark.package
+
+env: ## .env with a generated secret wherever docker-compose.yml asks for one
+	@python3 scripts/make_env.py
 
 lint: setup-dev ## ruff and mypy
 	@.venv/bin/ruff check .

@@ -8,10 +8,10 @@ from benchmarks import spine_bench, stats_j6, stats_speed
 
 
 def main() -> None:
-    """The arithmetic against tea-tasting, J6 whole, the spine against DuckDB; arguments go to the spine's benchmark."""
+    """Arithmetic against tea-tasting, J6 to J8, the spine against DuckDB; arguments go to the spine's benchmark."""
     print("# arithmetic against tea-tasting", flush=True)
     stats_speed.main()
-    print("# J6, from its statistics table to its answers", flush=True)
+    print("# J6 to J8, from the statistics table to the decision", flush=True)
     stats_j6.main()
     print("# the spine against DuckDB on the same Parquet files", flush=True)
     spine_bench.main()

@@ -1,4 +1,4 @@
-"""J6 whole, from its statistics table in memory to its answer table: 100 metrics × 3 variants × 30 days × 10 segments.
+"""J6, J7 and J8 from the statistics table in memory: 100 metrics × 3 variants × 30 days × 10 segments.
 
     python -m benchmarks.stats_j6
 
@@ -15,12 +15,20 @@ import numpy as np
 import pyarrow as pa
 from benchmarks.stats_speed import DAYS, METRICS, SEGMENTS, VARIANTS, statistics
 
-from exp_platform.config.models import Experiment, Metric, Variant, Window
+from exp_platform.config.models import Experiment, Guardrail, Metric, Variant, Window
+from exp_platform.decision.evidence import evidence, moment
+from exp_platform.decision.rules import decide
+from exp_platform.decision.trust import trust_of
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
-from exp_platform.results.analysis import analyze
+from exp_platform.results.analysis import Analysis, analyze
+from exp_platform.results.checks import CheckInputs
+from exp_platform.results.cube import RESTS, cubes, read_axes
+from exp_platform.results.deciding import deciding_rows
 from exp_platform.results.frame import to_table
+from exp_platform.results.guardrails import guardrail_rows
 from exp_platform.results.plan import AnalysisPlan
+from exp_platform.results.validation import validate
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STATISTICS, PANEL, RESULTS = (
@@ -28,7 +36,18 @@ STATISTICS, PANEL, RESULTS = (
     "gold.fct_experiment_panel_statistics",
     "exp.analysis_results",
 )
+LISTS = ("x", "xx", "xy", "dx", "did_v", "did_vv")
+ROUNDS = 4
 ARMS = ("control", "a", "b")[:VARIANTS]
+RUN: dict[str, Any] = {
+    "experiment_id": "exp_bench",
+    "dt": (START + timedelta(days=DAYS - 1)).date(),
+    "run_id": "r",
+    "input_snapshots": "{}",
+    "config_hash": "c",
+    "code_version": "v",
+    "computed_at": START + timedelta(days=DAYS),
+}
 SEGMENT_NAMES = ("all", *(f"country=c{i}" for i in range(SEGMENTS - 1)))
 
 
@@ -51,6 +70,7 @@ def plan() -> AnalysisPlan:
         metrics=tuple(metric.name for metric in metrics),
         primary_metric=metrics[0].name,
         dimensions=("country",),
+        guardrails=tuple(Guardrail(metric=metric.name, max_relative_harm=0.05) for metric in metrics[1:6]),
     )
     cutoff = START + timedelta(days=DAYS)
     return AnalysisPlan(experiment, metrics, cutoff.date() - timedelta(days=1), cutoff)
@@ -78,6 +98,7 @@ def statistics_table(names: list[str]) -> pa.Table:
         "cap": pa.nulls(rows),
         "cap_denominator": pa.nulls(rows),
         "n_mature": s.n.ravel(),
+        "rest": pa.array([[0.0] * (len(RESTS) + sum(getattr(s, name)[0, 0, 0, 0].size for name in LISTS))] * rows),
     }
     for name, values in vars(s).items():
         flat = values.reshape(rows, -1)
@@ -86,21 +107,39 @@ def statistics_table(names: list[str]) -> pa.Table:
     return pa.table([pa.array(columns[field.name]).cast(field.type) for field in schema], names=schema.names)
 
 
+def judged(answer: Analysis, table: pa.Table, panel: pa.Table, what: AnalysisPlan) -> tuple[int, float, float]:
+    """Rows of J7, and processor seconds of J7 and of J8."""
+    results = to_table(RESULTS, answer.results, RUN)
+    start = time.process_time()
+    deciding = deciding_rows(results)
+    axes = read_axes(table, what.arms)
+    checks = validate(CheckInputs(what, table, cubes(table, what.metrics, axes), axes, [], deciding))
+    after_checks = time.process_time()
+    deciding = deciding_rows(results)
+    guardrails = guardrail_rows(deciding, what)
+    trust = trust_of([], checks, "itt", what.deciding_metrics)
+    decide(evidence(deciding, guardrails, [], what), trust, moment(what))
+    return len(checks), after_checks - start, time.process_time() - after_checks
+
+
 def main() -> None:
-    """Print processor seconds of one J6 and its rows."""
+    """Print processor seconds of one J6, J7 and J8, and their rows."""
     what = plan()
     table = statistics_table([metric.name for metric in what.metrics])
     panel = arrow_schema(TABLES[PANEL]).empty_table()
-    run_columns = {"experiment_id": "exp_bench", "dt": what.dt, "run_id": "r", "input_snapshots": "{}"}
-    run_columns |= {"config_hash": "c", "code_version": "v", "computed_at": what.cutoff}
     times = []
-    for _ in range(4):
+    for _ in range(ROUNDS):
         start = time.process_time()
         answer = analyze(table, panel, what)
-        to_table(RESULTS, answer.results, run_columns)
-        times.append(time.process_time() - start)
+        to_table(RESULTS, answer.results, RUN)
+        analysis = time.process_time() - start
+        checks, *others = judged(answer, table, panel, what)
+        times.append((analysis, *others))
+    j6, j7, j8 = np.median(times, axis=0)
     rows = len(answer.results["status"])
-    print(f"J6 from {table.num_rows:,} statistics rows to {rows:,} result rows: {np.median(times):.2f} s of one core")
+    print(f"J6 from {table.num_rows:,} statistics rows to {rows:,} result rows: {j6:.2f} s of one core")
+    print(f"J7, {checks:,} checks: {j7:.2f} s; J8, {len(what.experiment.guardrails)} guardrails: {j8:.2f} s")
+    print(f"J6 to J8: {j6 + j7 + j8:.2f} s; goal: under 2 s")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.conftest import make_project
+from tests.sessions import session_for
 from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.pipelines.stages import ingest_events
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -167,7 +167,4 @@ def make_lake(spark: SparkSession, folder: Path) -> IngestLake:
     """An empty lake under the shared session."""
     project = make_project(folder, contracts={"max_bad_fraction": 0.5})
     ensure_tables(project)
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(project).items():
-        session.conf.set(key, value)
-    return IngestLake(project, session)
+    return IngestLake(project, session_for(spark, project))

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.ingest_lake import TYPES, IngestLake, at, make_lake
+from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Stream
 from exp_platform.lake.tables import TABLES
+from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ONE, TWO = "exp_checkout_button_001", "exp_add_cart_002"
+METRICS = {
+    ONE: ("conversion", "revenue", "latency", "latency_p90", "revenue_per_session", "retention_week_2"),
+    TWO: ("conversion", "refunds"),
+}
 START = at("2026-01-05T00:00:00")
 LOGS = ("assignments", "exposures")
 COMPUTED = ("build_assignments", "validate_exposures", "build_unit_outcomes", "aggregate_metrics")
@@ -69,10 +75,18 @@ class Both:
         run_stage(run, INGEST_STREAMS, session=Session.given(self.streamed.spark), say=self.lines.append)
 
     def answers(self, lake: IngestLake, experiment_id: str, run_id: str, dt: date) -> dict[str, list[str]]:
-        """Run ingest and J1 to J5 of an experiment; the answer columns of what they published."""
-        run = Run(lake.project, experiment_id, dt, run_id)
+        """Run ingest and J1 to J5 of an experiment; the answer columns of what they published.
+
+        The copies are not audited: the rows of the streams are, and must equal theirs.
+        """
+        claim(lake.project, experiment_id, run_id, dt, "test")
         for name in ("sync_registry", "ingest_events", *COMPUTED):
-            run_stage(run, BY_NAME[name], session=Session.given(lake.spark), say=self.lines.append)
+            if lake is self.copies:
+                with opened(lake.project, experiment_id, dt, run_id, BY_NAME[name], spark=lake.spark) as ctx:
+                    BY_NAME[name].run(ctx)
+            else:
+                run = Run(lake.project, experiment_id, dt, run_id)
+                run_stage(run, BY_NAME[name], session=Session.given(lake.spark), say=self.lines.append)
         return {table: rows_of(lake, table, experiment_id) for table in ANSWERS}
 
     def same(self, run_id: str, dt: date, experiments: Sequence[str] = (ONE, TWO)) -> None:
@@ -93,13 +107,31 @@ def rows_of(lake: IngestLake, table: str, experiment_id: str) -> list[str]:
 
 def make_both(spark: SparkSession, folder: Path, streams: Mapping[str, Sequence[str]]) -> Both:
     """Two empty lakes; in the second both experiments read the datasets of `streams` from streams of those names."""
-    copies, streamed = make_lake(spark, folder / "copies"), make_lake(spark, folder / "streams")
+    copies, streamed = (with_few_metrics(make_lake(spark, folder / name)) for name in ("copies", "streams"))
     files = folder / "files"
     return Both(copies, replace(streamed, project=with_streams(streamed, files, streams)), files)
 
 
-def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[str]], **changes: Any) -> Project:
-    """The lake's project with a stream for each dataset, which both experiments read."""
+def with_few_metrics(lake: IngestLake) -> IngestLake:
+    """The lake whose two experiments have a metric of each type, and one dimension each."""
+    known = lake.project.experiments
+    few = {
+        one: known[one].model_copy(
+            update={"metrics": metrics, "guardrails": (), "dimensions": known[one].dimensions[:1]}
+        )
+        for one, metrics in METRICS.items()
+    }
+    return replace(lake, project=replace(lake.project, experiments=known | few))
+
+
+def with_streams(
+    lake: IngestLake,
+    files: Path,
+    streams: Mapping[str, Sequence[str]],
+    experiment_ids: Sequence[str] = (ONE, TWO),
+    **changes: Any,
+) -> Project:
+    """The lake's project with a stream for each dataset, which the experiments read."""
     project = lake.project
     known = {
         name: Stream.model_validate(
@@ -108,7 +140,7 @@ def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[s
                 "kind": dataset,
                 "owner": "data",
                 "source": {"format": "parquet", "location": str(files / dataset)},
-                "delivers": delivered(project, dataset),
+                "delivers": delivered(project, dataset, experiment_ids),
             }
             | changes
         )
@@ -117,30 +149,36 @@ def with_streams(lake: IngestLake, files: Path, streams: Mapping[str, Sequence[s
     }
     read = {dataset: tuple(names) for dataset, names in streams.items()}
     experiments = {
-        one: project.experiments[one].model_copy(update={"streams": read, "sources": {}}) for one in (ONE, TWO)
+        one: project.experiments[one].model_copy(update={"streams": read, "sources": {}}) for one in experiment_ids
     }
     return replace(project, streams=known, experiments=project.experiments | experiments)
 
 
-def delivered(project: Project, dataset: str) -> list[str]:
-    """All sources of the metrics, or all dimensions, that the two experiments read."""
+def delivered(project: Project, dataset: str, experiment_ids: Sequence[str] = (ONE, TWO)) -> list[str]:
+    """All sources of the metrics, or all dimensions, that the experiments read."""
     if dataset == "attributes":
-        return sorted({name for one in (ONE, TWO) for name in project.experiments[one].attributes_read} | {"other"})
+        return sorted({name for one in experiment_ids for name in project.experiments[one].attributes_read} | {"other"})
     if dataset != "outcomes":
         return []
-    metrics = [metric for one in (ONE, TWO) for metric in project.metrics_of(project.experiments[one])]
+    metrics = [metric for one in experiment_ids for metric in project.metrics_of(project.experiments[one])]
     named = [*metrics, *(covariate for metric in metrics for covariate in metric.covariate_metrics)]
     return sorted({source for metric in named for source in metric.sources} | {"never_read"})
 
 
 def random_rows(
-    random: Random, project: Project, dataset: str, many: int, first: int, last: int
+    random: Random,
+    project: Project,
+    dataset: str,
+    many: int,
+    first: int,
+    last: int,
+    experiment_ids: Sequence[str] = (ONE, TWO),
 ) -> dict[str, list[Row]]:
-    """Rows of two experiments on the days from `first` to `last` since the start; users are in one, both or none."""
-    found: dict[str, list[Row]] = {ONE: [], TWO: []}
-    names = delivered(project, dataset)
+    """Rows of experiments on the days from `first` to `last` since the start; a user may be in one, several or none."""
+    found: dict[str, list[Row]] = {one: [] for one in experiment_ids}
+    names = delivered(project, dataset, experiment_ids)
     for _ in range(many):
-        one, number = random.choice((ONE, TWO)), random.randrange(60)
+        one, number = random.choice(experiment_ids), random.randrange(60)
         time = START + timedelta(days=random.randrange(first, last), microseconds=random.randrange(86_400_000_000))
         arms = [variant.id for variant in project.experiments[one].live_variants]
         arm = arms[(number + (random.random() < 0.03)) % len(arms)]

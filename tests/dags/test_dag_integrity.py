@@ -27,7 +27,7 @@ from exp_platform.pipelines.registry import STAGES
 
 pytestmark = pytest.mark.airflow
 
-DAGS = ("daily_experiments", "experiment_analysis", "ingest_streams", "lakehouse_maintenance")
+DAGS = ("canary", "daily_experiments", "experiment_analysis", "ingest_streams", "lakehouse_maintenance")
 HEAVY = ("pyspark", "great_expectations", "pandas", "pyiceberg", "pyarrow", "scipy", "statsmodels")
 
 
@@ -95,7 +95,7 @@ def test_every_stage_of_the_registry_is_a_task_of_the_same_name_after_what_it_re
         assert set(stage.after) <= task.upstream_task_ids
         assert task.task_group is not None
         assert task.task_group.group_id == stage.group
-        assert task.pool == "spark"
+        assert task.pool == ("spark" if stage.needs_spark else "no_session")
         assert task.execution_timeout is not None
 
 
@@ -246,9 +246,9 @@ def test_maintenance_goes_on_after_a_red_step_and_is_red_all_the_same(bag: DagBa
 
 
 def weights(dag: DAG) -> dict[str, int]:
-    """Task id -> priority weight, which decides on the next free slot of the pool `spark`."""
+    """Task id -> priority weight, which decides on the next free slot of a pool."""
     restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
-    tasks = [SimpleNamespace(task=task) for task in restored.tasks if task.pool == "spark"]
+    tasks = [SimpleNamespace(task=task) for task in restored.tasks if task.pool in ("spark", "no_session")]
     return {ti.task.task_id: ti.task.weight_rule.get_weight(ti) for ti in tasks}
 
 

@@ -95,7 +95,7 @@ def test_the_trigger_tells_when_the_day_has_landed_and_when_the_time_is_up(proje
 
 def test_a_day_that_never_lands_is_told_and_fails_for_good(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(RawReady, "_alert", lambda self, context, sentence: told.append(sentence))
+    monkeypatch.setattr(RawReady, "_alert", lambda self, context, owner_id, sentence: told.append(sentence))
     task = RawReady(task_id="raw_ready", experiment=wanted(project))
     pushed: dict[str, Any] = {}
     context: Any = {"ti": SimpleNamespace(xcom_push=pushed.__setitem__)}

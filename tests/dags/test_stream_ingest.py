@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from pyiceberg.expressions import AlwaysTrue
 
 from exp_platform.airflow import streams
 from exp_platform.airflow.alerting import blocked_by_stream
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.airflow.landing import RawReady, has_landed, late_streams
+from exp_platform.alerts.book import record
+from exp_platform.alerts.model import crash_alert
 from exp_platform.config.load import Project, load_project
-from exp_platform.lake.catalog import ensure_tables, load_catalog
+from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
+from exp_platform.lake.ops import read_rows
 from exp_platform.ledger.manifest import StageManifest
 
 pytestmark = pytest.mark.airflow
@@ -131,7 +135,7 @@ def test_an_experiment_waits_for_its_streams_and_names_the_late_one(
     ingested(reading, "2026-01-09")
     assert late_streams(reading, ID, DT) == ["seen"]
     assert not has_landed(str(reading.path), ID, DT)
-    monkeypatch.setattr(RawReady, "_alert", lambda self, context, sentence: None)
+    monkeypatch.setattr(RawReady, "_alert_streams", lambda self, context, late: None)
     conf = {"experiment_id": ID, "dt": DT, "config": str(reading.path), "timeout_hours": 6}
     pushed: dict[str, Any] = {}
     context: Any = {"ti": SimpleNamespace(xcom_push=pushed.__setitem__)}
@@ -149,3 +153,39 @@ def test_a_blocked_stream_is_not_awaited_and_its_reader_sends_no_alert(reading: 
     assert blocked_by_stream(reading, ID, f"r{DT}")
     ingested(reading, DT, "blocked", owner=ID, run="q")
     assert not blocked_by_stream(reading, ID, f"q{DT}")
+
+
+def task_instance() -> SimpleNamespace:
+    return SimpleNamespace(
+        xcom_push=lambda *_: None, dag_id="daily_experiments", run_id="daily", task_id="raw_ready", map_index=0
+    )
+
+
+def test_all_readers_of_a_late_stream_cause_one_alert_about_the_stream(
+    reading: Project, write_yaml: Callable[[Path, object], Path]
+) -> None:
+    import yaml
+
+    other = "exp_add_cart_002"
+    path = reading.root / "configs" / "experiments" / f"{other}.yaml"
+    write_yaml(path, yaml.safe_load(path.read_text()) | {"streams": {"exposures": ["seen"]}})
+    ensure_tables(reading)
+    for one in (ID, other):
+        conf = {"experiment_id": one, "dt": DT, "config": str(reading.path), "timeout_hours": 6}
+        context: Any = {"ti": task_instance(), "run_id": "daily"}
+        with pytest.raises(AirflowFailException, match=f"{one}: seen not ingested for {DT} after 6 h"):
+            RawReady(task_id="raw_ready", experiment=conf).resume(context, {"landed": False})
+    (told,) = read_rows(load_handle(reading, "ops.alerts"), AlwaysTrue())
+    assert (told["experiment_id"], told["state"]) == ("stream.seen", "pending")
+    assert f"stream seen was not ingested for {DT}" in told["payload"]
+    assert "memo" not in told["payload"], "a stream has no memo"
+
+
+def test_readers_are_silent_about_a_late_stream_that_has_its_alert(reading: Project) -> None:
+    ensure_tables(reading)
+    record(reading, [crash_alert("stream.seen", date.fromisoformat(DT), "landed", "no files")], "s", datetime.now(UTC))
+    conf = {"experiment_id": ID, "dt": DT, "config": str(reading.path), "timeout_hours": 6}
+    context: Any = {"ti": task_instance(), "run_id": "daily"}
+    with pytest.raises(AirflowFailException):
+        RawReady(task_id="raw_ready", experiment=conf).resume(context, {"landed": False})
+    assert len(read_rows(load_handle(reading, "ops.alerts"), AlwaysTrue())) == 1

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.published_lake import published_lake
+from tests.sessions import session_for
 
 from exp_platform.config.load import Project
 from exp_platform.lake.tables.examples import EXAMPLES
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,9 +38,7 @@ def in_the_clone(lake: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def session(lake: Project, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> SparkSession:
     """A session on the small lake, which is also the one that a program gets."""
-    own = spark.newSession()
-    for key, value in spark_catalog_conf(lake).items():
-        own.conf.set(key, value)
+    own = session_for(spark, lake)
     monkeypatch.setattr("exp_platform.spark.session.build_spark_session", lambda name: own)
     return own
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import make_project
+from tests.sessions import session_for
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import Scope
@@ -20,7 +21,6 @@ from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.publication import Origin
 from exp_platform.lake.publish import Publication, publish
 from exp_platform.lake.tables import TABLES
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -129,9 +129,7 @@ def test_a_writer_that_is_killed_leaves_all_or_nothing_and_its_rerun_ends_with_a
 def test_spark_writers_of_different_experiments_at_once_lose_no_commit(
     spark: SparkSession, lake_project: Project
 ) -> None:
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(lake_project).items():
-        session.conf.set(key, value)
+    session = session_for(spark, lake_project)
     experiments = [f"exp_side_by_side_{i:03d}" for i in range(4)]
 
     def write(experiment: str) -> None:

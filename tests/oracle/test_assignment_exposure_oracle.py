@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exp_platform.lake.tables import TABLES
+from exp_platform.second_opinion.recompute import rules_of_users
 
 pytestmark = pytest.mark.spark
 
-SQL = (Path(__file__).parent / "assignment_exposure.sql").read_text()
+SQL = rules_of_users()
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 

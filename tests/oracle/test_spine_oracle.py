@@ -8,11 +8,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests import hand_made as hm
 from tests.oracle.spine_data import CUTOFF, END, METRICS, SOURCES, START, VARIANTS, Data, micros
-from tests.oracle.spine_duckdb import DAY, Oracle
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
@@ -22,6 +23,9 @@ from exp_platform.lake.tables.names import (
     METRIC_STATISTICS,
     PANEL_STATISTICS,
 )
+from exp_platform.lake.types import arrow_schema
+from exp_platform.pipelines.stream_view import StreamView, first_instant
+from exp_platform.second_opinion.spine import DAY, Oracle
 from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
 from exp_platform.transforms.unit_outcomes import unit_outcomes
@@ -67,9 +71,11 @@ def small_tables(draw: Any) -> Data:
     return data
 
 
-def check(spark: Any, data: Data, lost: tuple[date, ...] = ()) -> None:
+def check(spark: Any, data: Data, lost: tuple[date, ...] = (), *, streamed: bool = False) -> None:
     """Run both and compare every number; the outcomes of the days `lost` are excluded."""
     cohort, outcomes = data.frames(spark)
+    if streamed:
+        outcomes = through_streams(spark, data)
     units = unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF, excluded=lost).persist()
     found = {row["user_id"]: row for row in units.collect()}
     db = data.database({user: row["unit_bucket"] for user, row in found.items()})
@@ -100,6 +106,20 @@ def check(spark: Any, data: Data, lost: tuple[date, ...] = ()) -> None:
     compare_calendar_days(rows[METRIC_AGGREGATES_DAILY], oracle)
     compare_histograms(rows[METRIC_STATISTICS], oracle)
     compare_panel(rows[PANEL_STATISTICS], oracle)
+
+
+def through_streams(spark: Any, data: Data) -> Any:
+    """The outcomes as the experiment reads them where two streams hold them, among rows that it must not read."""
+    rows = [
+        {"stream": stream, **row, "event_id": None, "source_file": "f", "ingested_at": END}
+        for row in data.outcomes
+        for stream in ("of_a", "of_b", "elsewhere")  # what a stream does not deliver is not read of it
+    ]
+    rows += [row | {"metric_name": "never", "value": 1e9} for row in rows[:9]]
+    experiment = hm.experiment(METRICS, VARIANTS, experiment_id="exp_spine", start_ts=START, end_ts=END)
+    names = (("of_a", ("a",)), ("of_b", ("b",)))
+    view = StreamView("outcomes", "exp_spine", names, VARIANTS, first_instant(experiment, METRICS))
+    return view.rows(spark.createDataFrame(pa.Table.from_pylist(rows, arrow_schema(view.table))))
 
 
 def compare_units(found: dict[str, Any], oracle: Oracle, data: Data) -> None:
@@ -281,6 +301,10 @@ def close(ours: Any, theirs: Any) -> bool:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_number_agrees_with_the_oracle_on_awkward_data(spark: Any, seed: int) -> None:
     check(spark, awkward(Random(seed), users=150))
+
+
+def test_every_number_agrees_with_the_oracle_where_the_events_come_from_streams(spark: Any) -> None:
+    check(spark, awkward(Random(1), users=60), streamed=True)
 
 
 LOST = (date(2026, 1, 4), date(2026, 1, 8), date(2026, 1, 9))  # a day before the start, and two in the middle

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.conftest import make_project
 from tests.lakes import Lake
+from tests.sessions import session_for
 
 from exp_platform.lake.catalog import ensure_tables
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +21,4 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """An empty lake."""
     project = make_project(tmp_path_factory.mktemp("lake"))
     ensure_tables(project)
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(project).items():
-        session.conf.set(key, value)
-    yield Lake(project, session)
+    yield Lake(project, session_for(spark, project))

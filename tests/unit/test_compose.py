@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,6 @@ def test_it_starts_every_service_of_the_platform() -> None:
 
 
 def test_every_variable_it_asks_for_is_in_the_example() -> None:
-    import re
-
     asked = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
     offered = {line.split("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line}
     assert asked <= offered
@@ -47,3 +46,49 @@ def test_every_variable_it_asks_for_is_in_the_example() -> None:
 def test_ports_open_on_loopback_only() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def environment_of(service: str) -> dict[str, str]:
+    return COMPOSE["services"][service].get("environment", {})
+
+
+def test_no_service_has_a_secret_by_default_and_spark_has_none_at_all() -> None:
+    """`${NAME:?…}` stops compose where .env lacks a secret; an empty default would start with it."""
+    secret = re.compile(r"PASSWORD|SECRET|_KEY$")
+    for name in COMPOSE["services"]:
+        found = {key: value for key, value in environment_of(name).items() if secret.search(key)}
+        loose = {key for key, value in found.items() if not re.fullmatch(r"\$\{\w+:\?.+\}", value)}
+        assert loose - {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"} == set(), name
+    of_spark = [key for name in ("spark-master", "spark-worker") for key in environment_of(name)]
+    assert of_spark and not any(secret.search(key) for key in of_spark)
+
+
+def test_airflow_has_no_password_of_the_superuser_and_postgres_no_key_of_the_store() -> None:
+    assert "POSTGRES_PASSWORD" not in environment_of("airflow-scheduler")
+    assert not any("S3" in key or "OBJECT" in key for key in environment_of("postgres"))
+
+
+def test_every_service_that_stays_has_a_health_check() -> None:
+    ending = {"object-store-init", "airflow-init"}
+    without = {name for name, service in COMPOSE["services"].items() if "healthcheck" not in service}
+    assert without == ending
+
+
+def test_what_ends_is_awaited_by_its_end_and_what_stays_by_its_health() -> None:
+    for name, service in COMPOSE["services"].items():
+        for other, how in service.get("depends_on", {}).items():
+            ends = other.endswith("-init")
+            assert how["condition"] == ("service_completed_successfully" if ends else "service_healthy"), (name, other)
+
+
+def test_postgres_is_healthy_once_it_answers_for_both_databases() -> None:
+    check = COMPOSE["services"]["postgres"]["healthcheck"]["test"][1]
+    assert "pg_isready" not in check  # it says yes for a database that does not exist
+    assert "-h 127.0.0.1" in check  # while the databases are made, Postgres listens on its socket alone
+    assert "-d iceberg" in check and "-d airflow" in check
+
+
+def test_every_script_that_a_service_starts_is_there_and_can_be_started() -> None:
+    scripts = {word for s in COMPOSE["services"].values() for word in s.get("command", []) if "scripts/" in word}
+    assert scripts == {"scripts/airflow.sh", "scripts/object_store.sh", "scripts/spark.sh"}
+    assert all((ROOT / script).stat().st_mode & 0o111 for script in scripts)

@@ -15,7 +15,7 @@ FLOORS = (
     ("metrics", "sums", "transforms", "ingest", "quality", "synth"),
     ("results", "decision", "memo", "alerts"),
     ("pipelines",),
-    ("operations", "detection", "calibration"),
+    ("operations", "second_opinion", "detection", "calibration"),
     ("cli", "airflow", "generate_synth"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -12,6 +12,7 @@ from airflow.sdk import conf
 from exp_platform.airflow.failures import dead_stages, first_failure, task_states
 from exp_platform.airflow.links import memo_path
 from exp_platform.airflow.slack import CONNECTION, slack_sender
+from exp_platform.config.models.stream import stream_name
 from exp_platform.errors import ConfigError, ContractViolation, Superseded
 from exp_platform.pipelines.registry import STAGES
 
@@ -165,7 +166,8 @@ def links_of(
     ti = context["ti"]
     run = f"{base}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id, safe='')}"
     task_id = _GATE_OF.get(kind) or (subject if subject in _STAGE_NAMES else ti.task_id)
-    return {"log": f"{run}/tasks/{quote(task_id)}", "run": run, "memo": base + memo_path(experiment_id, dt)}
+    links = {"log": f"{run}/tasks/{quote(task_id)}", "run": run}
+    return links | ({} if stream_name(experiment_id) else {"memo": base + memo_path(experiment_id, dt)})
 
 
 def _base_url(given: str | None) -> str:

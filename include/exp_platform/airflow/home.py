@@ -85,9 +85,9 @@ class Home:
         }
 
     def prepare(self, pool_slots: int) -> None:
-        """Create database, connection and pool; skipped when a stamp file says that they exist."""
+        """Create database, connection and pools; skipped when a stamp file says that they exist."""
         stamp = self.folder / "prepared"
-        content = f"airflow {version('apache-airflow')}, pool {pool_slots}"
+        content = f"airflow {version('apache-airflow')}, two pools, {pool_slots}"
         if stamp.exists() and stamp.read_text() == content and (self.folder / "airflow.db").exists():
             return
         done = subprocess.run(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 POOL = "spark"
+POOL_WITHOUT_SESSION = "no_session"  # stages that only do arithmetic never wait for Spark's slots
 FAILURE_KEY = "failure"  # XCom key of a stage's failure, which the alert and the memo read
 _NO_RETRY = {ConfigError.exit_code, ContractViolation.exit_code, Superseded.exit_code}
 # A stage without a session ends before the optimising compiler would pay off.

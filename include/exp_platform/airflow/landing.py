@@ -125,34 +125,51 @@ class RawReady(BaseOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Fail without retry when the time is up, because a person has to look at the source."""
-        if not event["landed"]:
-            sentence = self._late_streams() or (
-                f"no raw outcomes of {self.experiment['dt']} after {self.experiment['timeout_hours']} h: "
-                "ask the team that delivers them; clear this task when they are there"
+        if event["landed"]:
+            return
+        experiment_id, dt = self.experiment["experiment_id"], self.experiment["dt"]
+        hours = self.experiment["timeout_hours"]
+        if late := self._late_streams():
+            sentence = (
+                f"{', '.join(late)} not ingested for {dt} after {hours} h: see the DAG ingest_streams; clear this task "
+                "when the streams are there"
             )
-            self._alert(context, sentence)
-            experiment_id = self.experiment["experiment_id"]
-            context["ti"].xcom_push(FAILURE_KEY, failed_before_its_run(experiment_id, "raw_ready", sentence))
-            raise AirflowFailException(wrapped(f"{experiment_id}: {sentence}"))
+            self._alert_streams(context, late)
+        else:
+            sentence = (
+                f"no raw outcomes of {dt} after {hours} h: ask the team that delivers them; clear this task when they "
+                "are there"
+            )
+            self._alert(context, experiment_id, sentence)
+        context["ti"].xcom_push(FAILURE_KEY, failed_before_its_run(experiment_id, "raw_ready", sentence))
+        raise AirflowFailException(wrapped(f"{experiment_id}: {sentence}"))
 
-    def _late_streams(self) -> str:
-        """The sentence on streams that are late; empty when none is."""
+    def _late_streams(self) -> list[str]:
+        """Names of the experiment's streams that are late."""
         from exp_platform.config.load import load_project
 
         wanted = self.experiment
-        late = late_streams(load_project(wanted["config"]), wanted["experiment_id"], wanted["dt"])
-        if not late:
-            return ""
-        return (
-            f"{', '.join(late)} not ingested for {wanted['dt']} after {wanted['timeout_hours']} h: see the DAG "
-            "ingest_streams; clear this task when the streams are there"
-        )
+        return late_streams(load_project(wanted["config"]), wanted["experiment_id"], wanted["dt"])
 
-    def _alert(self, context: Context, sentence: str) -> None:
+    def _alert_streams(self, context: Context, late: list[str]) -> None:
+        """Alert on each late stream, unless something about it was told for the day: one alert for all its readers."""
+        from exp_platform.alerts.book import told_of
+        from exp_platform.config.load import load_project
+
+        project, dt = load_project(self.experiment["config"]), self.experiment["dt"]
+        for name in late:
+            owner_id = project.stream(name).owner_id
+            if told_of(project, owner_id, date.fromisoformat(dt)):
+                self.log.info("no alert: the stream %s has sent one for %s", name, dt)
+                continue
+            sentence = f"stream {name} was not ingested for {dt}; the experiments that read it have stopped waiting"
+            self._alert(context, owner_id, sentence)
+
+    def _alert(self, context: Context, owner_id: str, sentence: str) -> None:
         from exp_platform.airflow.alerting import alert_problem
         from exp_platform.alerts.model import crash_alert
         from exp_platform.config.load import load_project
 
         dt = date.fromisoformat(self.experiment["dt"])
         project = load_project(self.experiment["config"])
-        alert_problem(context, project, crash_alert(self.experiment["experiment_id"], dt, "raw_ready", sentence))
+        alert_problem(context, project, crash_alert(owner_id, dt, "raw_ready", sentence))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from exp_platform.airflow.jobs import SparkJobOperator
+from exp_platform.airflow.jobs import POOL, POOL_WITHOUT_SESSION, SparkJobOperator
 from exp_platform.airflow.links import DataDocsLink, MemoLink
 from exp_platform.pipelines.registry import Stage
 
@@ -22,7 +22,8 @@ class StageOperator(SparkJobOperator):
     operator_extra_links = (MemoLink(), DataDocsLink())
 
     def __init__(self, *, stage: Stage, **kwargs: Any) -> None:
-        # Of several runs that wait for the pool, the one that is furthest continues, so that memos come one by one.
+        # Of several runs that wait for a pool, the one that is furthest continues, so that memos come one by one.
+        kwargs.setdefault("pool", POOL if stage.needs_spark else POOL_WITHOUT_SESSION)
         super().__init__(job=stage.name, needs_spark=stage.needs_spark, weight_rule="upstream", **kwargs)
         self.stage = stage
         self.experiment_id: str | None = None  # like memo_dt set when the task runs; the links read both

@@ -1,4 +1,4 @@
-"""Migrate Airflow's database and create what the DAGs need: the connection `spark_default` and the pool `spark`."""
+"""Migrate Airflow's database and create what the DAGs need: the connection `spark_default` and the pools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.models import Connection, Pool
 from airflow.utils.db import initdb, merge_conn, upgradedb
 from airflow.utils.session import create_session
 
-from exp_platform.airflow.jobs import POOL
+from exp_platform.airflow.jobs import POOL, POOL_WITHOUT_SESSION
 from exp_platform.config.load import load_project
 
 
@@ -18,7 +18,7 @@ def spark_connection(master: str) -> Connection:
 
 
 def prepare(pool_slots: int) -> None:
-    """Migrate the database and create connection and pool; an existing connection or pool stays as it is."""
+    """Migrate the database and create connection and pools; an existing connection or pool stays as it is."""
     from airflow.settings import engine
     from sqlalchemy import inspect
 
@@ -28,10 +28,12 @@ def prepare(pool_slots: int) -> None:
         initdb()
     with create_session() as session:
         merge_conn(spark_connection(load_project().profile.spark.master), session=session)
-        if Pool.get_pool(POOL, session=session) is None:
-            Pool.create_or_update_pool(
-                POOL, pool_slots, "Spark applications at a time", include_deferred=False, session=session
-            )
+        for name, slots, words in (
+            (POOL, pool_slots, "Spark applications at a time"),
+            (POOL_WITHOUT_SESSION, 2 * pool_slots, "Stages without a Spark session at a time"),
+        ):
+            if Pool.get_pool(name, session=session) is None:
+                Pool.create_or_update_pool(name, slots, words, include_deferred=False, session=session)
 
 
 if __name__ == "__main__":

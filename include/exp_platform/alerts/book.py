@@ -47,6 +47,11 @@ def record(
         _write(project, alert.key, part, run_id, now)
 
 
+def told_of(project: Project, owner_id: str, dt: date) -> bool:
+    """True when an alert about an experiment or a stream was recorded for that day."""
+    return _known(project, {"experiment_id": owner_id, "dt": dt})
+
+
 def record_digest(project: Project, dt: date, message: Mapping[str, Any], run_id: str, now: datetime) -> None:
     """Record the message on the healthy experiments of a day as pending, unless one is recorded for that day."""
     key = {"experiment_id": DIGEST, "dt": dt, "kind": DIGEST, "subject": "healthy", "verdict_hash": DIGEST}

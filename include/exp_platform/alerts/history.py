@@ -13,7 +13,11 @@ from exp_platform.lake.ops import read_rows
 from exp_platform.lake.tables.names import ALERTS, DECISION, GUARDRAIL_STATUS
 from exp_platform.status import GuardrailStatus
 
-_REASONS = {Kind.QUALITY_FAILED: "quality_failed:", Kind.SRM_FAILED: "srm_failed:"}  # how a decision's reason begins
+_REASONS = {  # how a decision's reason begins
+    Kind.SECOND_OPINION_DIFFERS: "second_opinion_failed:",
+    Kind.QUALITY_FAILED: "quality_failed:",
+    Kind.SRM_FAILED: "srm_failed:",
+}
 
 
 @dataclass(frozen=True)

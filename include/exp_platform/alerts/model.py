@@ -29,6 +29,7 @@ class Kind(StrEnum):
     CONTRACT_BROKEN = "contract_broken"
     RUN_CRASHED = "run_crashed"
     CONFIG_REFUSED = "config_refused"
+    SECOND_OPINION_DIFFERS = "second_opinion_differs"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ def crash_alert(experiment_id: str, dt: date, stage: str, sentence: str) -> Aler
 def config_alert(experiment_id: str, dt: date, subject: str, sentence: str) -> Alert:
     """The alert that a file of configuration is refused, so that the experiment cannot be analysed."""
     return Alert(experiment_id, dt, Kind.CONFIG_REFUSED, subject, first_line(cause_first(sentence)), {})
+
+
+def second_opinion_alert(experiment_id: str, dt: date, metrics: Iterable[str], sentence: str, example: str) -> Alert:
+    """The alert that published numbers came out otherwise when a second implementation computed them."""
+    names = ", ".join(metrics)
+    facts = {"metrics": names, "first": first_line(example)}
+    said = f"{sentence}: the result is not to be trusted"
+    return Alert(experiment_id, dt, Kind.SECOND_OPINION_DIFFERS, first_line(names), said, facts)
 
 
 def first_line(text: str) -> str:

@@ -16,9 +16,11 @@ from exp_platform.calibration import (
     daily_looks,
     decisions,
     edges,
+    exposed,
     faults,
     gates,
     integers,
+    moved_ends,
     one_look,
     page,
     plot,
@@ -55,7 +57,7 @@ def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator]
         (faults.rows, experiments // 2),
         (integers.rows, experiments // 5),
         (clusters.rows, experiments),
-        (one_look.quantiles, experiments // 4),
+        (one_look.quantiles, experiments),
         (one_look.skewed, experiments // 5),
         (daily_looks.interval_coverage, experiments // 4),
         (gates.sample_ratio, 4 * experiments),
@@ -64,6 +66,8 @@ def _studies(experiments: int) -> list[tuple[str, Callable[[np.random.Generator]
         (gates.secondary_metrics, experiments // 4),
         (decisions.decision_errors, experiments // 5),
         (buckets.study, 2 * experiments),
+        (exposed.rows, experiments),
+        (moved_ends.rows, experiments // 2),
     ]
     return [(_name(study), partial(_sized, study, count)) for study, count in plan]
 

@@ -56,6 +56,12 @@ NOTES = {
     "guardrails, margin 5%": "A guardrail passes when its bound is below the margin, and fails when harm is shown.",
     "decision, 30 daily looks": "Each experiment is followed day by day and acts on its first final decision. "
     "The promise is half of the two-phase rule's error, because only one direction ships.",
+    "all assigned users beside the exposed": "A lift of 0.3 on the users whom the treatment reaches, who have more of "
+    "the metric than the others; 1,000 against 1,000 and 1,800 against 200 users. The check `exposure_agreement` "
+    "speaks below 0.001.",
+    "end moved to an earlier day, 30 daily looks": "Somebody watches the fixed-horizon p and moves the end to the "
+    "first day on which it is small. A sealed plan keeps to the anytime-valid interval then. Without the seal the "
+    "moved day would be a planned end.",
     "A/A on unit buckets": "What `exp calibrate EXPERIMENT` does on a team's own data: the 256 unit buckets of an "
     "experiment with a real effect of 20% are dealt anew to two arms, so that no deal has an effect.",
 }

@@ -134,9 +134,27 @@ def _recover(config: str | None) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
 
 
+@for_people
+def _certify(project: Project) -> bool:
+    """Print the certificate of catalog and store; True when no proof failed."""
+    from exp_platform.operations.certificate import certify
+
+    good, seconds = True, 0.0
+    for found in certify(project):
+        good, seconds = good and found.verdict != "WRONG", seconds + found.seconds
+        line = f"{found.verdict:<5}  {found.name:<15} {found.sentence} ({found.seconds:.1f} s)"
+        console.print(line, markup=False, soft_wrap=True)
+    settings = project.profile.catalog
+    where = "an object store" if project.profile.object_store else "a local folder"
+    word = "certified" if good else "NOT certified: do not publish with it"
+    console.print(f"catalog {settings.type} on {where}: {word} ({seconds:.1f} s)", markup=False, soft_wrap=True)
+    return good
+
+
 @app.command()
 def doctor(
     recover: bool = typer.Option(False, "--recover", help="First register tables that the catalog has lost."),
+    deep: bool = typer.Option(False, "--deep", help="Also prove on a scratch table what the catalog keeps."),
     config: str | None = CONFIG,
 ) -> None:
     """Check Java, jars, catalog, raw zone, disk and Slack, and say how to repair what is wrong."""
@@ -151,4 +169,6 @@ def doctor(
     for name, good, seen in diagnose(project):
         well = well and good
         console.print(f"{'ok   ' if good else 'WRONG'}  {name:<14} {seen}", markup=False, soft_wrap=True)
+    if deep:
+        well = _certify(project) and well
     raise typer.Exit(0 if well else 1)

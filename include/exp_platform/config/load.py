@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -271,6 +271,7 @@ def _load_experiments(
 ) -> tuple[dict[str, Experiment], dict[str, str]]:
     experiments: dict[str, Experiment] = {}
     broken: dict[str, str] = {}
+    policy = cache(partial(load_policy, root))  # thousands of experiments have the same few
 
     def load(experiment_id: str, build: Callable[[], tuple[Experiment, Place]]) -> None:
         try:
@@ -279,7 +280,7 @@ def _load_experiments(
             _refuse(place, [f"metrics: '{m}' is refused: {broken_metrics[m]}" for m in used if m in broken_metrics])
             problems = experiment_problems(experiment, experiment_id, metrics)
             _refuse(place, [*problems, *unusable_problems(experiment, metrics), *stream_problems_of(experiment)])
-            load_policy(root, experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
+            policy(experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
             experiments[experiment_id] = experiment
         except ConfigError as error:
             broken[experiment_id] = str(error)

@@ -99,13 +99,17 @@ def _delivery_problems(
     for name in twice(delivered):
         both = " and ".join(f"'{stream.name}'" for stream in streams if name in stream.delivered)
         yield f"{key}: {both} both deliver '{name}', whose events would count twice; leave one of them out"
-    known = f"{', '.join(s.name for s in streams)} deliver{'s' if len(streams) == 1 else ''} {', '.join(delivered)}"
+    names = ", ".join(dict.fromkeys(delivered))
+    known = f"{', '.join(s.name for s in streams)} deliver{'s' if len(streams) == 1 else ''} {names}"
+    lacking: dict[str, list[str]] = {}
     for what, name in needed_names(experiment, dataset, metrics):
         if name not in delivered:
-            yield (
-                f"{key}: {what} needs '{name}', which no stream delivers ({known}){suggest(name, delivered)}; "
-                "name a stream that delivers it"
-            )
+            lacking.setdefault(name, []).append(what)
+    for name, who in lacking.items():
+        yield (
+            f"{key}: {' and '.join(who)} need{'s' if len(who) == 1 else ''} '{name}', which no stream delivers "
+            f"({known}){suggest(name, delivered)}; name a stream that delivers it"
+        )
 
 
 def needed_names(experiment: Experiment, dataset: str, metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str]]:

@@ -33,7 +33,7 @@ class VerdictEffect:
     present: Mapping[str, str]
     sealed: Mapping[str, str] | None  # None where the published results cannot tell
     unknown: tuple[str, ...] = ()  # the changed keys for which they cannot
-    note: str = ""  # where both ends of the experiment differ: whom the results hold
+    note: str = ""  # where the ends of the experiment or its streams differ: whom and what the results hold
 
     @property
     def text(self) -> str:
@@ -70,7 +70,7 @@ def effect_on_verdict(
         return VerdictEffect(plan.dt, decisions, None, unknown)
     verdicts = sealed_verdicts(sealed, plan, results, pretrends, trust)
     words = {verdict.variant_id: verdict.decision.value for verdict in verdicts}
-    return VerdictEffect(plan.dt, decisions, words, note=_note(sealed, plan))
+    return VerdictEffect(plan.dt, decisions, words, note=_note(sealed, present, plan))
 
 
 def untold(sealed: Content, present: Content) -> tuple[str, ...]:
@@ -135,7 +135,14 @@ def _adjust(rows: Sequence[dict[str, Any]], primary: Metric, plan: AnalysisPlan)
         row["p_value_adjusted"] = float(adjusted) if np.isfinite(adjusted) else None
 
 
-def _note(sealed: Content, plan: AnalysisPlan) -> str:
+def _note(sealed: Content, present: Content, plan: AnalysisPlan) -> str:
+    """Whom and which events the results hold, where both plans differ in it."""
+    if "streams" not in changed_keys(sealed, present):
+        return _end_note(sealed, plan)
+    return f"{_end_note(sealed, plan)}; both stand on the events that the present plan reads"
+
+
+def _end_note(sealed: Content, plan: AnalysisPlan) -> str:
     then, now = datetime.fromisoformat(sealed["end_ts"]), plan.experiment.end_ts
     if then == now or plan.cutoff <= min(then, now):
         return ""

@@ -24,7 +24,8 @@ def beaten(rows: Sequence[Row], metric: Metric, plan: AnalysisPlan) -> dict[str,
     """For each arm the others than which it is significantly better, from the deciding rows of the primary metric.
 
     Means, shares and ratios are compared by the level, spread and size of each arm, by the interval in force, with Holm
-    over the pairs. The rows of quantiles and of difference-in-differences do not hold what it takes.
+    over the pairs. The rows of quantiles and of difference-in-differences do not hold what it takes. In a rollout each
+    effect is, besides, that on the arm's own users, who were not drawn at random: it says nothing of another arm's.
     """
     found: dict[str, list[str]] = {row["variant_id"]: [] for row in rows}
     pairs = list(combinations([row for row in rows if _comparable(row, metric)], 2))

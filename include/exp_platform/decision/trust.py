@@ -54,19 +54,21 @@ def trust_of(
     deciding: Collection[str],
     exploratory: tuple[str, ...] = (),
     acknowledged: Sequence[Acknowledgement] = (),
+    differing: Sequence[str] = (),
 ) -> TrustVerdict:
     """Trust from the rows of fct_experiment_exposure_quality_daily and fct_experiment_statistical_validation.
 
     `deciding` names the metrics on which the decision stands. `exploratory` holds the reasons for which the result is
     not the one that was planned: a caution, named first. A check that was acknowledged is a reason, named last, and
-    costs no trust.
+    costs no trust. `differing` names the metrics of which a second implementation finds other numbers: nothing can be
+    trusted then, and no acknowledgement helps.
     """
     validation, quality = list(validation), list(quality)
     passed_over = sorted(
         {row["check_name"] for row in (*validation, *quality) if acknowledgement_of(row, acknowledged) is not None}
     )
     noted = tuple(f"acknowledged:{name}" for name in passed_over)
-    fatal: dict[str, None] = {}
+    fatal: dict[str, None] = dict.fromkeys(f"second_opinion_failed:{name}" for name in differing)
     doubts: dict[str, None] = dict.fromkeys(exploratory)
     spoke_up = [row for row in counted(validation, acknowledged) if row["status"] in SPOKE_UP]
     ratio = _sample_ratio(spoke_up)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,13 @@ from pyspark.sql import functions as F
 
 from exp_platform.config.load import Project
 from exp_platform.ingest.diagnose import failing_expression
+from exp_platform.ingest.intake import Intake
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import row_fields
 from exp_platform.ingest.read import read_source
 from exp_platform.ingest.result import SHOWN
 from exp_platform.ingest.rules import row_rules
 from exp_platform.ingest.source import DatasetSource, list_source
-from exp_platform.schemas import load_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -52,19 +51,18 @@ class Preview:
 def preview(
     spark: SparkSession,
     project: Project,
+    intake: Intake,
     source: DatasetSource,
-    experiment_id: str,
-    live_variants: Sequence[str],
     rows: int,
 ) -> Preview:
-    """Read the first files of a source and judge each of their events as ingest would."""
+    """Read the first files of one source of an intake and judge each of their events as ingest would."""
     listed = list_source(project, source, lambda: spark)
     files = listed[:FILES_READ]
     try:
         result = read_source(spark, project, source, files, show=True)
         if result.frame is None or SHOWN not in result.frame.columns:
             return Preview(source, len(listed), len(files), problems=tuple(result.problems))
-        rules = row_rules(load_schema(source.dataset), experiment_id, live_variants, result.frame.columns)
+        rules = row_rules(intake.schema, intake.experiment_id, intake.variants, result.frame.columns)
         words = F.array(*(F.when(condition, F.lit(name)) for name, condition in rules.items()))
         broken = F.filter(words, lambda name: name.isNotNull())
         shown = _shown(result.frame, source, broken)

@@ -15,7 +15,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, MetricOfRow, Source
 from exp_platform.errors import ConfigError
 from exp_platform.ingest.files import SUFFIXES, Format, RawFile, list_files
-from exp_platform.lake.raw_zone import filesystem
+from exp_platform.lake.raw_zone import filesystem, require_bucket
 from exp_platform.schemas import contract_columns
 
 if TYPE_CHECKING:
@@ -174,7 +174,10 @@ def list_source(project: Project, source: DatasetSource, session: Callable[[], S
             f"{str(error).splitlines()[0]}; give a folder, a file, or s3://bucket/prefix, which needs object_store in "
             "the profile"
         ) from None
-    return list_files(files, folder, source.location, SUFFIXES[source.format])
+    found = list_files(files, folder, source.location, SUFFIXES[source.format])
+    if not found:
+        require_bucket(project, source.location)
+    return found
 
 
 def opened(

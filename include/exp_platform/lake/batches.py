@@ -17,7 +17,7 @@ from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io import FileIO
 from pyiceberg.table import Table as IcebergTable
 
-from exp_platform.lake.ops import matching
+from exp_platform.lake.filters import matching
 from exp_platform.lake.tables import Table
 from exp_platform.lake.tables.declare import bucket_of
 from exp_platform.lake.types import arrow_schema

@@ -63,6 +63,7 @@ def load_catalog(project: Project) -> Catalog:
         properties |= {"type": "sql", "uri": f"sqlite:///{path}?timeout={BUSY_SECONDS}"}
     elif settings.type == "postgres":
         properties |= {"type": "sql", "uri": f"postgresql+psycopg2://{_userinfo(settings)}{settings.uri}"}
+        properties["pool_pre_ping"] = "true"  # a connection from before Postgres was restarted is replaced, not used
     else:
         properties |= {"type": "rest", "uri": settings.uri}
         if settings.user and settings.password:

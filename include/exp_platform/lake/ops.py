@@ -8,20 +8,15 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, In
+from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.lake.audit import conform_arrow
 from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.filters import matching
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema, to_arrow
-
-
-def matching(key: dict[str, Any]) -> BooleanExpression:
-    """Filter for rows whose columns equal the key's values; a tuple, list or set matches any of its values."""
-    terms = [In(c, v) if isinstance(v, (tuple, list, set)) else EqualTo(c, v) for c, v in key.items()]
-    return terms[0] if len(terms) == 1 else And(*terms)
 
 
 def read_rows(

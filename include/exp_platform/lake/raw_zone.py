@@ -10,6 +10,7 @@ from datetime import date
 from pyarrow import fs
 
 from exp_platform.config.load import Project
+from exp_platform.errors import ConfigError
 from exp_platform.schemas import DATASETS
 
 _DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})", re.ASCII)
@@ -37,6 +38,22 @@ def filesystem(project: Project, location: str, new_buckets: bool = False) -> tu
     return files, str(path)
 
 
+def require_bucket(project: Project, location: str) -> None:
+    """Refuse a location in a bucket that is not there: a missing bucket lists no files, as an empty one does."""
+    scheme, _, rest = location.partition("://")
+    if scheme not in ("s3", "s3a"):
+        return
+    files, _ = filesystem(project, location)
+    bucket = rest.split("/", 1)[0]
+    if files.get_file_info(bucket).type == fs.FileType.NotFound:
+        store = project.profile.object_store
+        raise ConfigError(
+            f"the bucket {bucket!r} of {location} is not in the object store"
+            f"{f' {store.endpoint}' if store else ''}: correct the location, or create the buckets of the profile with "
+            "`python -m exp_platform.lake.buckets`"
+        )
+
+
 def list_days(project: Project, experiment_id: str) -> list[date]:
     """The days named by the `dt=` folders of the experiment's datasets, sorted; empty without raw data."""
     files, folder = filesystem(project, project.raw_folder(experiment_id))
@@ -44,6 +61,8 @@ def list_days(project: Project, experiment_id: str) -> list[date]:
     for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
         if found.type == fs.FileType.Directory and found.base_name in DATASETS:
             days |= set(_named_days(day.base_name for day in files.get_file_info(fs.FileSelector(found.path))))
+    if not days:
+        require_bucket(project, project.raw_root)
     return sorted(days)
 
 

@@ -10,7 +10,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import ExpError
 from exp_platform.lake.catalog import CATALOG
-from exp_platform.lake.ops import matching
+from exp_platform.lake.filters import matching
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema, spark_type
 

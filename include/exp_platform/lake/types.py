@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from pyiceberg import types as iceberg
 from pyiceberg.schema import Schema
 
 from exp_platform.lake.tables import Table
-
-if TYPE_CHECKING:
-    from pyspark.sql.types import StructType
 
 _ICEBERG: dict[str, iceberg.IcebergType] = {
     "string": iceberg.StringType(),
@@ -112,33 +109,6 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema(
         [pa.field(c, arrow_type(kind), nullable=c not in table.required) for c, kind in table.types.items()]
     )
-
-
-def spark_schema(table: Table) -> StructType:
-    """The Spark schema of a table, built without a session."""
-    from pyspark.sql import types as spark
-
-    simple: dict[str, spark.DataType] = {
-        "string": spark.StringType(),
-        "long": spark.LongType(),
-        "int": spark.IntegerType(),
-        "double": spark.DoubleType(),
-        "boolean": spark.BooleanType(),
-        "timestamptz": spark.TimestampType(),
-        "date": spark.DateType(),
-    }
-
-    def of(kind: str) -> spark.DataType:
-        match _parts(kind):
-            case ("list", element):
-                return spark.ArrayType(simple[element])
-            case ("map", key, value):
-                return spark.MapType(simple[key], simple[value])
-            case _:
-                return simple[kind]
-
-    fields = [spark.StructField(c, of(kind), c not in table.required) for c, kind in table.types.items()]
-    return spark.StructType(fields)
 
 
 def to_arrow(table: Table, rows: list[dict[str, Any]]) -> pa.Table:

@@ -77,11 +77,23 @@ class StageManifest:
         rows: int | None = self._rows[table, "read"]["rows"]
         return rows or 0
 
+    def later_attempt(self) -> datetime | None:
+        """The start of a later attempt of the stage that is recorded already; None without one.
+
+        An attempt that stood still while another took its place must not replace what the other has recorded.
+        """
+        rows = read_rows(load_handle(self.project, RUN_MANIFEST, self.catalog), self._key)
+        latest = max((row["at"] for row in rows), default=self.at)
+        return latest if latest > self.at else None
+
     def flush(self) -> None:
         """Write the stage's rows to ops.run_manifest in one commit."""
         if self._rows:
-            key = {"experiment_id": self.experiment_id, "run_id": self.run_id, "stage": self.stage}
-            replace_rows(self.project, RUN_MANIFEST, key, list(self._rows.values()), self.catalog)
+            replace_rows(self.project, RUN_MANIFEST, self._key, list(self._rows.values()), self.catalog)
+
+    @property
+    def _key(self) -> dict[str, str]:
+        return {"experiment_id": self.experiment_id, "run_id": self.run_id, "stage": self.stage}
 
 
 @dataclass(frozen=True)

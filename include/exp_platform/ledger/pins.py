@@ -10,6 +10,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
+from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import commit_again, load_handle
 from exp_platform.lake.tables.names import ASSIGNMENTS, ATTRIBUTES, EXPOSURES, OUTCOMES
 from exp_platform.lake.tables.streams import STREAM_TABLES
@@ -44,7 +45,18 @@ def pin_inputs(
                 handle,
                 lambda h, t=table, a=age: h.manage_snapshots().create_tag(snapshots[t], tag, max_ref_age_ms=a).commit(),  # type: ignore[misc]
             )
+            _require_kept(handle, table, tag, snapshots[table])
     return kept
+
+
+def _require_kept(handle: IcebergTable, table: str, tag: str, snapshot_id: int) -> None:
+    """Read the tag back by another handle: a catalog was seen that accepts tags and keeps none."""
+    ref = handle.catalog.load_table(handle.name()).metadata.refs.get(tag)
+    if ref is None or ref.snapshot_id != snapshot_id:
+        raise ConfigError(
+            f"the catalog accepted the tag {tag} of {table} and does not keep it, so that no run could be reproduced "
+            "after expiry: use a catalog that passes `exp doctor --deep`"
+        )
 
 
 def _age_to_keep(handle: IcebergTable, snapshot_id: int, retain_days: int | None, now: datetime) -> int | None:

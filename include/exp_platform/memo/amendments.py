@@ -31,6 +31,7 @@ LABELS = {
     "policy": "Policy",
     "exclude": "Excluded days",
     "acknowledge": "Acknowledged checks",
+    "streams": "Streams",
 }
 
 

@@ -34,3 +34,4 @@ class Answers:
     unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
     uncapped: Mapping[tuple[str, str], tuple[float, float | None]] = field(default_factory=dict)  # results.uncapped
     moved: SinceLastRun | None = None  # against the last run of an earlier day
+    second_opinion: Mapping[str, Any] = field(default_factory=dict)  # empty while no second implementation has looked

@@ -14,14 +14,23 @@ REASONS_SHOWN = 10
 
 
 def data_section(
-    manifest: Rows, files: Rows, quarantine: pa.Table, findings: Rows, used: Mapping[str, int]
+    manifest: Rows,
+    files: Rows,
+    quarantine: pa.Table,
+    findings: Rows,
+    used: Mapping[str, int],
+    streams: Mapping[Any, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """The section from the run's rows of ops.run_manifest and ops.contract_results, and the files and quarantine.
 
-    `used` holds for each dataset the events up to the cut-off, which the numbers stand on.
+    `used` holds for each dataset the events up to the cut-off, which the numbers stand on; `streams` names those that
+    a dataset is read from: its counts are then of all of their events, whoever reads them.
     """
+    named = {dataset: {"streams": sorted(names)} for dataset, names in (streams or {}).items()}
     return {
-        "datasets": [_dataset(name, manifest, files) | {"used": used.get(name)} for name in DATASETS],
+        "datasets": [
+            _dataset(name, manifest, files) | {"used": used.get(name)} | named.get(name, {}) for name in DATASETS
+        ],
         "refused": _refused(quarantine),
         "warnings": [
             {name: row[name] for name in ("table", "expectation", "unexpected_count", "detail")}

@@ -80,5 +80,5 @@ def _sentence(row: Row) -> str:
         why = "users who were not exposed have an effect too, or the treatment changes who is exposed"
         parts.append(f"Assigned and diluted, the two do not agree ({p_is(row['agree_p_value'])}): {why}.")
     if row["complier"]["effect"] is not None:
-        parts.append(f"For each user whom the treatment reached it is {shown(row, 'complier')}.")
+        parts.append(f"On users whom the treatment reached it is {shown(row, 'complier')}.")
     return " ".join(parts)

@@ -36,6 +36,7 @@ def facts_of(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> 
         "pretrends": _pretrends(published, plan),
         "data": dict(published.data),
         "run": dict(run),
+        **({"second_opinion": dict(published.second_opinion)} if published.second_opinion else {}),
     }
 
 

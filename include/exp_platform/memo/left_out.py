@@ -29,7 +29,8 @@ def left_out(cohort: pa.Table, daily: Sequence[Row], datasets: Sequence[Row], ar
     """
     groups = cohort.group_by(list(COHORT_COLUMNS)).aggregate([([], "count_all")]).to_pylist()
     users = [_of_arm([row for row in groups if row["variant_id"] == arm], arm) for arm in arms]
-    rows = [{name: row[name] for name in ("dataset", "refused", "repeated")} for row in datasets]
+    counted = ("dataset", "refused", "repeated", "streams")
+    rows = [{name: row[name] for name in counted if name in row} for row in datasets]
     checks = check_counts(daily)
     return {"users": users, "rows": rows, "checks": checks, "lines": [*_user_lines(users), *_row_lines(rows)]}
 
@@ -74,8 +75,16 @@ def _user_lines(users: Sequence[Row]) -> list[str]:
 
 def _row_lines(rows: Sequence[Row]) -> list[str]:
     return [
-        f"{row['dataset']}: {row['refused'] or 0:,} rows refused, {row['repeated'] or 0:,} dropped because they repeat "
+        f"{_place(row)}: {row['refused'] or 0:,} rows refused, {row['repeated'] or 0:,} dropped because they repeat "
         "another."
         for row in rows
         if row["refused"] or row["repeated"]
     ]
+
+
+def _place(row: Row) -> str:
+    """The dataset; of one that is read from streams also whose rows are counted."""
+    streams = row.get("streams", ())
+    if not streams:
+        return str(row["dataset"])
+    return f"{row['dataset']} (of all users of the stream{'s' if len(streams) > 1 else ''} {', '.join(streams)})"

@@ -36,6 +36,8 @@ def _invalid(source: Source, _: Mapping[str, Progress]) -> str:
         return "Choose a comparison group that moved in parallel before: this one can't answer the question."
     if "pretrends_not_tested" in reasons:
         return "Collect values of more days before the change, or admit the doubt by a policy: trends were not tested."
+    if "second_opinion_failed" in reasons:
+        return "Run it again with --full-refresh, then check it again with exp canary: no number here is safe to use."
     if "quality_failed" in reasons:
         return "Mend the logging of exposures; days that can't be mended can't be analysed in this mode."
     return "Find the cause in assignment or logging, mend it, and start again under a new id: lost users do not return."

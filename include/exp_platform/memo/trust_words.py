@@ -20,6 +20,9 @@ RATIO_TOLD = 1.1  # from here on a mismatch is told as a factor
 
 def broken(source: Source) -> str:
     """The first thing that costs the result its trust, since when and where; empty where nothing does."""
+    second = source.published.second_opinion
+    if second and second["differ"]:
+        return f"{second['sentence']}: {second['detail']}"
     failed = [row for row in source.published.checks if sample_ratio_failed(row)]
     if failed:
         first = min(failed, key=lambda row: SRM_GATES.index(row["check_name"]))
@@ -96,7 +99,13 @@ def summary(source: Source) -> str:
     if not all_of_them:
         return "No check had anything to look at."
     weakest = weakest_check(source)
-    return f"{passed} of {all_of_them} checks passed{f'; weakest: {weakest}' if weakest else ''}."
+    return f"{passed} of {all_of_them} checks passed{f'; weakest: {weakest}' if weakest else ''}.{_twice(source)}"
+
+
+def _twice(source: Source) -> str:
+    """The second opinion where it agrees; empty where nobody has compared a number."""
+    second = source.published.second_opinion
+    return f" {second['sentence']}." if second and second["compared"] else ""
 
 
 def counted(source: Source) -> tuple[int, int]:

@@ -28,6 +28,7 @@ INTERVALS = {
 
 _REASONS = {
     "srm_failed": "The arms do not have the sizes that the registry promises ({subject}).",
+    "second_opinion_failed": "A second implementation computes other numbers of {subject} from the raw files.",
     "quality_failed": "The exposures can't be trusted: {subject}.",
     "caution": "Caution: {subject}.",
     "acknowledged": "{subject}: acknowledged, so that it does not count.",
@@ -128,7 +129,13 @@ def _subject(word: str, subject: str, titles: Mapping[str, str]) -> str:
         return names.check_says(check) + (f" (about {titles.get(metric, metric)})" if metric else "")
     if word == "srm_failed":
         return names.check_name(subject)
-    if word in ("guardrail_failed", "inconclusive", "covariate_constant", "covariate_without_gain"):
+    if word in (
+        "second_opinion_failed",
+        "guardrail_failed",
+        "inconclusive",
+        "covariate_constant",
+        "covariate_without_gain",
+    ):
         return titles.get(subject, subject.replace(":", ", "))
     return subject.replace(":", ", ")
 

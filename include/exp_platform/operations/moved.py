@@ -26,7 +26,7 @@ from exp_platform.ledger.configurations import Content, content_of, definitions_
 from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.operations.landed import Kind, Landed, Landing, landing
 from exp_platform.operations.moved_inputs import metrics_of, published_rows, two_runs
-from exp_platform.operations.past_run import PastRun, configuration_of, reading_as
+from exp_platform.operations.past_run import PastRun, project_of, reading_as
 from exp_platform.operations.scratch import Log, compute, pinned_events, scratch_lake, session_on
 from exp_platform.pipelines.dates import cutoff
 from exp_platform.pipelines.run import Run
@@ -86,8 +86,8 @@ def moved(
     """Split the change of the deciding numbers from one run to another; the real lake is only read."""
     first, last = two_runs(project, first_id, last_id)
     with tempfile.TemporaryDirectory(prefix="exp_configuration_") as folder:
-        then = configuration_of(project, first, Path(folder) / "first")
-        now = configuration_of(project, last, Path(folder) / "last")
+        then = project_of(project, first, Path(folder) / "first")
+        now = project_of(project, last, Path(folder) / "last")
         notes = tuple(
             f"no run has kept the configuration of {run.run_id}: its settings and definitions are part of the code"
             for run, found in ((first, then), (last, now))

@@ -70,16 +70,19 @@ def require_events(project: Project, run: PastRun) -> None:
         )
 
 
-def configuration_of(project: Project, run: PastRun, folder: Path) -> Project | None:
+def project_of(project: Project, run: PastRun, folder: Path | None) -> Project | None:
     """The project as the run had it: today's if the hash says so, else as ops.configurations kept it; else None.
 
-    A policy that has changed since is written below `folder`, where policies are looked for.
+    A policy that has changed since is written below `folder`, where policies are looked for; without a folder only
+    today's configuration is tried.
     """
     if run.experiment_id in project.experiments:
         for mode in (None, "itt", "exposed"):
             candidate = project.with_analysis_mode(run.experiment_id, mode)
             if candidate.config_hash(candidate.experiment(run.experiment_id)) == run.config_hash:
                 return candidate
+    if folder is None:
+        return None
     content = kept_configuration(project, run.experiment_id, run.config_hash)
     return None if content is None else rebuilt(project, run.experiment_id, run.config_hash, content, folder)
 

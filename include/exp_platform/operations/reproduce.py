@@ -17,8 +17,8 @@ from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.operations.fingerprints import TableComparison, compare, fingerprint
 from exp_platform.operations.past_run import (
     PastRun,
-    configuration_of,
     find_past_run,
+    project_of,
     reading_as,
     require_events,
 )
@@ -62,7 +62,7 @@ def reproduce(
     """Run the ordinary stages on the pinned events of a past run; the real lake is only read."""
     run = find_past_run(project, run_id)
     with tempfile.TemporaryDirectory(prefix="exp_configuration_") as folder:
-        configured, notes = _configured(project, run, Path(folder))
+        configured, notes = configuration_of(project, run, Path(folder))
         configured = reading_as(configured, run)
         require_events(project, run)
         if spark is None:
@@ -77,12 +77,15 @@ def reproduce(
     return Reproduction(run, tables, notes)
 
 
-def _configured(project: Project, run: PastRun, folder: Path) -> tuple[Project, tuple[str, ...]]:
-    """The project as the run had it, as far as that is known, and notes on changes of code and configuration since."""
+def configuration_of(project: Project, run: PastRun, folder: Path | None = None) -> tuple[Project, tuple[str, ...]]:
+    """The project as the run had it, as far as that is known, and notes on changes of code and configuration since.
+
+    Without a folder only the analysis mode is looked for, not the configuration that the lake has kept.
+    """
     notes = []
     if run.code_version != code_version():
         notes.append(f"the code has changed since: {run.code_version} then, {code_version()} now")
-    then = configuration_of(project, run, folder)
+    then = project_of(project, run, folder)
     if then is None:
         notes.append(f"the configuration of {run.experiment_id} has changed since (config_hash was {run.config_hash})")
         return project, tuple(notes)

@@ -21,9 +21,10 @@ from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.lake.read import read_spark
 from exp_platform.lake.tables import TABLES
-from exp_platform.lake.tables.names import ANALYSIS_RESULTS, SEALED_PLAN
+from exp_platform.lake.tables.names import ANALYSIS_RESULTS, SEALED_PLAN, SECOND_OPINIONS
 from exp_platform.ledger.pins import PINNED_TABLES
 from exp_platform.ledger.seals import seal_rows
+from exp_platform.ledger.second_opinions import opinion_rows
 from exp_platform.operations.past_run import PastRun
 from exp_platform.pipelines.context import open_stage
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS, STAGES
@@ -92,6 +93,7 @@ def compute(run: Run, past: PastRun, there: Project, here: SparkSession, events:
     _copy_events(events, here, run, past.at, say)
     _copy_other_results(there, run.project, past)
     _copy_seals(there, run.project, past)
+    _copy_second_opinions(there, run.project, past)
     for stage in STAGES:
         if stage.name in past.stages - _NOT_RERUN:
             run_stage(run, stage, session=Session.given(here), now=past.at, say=say)
@@ -143,3 +145,10 @@ def _copy_seals(project: Project, scratch: Project, run: PastRun) -> None:
     rows = [row for row in seal_rows(project, run.experiment_id) if row["sealed_at"] <= run.at]
     if rows:
         replace_rows(scratch, SEALED_PLAN, {"experiment_id": run.experiment_id}, rows)
+
+
+def _copy_second_opinions(project: Project, scratch: Project, run: PastRun) -> None:
+    """Copy what a second implementation had found by then: a difference costs a run its trust."""
+    rows = [row for row in opinion_rows(project, run.experiment_id) if row["checked_at"] <= run.at]
+    if rows:
+        replace_rows(scratch, SECOND_OPINIONS, {"experiment_id": run.experiment_id}, rows)

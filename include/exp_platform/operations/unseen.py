@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from pyiceberg.expressions import EqualTo
-
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Source
+from exp_platform.config.models.source import Dataset
 from exp_platform.config.words import suggest
 from exp_platform.lake.catalog import existing_handle
+from exp_platform.lake.filters import matching
 from exp_platform.lake.read import count_rows
-from exp_platform.lake.tables.names import ATTRIBUTES, OUTCOMES
 from exp_platform.pipelines.outcome_names import names_in
 from exp_platform.results.absent import absent_sentence
 
 MOST_ROWS = 5_000_000  # events of an experiment that are looked through; more would take too long for a check
-_COLUMNS = {"outcomes": "metric_name", "attributes": "dimension"}
+_COLUMNS: dict[Dataset, str] = {"outcomes": "metric_name", "attributes": "dimension"}
 
 
 def unseen_in_mapping(project: Project) -> list[str]:
@@ -32,23 +31,31 @@ def unseen_in_mapping(project: Project) -> list[str]:
 
 def unseen_in_lake(project: Project) -> list[str]:
     """One sentence for each metric or dimension of which the lake's events of an experiment have none."""
-    found: list[str] = []
-    for dataset, column in _COLUMNS.items():
-        handle = existing_handle(project, {"outcomes": OUTCOMES, "attributes": ATTRIBUTES}[dataset])
-        if handle is None or (snapshot := handle.current_snapshot()) is None:
-            continue
-        for name, experiment in sorted(project.experiments.items()):
-            if dataset in experiment.streams or delivered_names(experiment.sources_of(dataset), dataset) is not None:
-                continue  # what the streams or the mapping deliver has been checked
-            if not 0 < count_rows(handle, snapshot.snapshot_id, {"experiment_id": name}) <= MOST_ROWS:
-                continue
-            wanted = frozenset(_wanted(project, experiment, dataset))
-            seen = names_in(handle, EqualTo("experiment_id", name), column=column, until=wanted) if wanted else wanted
-            found += _sentences(project, name, dataset, seen, "")
-    return found
+    return [
+        sentence
+        for dataset in _COLUMNS
+        for name, experiment in sorted(project.experiments.items())
+        if delivered_names(experiment.sources_of(dataset), dataset) is None
+        if (seen := _names_in_lake(project, experiment, dataset)) is not None
+        for sentence in _sentences(project, name, dataset, seen, "")
+    ]
 
 
-def delivered_names(sources: Collection[Source], dataset: str) -> frozenset[str] | None:
+def _names_in_lake(project: Project, experiment: Experiment, dataset: Dataset) -> frozenset[str] | None:
+    """The names among an experiment's events, of streams those that it reads; None without events, or with too many."""
+    streams = experiment.streams.get(dataset, ())
+    handle = existing_handle(project, f"exp.stream_{dataset}" if streams else f"exp.{dataset}")
+    snapshot = handle.current_snapshot() if handle is not None else None
+    if handle is None or snapshot is None:
+        return None
+    owner = {"stream": tuple(streams)} if streams else {"experiment_id": experiment.experiment_id}
+    if not 0 < count_rows(handle, snapshot.snapshot_id, owner) <= MOST_ROWS:
+        return None
+    wanted = frozenset(_wanted(project, experiment, dataset))
+    return names_in(handle, matching(owner), column=_COLUMNS[dataset], until=wanted) if wanted else wanted
+
+
+def delivered_names(sources: Collection[Source], dataset: Dataset) -> frozenset[str] | None:
     """The names that mapped sources deliver, where configuration alone says so; else None.
 
     >>> purchases = Source(format="csv", location="a", constants={"metric_name": "purchase"})

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
 from exp_platform.errors import WIDTH, ConfigError, ExpError, cause_first, wrapped
+from exp_platform.pipelines.causes import cause_of
 from exp_platform.pipelines.dates import default_dt, parse_dt, past_dt
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import BY_HAND, Options, Run
@@ -96,8 +97,7 @@ def exit_with(error: BaseException) -> NoReturn:
         code = error.exit_code
     else:
         traceback.print_exception(error)
-        said = (str(error).strip().splitlines() or [""])[0]
-        print(_for_people(f"fault: {type(error).__name__}: {cause_first(said)}"), file=sys.stderr)
+        print(_for_people(f"fault: {cause_first(cause_of(error))}"), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

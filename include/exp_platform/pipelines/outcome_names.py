@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,11 +27,20 @@ if TYPE_CHECKING:
 def absent_of(ctx: StageContext, statistics: pa.Table) -> tuple[Absent, ...]:
     """The run's metrics whose source has no event before the end of dt."""
 
-    def seen() -> frozenset[str]:
-        handle = ctx.read.handle(OUTCOMES)
-        return names_in(handle, ctx.read.row_filter(OUTCOMES), ctx.read.pin(OUTCOMES), ctx.run.cutoff)
+    return absent_metrics(statistics, ctx.run.metrics, partial(_names_seen, ctx))
 
-    return absent_metrics(statistics, ctx.run.metrics, seen)
+
+def _names_seen(ctx: StageContext) -> frozenset[str]:
+    """The names of outcome events before the end of dt, as a copy of the same events would show them.
+
+    An event of a stream counts however early it is, but its name only where that stream delivers the name.
+    """
+    handle, at, cutoff = ctx.read.handle(OUTCOMES), ctx.read.pin(OUTCOMES), ctx.run.cutoff
+    view = ctx.run.stream_views.get(OUTCOMES)
+    if view is None:
+        return names_in(handle, ctx.read.row_filter(OUTCOMES), at, cutoff)
+    read = {name for _, names in view.names for name in names}
+    return names_in(handle, view.any_time(), at, cutoff) | (names_in(handle, view.any_name(), at, cutoff) - read)
 
 
 def repeated_of(ctx: StageContext) -> dict[str, tuple[int, int]]:

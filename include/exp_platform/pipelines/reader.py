@@ -13,7 +13,8 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.lake.batches import Batches, BucketFiles, FrameBatches, files_by_bucket, rows_of_files
 from exp_platform.lake.catalog import load_handle
-from exp_platform.lake.ops import matching, read_rows
+from exp_platform.lake.filters import matching
+from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import MAIN, fence_of
 from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
 from exp_platform.lake.tables import TABLES

@@ -77,6 +77,10 @@ class StageRecord:
             self.log(f"the error could not be written to ops.run_manifest: {second}")
 
     def flush(self) -> None:
-        """Write the record to ops.contract_results and ops.run_manifest."""
+        """Write the record to ops.contract_results and ops.run_manifest, unless a later attempt has written its own."""
+        if later := self.manifest.later_attempt():
+            began = f"{later:%Y-%m-%d %H:%M:%S} UTC"
+            self.log(f"nothing is recorded: the attempt that began {began} has recorded the stage")
+            return
         self.contract_results.flush()
         self.manifest.flush()

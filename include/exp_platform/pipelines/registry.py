@@ -44,6 +44,7 @@ from exp_platform.lake.tables.names import (
     QUARANTINE,
     RUN_MANIFEST,
     SEALED_PLAN,
+    SECOND_OPINIONS,
     STATISTICAL_VALIDATION,
     STREAM_ASSIGNMENTS,
     STREAM_ATTRIBUTES,
@@ -269,7 +270,10 @@ STAGES = (
         "J8: guardrails and decision",
         "results",
         after=("validate_statistics",),
-        reads=(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION, SEALED_PLAN),
+        reads=(
+            *(ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION),
+            *(SEALED_PLAN, SECOND_OPINIONS),
+        ),
         outputs=tuple(
             Output(table, (ANALYSIS_RESULTS, PRETREND_TESTS, EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
             for table in (GUARDRAIL_STATUS, DECISION, LATEST_RESULTS)
@@ -294,7 +298,7 @@ STAGES = (
                 PRETREND_TESTS,
                 PRETREND_DELTA,
             ),
-            *(SEALED_PLAN, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
+            *(SEALED_PLAN, SECOND_OPINIONS, RUN_MANIFEST, INGESTED_FILES, QUARANTINE, CONTRACT_RESULTS, *EVENTS),
             *(COHORT, QUALITY_METRICS_DAILY, METRIC_AGGREGATES_DAILY),
         ),
         needs_spark=False,

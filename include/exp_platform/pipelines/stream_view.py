@@ -6,7 +6,7 @@ reader goes to `exp.stream_outcomes`, and gives the rows in the columns of `exp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,14 @@ class StreamView:
         named = NAMED_BY[self.dataset]
         wanted = reduce(Or, [And(EqualTo("stream", stream), In(named, names)) for stream, names in self.names])
         return wanted if self.since is None else And(wanted, GreaterThanOrEqual(self.time, self.since.isoformat()))
+
+    def any_time(self) -> BooleanExpression:
+        """PyIceberg's condition for the names that the experiment reads, however early the event."""
+        return replace(self, since=None).filter()
+
+    def any_name(self) -> BooleanExpression:
+        """PyIceberg's condition for every event of the streams, of names too that the experiment does not read."""
+        return In("stream", self.streams)
 
     @property
     def time(self) -> str:

@@ -17,6 +17,7 @@ from exp_platform.results.frame import Frame
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.effect import Effect
+from exp_platform.stats.exposed_ratio import complier_ratio_effect
 from exp_platform.stats.exposure import complier_effect, diluted_effect, gap, per_exposed
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.stats.sufficient import SufficientStatistics
@@ -103,8 +104,12 @@ def _effects(split: Split, plan: AnalysisPlan) -> dict[Method, Effect]:
     if split.cube.kind == "ratio":
         itt, exposed = (ratio_effect(sums, **options) for sums in pair)
         none = not_applicable(itt, np.ones(itt.lead, dtype=bool), NOT_FOR_RATIOS)
-        found = {Method.ITT: itt, Method.EXPOSED: exposed, Method.COMPLIER: none, Method.DILUTED: none}
-        return {method: with_looks(effect, plan) for method, effect in found.items()}
+        return {
+            Method.ITT: with_looks(itt, plan),
+            Method.EXPOSED: with_looks(exposed, plan),
+            Method.COMPLIER: per_exposed(with_looks(complier_ratio_effect(*pair, **options), plan)),
+            Method.DILUTED: with_looks(none, plan),
+        }
     itt, exposed = (mean_effect(sums, binary=split.cube.kind == "binary", **options) for sums in pair)
     return {
         Method.ITT: with_looks(itt, plan),

@@ -16,7 +16,7 @@ from exp_platform.config.policy import Policy
 from exp_platform.results.plan import AnalysisPlan, Promise
 
 # Keys that a plan has only where something is in them.
-ABSENT_IS_EMPTY = ("exclude", "acknowledge")
+ABSENT_IS_EMPTY = ("exclude", "acknowledge", "streams")
 ALL_METRICS = "all metrics"
 Content = Mapping[str, Any]  # a plan as JSON: keys, and below them values or further keys
 
@@ -93,7 +93,8 @@ def content_of(plan: AnalysisPlan, policy: Policy) -> dict[str, Any]:
         "metrics": {metric.name: metric.version for metric in plan.metrics},
         "policy": policy.model_dump(mode="json", exclude={"description"}),
     }
-    return content | {key: value for key, value in _unusable(e).items() if value}
+    sometimes = _unusable(e) | {"streams": {dataset: ", ".join(sorted(names)) for dataset, names in e.streams.items()}}
+    return content | {key: value for key, value in sometimes.items() if value}
 
 
 def text_of(content: Content) -> str:

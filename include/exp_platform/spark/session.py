@@ -11,43 +11,41 @@ from typing import TYPE_CHECKING
 from exp_platform.config.load import Project, load_project
 from exp_platform.paths import clone_root
 from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.executors import JVM_OPTIONS, executor_conf, on_a_cluster
 from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, require_jars
 from exp_platform.spark.java import find_java_home
+from exp_platform.spark.master import require_master
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Small driver-only applications gain most of their time from these: see docs/decisions/0003-fast-start.md.
 CLASS_ARCHIVE = Path(".setup") / "spark.jsa"
+# Spark's own pattern lets the store's access key id and the credential of a REST catalog pass into the event log.
+REDACTED = r"(?i)secret|password|token|credential|access[.-]?key"
 
 
 def launch_conf(project: Project) -> dict[str, str]:
     """Settings that only count when the JVM starts; the operator passes them to spark-submit."""
     root = clone_root()
-    options = f"-Dlog4j2.configurationFile=file:{root / 'configs' / 'log4j2.properties'} -Duser.timezone=UTC"
-    # Else the JVM never compiles a method beyond 8,000 bytes, and the spine's generated ones are larger.
-    options += " -XX:-DontCompileHugeMethods"
+    options = f"-Dlog4j2.configurationFile=file:{root / 'configs' / 'log4j2.properties'} {JVM_OPTIONS}"
     archive = root / CLASS_ARCHIVE
     if archive.exists():
         options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
-    conf = {
+    return {
         "spark.driver.extraClassPath": f"{jar_folder()}/*",
         "spark.driver.memory": project.profile.spark.driver_memory,
         "spark.driver.extraJavaOptions": options,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
     }
-    if not project.profile.spark.master.startswith("local"):
-        conf["spark.executor.extraClassPath"] = f"{jar_folder()}/*"
-        if project.profile.spark.executor_memory:
-            conf["spark.executor.memory"] = project.profile.spark.executor_memory
-    return conf
 
 
 def session_conf(project: Project) -> dict[str, str]:
-    """Settings of the session: SQL, the catalog, the object store."""
+    """Settings of the session: SQL, the catalog, the object store, the executors. It holds secrets."""
     profile = project.profile
     conf = {
+        "spark.redaction.regex": REDACTED,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         # See docs/decisions/0004-no-adaptive-execution.md.
@@ -73,7 +71,7 @@ def session_conf(project: Project) -> dict[str, str]:
             "spark.hadoop.fs.s3a.path.style.access": str(store.path_style).lower(),
             "spark.hadoop.fs.s3a.connection.ssl.enabled": str(store.endpoint.startswith("https")).lower(),
         }
-    return conf | spark_catalog_conf(project) | profile.spark.conf
+    return conf | spark_catalog_conf(project) | executor_conf(project) | profile.spark.conf
 
 
 def build_spark_session(app_name: str, config: str | Path | Project | None = None) -> SparkSession:
@@ -83,17 +81,20 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
     if project.profile.object_store is not None:
         require_jars(OBJECT_STORE, "make setup-object-store")
     os.environ["JAVA_HOME"] = find_java_home()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1") if project.profile.spark.master.startswith("local") else None
+    if on_a_cluster(project):
+        os.environ["PYSPARK_PYTHON"] = project.profile.spark.executor_python
+        require_master(project.profile.spark.master)
+    else:
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 
-    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(app_name)
     if "SPARK_ENV_LOADED" not in os.environ:  # under spark-submit the operator or the command line names the master
         builder = builder.master(project.profile.spark.master)
-    started_here = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
+    started_here = _start_jvm(project)
     conf = session_conf(project) | (launch_conf(project) if started_here else {})
     for key, value in conf.items():
         builder = builder.config(key, value)
@@ -102,3 +103,18 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):  # they print each error with its whole stack
         logging.getLogger(name).disabled = True
     return session
+
+
+def _start_jvm(project: Project) -> bool:
+    """Start this process's JVM, unless there is one; True when it was started.
+
+    Whatever the JVM is started with can be read by every user of the machine (`ps`), so that it gets the settings of
+    `launch_conf` alone. Those of the session, secrets among them, follow through its authenticated socket.
+    """
+    from pyspark import SparkConf, SparkContext
+
+    if SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ:
+        return False
+    conf = SparkConf().setMaster(project.profile.spark.master)
+    SparkContext._ensure_initialized(conf=conf.setAll(list(launch_conf(project).items())))
+    return True

@@ -49,7 +49,6 @@ def complier_effect(
         rate = exposed.n[1:] / n
         variance = rate * (1 - rate) / (n - 1)
         together = _with_exposed_share(everyone, exposed)[1:]
-    few: Reason = (exposed.n[1:] < max(min_units, 2), FEW_EXPOSED)
     return compare(
         arm[:1],
         arm[1:],
@@ -57,8 +56,13 @@ def complier_effect(
         min_units=min_units,
         error=_ungrown(larger(arm[:1], arm[1:], too_skewed(everyone))),
         base=Base(rate, variance, together, n - 1),
-        insufficient=[few, *obstacles(everyone)],
+        insufficient=[few_exposed(exposed, min_units), *obstacles(everyone)],
     )
+
+
+def few_exposed(exposed: SufficientStatistics, min_units: int) -> Reason:
+    """Where a treatment reached fewer users than an answer needs."""
+    return exposed.n[1:] < max(min_units, 2), FEW_EXPOSED
 
 
 def per_exposed(effect: Effect) -> Effect:

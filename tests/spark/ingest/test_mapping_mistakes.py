@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ import pytest
 from tests.spark.ingest.test_worked_examples import with_sources
 
 from exp_platform.config.load import Project
+from exp_platform.config.models import Experiment, Stream
 from exp_platform.errors import ConfigError
 from exp_platform.ingest.diagnose import failing_expression
-from exp_platform.ingest.last_day import last_event_day
-from exp_platform.ingest.preview import preview
+from exp_platform.ingest.intake import intake_of_stream, intakes_of_experiment
+from exp_platform.ingest.last_day import last_event_day, last_mapped_day
+from exp_platform.ingest.preview import Preview, preview
 from exp_platform.ingest.read import read_all
 from exp_platform.ingest.source import list_source, sources_of
 
@@ -37,6 +40,19 @@ def folder(tmp_path: Path) -> Path:
 def source(folder: Path, **changes: Any) -> dict[str, Any]:
     base = {"format": "csv", "location": str(folder), "columns": COLUMNS, "constants": CONSTANTS}
     return {"outcomes": base | changes}
+
+
+def previewed(spark: SparkSession, project: Project, experiment: Experiment) -> Preview:
+    """The preview of the experiment's mapped outcomes."""
+    (intake,) = [one for one in intakes_of_experiment(project, experiment) if one.dataset == "outcomes"]
+    (part,) = intake.source.parts
+    return preview(spark, project, intake, part, rows=5)
+
+
+def of_stream(project: Project, folder: Path, kind: str = "outcomes", **changes: Any) -> Project:
+    """The project with a stream over the folder."""
+    content = {"name": "orders", "kind": kind, "owner": "data", "source": source(folder, **changes)["outcomes"]}
+    return replace(project, streams={"orders": Stream.model_validate(content)})
 
 
 @pytest.mark.parametrize(
@@ -121,14 +137,37 @@ def test_a_preview_shows_rows_beside_events_and_what_would_be_refused(
     spark: SparkSession, project: Project, folder: Path
 ) -> None:
     experiment = with_sources(project, source(folder))
-    (part,) = sources_of(project, experiment, "outcomes").parts
-    found = preview(spark, project, part, experiment.experiment_id, ["control", "treatment"], rows=5)
+    found = previewed(spark, project, experiment)
     (good,), (bad,) = found.events, found.refused_events
     assert '"u":"u1"' in good.source_row and good.event["user_id"] == "u1" and good.event["value"] == "1.0"
     assert '"v":"x"' in bad.source_row and bad.event["value"] == "x"
     assert set(bad.broken) == {"unparseable_value", "unparseable_outcome_ts"}
     assert (found.rows, found.refused) == (2, {"unparseable_value": 1, "unparseable_outcome_ts": 1})
     wrong = with_sources(project, source(folder, columns=COLUMNS | {"value": "cast(v AS double)"}))
-    (part,) = sources_of(project, wrong, "outcomes").parts
-    (problem,) = preview(spark, project, part, wrong.experiment_id, ["control"], rows=5).problems
+    (problem,) = previewed(spark, project, wrong).problems
     assert "columns.value" in problem.sentence and "b.csv" in problem.sentence
+
+
+def test_a_preview_of_a_stream_asks_for_no_experiment_id(spark: SparkSession, project: Project, folder: Path) -> None:
+    streamed = of_stream(project, folder)
+    intake = intake_of_stream(streamed, streamed.stream("orders"))
+    found = preview(spark, streamed, intake, intake.source.parts[0], rows=5)
+    (good,), (bad,) = found.events, found.refused_events
+    assert good.event["user_id"] == "u1" and "experiment_id" not in good.event
+    assert set(bad.broken) == {"unparseable_value", "unparseable_outcome_ts"}
+
+
+def test_the_last_event_day_is_also_that_of_streams_and_in_a_log_that_of_the_experiments_own_events(
+    spark: SparkSession, project: Project, folder: Path
+) -> None:
+    before = datetime(2026, 6, 1, tzinfo=UTC)
+    streamed = of_stream(project, folder)
+    (name, one), *_ = streamed.experiments.items()
+    reading = one.model_copy(update={"streams": {"outcomes": ("orders",)}, "sources": {}})
+    assert last_mapped_day(streamed, reading, before) == date(2026, 2, 3)
+    (folder / "b.csv").unlink()
+    (folder / "a.csv").write_text(f"e,u,at\n{name},u1,2026-02-03T10:00:00Z\nother_one,u2,2026-02-09T10:00:00Z\n")
+    columns = {"experiment_id": "e", "user_id": "u", "exposure_ts": "at"}
+    log = of_stream(project, folder, "exposures", columns=columns, constants={"variant": "control", "unit": "user"})
+    reading = one.model_copy(update={"streams": {"exposures": ("orders",)}, "sources": {}})
+    assert last_mapped_day(log, reading, before) == date(2026, 2, 3)

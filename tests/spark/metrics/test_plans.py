@@ -10,13 +10,13 @@ import pytest
 from tests.conftest import make_project
 from tests.oracle.spine_data import CUTOFF, END, METRICS
 from tests.oracle.test_spine_oracle import awkward
+from tests.sessions import session_for
 
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.staging import laid_out
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import UNIT_OUTCOMES
 from exp_platform.metrics.values import post_period
-from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, open_spans, sums_by_day
 from exp_platform.transforms.cohort import dimension_columns, dimension_names
@@ -38,10 +38,7 @@ def lake_frames(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Cohort and outcomes of one experiment, read from tables with the declared layout."""
     project = make_project(tmp_path_factory.mktemp("plans"))
     ensure_tables(project, names=(COHORT, OUTCOMES))
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(project).items():
-        session.conf.set(key, value)
-    session.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")  # as for data that is too large to broadcast
+    session = session_for(spark, project, compiled=True, broadcast=False)
     cohort, outcomes = awkward(Random(6), users=60).frames(session)
     outcomes = outcomes.selectExpr(
         "*", "cast(null as string) as event_id", "'f' as source_file", "timestamp'2026-01-11' as ingested_at"

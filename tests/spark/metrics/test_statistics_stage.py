@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.spark.metrics.appending import append_outcomes
 from tests.spark.metrics.test_unit_outcomes_stage import DAY, EXPERIMENT, assignments, everyone_assigned
 from tests.stages import opened
 
+from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
@@ -26,6 +29,8 @@ from exp_platform.pipelines.stages import aggregate_metrics, build_unit_outcomes
 pytestmark = pytest.mark.spark
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
+# One of each type that the events below feed.
+METRICS = ("revenue", "latency", "latency_p90", "revenue_per_session", "retention_week_2")
 
 
 def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:
@@ -43,11 +48,17 @@ def outcomes(lake: Lake, day: int, *, users: int = 90, late: int = 0) -> Any:
     )
 
 
-def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str, Any], str]:
-    """J4 and J5: the answer columns of J5's tables, and its log."""
+def stages(
+    lake: Lake,
+    dt: date,
+    run_id: str,
+    run: Sequence[ModuleType] = (build_unit_outcomes, aggregate_metrics),
+    **options: Any,
+) -> tuple[dict[str, Any], str]:
+    """J4 and J5, or J5 alone: the answer columns of J5's tables, and its log."""
     lines: list[str] = []
     claim(lake.project, EXPERIMENT, run_id, dt, started_by="test")
-    for stage in (build_unit_outcomes, aggregate_metrics):
+    for stage in run:
         name = stage.__name__.rsplit(".", 1)[1]
         with opened(
             lake.project, EXPERIMENT, dt, run_id, name, spark=lake.spark, log=lines.append, options=options
@@ -66,10 +77,15 @@ def stages(lake: Lake, dt: date, run_id: str, **options: Any) -> tuple[dict[str,
     return rows, "\n".join(line for line in lines if "recomputed" in line and "aggregate" in line)
 
 
+def few_metrics(experiment: Experiment, **changes: Any) -> Experiment:
+    """The experiment with a metric of each type."""
+    return experiment.model_copy(update={"metrics": METRICS, "primary_metric": METRICS[0], "guardrails": (), **changes})
+
+
 def same_as_full(lake: Lake, dt: date, run_id: str, empty: str = "") -> str:
-    """Run it as it would run, then over everything; what it said. One table may be empty, and then has to be."""
+    """Run it as it would run, then J5 over everything; what it said. One table may be empty, and then has to be."""
     added, said = stages(lake, dt, run_id)
-    full, whole = stages(lake, dt, f"{run_id} full", full_refresh=True)
+    full, whole = stages(lake, dt, f"{run_id} full", (aggregate_metrics,), full_refresh=True)
     assert "recomputed all statistics: --full-refresh was given" in whole
     for table, rows in full.items():
         assert rows == added[table], f"{run_id}: {table}"
@@ -80,7 +96,7 @@ def same_as_full(lake: Lake, dt: date, run_id: str, empty: str = "") -> str:
 def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> None:
     lake = everyone_assigned(lake)
     known = lake.project.experiment(EXPERIMENT)
-    experiment = known.model_copy(update={"start_ts": START, "end_ts": START + 20 * DAY})
+    experiment = few_metrics(known, start_ts=START, end_ts=START + 20 * DAY)
     lake = Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
     first = START.date() + DAY
 
@@ -130,7 +146,7 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
 def test_events_that_were_there_too_early_and_events_that_came_since_are_seen_together(lake: Lake) -> None:
     lake = everyone_assigned(lake)
     known = lake.project.experiment(EXPERIMENT)
-    experiment = known.model_copy(update={"start_ts": START, "end_ts": START + 30 * DAY, "alpha": 0.04})
+    experiment = few_metrics(known, start_ts=START, end_ts=START + 30 * DAY, alpha=0.04)
     lake = Lake(replace(lake.project, experiments={EXPERIMENT: experiment}), lake.spark)
     day = START.date() + 90 * DAY  # after the other test's
 

@@ -9,12 +9,12 @@ import pytest
 from tests.conftest import make_project
 from tests.oracle.spine_data import CUTOFF, END, METRICS
 from tests.oracle.test_spine_oracle import awkward
+from tests.sessions import session_for
 from tests.spark.metrics.test_plans import plan_of
 
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.tables.names import COHORT, STREAM_OUTCOMES
 from exp_platform.pipelines.stream_view import StreamView
-from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.transforms.unit_outcomes import unit_columns
 
 pytestmark = pytest.mark.spark
@@ -27,10 +27,7 @@ def frames(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A cohort, and the events that its experiment reads of one of two streams."""
     project = make_project(tmp_path_factory.mktemp("stream_plans"))
     ensure_tables(project, names=(COHORT, STREAM_OUTCOMES))
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(project).items():
-        session.conf.set(key, value)
-    session.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")  # as for data that is too large to broadcast
+    session = session_for(spark, project, compiled=True, broadcast=False)
     cohort, outcomes = awkward(Random(6), users=60).frames(session)
     cohort.writeTo(f"iceberg.{COHORT}").append()
     columns = ("user_id", "metric_name", "value", "outcome_ts", "'f' as source_file", "now() as ingested_at")

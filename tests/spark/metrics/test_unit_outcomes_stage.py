@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.lakes import CANONICAL, Lake
+from tests.sessions import session_for
 from tests.spark.metrics.appending import append_outcomes
 from tests.stages import opened
 
@@ -16,7 +17,6 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import COHORT, UNIT_OUTCOMES
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.stages.build_unit_outcomes import run
-from exp_platform.spark.catalog import spark_catalog_conf
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
@@ -161,18 +161,15 @@ def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:
     return sorted(units.toArrow().to_pylist(maps_as_pydicts="strict"), key=lambda row: row["user_id"])
 
 
-@pytest.mark.parametrize("broadcast", ["10485760", "-1"])
+@pytest.mark.parametrize("broadcast", [True, False])
 def test_exposed_units_with_dimensions_lie_in_one_file_for_each_bucket_and_date(
     lake: Lake,
-    broadcast: str,
+    broadcast: bool,
 ) -> None:
     experiment = lake.project.experiment(EXPERIMENT)
     changes = {"analysis_mode": "exposed", "dimensions": ("country",)}
-    lake = Lake(
-        replace(lake.project, experiments={EXPERIMENT: experiment.model_copy(update=changes)}), lake.spark.newSession()
-    )
-    for key, value in (*spark_catalog_conf(lake.project).items(), ("spark.sql.autoBroadcastJoinThreshold", broadcast)):
-        lake.spark.conf.set(key, value)
+    project = replace(lake.project, experiments={EXPERIMENT: experiment.model_copy(update=changes)})
+    lake = Lake(project, session_for(lake.spark, project, broadcast=broadcast))
     start = datetime.combine(experiment.start_ts.date(), datetime.min.time(), UTC)
     assigned = assignments(lake, start, users=200)
     lake.publish(CANONICAL, assigned, EXPERIMENT, run_id=f"a{broadcast}")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from tests.conftest import make_project
+from tests.sessions import session_for
 
 from exp_platform.config.load import load_project
 from exp_platform.lake.catalog import load_handle
@@ -37,7 +38,6 @@ from exp_platform.lake.tables.names import (
 from exp_platform.memo.files import memo_dir
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_end_to_end import run_end_to_end
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -93,9 +93,7 @@ class Experiment:
         profile["experiments"] = {ID: profile["experiments"][ID] | {"days": 14, "n_users": 1700, "faults": [fault]}}
         self.path = folder / "configs" / "dev.yaml"
         self.path.write_text(yaml.safe_dump(profile, sort_keys=False))
-        self.spark = spark.newSession()
-        for key, value in spark_catalog_conf(load_project(self.path)).items():
-            self.spark.conf.set(key, value)
+        self.spark = session_for(spark, load_project(self.path))
 
     def run(self, run_id: str, exclude: list[dict[str, Any]], *, generate: bool = False) -> Left:
         content = yaml.safe_load(self.file.read_text())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import make_project
+from tests.sessions import session_for
 from tests.stages import reading_all
 
 from exp_platform.config.load import Project
@@ -23,7 +24,6 @@ from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import audit_of
 from exp_platform.pipelines.session import Session
 from exp_platform.schemas import contract_columns
-from exp_platform.spark.catalog import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -97,10 +97,7 @@ class Rig:
 def rig(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     project = make_project(tmp_path_factory.mktemp("trust"))
     ensure_tables(project)
-    session = spark.newSession()
-    for key, value in spark_catalog_conf(project).items():
-        session.conf.set(key, value)
-    return Rig(project, session)
+    return Rig(project, session_for(spark, project))
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,23 @@ import numpy as np
 import pytest
 
 from exp_platform.calibration import __main__ as command
-from exp_platform.calibration import buckets, daily_looks, decisions, edges, faults, gates, one_look, page, plot
+from exp_platform.calibration import (
+    buckets,
+    daily_looks,
+    decisions,
+    edges,
+    exposed,
+    faults,
+    gates,
+    moved_ends,
+    one_look,
+    page,
+    plot,
+)
 from exp_platform.calibration.findings import UNMEASURED, Measured, Promise
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
 from exp_platform.stats.ab import against_control, mean_arm, mean_effect
+from exp_platform.stats.exposure import gap
 from exp_platform.stats.quantile import Histogram
 from exp_platform.stats.sufficient import SufficientStatistics
 
@@ -46,6 +59,8 @@ def broken(findings: list[Measured]) -> list[Measured]:
         (gates.secondary_metrics, 200),
         (decisions.decision_errors, 150),
         (buckets.study, 800),
+        (exposed.rows, 250),
+        (moved_ends.rows, 150),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -87,6 +102,11 @@ def test_the_delta_method_would_be_caught() -> None:
     missed = (high < 0.1)[np.isfinite(high)]
     found = Measured("", "", Promise.AT_MOST, 0.025, float(missed.mean()), missed.size)
     assert not found.kept
+
+
+def test_an_effect_on_the_unexposed_is_seen_by_the_agreement_check() -> None:
+    pair = exposed.split_by_exposure(exposed.SPEND, rng(), 100, (1_000, 1_000), 0.6, 0.3, spill=1.0)
+    assert (gap(*pair).p_value < 0.001).mean() > 0.9
 
 
 @pytest.mark.parametrize("world", [edges.SPEND, edges.RARE, edges.TENTH], ids=lambda world: world.name)
@@ -212,6 +232,7 @@ def test_every_fault_that_was_measured_is_a_row_with_what_it_was_and_another_spl
         "50/50 that is 51/49",
         "said to have no variance",
         "alpha 1e-09",
+        "mean, ab, 50/50: sealed plan",
     ):
         assert fault in told, fault
     known = [found for found in rows if found.before != UNMEASURED]

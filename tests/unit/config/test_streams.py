@@ -88,6 +88,15 @@ def test_a_source_that_no_stream_delivers_is_named_with_its_metric(
     assert f"needs '{everything[0]}', which no stream delivers (shop_events delivers" in refusal(loaded)
 
 
+def test_metrics_that_lack_the_same_source_share_one_sentence(
+    configure: Callable[..., Project], everything: list[str]
+) -> None:
+    loaded = configure([stream("shop_events", delivers=[name for name in everything if name != "sessions"])])
+    loaded = configure([], {"outcomes": ["shop_events"]})
+    (sentence,) = [line for line in refusal(loaded).splitlines() if "'sessions'" in line]
+    assert "metric 'revenue_per_session' and metric 'retention_week_2' need 'sessions', which no stream" in sentence
+
+
 def test_two_streams_must_not_deliver_one_source(configure: Callable[..., Project], everything: list[str]) -> None:
     two = [stream("shop_events", delivers=everything), stream("web_events", delivers=everything[:1])]
     loaded = configure(two, {"outcomes": ["shop_events", "web_events"]})

@@ -47,3 +47,14 @@ def test_a_check_that_is_ok_has_its_count_over_all_days_and_arms() -> None:
     counts = {row["check_name"]: (row["users"], row["of"]) for row in check_counts(daily)}
     assert counts["conflicted_assignment"] == (1895, 38_000)
     assert counts["exposure_logging"] == (5, 20)
+
+
+def test_rows_of_streams_are_said_to_be_those_of_all_their_users() -> None:
+    datasets = [
+        {"dataset": "outcomes", "refused": 2, "repeated": 5, "rows": 100, "streams": ["app", "web"]},
+        {"dataset": "exposures", "refused": 1, "repeated": 0, "rows": 9, "streams": ["seen"]},
+    ]
+    assert left_out(COHORT, [], datasets, ())["lines"] == [
+        "outcomes (of all users of the streams app, web): 2 rows refused, 5 dropped because they repeat another.",
+        "exposures (of all users of the stream seen): 1 rows refused, 0 dropped because they repeat another.",
+    ]

@@ -85,12 +85,12 @@ def test_the_other_rows_of_an_experiment_do_not_change():
     assert beside == alone
 
 
-def test_a_ratio_has_its_two_effects_and_a_quantile_none_of_the_four():
+def test_a_ratio_has_all_but_the_diluted_effect_and_a_quantile_none_of_the_four():
     metrics = [hm.metric("share", "ratio"), hm.metric("half", "quantile")]
     plan = hm.plan(metrics)
     answer = run(plan, (metrics[0], drawn(5, kind="ratio")), (metrics[1], drawn(6)))
     statuses = {r["method"]: r["status"] for r in rows(answer, plan, metric_name="share", segment="all")}
-    assert [statuses[m] for m in METHODS] == ["ok", "ok", "not_applicable", "not_applicable"]
+    assert [statuses[m] for m in METHODS] == ["ok", "ok", "ok", "not_applicable"]
     assert {r["method"] for r in rows(answer, plan, metric_name="half")} == {"ab", "cuped", "did"}
 
 

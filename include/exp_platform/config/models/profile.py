@@ -86,6 +86,19 @@ class SparkSettings(Model):
     executor_memory: str | None = Field(
         default=None, description="Heap of each executor on a cluster; left out: Spark's default."
     )
+    executor_cores: int | None = Field(
+        default=None, description="Cores of each executor on a cluster; left out: all of a worker."
+    )
+    cores_max: int | None = Field(
+        default=None,
+        description="Cores that one application takes on a standalone cluster; left out: all, and the next one waits.",
+    )
+    executor_python: str = Field(default="python3.11", description="Python 3.11 of a cluster's workers.")
+    executor_package: str | None = Field(
+        default=None,
+        description="Archive of `make package` that executors get with the code and the jars, on a cluster; left out: "
+        "their image holds all of them.",
+    )
     shuffle_partitions: int = Field(default=8, description="Partitions of a shuffle; there is no adaptive execution.")
     conf: dict[str, str] = Field(default={}, description="Further Spark settings; they win over the platform's own.")
 

@@ -251,4 +251,10 @@ EXAMPLES: dict[str, str] = {
         names.CONFIGURATIONS,
         "\nORDER BY first_used_at",
     ),
+    names.SECOND_OPINIONS: _query(
+        "Which published numbers did a second implementation check, and do they differ?",
+        "dt, metric_name, variant_id, compared, differ, not_checked, detail, checked_at",
+        names.SECOND_OPINIONS,
+        "\nORDER BY dt, metric_name, variant_id",
+    ),
 }

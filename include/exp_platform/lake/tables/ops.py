@@ -130,8 +130,9 @@ TABLES = (
         """
         experiment_id  string!
         dt             date!
-        kind           string!  guardrail_failed, srm_failed, quality_failed, contract_broken, run_crashed or
-        |                       config_refused; digest for the daily message on healthy experiments.
+        kind           string!  guardrail_failed, srm_failed, quality_failed, contract_broken, run_crashed,
+        |                       config_refused or second_opinion_differs; digest for the daily message on healthy
+        |                       experiments.
         subject        string!  Metric and arm, check, or stage.
         verdict_hash   string!  Hash of what the message says: one message, one alert.
         state          string!  pending, sent or lost.
@@ -169,6 +170,26 @@ TABLES = (
         configuration  string!  Experiment, metrics, policy, tolerances, thresholds and streams as JSON.
         first_run_id   string!  The run that used it first.
         first_used_at  timestamptz!  When that was.
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=False,
+    ),
+    declare(
+        names.SECOND_OPINIONS,
+        "Published numbers of a run against those of a second implementation, made from the raw files.",
+        ("experiment_id", "run_id", "metric_name", "variant_id"),
+        """
+        experiment_id  string!
+        run_id         string!  The run whose numbers were checked.
+        dt             date!
+        metric_name    string!  The metric, or `*` where no number of the run could be checked.
+        variant_id     string!  The arm, or `*`.
+        compared       long!    Numbers that were computed again.
+        differ         long!    Those of them that came out otherwise.
+        not_checked    long!    Published numbers of the metric and arm of which there is no second version.
+        detail         string!  The first differences, or why nothing could be checked.
+        code_version   string!  The code that checked.
+        checked_at     timestamptz!  When that was.
         """,
         engine="pyiceberg",
         shows_latest_dt=False,

@@ -66,6 +66,7 @@ class Entry:
     amendments: int = 0  # of the sealed plan
     alerts: tuple[str, ...] = ()
     has_memo: bool = True
+    second_opinion: str = ""  # what a second implementation found; empty while it has not looked
 
     def is_stale(self, today: date) -> bool:
         """True where a memo was due on a day that has passed, and did not come."""
@@ -110,6 +111,7 @@ def entry_of(facts: Row) -> Entry:
         blocked_since=blocked["since"] if blocked else None,
         amendments=len((facts.get("sealed_plan") or {}).get("amendments") or ()),
         alerts=tuple(_alerts(facts)) if usable else (),
+        second_opinion=(facts.get("second_opinion") or {}).get("sentence", ""),
     )
 
 

@@ -192,7 +192,8 @@ def _marks(entry: Entry, today: date) -> Markup:
     if entry.amendments:
         times = "once" if entry.amendments == 1 else f"{entry.amendments} times"
         lines.append(Markup("<li>Its sealed plan was amended {}.</li>").format(times))
-    lines += [Markup("<li>{}</li>").format(_text(line)) for line in (*entry.alerts, entry.trust_says) if line]
+    known = (*entry.alerts, entry.trust_says, entry.second_opinion)
+    lines += [Markup("<li>{}</li>").format(_text(line)) for line in known if line]
     if not lines:
         return Markup("")
     return Markup('<td role="cell" class="c-know"><ul>{}</ul></td>').format(Markup("").join(lines))

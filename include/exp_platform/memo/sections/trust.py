@@ -19,7 +19,7 @@ FAULT, DOUBT = "fail", "warn"
 
 def trust(source: Source) -> Section:
     """Cards for what the decision stands on, marks for the rest, then everything that was checked."""
-    cards = [*_sample_ratio(source), *_exposures(source), *_others(source)]
+    cards = [*_second_opinion(source), *_sample_ratio(source), *_exposures(source), *_others(source)]
     blocks: list[Any] = list(cards) or [Text("Nothing that the decision stands on failed or warned.")]
     marks = [row for row in _spoke_up(source) if not touches_decision(row, source.plan.deciding_metrics)]
     if marks:
@@ -30,9 +30,22 @@ def trust(source: Source) -> Section:
         ]
     if source.plan.is_rollout:
         blocks.append(Text("The arms of a rollout are not dealt by chance: no sample ratio is asked of them."))
+    second = source.published.second_opinion
+    if second and not second["differ"]:
+        blocks.append(Text(f"{second['sentence'][:1].upper()}{second['sentence'][1:]} ({second['checked_at']})."))
     passed, every = trust_words.counted(source)
     blocks.append(Fold(f"{passed} of {every} checks behind the decision passed", tuple(_checked(source))))
     return Section("trust", "Can it be trusted?", tuple(blocks))
+
+
+def _second_opinion(source: Source) -> list[Card]:
+    """A card where published numbers came out otherwise; the first of them stand in it."""
+    second = source.published.second_opinion
+    if not second or not second["differ"]:
+        return []
+    said = f"{second['sentence']} (run {second['run_id']}, as of {names.day(second['dt'])}, {second['checked_at']})."
+    step = "Compute the run again from the raw files (--full-refresh) and check it again; a data file may be damaged."
+    return [Card(FAULT, "Published numbers can't be confirmed", (Text(said), Text(second["detail"]), Text(step)))]
 
 
 def _spoke_up(source: Source) -> list[Row]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.table.snapshots import Snapshot
 
 from exp_platform.lake.changes import only_appended, untouched
+from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import (
     MAIN,
     Origin,
@@ -24,6 +25,7 @@ from exp_platform.lake.publication import (
     publication_seen_at,
 )
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import CONTRACT_RESULTS
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.reuse.answer import Answer, Previous, everything, nothing
@@ -79,6 +81,8 @@ class Question:
             return None, "the code has changed since"
         if date.fromisoformat(said["dt"]) > self.run.dt:
             return None, f"the published rows are of the later dt {said['dt']}"
+        if not self._is_recorded(table, said.get("run_id", "")):
+            return None, f"the audit of run {said.get('run_id')} was never recorded"
         return _as_previous(last), ""
 
     def notes_at(self, table: str, snapshot_id: int) -> Mapping[str, Any]:
@@ -96,6 +100,8 @@ class Question:
         found = find_published(
             self.read.handles[table], TABLES[table], self.run.scope, origin, self.read.branch_of(table)
         )
+        if found is not None and not self._is_recorded(table, found.run_id):
+            return nothing(f"the audit of run {found.run_id} was never recorded")
         if found is not None:
             snapshot = self.read.handles[table].snapshot_by_id(found.snapshot_id)
             assert snapshot is not None
@@ -103,6 +109,11 @@ class Question:
         if self.stage.output(table).by_events:
             return self._no_new_events(table, origin)
         return nothing("its inputs or its dt have changed")
+
+    def _is_recorded(self, table: str, run_id: str) -> bool:
+        """True when the audit of a publication is in the books; a killed stage leaves rows without, and no warnings."""
+        key = {"experiment_id": self.run.experiment_id, "run_id": run_id, "table": table}
+        return bool(read_rows(self.read.handles[CONTRACT_RESULTS], key, limit=1))
 
     def _no_new_events(self, table: str, origin: Origin) -> Answer:
         """Reuse the rows of another dt when this run sees exactly the inputs that the other run saw."""

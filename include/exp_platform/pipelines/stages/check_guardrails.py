@@ -15,9 +15,11 @@ from exp_platform.lake.tables.names import (
     GUARDRAIL_STATUS,
     LATEST_RESULTS,
     PRETREND_TESTS,
+    SECOND_OPINIONS,
     STATISTICAL_VALIDATION,
 )
 from exp_platform.ledger.seals import fill_effect
+from exp_platform.ledger.second_opinions import last_opinion
 from exp_platform.pipelines.plan import content_now, plan_of, policy_of, seals_of, verdict_effect
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.deciding import deciding_rows, overall_rows
@@ -42,7 +44,10 @@ def run(ctx: StageContext) -> None:
         ctx.run.experiment.analysis_mode,
         plan.deciding_metrics,
     )
-    trust = trust_of(*checks, exploratory(plan), ctx.run.experiment.acknowledge)
+    opinion = last_opinion(ctx.read.rows(SECOND_OPINIONS), ctx.run.run_id, ctx.run.dt)
+    differing = opinion.metrics if opinion is not None else ()
+    trust = trust_of(*checks, exploratory(plan), ctx.run.experiment.acknowledge, differing)
+    identity = {"policy": policy.label} | ({"second_opinion": ",".join(differing)} if differing else {})
     guardrails = guardrail_rows(deciding, plan)
     verdicts = decide(evidence(deciding, guardrails, tests, plan), trust, moment(plan), policy)
     shared = run_columns(ctx)
@@ -61,12 +66,17 @@ def run(ctx: StageContext) -> None:
     ]
     guardrail_columns = {name: value for name, value in shared.items() if name != "config_hash"}
     ctx.publish(GUARDRAIL_STATUS, [guardrail_columns | row for row in guardrails])
-    ctx.publish(DECISION, rows, inputs={"policy": policy.label})
+    ctx.publish(DECISION, rows, inputs=identity)
     decisions = {verdict.variant_id: verdict.decision.value for verdict in verdicts}
     latest = [row | shared for row in latest_rows(deciding, plan, trust.trust.value, decisions)]
-    ctx.publish(LATEST_RESULTS, latest, inputs={"policy": policy.label})
+    ctx.publish(LATEST_RESULTS, latest, inputs=identity)
     effect = verdict_effect(
-        ctx, plan, decisions, lambda: overall_rows(results), tests, lambda by: trust_of(*checks, acknowledged=by)
+        ctx,
+        plan,
+        decisions,
+        lambda: overall_rows(results),
+        tests,
+        lambda by: trust_of(*checks, acknowledged=by, differing=differing),
     )
     if effect is not None:
         _note_effect(ctx, effect)

@@ -25,9 +25,11 @@ from exp_platform.lake.tables.names import (
     QUALITY_METRICS_DAILY,
     QUARANTINE,
     RUN_MANIFEST,
+    SECOND_OPINIONS,
     STATISTICAL_VALIDATION,
 )
 from exp_platform.ledger.pins import pin_inputs
+from exp_platform.ledger.second_opinions import last_opinion
 from exp_platform.memo.amendments import plan_section
 from exp_platform.memo.answers import Answers
 from exp_platform.memo.content import memo_content
@@ -55,10 +57,11 @@ def run(ctx: StageContext) -> None:
     quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
     data = data_section(
         ctx.read.rows(RUN_MANIFEST, run_id=ctx.run.run_id),
-        ctx.read.rows(INGESTED_FILES),
+        files_read(ctx),
         ctx.read.arrow(QUARANTINE, ["dataset", "rule", "count"]),
         ctx.read.rows(CONTRACT_RESULTS, run_id=ctx.run.run_id),
         events_used(ctx, plan),
+        ctx.run.experiment.streams,
     )
     results, effects = ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(), _effects(ctx, plan)
     published = Answers(
@@ -77,6 +80,7 @@ def run(ctx: StageContext) -> None:
         data=data | {"left_out": _left_out(ctx, plan, data)},
         uncapped=calendar_sums(ctx.read.arrow(METRIC_AGGREGATES_DAILY)),
         moved=since_last_run(ctx, plan, results, effects),
+        second_opinion=_second_opinion(ctx),
     )
     published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
     about_run = {
@@ -118,7 +122,7 @@ def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> d
         decisions,
         lambda: published.results,
         published.pretrend_tests,
-        lambda by: trust_of(*checks, acknowledged=by),
+        lambda by: trust_of(*checks, acknowledged=by, differing=published.second_opinion.get("metrics", ())),
     )
     return plan_section(seals_of(ctx), content_now(ctx), plan, effect)
 
@@ -127,6 +131,35 @@ def _effects(ctx: StageContext, plan: AnalysisPlan) -> tuple[EffectSeries, ...]:
     """The effects by day from the series of J5; none while it has no rows, and the memo shows what runs published."""
     series = ctx.read.arrow(METRIC_SERIES)
     return effect_series(series, plan, ctx.read.arrow(ANALYSIS_RESULTS, all_dts=True)) if series.num_rows else ()
+
+
+def files_read(ctx: StageContext) -> list[dict[str, Any]]:
+    """The files that the experiment's events came from: its own, or those of the streams that it reads.
+
+    Files of a copy that it had before it moved to a stream are among neither.
+    """
+    owners = [owner for view in ctx.run.stream_views.values() for owner in view.owners]
+    rows = ctx.read.rows(INGESTED_FILES, experiment_id=(ctx.run.experiment_id, *owners))
+    streamed = ctx.run.experiment.streams
+    return [row for row in rows if (row["dataset"] in streamed) is (row["experiment_id"] in owners)]
+
+
+def _second_opinion(ctx: StageContext) -> dict[str, Any]:
+    """What a second implementation found in this run's numbers, or in those of the last run that it has checked."""
+    found = last_opinion(ctx.read.rows(SECOND_OPINIONS), ctx.run.run_id, ctx.run.dt)
+    if found is None or (found.run_id != ctx.run.run_id and not found.differ):
+        return {}
+    return {
+        "sentence": found.sentence,
+        "compared": found.compared,
+        "differ": found.differ,
+        "not_checked": found.not_checked,
+        "metrics": list(found.metrics),
+        "detail": found.detail,
+        "run_id": found.run_id,
+        "dt": found.dt.isoformat(),
+        "checked_at": moment(found.checked_at),
+    }
 
 
 def events_used(ctx: StageContext, plan: AnalysisPlan) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.causal.test_did_effect import group, stack
+from tests.unit.causal.test_did import group, stack
 
 from exp_platform.calibration.clusters import rollouts
 from exp_platform.causal.cluster_errors import cluster_spread, freedom

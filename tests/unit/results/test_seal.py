@@ -81,6 +81,7 @@ def test_a_seal_is_read_back_from_its_row_as_it_was_written():
             ),
         ),
         ({"decision_method": "ab"}, ("decision_method: cuped → ab",)),
+        ({"streams": {"outcomes": ("web", "app")}}, ("streams.outcomes: not set → app, web",)),
         ({"planned_users": 500}, ("planned_users: 10000 → 500",)),
     ],
 )
@@ -208,7 +209,20 @@ ACKNOWLEDGED = (
 
 
 def test_a_plan_without_excluded_days_has_the_bytes_that_it_had_before_they_could_be():
-    assert not {"exclude", "acknowledge"} & content().keys()
+    assert not {"exclude", "acknowledge", "streams"} & content().keys()
+
+
+def test_an_experiment_that_moves_to_a_stream_and_back_tells_both_as_changes():
+    moved = content(streams={"outcomes": ("shop_events",), "exposures": ("seen",)})
+    back = content(streams={"exposures": ("seen",)})
+    assert differences(content(), moved) == (
+        "streams.exposures: not set → seen",
+        "streams.outcomes: not set → shop_events",
+    )
+    assert differences(moved, back) == ("streams.outcomes: shop_events → not set",)
+    assert changed_keys(content(), moved) == ("streams",)
+    other_order = content(streams={"exposures": ("seen",), "outcomes": ("shop_events",)})
+    assert hash_of(moved) == hash_of(other_order) != hash_of(content())
 
 
 def test_each_excluded_day_and_each_acknowledged_check_is_a_change_with_reason_and_name():

@@ -1,4 +1,4 @@
-"""J4 and J5 once more in DuckDB SQL, from the written semantics alone: what the Spark pipeline is compared with.
+"""J4 and J5 once more in DuckDB SQL, from the written semantics alone; the Spark pipeline is compared with it.
 
 Tables expected in the connection: `cohort` (gold.fct_experiment_cohort with epoch microseconds `a` of assignment and
 `c` of the anchor), `dims` (user_id, segment), `outcomes` (user_id, metric_name, value, t in epoch microseconds).
@@ -6,9 +6,13 @@ Tables expected in the connection: `cohort` (gold.fct_experiment_cohort with epo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
+import pyarrow as pa
+from duckdb.func import PythonUDFType
 
 from exp_platform.config.models import Metric
 
@@ -32,6 +36,12 @@ class Oracle:
     end: int
     cutoff: int
     lost: tuple[int, ...] = ()  # first instants of UTC days whose outcomes can't be used; `outcomes` has none of them
+    exact: bool = False  # True: a user's events are added up by math.fsum instead of fsum, whose last bits may differ
+
+    def __post_init__(self) -> None:
+        if self.exact:
+            how = PythonUDFType.ARROW
+            self.db.create_function("exact_sum", _exact_sums, ["DOUBLE[]"], "DOUBLE", type=how)
 
     def untouched(self, start: str, end: str) -> str:
         """SQL: the window holds nothing of a lost day, or is empty."""
@@ -59,13 +69,18 @@ class Oracle:
         usual = {"binary": "any", "retention": "any", "count": "count", "sum": "sum", "mean": "mean", "quantile": "sum"}
         return [(metric.name, metric.source or metric.name, metric.aggregation or usual[metric.type])]
 
+    def aggregate(self, aggregation: str) -> str:
+        """SQL of an aggregation with a place for its condition."""
+        sql = AGGREGATES[aggregation]
+        return sql.replace("fsum(value) filter ({w})", "exact_sum(list(value) filter ({w}))") if self.exact else sql
+
     def units(self, metric: Metric, source: str, aggregation: str) -> str:
         """SQL: user_id, y, x, p, mature, opened of every included unit for one number."""
         start, end = self.window(metric)
-        aggregate, before = AGGREGATES[aggregation], f"(a - greatest({end} - {start}, 0))"
+        aggregate, before = self.aggregate(aggregation), f"(a - greatest({end} - {start}, 0))"
         windows = {
             "y": f"t >= {start} and t < {end}",
-            "x": f"t >= a - {metric.pre_period_days * DAY} and t < a",
+            "x": f"t >= a - {(metric.pre_period_days or 0) * DAY} and t < a",
             "p": f"t >= {before} and t < a",
         }
         columns = ", ".join(f"{aggregate.format(w='t is not null and ' + w)} as {k}_all" for k, w in windows.items())
@@ -119,7 +134,7 @@ class Oracle:
                    has and mature and p is not null as did
             from ({frames[0]}) {second}"""
 
-    def statistics(self, metric: Metric) -> list[dict]:
+    def statistics(self, metric: Metric) -> list[dict[str, Any]]:
         """Sums by variant × segment × cohort date × bucket in both grouping sets."""
         return rows(
             self.db,
@@ -160,7 +175,7 @@ class Oracle:
             from grouped group by 1, 2, 3, 4""",
         )
 
-    def panel(self, metric: Metric) -> list[dict]:
+    def panel(self, metric: Metric) -> list[dict[str, Any]]:
         """Cross products of daily values before assignment, for every pair of days."""
         return rows(
             self.db,
@@ -171,7 +186,7 @@ class Oracle:
             from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
         )
 
-    def panel_clusters(self, metric: Metric, dimension: str) -> list[dict]:
+    def panel_clusters(self, metric: Metric, dimension: str) -> list[dict[str, Any]]:
         """Units and sums of daily values by value of a dimension; units without a value are in none."""
         return rows(
             self.db,
@@ -186,7 +201,7 @@ class Oracle:
         """SQL: `dense`, one row for each included user and day before assignment."""
         (_, source, aggregation) = self.parts(metric)[0]
         daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
-        days = metric.pre_period_days
+        days = metric.pre_period_days or 0
         return f"""
             with grid as (
                 select user_id, variant_id, cohort_date, day from cohort, range(-{days}, 0) r(day) where included),
@@ -197,7 +212,7 @@ class Oracle:
                 group by 1, 2),
             dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))"""
 
-    def calendar(self, metric: Metric) -> list[dict]:
+    def calendar(self, metric: Metric) -> list[dict[str, Any]]:
         """Units whose window holds some of a UTC day, and the sums of their events on it, by variant and segment."""
         start, end = self.window(metric)
         totals = {"sum": "fsum(value) filter ({w})", "count": "(count(*) filter ({w}))::double"}
@@ -226,7 +241,7 @@ class Oracle:
             from at_risk left join happened using (variant_id, segment, day)""",
         )
 
-    def unit_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
+    def unit_histogram(self, metric: Metric, bin_sql: str) -> list[dict[str, Any]]:
         """Units per bin in both grouping sets, with the smallest and the largest value."""
         return rows(
             self.db,
@@ -241,7 +256,7 @@ class Oracle:
             from grouped where has group by 1, 2, 3, 4, 5""",
         )
 
-    def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict]:
+    def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict[str, Any]]:
         """Events per bin by variant × bucket, with the smallest and the largest value."""
         start, end = self.window(metric)
         return rows(
@@ -256,11 +271,16 @@ class Oracle:
         )
 
 
+def _exact_sums(lists: pa.ChunkedArray) -> pa.Array:
+    """The sum of each list of doubles, rounded once."""
+    return pa.array([None if one is None else math.fsum(one) for one in lists.to_pylist()], pa.float64())
+
+
 def _sums(which: str, columns: dict[str, str]) -> str:
     return ", ".join(f"coalesce(fsum({sql}) filter ({which}), 0.0) as {name}" for name, sql in columns.items())
 
 
-def rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[dict]:
+def rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
     """Rows of a query as dictionaries."""
     result = db.execute(sql)
     names = [column[0] for column in result.description]

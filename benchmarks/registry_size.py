@@ -1,0 +1,116 @@
+"""How does the registry's size cost: load of the configuration, the experiments due on a day, index page, one catalog.
+
+    bin/python -m benchmarks.registry_size --experiments 3000 --metrics 1000 --snapshots 10000
+
+Every figure is processor seconds of this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from exp_platform.airflow.schedule import is_due
+from exp_platform.config.load import Project, load_project
+from exp_platform.memo.index.entry import to_json, without_memo
+from exp_platform.memo.index.page import page
+from exp_platform.paths import clone_root
+
+T = TypeVar("T")
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def timed(what: str, action: Callable[[], T]) -> T:
+    """Run an action and print its processor seconds."""
+    began = time.process_time()
+    found = action()
+    print(f"{what:<60} {time.process_time() - began:8.2f} CPU-s", flush=True)
+    return found
+
+
+def make_registry(folder: Path, experiments: int, metrics: int, due: int) -> Path:
+    """The shipped configuration with so many copies of an experiment and of a metric; `due` of them run today."""
+    shutil.copytree(clone_root() / "configs", folder / "configs")
+    metric = (folder / "configs/metrics/revenue.yaml").read_text()
+    for i in range(metrics):
+        (folder / f"configs/metrics/revenue_{i}.yaml").write_text(metric.replace("name: revenue\n", f"name: revenue_{i}\n"))
+    name = "exp_checkout_button_001"
+    text = (folder / f"configs/experiments/{name}.yaml").read_text()
+    for i in range(experiments):
+        copy = text.replace(name, f"exp_copy_{i:05}")
+        if i >= due:
+            copy = copy.replace("status: running", "status: concluded").replace("2026-", "2024-")
+        (folder / f"configs/experiments/exp_copy_{i:05}.yaml").write_text(copy)
+    return folder / "configs/dev.yaml"
+
+
+def due_on(project: Project, now: datetime) -> list[str]:
+    """The experiments that are due on a day, as `daily_experiments` finds them."""
+    return [name for name, one in project.experiments.items() if is_due(one, project.metrics_of(one), now.date())]
+
+
+def measure_snapshots(folder: Path, total: int) -> None:
+    """Commits to one small table of an SQLite catalog: their cost and the size of the metadata as snapshots pile up."""
+    from pyiceberg.catalog import load_catalog
+
+    from exp_platform.lake.catalog import PROPERTIES
+
+    catalog = load_catalog("iceberg", type="sql", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}/w")
+    catalog.create_namespace("ops")
+    rows = pa.table({"key": ["a"], "n": pa.array([1], pa.int64())})
+    table = catalog.create_table("ops.many", rows.schema, properties=PROPERTIES)
+    marks = sorted({10, 100, 1000, 3000, 10_000, total})
+    began, before = time.process_time(), 0
+    for i in range(1, total + 1):
+        table.append(rows)
+        if i in marks:
+            spent = time.process_time() - began
+            size = len(Path(table.metadata_location.removeprefix("file://")).read_bytes())
+            opened = time.process_time()
+            catalog.load_table("ops.many").scan().count()
+            read = time.process_time() - opened
+            print(
+                f"{i:>6} snapshots: {spent / (i - before) * 1000:7.0f} CPU-ms a commit, metadata file {size / 1e3:8.0f} kB,"
+                f" open and count {read * 1000:6.0f} CPU-ms",
+                flush=True,
+            )
+            began, before = time.process_time(), i
+
+
+def main() -> None:
+    """Measure with the sizes of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", type=int, default=3000)
+    parser.add_argument("--metrics", type=int, default=1000)
+    parser.add_argument("--due", type=int, default=200)
+    parser.add_argument("--snapshots", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if given.snapshots:
+            measure_snapshots(folder, given.snapshots)
+            return
+        config = make_registry(folder, given.experiments, given.metrics, given.due)
+        project = timed(f"load {given.experiments} experiments, {given.metrics} metrics", lambda: load_project(config))
+        assert len(project.experiments) > given.experiments and not project.broken, list(project.broken.values())[:1]
+        found = timed("find the experiments due on a day", lambda: due_on(project, START + timedelta(days=9)))
+        print(f"{len(found)} are due")
+        entries = [
+            without_memo(one.experiment_id, one.name, one.owner, one.status) for one in project.experiments.values()
+        ]
+        html = timed("write the index page", lambda: page(entries, START.date()))
+        kept = len(json.dumps([to_json(one) for one in entries]))
+        print(f"index page: {len(html) / 1e6:.2f} MB, kept entries {kept / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

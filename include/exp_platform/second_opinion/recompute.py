@@ -1,0 +1,147 @@
+"""A past run's users and sums once more: J1, J2 and the cohort by SQL, each metric's sums by `math.fsum`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from importlib import resources
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exp_platform.config.models import Experiment, Metric
+from exp_platform.second_opinion.spine import DAY, Oracle
+
+Group = tuple[str, str, date | None]  # arm, segment, cohort date
+Sums = dict[str, float | list[float]]
+# Column -> the letters that are multiplied; y value, x covariate, p pre-period; d, w, q those of a denominator.
+_PLAIN = {"y": "y", "yy": "yy", "yyy": "yyy"}
+_RATIO = _PLAIN | {"d": "d", "dd": "dd", "yd": "yd"}
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """One metric's sums by group, and the letters whose sums can differ in their last bits.
+
+    A quantile cap is interpolated, and a missing covariate is filled with a mean: both round.
+    """
+
+    sums: dict[Group, Sums]
+    inexact: frozenset[str]
+
+
+def rules_of_users() -> str:
+    """The SQL of J1, J2 and the cohort."""
+    return resources.files(__package__).joinpath("assignment_exposure.sql").read_text(encoding="utf-8")
+
+
+def make_users(db: duckdb.DuckDBPyConnection, experiment: Experiment, cutoff: datetime) -> Oracle:
+    """Work out the cohort from the events in the connection, and name it as the spine expects it."""
+    db.execute(
+        """CREATE OR REPLACE TABLE settings AS SELECT make_timestamp($1) AS start_ts, make_timestamp($2) AS end_ts,
+        make_timestamp($3) AS cutoff, $4::bigint AS exposure_window_hours, $5 AS assignment_source,
+        $6 AS analysis_mode, $7::varchar[] AS dimensions, $8::date[] AS no_assignments,
+        $9::date[] AS no_exposures""",
+        [
+            *map(micros, (experiment.start_ts, experiment.end_ts, cutoff)),
+            *(experiment.exposure_window_hours, experiment.assignment_source, experiment.analysis_mode),
+            list(experiment.attributes_read),
+            *(list(experiment.excluded(what)) for what in ("assignments", "exposures")),
+        ],
+    )
+    db.execute(rules_of_users())
+    db.execute(
+        """CREATE TABLE dims AS SELECT user_id, dimension || '=' || value AS segment FROM known WHERE place = 1;
+        CREATE TABLE events_of_outcomes AS
+            SELECT user_id, metric_name, value, epoch_us(outcome_ts) AS t FROM outcomes;
+        DROP TABLE outcomes;
+        ALTER TABLE events_of_outcomes RENAME TO outcomes;
+        CREATE TEMP TABLE people AS SELECT user_id, variant_id, cohort_date, included,
+            epoch_us(assignment_time_utc) AS a, epoch_us(anchor_utc) AS c, 0 AS unit_bucket FROM cohort;
+        DROP TABLE cohort;
+        ALTER TABLE people RENAME TO cohort"""
+    )
+    lost = tuple(micros(datetime.combine(day, time(), UTC)) for day in experiment.excluded("outcomes"))
+    for day in lost:
+        db.execute(f"DELETE FROM outcomes WHERE t >= {day} AND t < {day + DAY}")
+    return Oracle(db, micros(experiment.end_ts), micros(cutoff), lost, exact=True)
+
+
+def recompute(oracle: Oracle, metric: Metric) -> Recomputed:
+    """The sums of one metric by arm, segment and cohort date, each rounded once."""
+    base = oracle.analysed(metric)
+    fill = _mean_covariate(oracle.db, base)
+    table: pa.Table = oracle.db.sql(
+        f"""WITH base AS MATERIALIZED ({base}),
+        grouped AS (SELECT 'all' AS segment, * FROM base
+            UNION ALL SELECT segment, base.* FROM base JOIN dims USING (user_id))
+        SELECT variant_id, segment, cohort_date, has, did, mature, y, coalesce(x, {fill!r}) AS x, p, d, w, q
+        FROM grouped ORDER BY ALL"""
+    ).to_arrow_table()
+    inexact = set("yxpdwq") if metric.cap is not None and metric.cap.quantile is not None else set()
+    missing = oracle.db.sql(f"SELECT count(*) FROM ({base}) WHERE has AND x IS NULL").fetchall()[0][0]
+    inexact |= {"x"} if missing else set()
+    return Recomputed(dict(_sums(table, metric.is_ratio)), frozenset(inexact))
+
+
+def _mean_covariate(db: duckdb.DuckDBPyConnection, base: str) -> float:
+    known = db.execute(f"SELECT x FROM ({base}) WHERE has AND x IS NOT NULL").fetchnumpy()["x"]
+    return math.fsum(known.tolist()) / len(known) if len(known) else 0.0
+
+
+def _sums(table: pa.Table, ratio: bool) -> Iterator[tuple[Group, Sums]]:
+    """The counts and sums of each group of rows; the rows of a group stand together."""
+    numbers = {letter: _numbers(table, letter) for letter in "yxpdwq"}
+    has, did, mature = (table[name].to_numpy() for name in ("has", "did", "mature"))
+    keys = list(zip(*(table[name].to_pylist() for name in ("variant_id", "segment", "cohort_date")), strict=True))
+    starts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
+    for first, last in zip(starts, [*starts[1:], len(keys)], strict=True):
+        part = slice(first, last)
+        group = _Rows({letter: column[part] for letter, column in numbers.items()}, has[part], did[part])
+        counts = {"n": int(has[part].sum()), "n_null": int((~has[part]).sum()), "n_mature": int(mature[part].sum())}
+        yield keys[first], counts | group.sums(ratio)
+
+
+def _numbers(table: pa.Table, letter: str) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = table[letter].cast(pa.float64()).fill_null(0.0).to_numpy()
+    return found
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The users of one group."""
+
+    numbers: dict[str, NDArray[np.float64]]
+    has: NDArray[np.bool_]
+    did: NDArray[np.bool_]
+
+    def sums(self, ratio: bool) -> Sums:
+        """The sums of the products, by the name of their column."""
+        x, v = ("xw", "ydpq") if ratio else ("x", "yp")
+        found: Sums = {name: self._sum(letters) for name, letters in (_RATIO if ratio else _PLAIN).items()}
+        if ratio:
+            found["with_denominator"] = int((self.has & (self.numbers["d"] != 0)).sum())
+            found["dx"] = [self._sum(a + "d") for a in x]
+        found["x"] = [self._sum(a) for a in x]
+        found["xx"] = [self._sum(a + b) for a in x for b in x]
+        found["xy"] = [self._sum(a + "y") for a in x]
+        found["did_n"] = int(self.did.sum())
+        found["did_v"] = [self._sum(a, self.did) for a in v]
+        found["did_vv"] = [self._sum(a + b, self.did) for a in v for b in v]
+        return found
+
+    def _sum(self, letters: str, who: NDArray[np.bool_] | None = None) -> float:
+        product = self.numbers[letters[0]]
+        for letter in letters[1:]:
+            product = product * self.numbers[letter]
+        return math.fsum(product[self.has if who is None else who].tolist())
+
+
+def micros(moment: datetime) -> int:
+    """A moment as whole microseconds since 1970."""
+    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

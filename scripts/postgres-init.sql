@@ -1,3 +1,0 @@
--- The Iceberg catalog and Airflow's own database.
-CREATE DATABASE iceberg;
-CREATE DATABASE airflow;

@@ -1,0 +1,101 @@
+"""Services of a cluster as processes: each is started by the script that its container runs, and ends with the test."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyspark
+
+from exp_platform.spark.java import find_java_home
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+SPARK_HOME = Path(pyspark.__file__).parent
+
+
+@dataclass
+class Services:
+    """Processes in process groups of their own, ended in reverse order; each writes to a log of its own."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Services:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def start(
+        self, name: str, command: Sequence[str | Path], ports: Sequence[int] = (), environment: Mapping[str, str] = {}
+    ) -> subprocess.Popen[bytes]:
+        """Start a service and wait until each of its ports takes connections."""
+        log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=self.environment | dict(environment),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=self.folder,
+        )
+        self._stack.callback(end, process)
+        until = time.monotonic() + 180
+        while not all(map(answers, ports)):
+            assert process.poll() is None, f"{name} ended:\n{self.log(name)[-3000:]}"
+            assert time.monotonic() < until, f"{name} does not answer:\n{self.log(name)[-3000:]}"
+            time.sleep(0.3)
+        return process
+
+    def log(self, name: str) -> str:
+        """All that a service has written."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment of a machine without this clone, but for the Java that is found here."""
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "JAVA_HOME": find_java_home(), "LANG": "C.UTF-8"}
+
+
+def clone_environment() -> dict[str, str]:
+    """The environment of a container: its Python, its Spark and its Java are found by themselves."""
+    path = f"{Path(sys.executable).parent}:{SPARK_HOME / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    return bare_environment() | {"PATH": path, "SPARK_HOME": str(SPARK_HOME), "PYTHONUNBUFFERED": "1"}
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a service's process group, and wait for it."""
+    for sent, seconds in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, sent)
+            process.wait(seconds)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def answers(port: int) -> bool:
+    """True when something takes connections at a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_ports(count: int = 10) -> int:
+    """The first of some ports in a row that are free together with those that are 10,000 higher."""
+    for first in random.sample(range(20_000, 40_000, count), 50):
+        if not any(answers(first + further + high) for further in range(count) for high in (0, 10_000)):
+            return first
+    raise AssertionError("no free ports in a row")

@@ -1,0 +1,116 @@
+"""A bench plays scenarios in a world, each from a saved state, and checks every promise after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tests.torture.invariants import Seen, broken, look
+from tests.torture.world import World
+
+from exp_platform.pipelines.registry import Stage
+from exp_platform.pipelines.run import Run
+
+
+class NotPossible(Exception):
+    """This machine does not let a scenario be done; the text says why."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One harm, from a saved state, and what must be seen."""
+
+    group: str
+    name: str
+    done: str
+    expected: str
+    begins: str  # the saved state
+    act: Callable[[Bench], tuple[str, Run]]  # does the harm and finishes a run: what was seen, and that run
+    may_differ: tuple[str, ...] = ()  # tables whose rows the scenario changes on purpose
+    changes_raw: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A played scenario."""
+
+    scenario: Scenario
+    seen: str
+    broken: tuple[str, ...]  # one sentence for each broken promise
+    seconds: float
+    was_played: bool = True
+
+    @property
+    def as_expected(self) -> bool:
+        """True when what was seen was expected and no promise is broken."""
+        return not self.was_played or (self.seen == self.scenario.expected and not self.broken)
+
+
+@dataclass
+class Bench:
+    """A world with its saved states, and what was seen in each of them."""
+
+    world: World
+    states: dict[str, Seen] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Run the day undisturbed, and save the state before each stage (`before <stage>`) and at the end (`done`)."""
+        for stage in self.world.plan:
+            self._save(f"before {stage.name}")
+            self.world.stages(self.world.run(), [stage])
+        self._save("done")
+
+    def play(self, scenario: Scenario) -> Outcome:
+        """Play one scenario."""
+        world, began = self.world, time.monotonic()
+        world.restore(scenario.begins)
+        before = self.states[scenario.begins]
+        try:
+            seen, run = scenario.act(self)
+        except NotPossible as reason:
+            return Outcome(scenario, f"not played: {reason}", (), 0.0, was_played=False)
+        if scenario.changes_raw:
+            before = Seen(look(world).raw, before.rows)
+        expected = self.states["done"].of(world.one)
+        kept = {table: digest for table, digest in expected.items() if table not in scenario.may_differ}
+        return Outcome(scenario, seen, tuple(broken(world, run, before, kept)), time.monotonic() - began)
+
+    def half_published(self, stage: Stage) -> Iterator[str]:
+        """Tables of a stopped stage that show neither the rows before the stage nor those after it."""
+        before, after = (self.states[name].of(self.world.one) for name in (f"before {stage.name}", self._after(stage)))
+        now = look(self.world).of(self.world.one)
+        for table in sorted(now):
+            if now[table] not in (before[table], after[table]):
+                yield f"{table} is neither as before nor as after {stage.name}"
+
+    def leftovers(self, stage: Stage) -> Iterator[str]:
+        """Staging branches that a stopped stage has left."""
+        from exp_platform.lake.catalog import load_handle
+
+        for table in stage.publishes:
+            for ref in load_handle(self.world.project, table).metadata.refs:
+                if ref.startswith("staging_"):
+                    yield f"{table}: {ref}"
+
+    def _after(self, stage: Stage) -> str:
+        place = self.world.plan.index(stage) + 1
+        return f"before {self.world.plan[place].name}" if place < len(self.world.plan) else "done"
+
+    def _save(self, name: str) -> None:
+        self.world.save(name)
+        self.states[name] = look(self.world)
+
+
+def play_all(bench: Bench, scenarios: Iterable[Scenario], say: Callable[[str], None] = print) -> list[Outcome]:
+    """Play scenarios and say of each what was done, expected and seen."""
+    outcomes = []
+    for scenario in scenarios:
+        outcome = bench.play(scenario)
+        outcomes.append(outcome)
+        mark = "ok  " if outcome.as_expected and outcome.was_played else "skip" if outcome.as_expected else "WRONG"
+        say(f"{mark} {outcome.seconds:5.1f} s  {scenario.name}")
+        say(f"       done: {scenario.done}; expected: {scenario.expected}; seen: {outcome.seen}")
+        for sentence in outcome.broken:
+            say(f"       BROKEN {sentence}")
+    return outcomes

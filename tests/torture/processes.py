@@ -1,0 +1,134 @@
+"""Scenarios of processes: killed at every named moment, stopped and continued, and cut off from a commit's answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from functools import partial
+from unittest import mock
+
+from sqlalchemy.exc import OperationalError
+from tests.torture.bench import Bench, Scenario
+from tests.torture.points import (
+    POINTS,
+    at_point,
+    ended,
+    forked,
+    killed_at,
+    points_of,
+    sql_catalog,
+    stopped,
+    writes_rows,
+)
+
+from exp_platform.pipelines.registry import Stage
+from exp_platform.pipelines.run import Run
+
+ALL_OR_NOTHING = "each table as before or as after the stage"
+
+
+def kills(stages: Iterable[Stage], points: Iterable[str] = tuple(POINTS)) -> Iterator[Scenario]:
+    """A driver is killed at each moment of each stage, and the stage is tried again."""
+    for stage in stages:
+        for point in (point for point in points if point in points_of(stage)):
+            yield Scenario(
+                "killed drivers",
+                f"{stage.name}: kill -9 {point}",
+                f"kill -9 where {POINTS[point]}; the stage is tried again",
+                f"SIGKILL; {ALL_OR_NOTHING}",
+                f"before {stage.name}",
+                partial(_kill, stage, point, signal.SIGKILL),
+            )
+
+
+def terminations(stages: Iterable[Stage]) -> Iterator[Scenario]:
+    """A driver is told to end, as Airflow does with a task that is cleared or has timed out."""
+    point = "after the data files"
+    for stage in stages:
+        yield Scenario(
+            "killed drivers",
+            f"{stage.name}: SIGTERM {point}",
+            f"SIGTERM where {POINTS[point]}; the stage is tried again",
+            f"SIGTERM; {ALL_OR_NOTHING}",
+            f"before {stage.name}",
+            partial(_kill, stage, point, signal.SIGTERM),
+        )
+
+
+def stood_still(stages: Iterable[Stage]) -> Iterator[Scenario]:
+    """A driver stands still before its commit, longer than a heartbeat, and goes on after another took its place."""
+    for stage in stages:
+        for newer, who in ((False, "the retry"), (True, "a newer run")):
+            yield Scenario(
+                "drivers that stood still",
+                f"{stage.name}: SIGSTOP, SIGCONT after {who} has published",
+                f"stopped between the check of its claim and its commit; {who} publishes; continued",
+                "exit 75",
+                f"before {stage.name}",
+                partial(_stand_still, stage, newer),
+            )
+
+
+def lost_answers(stages: Iterable[Stage]) -> Iterator[Scenario]:
+    """The catalog commits, and the answer is lost on the way."""
+    for stage in stages:
+        yield Scenario(
+            "catalog",
+            f"{stage.name}: the answer to a commit is lost",
+            "the catalog commits its first table, then the connection breaks; the stage is tried again",
+            f"exit 1; {ALL_OR_NOTHING}",
+            f"before {stage.name}",
+            partial(_lose_answer, stage),
+        )
+
+
+def _kill(stage: Stage, point: str, how: signal.Signals, bench: Bench) -> tuple[str, Run]:
+    run = bench.world.run()
+    end = killed_at(bench.world, run, stage, point, how)
+    return f"{end}; {_visible(bench, stage)}", _finished(bench, run, stage)
+
+
+def _stand_still(stage: Stage, newer: bool, bench: Bench) -> tuple[str, Run]:
+    world, run = bench.world, bench.world.run()
+
+    def action() -> None:
+        with at_point("at the commit", lambda: os.kill(os.getpid(), signal.SIGSTOP)):
+            world.stage(run, stage)
+
+    child = forked(action)
+    if not stopped(child):
+        return "the stage ended before it came to its commit", run
+    if newer:
+        run = world.run("newer")
+        world.stages(run)
+    else:
+        world.rest(run, stage)
+    os.kill(child, signal.SIGCONT)
+    return str(ended(child)), run
+
+
+def _lose_answer(stage: Stage, bench: Bench) -> tuple[str, Run]:
+    run, original, left = bench.world.run(), sql_catalog().commit_table, iter([None])
+
+    def commit(catalog: object, table: object, *rest: object) -> object:
+        done = original(catalog, table, *rest)
+        if writes_rows(catalog, table) and next(left, 0) is None:
+            raise OperationalError("COMMIT", None, Exception("server closed the connection unexpectedly"))
+        return done
+
+    def action() -> None:
+        with mock.patch.object(sql_catalog(), "commit_table", commit):
+            bench.world.stage(run, stage)
+
+    end = ended(forked(action))
+    return f"{end}; {_visible(bench, stage)}", _finished(bench, run, stage)
+
+
+def _visible(bench: Bench, stage: Stage) -> str:
+    return "; ".join(bench.half_published(stage)) or ALL_OR_NOTHING
+
+
+def _finished(bench: Bench, run: Run, stage: Stage) -> Run:
+    bench.world.rest(run, stage)
+    return run

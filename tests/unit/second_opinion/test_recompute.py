@@ -1,0 +1,185 @@
+"""The second implementation on a handful of users: which rows count, the sums of each group, and what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from tests import hand_made as hm
+
+from exp_platform.config.models import Metric
+from exp_platform.second_opinion.check import chosen_metrics
+from exp_platform.second_opinion.compare import Cell, compare_effects, compare_sums, same
+from exp_platform.second_opinion.events import NotChecked, _create, _insert, in_contract_types
+from exp_platform.second_opinion.recompute import Recomputed, make_users, recompute
+
+ID, START = "exp_test", datetime(2026, 1, 5, tzinfo=UTC)
+DAY1 = date(2026, 1, 5)
+
+
+def at(hours: float) -> datetime:
+    return datetime.fromtimestamp(START.timestamp() + hours * 3600, UTC)
+
+
+@pytest.fixture
+def db() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for dataset in ("assignments", "exposures", "outcomes", "attributes"):
+            _create(connection, dataset)
+        yield connection
+
+
+def put(db: duckdb.DuckDBPyConnection, dataset: str, *rows: dict[str, Any]) -> None:
+    table = pa.Table.from_pylist([{"experiment_id": ID} | row for row in rows])
+    _insert(db, dataset, in_contract_types(table, dataset), ID, ["control", "treatment"])
+
+
+def outcome(user: str, value: float, hours: float, name: str = "spend") -> dict[str, Any]:
+    return {"user_id": user, "metric_name": name, "value": value, "outcome_ts": at(hours)}
+
+
+def assigned(user: str, variant: str) -> dict[str, Any]:
+    return {"user_id": user, "variant": variant, "assignment_ts": at(1), "unit": "user"}
+
+
+def test_a_row_that_breaks_a_rule_of_the_contract_does_not_count(db: duckdb.DuckDBPyConnection) -> None:
+    put(
+        db, "outcomes", outcome("u1", 1.0, 2), outcome("", 1.0, 2), outcome("u1", float("nan"), 2),
+        outcome("u1", float("inf"), 2), outcome("u1", 1.0, 2, ""), outcome("u1", 1.0, 2) | {"experiment_id": "exp_b"},
+    )  # fmt: skip
+    put(db, "assignments", assigned("u1", "control"), assigned("u2", "blue"), assigned("u3", "control") | {"unit": "x"})
+    assert db.execute("SELECT count(*) FROM outcomes").fetchall() == [(1,)]
+    assert db.execute("SELECT user_id FROM assignments").fetchall() == [("u1",)]
+
+
+def test_times_without_a_zone_are_utc_and_nanoseconds_are_cut() -> None:
+    moment = pa.array([1_000_000_001_999], pa.timestamp("ns"))
+    columns = {name: pa.array(["a"]) for name in ("experiment_id", "user_id", "metric_name")}
+    table = pa.table(columns | {"value": pa.array([1]), "outcome_ts": moment})
+    found = in_contract_types(table, "outcomes")
+    assert (found["outcome_ts"].to_pylist(), found["value"].to_pylist()) == ([1_000_000_001], [1.0])
+
+
+def test_a_time_that_is_none_is_said_instead_of_compared() -> None:
+    columns = {name: pa.array(["a"]) for name in ("experiment_id", "user_id", "metric_name", "outcome_ts")}
+    with pytest.raises(NotChecked, match="outcome_ts of outcomes is string in a raw file"):
+        in_contract_types(pa.table(columns | {"value": pa.array([1.0])}), "outcomes")
+
+
+def spend(**more: Any) -> Metric:
+    return hm.metric("spend", "sum", source="spend", window={"end_hours": 24}, pre_period_days=1, **more)
+
+
+def sums_of(db: duckdb.DuckDBPyConnection, metric: Metric) -> Recomputed:
+    """Two users of control spend 0.1, 0.2, 0.3 and nothing; one of treatment 1e16 and 1, which a double can't add."""
+    put(db, "assignments", assigned("u1", "control"), assigned("u2", "control"), assigned("u3", "treatment"))
+    put(db, "outcomes", *(outcome("u1", value, 2) for value in (0.1, 0.2, 0.3)), outcome("u1", 7.0, -1))
+    put(db, "outcomes", outcome("u3", 1e16, 2), outcome("u3", 1.0, 3), outcome("u3", 1.0, 4), outcome("u3", 5.0, 30))
+    put(db, "attributes", {"user_id": "u1", "dimension": "os", "value": "x", "attribute_ts": at(0)})
+    plan = hm.plan([metric], days=14, arms=("control", "treatment"))
+    experiment = plan.experiment.model_copy(
+        update={
+            "experiment_id": ID,
+            "start_ts": START,
+            "end_ts": at(240),
+            "dimensions": ("os",),
+            "analysis_mode": "itt",
+        }
+    )
+    return recompute(make_users(db, experiment, at(96)), metric)
+
+
+def test_the_sums_are_those_of_the_window_rounded_once(db: duckdb.DuckDBPyConnection) -> None:
+    found = sums_of(db, spend()).sums
+    control = found["control", "all", DAY1]
+    assert (control["n"], control["y"], control["x"]) == (2, 0.6, [7.0])  # 0.1 + 0.2 + 0.3 is 0.6000000000000001
+    assert control["yy"] == 0.6 * 0.6
+    assert found["treatment", "all", DAY1]["y"] == 1e16 + 2  # one after the other gives 1e16
+    assert found["control", "os=x", DAY1]["n"] == 1
+
+
+def test_a_quantile_cap_rounds_and_a_fixed_one_does_not(db: duckdb.DuckDBPyConnection) -> None:
+    capped = sums_of(db, spend(cap={"value": 0.5}))
+    assert capped.sums["control", "all", DAY1]["y"] == 0.5
+    assert not capped.inexact
+    assert "y" in recompute_again(db, spend(cap={"quantile": 0.9})).inexact
+
+
+def recompute_again(db: duckdb.DuckDBPyConnection, metric: Metric) -> Recomputed:
+    from exp_platform.second_opinion.spine import Oracle
+
+    return recompute(Oracle(db, 10**18, 10**18), metric)
+
+
+def published(row: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    keys = {"variant_id": "control", "segment": "all", "cohort_date": DAY1, "unit_bucket": -1}
+    empty = {"histogram": None, "histogram_lows": None, "histogram_highs": None, "with_denominator": None}
+    return empty | keys | row | changed
+
+
+def test_one_bit_of_a_sum_is_a_difference_and_is_named(db: duckdb.DuckDBPyConnection) -> None:
+    again = sums_of(db, spend())
+    row = again.sums["control", "all", DAY1]
+    small = Recomputed({("control", "all", DAY1): row}, frozenset())
+    agreed = compare_sums(spend(), ["control"], [published(row)], small)["control"]
+    assert (agreed.compared, agreed.differ) == (16, 0)
+    wrong = compare_sums(spend(), ["control"], [published(row, y=0.6000000000000001)], small)["control"]
+    assert wrong.differ == 1
+    assert wrong.examples == [
+        "y of all, 2026-01-05: published 0.6000000000000001, computed again 0.6",
+    ]
+
+
+def test_a_row_too_many_and_a_row_too_few_are_differences(db: duckdb.DuckDBPyConnection) -> None:
+    row = sums_of(db, spend()).sums["control", "all", DAY1]
+    known = Recomputed({("control", "all", DAY1): row}, frozenset())
+    assert compare_sums(spend(), ["control"], [], known)["control"].differ == 1
+    more = published(row, segment="os=y")
+    assert compare_sums(spend(), ["control"], [published(row), more], known)["control"].differ == 1
+
+
+def test_rows_by_bucket_and_the_covariates_of_other_metrics_are_counted_as_not_checked(
+    db: duckdb.DuckDBPyConnection,
+) -> None:
+    row = sums_of(db, spend()).sums["control", "all", DAY1]
+    known = Recomputed({("control", "all", DAY1): row}, frozenset())
+    named = published(row, x=[*row["x"], 5.0], xx=[*row["xx"], 1.0, 2.0, 3.0], xy=[*row["xy"], 4.0])
+    bucket = {"variant_id": "control", "unit_bucket": 7, "y": 1.0, "x": [1.0, 2.0], "n": 3}
+    cell = compare_sums(spend(), ["control"], [named, bucket], known)["control"]
+    assert (cell.differ, cell.not_checked) == (0, 5 + 3)
+
+
+def test_a_mean_that_is_not_that_of_the_raw_files_is_a_difference(db: duckdb.DuckDBPyConnection) -> None:
+    again = sums_of(db, spend())
+    row = {
+        "metric_name": "spend", "variant_id": "treatment", "segment": "all", "method": "ab", "control_n": 2,
+        "treatment_n": 1, "control_mean": 0.3, "treatment_mean": 1e16 + 2, "effect_abs": 1e16,
+    }  # fmt: skip
+    for changed, differ in (({}, 0), ({"control_mean": 0.3000001}, 1), ({"treatment_n": 2}, 1)):
+        cells = {"treatment": Cell("spend", "treatment")}
+        compare_effects(spend(), "control", cells, [row | changed], again)
+        assert (cells["treatment"].compared, cells["treatment"].differ) == (5, differ)
+
+
+@pytest.mark.parametrize(
+    ("published", "again", "exact", "equal"),
+    [(1.0, 1.0, True, True), (1.0, 1.0 + 4e-16, True, False),
+     (1.0, 1.0 + 4e-16, False, True), (1.0, 1.0 + 2e-12, False, False), (None, None, True, True),
+     (None, 0.0, False, False)],
+)  # fmt: skip
+def test_equal_means_to_the_last_bit_or_to_a_relative_1e_12(
+    published: Any, again: Any, exact: bool, equal: bool
+) -> None:
+    assert same(published, again, exact=exact) == equal
+
+
+def test_the_metrics_that_decide_are_always_checked_and_the_others_take_turns() -> None:
+    metrics = [hm.metric(f"m{i}", "sum") for i in range(20)]
+    nights = [[m.name for m in chosen_metrics(metrics, ["m7"], 8, 2, f"2026-01-{day:02}")] for day in range(1, 31)]
+    assert all(len(night) == 4 and night[0] == "m7" for night in nights)
+    assert {name for night in nights for name in night} == {metric.name for metric in metrics}
