@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from exp_platform.memo.numbers import MINUS, Unit, fixed
 from exp_platform.operations.moved import Moved
@@ -68,7 +69,7 @@ def _column(chain: Chain, key: Key, figure: Figure, unit: Unit) -> list[str]:
     levels = chain.levels(key, figure)
     rounded = shown([None if level is None else level * factor for level in levels], decimals)
     sums: dict[Part, float | None] = dict.fromkeys(PARTS, 0.0)
-    for (part, _), before, after in zip(chain.then, rounded, rounded[1:], strict=True):
+    for (part, _), (before, after) in zip(chain.then, pairwise(rounded), strict=True):
         step, so_far = difference(before, after), sums[part]
         sums[part] = None if step is None or so_far is None else so_far + float(step)
     ends = [_signed(level, decimals, plus=figure in ("effect", "low", "high")) for level in (rounded[0], rounded[-1])]
