@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-object-store demo env package cluster-test test test-fast test-long lint format up down trigger bench suites docs docs-generated dbt dbt-install dbt-lock detect calibrate lock reset clean
+.PHONY: help setup setup-test setup-dev setup-object-store demo env package cluster-test test test-fast test-long lint format up down trigger bench suites docs docs-generated dbt dbt-install dbt-lock detect calibrate torture lock reset clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ detect: setup ## run every fault and print which checks fired
 
 calibrate: setup ## thousands of simulated experiments through the real inference code
 	@$(PY) -m exp_platform.calibration --out docs/calibration.md
+
+torture: setup-test ## kill, stop, cut off and starve every stage, and check every promise after it (ARGS="--no-spark")
+	@$(PY) -m tests.torture --out docs/torture.md $(ARGS)
 
 lock: setup ## lock the dependencies again and export requirements.txt
 	@.venv/bin/uv lock

@@ -4,7 +4,8 @@
 Every night at 04:00 UTC, for each experiment that has a decision and whose data still changes: some of its published
 numbers are computed once more, from the raw files, by another implementation (DuckDB; the stages use Spark). Counts and
 sums must agree to the last bit, means and differences to 1e-12. The verdict is written to `ops.second_opinions`, to the
-memo and to the index page.
+memo and to the index page. Beside that `shorten_histories` drops snapshots of the tables `ops.*` older than a day: each
+snapshot makes each commit slower, and nobody reads these tables as they were.
 
 ## When it fails
 
@@ -13,6 +14,7 @@ memo and to the index page.
 | `check_numbers`, "differ" | a published number is not what the raw files say; the experiment is not trusted, an \
 alert was sent | `bin/exp run <id> --full-refresh`, then `bin/exp canary <id>`; equal now: a data file was damaged; \
 still different: one implementation is wrong, its first differences are in the log |
+| `shorten_histories` | the catalog was busy or away; already retried | nothing: tomorrow's run does it |
 | `check_numbers`, anything else | a fault, already retried | read the line above ERROR, clear the task |
 
 An experiment that could not be checked (its raw files have changed since the run, its configuration has) is green and
@@ -42,3 +44,4 @@ with DAG(
     tags=["experiments", "tier:2", "schedule"],
 ) as dag:
     canary.check_numbers.expand(experiment_id=canary.find_published())
+    canary.shorten_histories()

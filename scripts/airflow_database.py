@@ -10,4 +10,6 @@ from urllib.parse import quote
 user = quote(os.environ.get("AIRFLOW_DB_USER", "airflow"), safe="")
 password = quote(os.environ["AIRFLOW_DB_PASSWORD"], safe="")
 place = f"{os.environ['AIRFLOW_DB_HOST']}:{os.environ.get('AIRFLOW_DB_PORT', '5432')}"
-print(f"postgresql+psycopg2://{user}:{password}@{place}/{os.environ.get('AIRFLOW_DB_NAME', 'airflow')}")
+name = quote(os.environ.get("AIRFLOW_DB_NAME", "airflow"), safe="")
+# Without an end of line, which Airflow would take for a part of the database's name.
+print(f"postgresql+psycopg2://{user}:{password}@{place}/{name}", end="")

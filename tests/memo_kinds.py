@@ -18,26 +18,24 @@ from exp_platform.decision.evidence import evidence, exploratory, moment
 from exp_platform.decision.rules import decide
 from exp_platform.decision.trust import trust_of
 from exp_platform.memo.answers import Answers
-from exp_platform.memo.blocks import Memo, to_plain
+from exp_platform.memo.blocked import blocked_content
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
-from exp_platform.memo.first_screen import blocked_screen
-from exp_platform.memo.render import records
-from exp_platform.results.analysis import analyze
+from exp_platform.results.analysis import NOT_TESTED, analyze
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
-from exp_platform.results.frame import to_table
+from exp_platform.results.frame import Frame, to_table
 from exp_platform.results.guardrails import guardrail_rows
 from exp_platform.results.plan import AnalysisPlan
-from exp_platform.results.series import exposure_quality_series, units_series
+from exp_platform.results.series import age_series, exposure_quality_series, units_series
 from exp_platform.results.validation import validate
 
 RUN = {"run_id": "run_1", "config_hash": "c0ffee", "code_version": "abc", "computed_at": "2026-02-06 00:10 UTC"}
 GUARDRAIL = Guardrail(metric="latency", max_relative_harm=0.05)
 CONVERSION = hm.metric("conversion", "binary", title="Conversion rate", practical_threshold=0.005)
 LATENCY = hm.metric("latency", direction="decrease", title="Page latency", format="milliseconds", owner="platform")
-REVENUE = hm.metric("revenue", title="Revenue per user", format="currency", unit="€")
+REVENUE = hm.metric("revenue", title="Revenue per user", format="currency", unit="€", aggregation="sum")
 SEEDS = {"conversion": 1, "latency": 2, "revenue": 3}
 
 
@@ -101,7 +99,9 @@ def decided(
     """All that J6, J7 and J8 would publish, as the memo reads it."""
     answer = analyze(statistics, hm.empty("gold.fct_experiment_panel_statistics"), plan, exposures)
     run = {"experiment_id": "exp_test", "dt": plan.dt, "run_id": "r", "code_version": "v", "computed_at": plan.cutoff}
-    results = to_table("exp.analysis_results", answer.results, run | {"input_snapshots": "{}", "config_hash": "c"})
+    results = to_table(
+        "exp.analysis_results", _tested(answer.results, pretrends), run | {"input_snapshots": "{}", "config_hash": "c"}
+    )
     deciding, axes = deciding_rows(results), read_axes(statistics, plan.arms)
     groups = cubes(statistics, list(plan.metrics), axes)
     checks = validate(
@@ -131,10 +131,21 @@ def decided(
         pretrend_tests=pretrends,
         pretrend_deltas=deltas,
         looks=looks([row for row in rows if row["is_deciding"]], plan),
+        ages=age_series(statistics, plan),
         units=units_series(assigned, plan),
         quality_days=exposure_quality_series(quality),
         data=data_section([], [], refused([], [], []), [], {}),
     )
+
+
+def _tested(results: Frame, pretrends: Sequence[Mapping[str, Any]]) -> Frame:
+    """The results without the word that nobody could test the trends, for the metrics whose tests passed."""
+    passed = {row["metric_name"] for row in pretrends if row["verdict"] == "passed"}
+    reasons = [
+        ", ".join(word for word in reason.split(", ") if metric not in passed or word != NOT_TESTED)
+        for metric, reason in zip(results["metric_name"], results["reason"], strict=True)
+    ]
+    return results | {"reason": np.array(reasons, dtype=object)}
 
 
 def looks(rows: Sequence[Mapping[str, Any]], plan: AnalysisPlan, days: int = 12) -> list[dict[str, Any]]:
@@ -167,9 +178,7 @@ def blocked() -> dict[str, Any]:
         "run_id": "run_2",
         "sentence": "exp.outcomes: 1,234 rows have no user_id, at most 0 are allowed",
     }
-    memo: Memo = records(last)
-    first = blocked_screen(memo.first, last["experiment"], why)
-    return last | {"blocked": why, "memo": to_plain(replace(memo, first=first, head=first.word))}
+    return blocked_content(None, "exp_test", last, why)  # type: ignore[arg-type]  # the project is asked without a last memo
 
 
 def win(**keys: Any) -> dict[str, Any]:
@@ -177,20 +186,22 @@ def win(**keys: Any) -> dict[str, Any]:
     return kind(**({"lift": 0.04} | keys))
 
 
-def rollout(verdict: str, **keys: Any) -> dict[str, Any]:
-    """A rollout whose trends before were tested with this verdict."""
+def rollout(verdict: str, tested: Sequence[str] = ("conversion", "latency"), **keys: Any) -> dict[str, Any]:
+    """A rollout; the primary's trends before were tested with this verdict, those of other metrics passed."""
+    verdicts = {metric: verdict if metric == "conversion" else "passed" for metric in tested}
     tests = [
         {
-            "metric_name": "conversion",
+            "metric_name": metric,
             "variant_id": "treatment",
             "test": test,
             "statistic": 1.0,
             "p_value": p,
             "p_value_adjusted": p,
-            "verdict": verdict,
+            "verdict": found,
             "reason": "",
         }
-        for test, p in (("slope", 0.4 if verdict == "passed" else 0.00001), ("joint", 0.6))
+        for metric, found in verdicts.items()
+        for test, p in (("slope", 0.4 if found == "passed" else 0.00001), ("joint", 0.6))
     ]
     rng = np.random.default_rng(5)
     drift = 0.0 if verdict == "passed" else 0.004

@@ -33,7 +33,7 @@ class PretrendVerdict(StrEnum):
 class GuardrailStatus(StrEnum):
     """Status of a guardrail; it passes only by evidence, never for lack of evidence of harm."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  a verdict, no password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 

@@ -22,7 +22,7 @@ import yaml
 from tests.cluster.compose import environment_of, generated_secrets, on_one_machine
 from tests.cluster.services import ROOT, SCRIPTS, Services, clone_environment, free_ports
 from tests.cluster.test_executors import told_by
-from tests.cluster.watch import CommandLines, files_with
+from tests.cluster.watch import CommandLines, event_log, files_with
 from tests.e2e.airflow_rig import DIRECT_RUNS, SMALL, differing_tables, small_project, wait_until
 
 from exp_platform.airflow.client import Client
@@ -96,7 +96,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def ports_of_one_machine(postgres: int, web: int) -> dict[str, str]:
-    """What each container has for itself: ports."""
+    """Ports, of which each container has its own."""
     return {
         "EXP_CATALOG_PORT": str(postgres),
         "AIRFLOW_DB_PORT": str(postgres),
@@ -138,7 +138,7 @@ def profile(folder: Path, events: Path) -> None:
     content |= {"memo_dir": str(folder / "memos"), "docs_dir": str(folder / "docs")}
     content["spark"] |= {"driver_memory": "1g", "executor_memory": "1g", "executor_cores": 1, "cores_max": 2}
     content["spark"] |= {"shuffle_partitions": 4}
-    content["spark"]["conf"] = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": f"file://{events}"}
+    content["spark"]["conf"] = event_log(events)
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 

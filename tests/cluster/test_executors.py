@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cluster.services import ROOT, SCRIPTS, SPARK_HOME, Services, bare_environment, free_ports
-from tests.cluster.watch import CommandLines, files_with
+from tests.cluster.watch import CommandLines, event_log, files_with
 from tests.conftest import make_project
 
 from exp_platform.config.load import load_project
@@ -80,11 +80,7 @@ def cluster_profile(root: Path, master: str, archive: Path, events: Path) -> Pat
         "driver_memory": "1g",
         "executor_memory": "1g",
         "executor_package": str(archive),
-        "conf": {
-            "spark.eventLog.enabled": "true",
-            "spark.eventLog.dir": f"file://{events}",
-            "spark.driver.host": "127.0.0.1",
-        },
+        "conf": event_log(events) | {"spark.driver.host": "127.0.0.1"},
     }
     content["experiments"][EXPERIMENT_ID] |= {"n_users": 1500, "days": 8}
     path.write_text(yaml.safe_dump(content, sort_keys=False))

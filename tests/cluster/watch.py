@@ -9,6 +9,15 @@ from pathlib import Path
 SECONDS = 0.2
 
 
+def event_log(folder: Path) -> dict[str, str]:
+    """Spark's settings that write its event log into a folder: as text, in which a secret can be found."""
+    return {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.dir": f"file://{folder}",
+    }
+
+
 class CommandLines:
     """Samples /proc/*/cmdline in the background, and keeps those that hold one of some words."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pyarrow.fs import FileSelector
-from tests.cluster.watch import CommandLines, files_with
+from tests.cluster.watch import CommandLines, event_log, files_with
 from tests.conftest import make_project
 
 from exp_platform.config.load import Project, load_project
@@ -77,7 +77,7 @@ def log_events(config: Path, folder: Path) -> None:
     """Let Spark write its event log, which holds every setting of the session."""
     folder.mkdir()
     content = yaml.safe_load(config.read_text())
-    content["spark"]["conf"] = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": f"file://{folder}"}
+    content["spark"]["conf"] = event_log(folder)
     config.write_text(yaml.safe_dump(content, sort_keys=False))
 
 

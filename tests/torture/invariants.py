@@ -1,4 +1,4 @@
-"""What must hold after every scenario, checked on the files, the tables, the books and the memo."""
+"""The promises that hold after every scenario, checked on the files, the tables, the books and the memo."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ run again. A row is as expected when what was seen is what was expected, and whe
 - manifest, tables, decision and memo agree
 - all answers equal those of an undisturbed run
 
-{played} scenarios played, {wrong} unexpected, {skipped} not played.
+{played} scenarios played, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
 
 | part | scenario | what was done | expected | seen |
 |---|---|---|---|---|
@@ -35,6 +35,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
         played=len(played),
         wrong=sum(not outcome.as_expected for outcome in played),
         skipped=len(found) - len(played),
+        stages=", ".join(dict.fromkeys(outcome.scenario.begins.removeprefix("before ") for outcome in played)),
         rows="\n".join(map(_row, found)),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from unittest import mock
 
@@ -21,7 +22,9 @@ from tests.torture.points import (
     stopped,
     writes_rows,
 )
+from tests.torture.world import quiet
 
+from exp_platform.operations.maintenance import expire, remove_orphans
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
 
@@ -81,6 +84,32 @@ def lost_answers(stages: Iterable[Stage]) -> Iterator[Scenario]:
             f"before {stage.name}",
             partial(_lose_answer, stage),
         )
+
+
+def cleanings(stages: Iterable[Stage]) -> Iterator[Scenario]:
+    """Maintenance removes what a killed driver has left, and nothing else."""
+    for stage in stages:
+        yield Scenario(
+            "maintenance",
+            f"{stage.name}: maintenance cleans up after a killed driver",
+            "kill -9 before the commit; the stage is tried again; a month later snapshots and orphans are removed",
+            "something was left; nothing is left",
+            f"before {stage.name}",
+            partial(_clean, stage),
+        )
+
+
+def _clean(stage: Stage, bench: Bench) -> tuple[str, Run]:
+    world, run = bench.world, bench.world.run()
+    assert world.spark is not None
+    killed_at(world, run, stage, "after the data files")
+    before = list(bench.leftovers(stage))
+    _finished(bench, run, stage)
+    now = datetime.now(UTC) + timedelta(days=30)
+    expire(world.project, world.spark, now, log=quiet, tables=stage.publishes)
+    remove_orphans(world.project, world.spark, now, log=quiet, tables=stage.publishes)
+    left = list(bench.leftovers(stage))
+    return f"{'something' if before else 'nothing'} was left; {', '.join(left) or 'nothing'} is left", run
 
 
 def _kill(stage: Stage, point: str, how: signal.Signals, bench: Bench) -> tuple[str, Run]:

@@ -61,6 +61,18 @@ def stores(stages: Iterable[Stage], locked_seconds: float = 5.0) -> Iterator[Sce
         )
 
 
+def locked_for_long(stage: Stage, seconds: float) -> Scenario:
+    """A catalog that is locked for longer than its clients wait."""
+    return Scenario(
+        "catalog",
+        f"{stage.name}: the catalog is locked for {seconds:g} s",
+        "another process holds the write lock for longer than a client waits; the stage is tried again",
+        "exit 1 after the lock",
+        f"before {stage.name}",
+        partial(_locked, stage, seconds),
+    )
+
+
 def _full_disk(stage: Stage, bench: Bench) -> tuple[str, Run]:
     with _small_disk(bench) as warehouse:
         filler = warehouse / "filler"

@@ -187,9 +187,10 @@ def land_day(world: World, experiment_id: str, day: int, users: int = USERS) -> 
         world.land(experiment_id, dataset, day, events)
 
 
-def filled_world(folder: Path, shared: SparkSession) -> World:
+def filled_world(folder: Path, shared: SparkSession, plan: tuple[Stage, ...] = stages_for(False)) -> World:
     """A world whose experiments are published as of the day before DT, and whose events of DT have landed."""
     world = new_world(folder, shared)
+    world.plan = plan
     days = (DT - START.date()).days
     for experiment_id in (ONE, TWO):
         for day in range(days):

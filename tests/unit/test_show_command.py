@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import make_project
+from tests.memo_kinds import KINDS
 from tests.published_lake import published_lake
 from tests.unit.test_cli import exp
 
 from exp_platform.cli import console
-from exp_platform.cli.look import SortKey, sorted_by
+from exp_platform.cli.look import SortKey, by_need, sorted_by
 from exp_platform.cli.scorecard import COLUMNS, LONGEST, ResultLine, scorecard
 from exp_platform.config.load import Project
+from exp_platform.memo.files import memo_dir
+from exp_platform.memo.render import to_json as memo_json
+from exp_platform.memo.whole import write_whole
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,15 @@ def test_the_list_is_sorted_by_a_column_and_what_has_none_comes_last() -> None:
     ]
     ordered = {key: "".join(row["experiment_id"] for row in sorted_by(key, rows)) for key in SortKey if key in _TRIED}
     assert ordered == {"experiment": "abcd", "owner": "bcad", "as-of": "cdba", "trust": "cdba"}
+
+
+def test_the_list_has_the_order_of_the_page_of_experiments(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for name in ("win", "early", "srm"):
+        write_whole(memo_dir(project) / f"{name}.json", memo_json(KINDS[name]()))
+    rows: list[dict[str, Any]] = [{"experiment_id": name} for name in ("unknown", "win", "early", "srm")]
+    ordered = by_need(rows, project, date(2026, 2, 8))
+    assert [row["experiment_id"] for row in ordered] == ["srm", "early", "win", "unknown"]
 
 
 _TRIED = (SortKey.EXPERIMENT, SortKey.OWNER, SortKey.AS_OF, SortKey.TRUST)

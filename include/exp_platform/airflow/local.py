@@ -174,7 +174,7 @@ def recorded(home: Home) -> dict[str, Any]:
 
 def _running(pid: int) -> bool:
     """True when the process runs, is no zombie, and is Airflow's, as the id may have been given to another process."""
-    shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
     return shown.returncode == 0 and not shown.stdout.startswith("Z") and "airflow" in shown.stdout
 
 
@@ -209,7 +209,7 @@ def _wait_until_ready(home: Home, seconds: float = 120) -> bool:
 
 def _healthy(home: Home) -> bool:
     try:
-        with urllib.request.urlopen(f"{home.url}/api/v2/monitor/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{home.url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310  the address of the local API server
             health = json.load(answer)
     except (OSError, urllib.error.URLError, ValueError):
         return False

@@ -57,9 +57,14 @@ class MemoOperator(StageOperator):
     def _write_banner(self, run: dict[str, Any], failure: dict[str, Any]) -> None:
         from exp_platform.airflow.read import project_of
         from exp_platform.memo.blocked import write_blocked_memo
+        from exp_platform.quality.docs import refresh_docs_of
 
         dt, stage = date.fromisoformat(run["dt"]), failure["stage"]
         write_blocked_memo(project_of(run), run["experiment_id"], dt, run["run_id"], stage, failure["sentence"])
+        try:
+            refresh_docs_of(project_of(run), run["experiment_id"])
+        except Exception:  # the banner is what matters
+            self.log.exception("the page of data docs could not be written")
 
     def _tell_answer(self, context: Context, run: dict[str, Any]) -> None:
         """Leave decision and trust in XCom, for the run's note and for the daily run that waits for this one."""

@@ -67,7 +67,7 @@ def build_app(
     def docs(name: str) -> Response:
         if not name:
             return RedirectResponse(f"{PAGES}/docs/index.html")
-        return _serve(where()[1], name, "no data docs: build them with `make docs`")
+        return _serve(where()[1], name, "no data docs: the first run writes them, `make docs` writes them anew")
 
     return app
 

@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> NoReturn:
     except ExpError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    os.execve(command[0], command, environment)
+    os.execve(command[0], command, environment)  # noqa: S606  replaces this process; there is no shell
 
 
 if __name__ == "__main__":

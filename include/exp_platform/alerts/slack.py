@@ -72,7 +72,8 @@ def slack_message(parts: Sequence[Part]) -> dict[str, Any]:
     if shown:
         blocks.append({"type": "context", "elements": [_markdown(" · ".join(shown))]})
     since = f" ({first['since']})" if first["since"] else ""
-    return {"text": f"{title}: {where}: {first['sentence']}{since}", "blocks": blocks}
+    # Slack reads markup in this text too: unescaped, a name or a sentence could call a whole channel.
+    return {"text": escape(f"{title}: {where}: {first['sentence']}{since}"), "blocks": blocks}
 
 
 def digest_message(dt: str, healthy: Sequence[Part], others: int) -> dict[str, Any]:

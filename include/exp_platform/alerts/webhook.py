@@ -46,12 +46,12 @@ def webhook(
 def _post(url: str, payload: Mapping[str, Any], timeout: float) -> tuple[str | None, float | None]:
     """Post once; return the problem, or None, and the seconds to wait before another try, or None for no other try."""
     try:
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310  the address is a secret of the person who runs this
             url, data=json.dumps(payload).encode(), headers={"Content-Type": "application/json"}, method="POST"
         )
         if request.type not in ("http", "https"):
             return "the webhook's URL must begin with https://", None
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310  the address is a secret of the person who runs this
             answer.read()
         return None, None
     except urllib.error.HTTPError as error:

@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,7 @@ def _plain(value: Any) -> Any:
 class SortKey(StrEnum):
     """The columns by which `exp list` can be sorted."""
 
+    NEED = "need"
     EXPERIMENT = "experiment"
     NAME = "name"
     OWNER = "owner"
@@ -86,7 +87,11 @@ class SortKey(StrEnum):
     DECISION = "decision"
 
 
-SORT = typer.Option(SortKey.EXPERIMENT, help="The column to sort by; as-of begins with the newest day.")
+SORT = typer.Option(
+    SortKey.NEED,
+    help="The column to sort by; as-of begins with the newest day, need is the order of the page of experiments: first "
+    "what needs somebody.",
+)
 
 
 @app.command("list")
@@ -97,7 +102,10 @@ def list_experiments(
     config: str | None = CONFIG,
 ) -> None:
     """List the experiments with their latest trust and decision."""
-    listed = sorted_by(sort, _listed(load_project(config)))
+    project = load_project(config)
+    listed = sorted_by(sort, _listed(project))
+    if sort is SortKey.NEED:
+        listed = by_need(listed, project, datetime.now(UTC).date())
     if as_json:
         print_json(listed)
         return
@@ -107,11 +115,26 @@ def list_experiments(
 
 def sorted_by(sort: SortKey, listed: list[Row]) -> list[Row]:
     """The experiments in order of a column, then of their ids; those without a value come last."""
-    column = {SortKey.EXPERIMENT: "experiment_id", SortKey.AS_OF: "dt"}.get(sort, sort.value)
+    column = {
+        SortKey.NEED: "experiment_id",
+        SortKey.EXPERIMENT: "experiment_id",
+        SortKey.AS_OF: "dt",
+    }.get(sort, sort.value)
     by_id = sorted(listed, key=lambda row: str(row["experiment_id"]))
     there = [row for row in by_id if row[column] is not None]
     there.sort(key=lambda row: str(row[column]).casefold(), reverse=sort is SortKey.AS_OF)
     return there + [row for row in by_id if row[column] is None]
+
+
+def by_need(listed: list[Row], project: Project, today: date) -> list[Row]:
+    """The experiments in the order of the index; one that is not in it comes last."""
+    from exp_platform.memo.files import memo_dir
+    from exp_platform.memo.index.page import in_order
+    from exp_platform.memo.index.store import read_index, registered
+
+    entries = in_order(read_index(memo_dir(project), registered(project)), today)
+    place = {entry.experiment_id: i for i, entry in enumerate(entries)}
+    return sorted(listed, key=lambda row: place.get(row["experiment_id"], len(place)))
 
 
 def _listed(project: Project) -> list[Row]:

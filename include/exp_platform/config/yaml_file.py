@@ -47,7 +47,7 @@ def parse_yaml(text: str, shown: str) -> dict[str, Any]:
     """The keys and values of a text; `shown` is the name of its file in the sentence of a refusal."""
     try:
         _refuse_what_grows(text, shown)
-        content = yaml.load(text, Loader=_PlainData)
+        content = yaml.load(text, Loader=_PlainData)  # noqa: S506  _PlainData is a safe loader
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

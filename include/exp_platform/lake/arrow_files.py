@@ -62,7 +62,7 @@ def write_files(frame: DataFrame, table: Table, handle: IcebergTable, finish: Fi
     for row in found:
         if row["file"] is None:
             counts[row["kind"]][row["name"]] += row["rows"]
-    files = tuple(pickle.loads(row["file"]) for row in found if row["file"] is not None)
+    files = tuple(pickle.loads(row["file"]) for row in found if row["file"] is not None)  # noqa: S301  pickled by this process for its own tasks
     return Written(files, known.default_spec_id, dict(counts["null"]), dict(counts["inside"]))
 
 

@@ -159,13 +159,22 @@ def _load_or_create(project: Project, catalog: Catalog, table: Table) -> Iceberg
         handle = _table_of(catalog, table.name) or _created(project, catalog, table)
     except FileNotFoundError as error:
         raise ConfigError(
-            f"table {table.name}: its metadata file is gone ({error}). Iceberg stores absolute paths: "
-            "a clone that was moved needs `make reset`"
+            f"table {table.name}: its metadata file is gone ({error}). {_way_out(project, error)}"
         ) from error
     if handle.current_snapshot() is None:
         # The fence of a writer is a snapshot; an empty one gives the first writers something to hold on to.
         commit_again(handle, lambda h: h.append(arrow_schema(table).empty_table()))
     return handle
+
+
+def _way_out(project: Project, error: FileNotFoundError) -> str:
+    """The advice for a metadata file that is gone: only a clone that was moved may be told to throw its lake away."""
+    if warehouse_of(project).removeprefix("file://") not in str(error):
+        return "Iceberg stores absolute paths: a clone that was moved needs `make reset`"
+    return (
+        "Put the file back from a copy of the warehouse, or let `exp doctor --recover` register the newest file that "
+        "is left, without the commits since. Nothing was changed"
+    )
 
 
 def _table_of(catalog: Catalog, name: str) -> IcebergTable | None:

@@ -19,7 +19,7 @@ def ensure_valid_assignments(spark: SparkSession) -> None:
     columns = ", ".join(TABLES[FACT_ASSIGNMENT].columns)
     try:
         spark.sql(
-            f"CREATE VIEW IF NOT EXISTS {CATALOG}.{VALID_ASSIGNMENTS} AS "
+            f"CREATE VIEW IF NOT EXISTS {CATALOG}.{VALID_ASSIGNMENTS} AS "  # noqa: S608  declared names alone
             f"SELECT {columns} FROM {CATALOG}.{FACT_ASSIGNMENT} WHERE is_valid"
         )
     except Exception as error:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
-from exp_platform.memo import words
-from exp_platform.memo.blocks import Memo, to_plain, to_records
+from exp_platform.memo import names, words
+from exp_platform.memo.blocks import Memo, Section, to_plain, to_records
+from exp_platform.memo.card_words import broken_rule
+from exp_platform.memo.cards import FAULT, Finding, card
 from exp_platform.memo.content import FORMAT
 from exp_platform.memo.files import latest_path, read_latest, write_memo
 from exp_platform.memo.first_screen import blocked_screen
+from exp_platform.memo.queries import Subject, broken_rules, quarantined
 from exp_platform.memo.render import records
+
+BLOCKED = "blocked"  # the key of the section on what blocked the run
+_COUNTED = re.compile(r"[\d,]+ of [\d,]+ distinct rows \([^)]*\)|\(and \d+ more files alike\)")
+_FILES = re.compile(r"[^\s:;'(]+\.(?:parquet|csv|json|jsonl)\b")
 
 
 def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: str, stage: str, sentence: str) -> Path:
@@ -44,10 +52,32 @@ def blocked_content(
         decided = facts["decided"]
     else:
         decided = to_plain(records(facts).first) if readable and facts["answer"] else None
-    old = records(facts).sections if readable else ()
+    old = tuple(section for section in records(facts).sections if section.key != BLOCKED) if readable else ()
     first = blocked_screen(to_records(decided) if decided else None, facts["experiment"], blocked, facts["dt"])
     head = f"{first.word}: {first.title}"
-    return facts | {"format": FORMAT, "decided": decided, "memo": to_plain(Memo(head, first, old))}
+    return facts | {
+        "format": FORMAT,
+        "decided": decided,
+        "memo": to_plain(Memo(head, first, (what_blocked(facts["experiment"]["id"], blocked), *old))),
+    }
+
+
+def what_blocked(experiment_id: str, blocked: Mapping[str, Any]) -> Section:
+    """The card of the broken contract: its rule with files and counts, since when, and the rows that were refused."""
+    sentence, told = blocked["sentence"], broken_rule(blocked["sentence"])
+    subject = Subject(experiment_id, blocked["dt"], run_id=blocked["run_id"])
+    is_of_rows = "ops.quarantine" in sentence
+    found = Finding(
+        tone=FAULT,
+        title=f"The data broke their contract in {blocked['stage']}",
+        what=(sentence,),
+        since=f"the run as of {names.day(blocked['since'])}",
+        units=", ".join(dict.fromkeys(m[0].strip() for m in _COUNTED.finditer(sentence))),
+        where=", ".join(dict.fromkeys(m[0] for m in _FILES.finditer(sentence))),
+        known=told,
+        query=quarantined(subject) if is_of_rows else broken_rules(subject),
+    )
+    return Section(BLOCKED, "What blocked the run", (card(found),))
 
 
 def _empty(project: Project, experiment_id: str) -> dict[str, Any]:

@@ -47,6 +47,14 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Query:
+    """A query of SQL to copy, on one line, and a sentence that says what it shows."""
+
+    says: str
+    sql: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Heads and rows of text; `numeric` names the columns that are aligned to the right."""
 
@@ -216,8 +224,8 @@ class Memo:
 _RECORDS = {
     record.__name__: record
     for record in (
-        *(Text, Heading, Bullets, Facts, Command, Table, Mark, Interval, Line, Chart, Result, Results, Fold, Card),
-        *(Step, Waterfall),
+        *(Text, Heading, Bullets, Facts, Command, Query, Table, Mark, Interval, Line, Chart, Result, Results),
+        *(Fold, Card, Step, Waterfall),
         *(Section, Arm, FirstScreen, Memo, Unit),
     )
 }

@@ -16,6 +16,7 @@ from exp_platform.memo.blocks import Memo, Section, to_plain
 from exp_platform.memo.facts import facts_of
 from exp_platform.memo.first_screen import first_screen
 from exp_platform.memo.progress import ways_of
+from exp_platform.memo.sections.by_age import by_age
 from exp_platform.memo.sections.data import data
 from exp_platform.memo.sections.guardrails import guardrails
 from exp_platform.memo.sections.metrics import metrics
@@ -37,6 +38,7 @@ FORMAT = 2  # of the JSON file; raised when records of an older one can no longe
 SECTIONS: tuple[Callable[[Source], Section | None], ...] = (
     reasons,
     over_time,
+    by_age,
     guardrails,
     progress,
     metrics,

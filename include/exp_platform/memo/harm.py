@@ -9,6 +9,7 @@ from exp_platform.memo import words
 from exp_platform.memo.blocks import Interval, Mark
 from exp_platform.memo.effects import sides_of, threshold_text
 from exp_platform.memo.numbers import Unit
+from exp_platform.results.analysis import NOT_TESTED
 from exp_platform.status import GuardrailStatus
 
 Row = Mapping[str, Any]
@@ -53,7 +54,8 @@ def harm_sentence(row: Row) -> str:
         return f"{row['title']}: not judged, since the numbers are not valid."
     moved = _moved(row, change, low, high, unit.change(change, digits, sign=False))
     limit = "rise" if row["direction"] == "decrease" else "fall"
-    return f"{row['title']} {moved} ({span}); a {limit} of {allowed} is allowed."
+    untested = f" {words.sentences(row['reason'])}" if row["reason"] == NOT_TESTED else ""
+    return f"{row['title']} {moved} ({span}); a {limit} of {allowed} is allowed.{untested}"
 
 
 def harm_figures(row: Row) -> str:

@@ -103,6 +103,7 @@ _BLOCKS: dict[type, Callable[[Any], str]] = {
     b.Bullets: lambda block: "\n".join(f"- {md(item)}" for item in block.items),
     b.Facts: lambda block: "\n".join(f"- {md(label)}: {md(value)}" for label, value in block.pairs),
     b.Command: lambda block: f"{md(block.says)} {code(block.command)}",
+    b.Query: lambda block: f"{md(block.says)} {code(block.sql)}",
     b.Table: lambda block: _table(block.heads, block.rows),
     b.Results: _results,
     b.Chart: _chart,

@@ -34,7 +34,7 @@ class Progress:
     @property
     def share(self) -> float | None:
         """Share of the needed precision that is reached, at most 1."""
-        return None if self.factor is None else min(1.0, 1 / self.factor)
+        return share_of(self.factor)
 
     @property
     def within_plan(self) -> bool:
@@ -44,18 +44,35 @@ class Progress:
 
 def progress_of(row: Row, plan: AnalysisPlan, units: UnitsSeries | None) -> Progress | None:
     """The progress of one arm from its deciding row; None where the row has no MDE."""
-    mde = row["mde"]
-    if mde is not None and row["scale"] == "relative":
-        mde = mde / abs(row["control_mean"]) if row["control_mean"] else None
+    mde = mde_of(row)
     if mde is None:
         return None
     threshold = row["practical_threshold"] or None
     users = int((row["control_n"] or 0) + (row["treatment_n"] or 0))
-    factor = (mde / threshold) ** 2 if threshold else None
+    factor = factor_of(row)
     more = users * (factor - 1) if factor is not None else None
     end = plan.experiment.end_ts
     left = max(0, math.ceil((end - plan.cutoff).total_seconds() / 86_400))
     return Progress(row["arm"], mde, threshold, users, factor, _days(more, users, plan, units), left)
+
+
+def mde_of(row: Row) -> float | None:
+    """The smallest effect that is found with 80% power now, on the scale that decides; None where nobody knows."""
+    mde: float | None = row["mde"]
+    if mde is not None and row["scale"] == "relative":
+        return mde / abs(row["control_mean"]) if row["control_mean"] else None
+    return mde
+
+
+def factor_of(row: Row) -> float | None:
+    """Users needed to see the practical threshold over those there are; None without either size."""
+    mde, threshold = mde_of(row), row["practical_threshold"] or None
+    return None if mde is None or threshold is None else (mde / threshold) ** 2
+
+
+def share_of(factor: float | None) -> float | None:
+    """Share of the needed precision that is reached, at most 1."""
+    return None if factor is None else min(1.0, 1 / factor) if factor > 0 else 1.0
 
 
 def ways_of(source: Source) -> dict[str, Progress]:

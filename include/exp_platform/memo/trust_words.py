@@ -50,6 +50,22 @@ def sample_ratio_story(row: Row, checks: Iterable[Row]) -> str:
     return much + (f", since {names.day(since['day'])}" if since else "") + _carried_by(checks)
 
 
+def sample_ratio_since(row: Row) -> str:
+    """The ISO date of the first day on which the sample ratio failed; empty where the check names none."""
+    since = _SINCE.search(row["detail"])
+    return since["day"] if since else ""
+
+
+def sample_ratio_units(row: Row) -> str:
+    """Users of each arm against those that were promised: `control 9,600 of 8,800, 800 too many`."""
+    found = []
+    for m in _COUNTS.finditer(row["detail"]):
+        seen, wanted = _int(m["seen"]), _int(m["wanted"])
+        off = f"{abs(seen - wanted):,} too {'many' if seen > wanted else 'few'}"
+        found.append(f"{m['arm'].strip()}: {seen:,} users where {wanted:,} were promised, {off}")
+    return "; ".join(found)
+
+
 def _carried_by(checks: Iterable[Row]) -> str:
     """The one value of a dimension in which the sample ratio is off, where only one is."""
     spoke = [c for c in checks if c["check_name"] == "srm_by_segment"]

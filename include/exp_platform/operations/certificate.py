@@ -42,7 +42,7 @@ SKEW_NOTED, SKEW_WRONG = 5.0, 60.0  # seconds
 
 @dataclass(frozen=True)
 class Finding:
-    """What one proof showed; a note is not a fault."""
+    """The outcome of one proof; a note is not a fault."""
 
     name: str
     verdict: Verdict

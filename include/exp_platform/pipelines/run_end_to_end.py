@@ -36,6 +36,7 @@ from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
 from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import StreamRun
+from exp_platform.quality.docs import refresh_docs_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,6 +78,7 @@ def run_end_to_end(
             seconds[stage.name] = round(time.monotonic() - started, 1)
     except ContractViolation as error:
         write_blocked_memo(run.project, run.experiment_id, run.dt, run.run_id, stage.name, str(error))
+        refresh_docs_of(run.project, run.experiment_id)
         if isinstance(error, StreamBlocked):
             raise  # the stream has its alert
         alert_after_run(run.project, run.experiment_id, run.dt, run.run_id, error=error, log=log)

@@ -40,8 +40,13 @@ class Session:
 
     @classmethod
     def given(cls, spark: SparkSession) -> Session:
-        """A session that exists already, such as that of a test."""
-        return cls(lambda: spark)
+        """A session that exists already, such as that of a notebook; from now on its dates are those of UTC."""
+
+        def in_utc() -> SparkSession:
+            spark.conf.set("spark.sql.session.timeZone", "UTC")
+            return spark
+
+        return cls(in_utc)
 
     @classmethod
     def none(cls) -> Session:

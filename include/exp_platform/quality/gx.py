@@ -1,4 +1,4 @@
-"""Run suites with Great Expectations on a Spark or pandas frame; only this module and data docs import the package."""
+"""Run suites with Great Expectations on a Spark or pandas frame; only this module imports the package."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             (SELECT coalesce(sum(n_exposures), 0) AS n, coalesce(sum(n_valid_exposures), 0) AS n_valid FROM {{batch}})
             CROSS JOIN
             (SELECT count(*) AS n_events, count_if(is_valid) AS n_valid_events FROM {view_name(FACT_EXPOSURE)})
-            WHERE n <> n_events OR n_valid <> n_valid_events""",
+            WHERE n <> n_events OR n_valid <> n_valid_events""",  # noqa: S608  ids are checked against a pattern
             reads=[FACT_EXPOSURE],
         ),
         mostly_true("unassigned_exposure", False, 0.95, "at most 5% of the users were exposed without an assignment"),
@@ -159,7 +159,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             (SELECT coalesce(sum(canonical_assignments), 0) AS n, coalesce(sum(assigned), 0) AS n_valid FROM {{batch}})
             CROSS JOIN
             (SELECT count(*) AS n_users, count_if(is_valid) AS n_valid_users FROM {view_name(FACT_ASSIGNMENT)})
-            WHERE n <> n_users OR n_valid <> n_valid_users""",
+            WHERE n <> n_users OR n_valid <> n_valid_users""",  # noqa: S608  ids are checked against a pattern
             reads=[FACT_ASSIGNMENT],
         ),
     ),
@@ -181,7 +181,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             "the cohort is exactly the assigned users, each in the assigned variant",
             f"""SELECT coalesce(c.user_id, a.user_id) AS user_id FROM {{batch}} c
             FULL JOIN {view_name(FACT_ASSIGNMENT)} a ON c.experiment_id = a.experiment_id AND c.user_id = a.user_id
-            WHERE c.user_id IS NULL OR a.user_id IS NULL OR c.variant_id <> a.variant_id""",
+            WHERE c.user_id IS NULL OR a.user_id IS NULL OR c.variant_id <> a.variant_id""",  # noqa: S608  ids are checked against a pattern
             reads=[FACT_ASSIGNMENT],
         ),
     ),
@@ -194,7 +194,7 @@ TABLE_RULES: dict[str, tuple[Rule, ...]] = {
             FULL JOIN (SELECT * FROM {view_name(COHORT)} WHERE included) c
             ON u.experiment_id = c.experiment_id AND u.user_id = c.user_id
             WHERE u.user_id IS NULL OR c.user_id IS NULL
-            OR u.variant_id <> c.variant_id OR u.anchor_utc <> c.anchor_utc""",
+            OR u.variant_id <> c.variant_id OR u.anchor_utc <> c.anchor_utc""",  # noqa: S608  ids are checked against a pattern
             reads=[COHORT],
         ),
     ),

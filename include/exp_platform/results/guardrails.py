@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from exp_platform.results.analysis import NOT_TESTED
 from exp_platform.results.deciding import Row, effect_of
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.guardrail import Guardrails, assess_guardrails
@@ -16,7 +17,11 @@ NO_RELATIVE_EFFECT = "no_relative_effect"
 
 
 def guardrail_rows(deciding: Mapping[tuple[str, str], Row], plan: AnalysisPlan) -> list[dict[str, Any]]:
-    """One row per guardrail × treatment arm, by the deciding method and the interval in force."""
+    """One row per guardrail × treatment arm, by the deciding method and the interval in force.
+
+    In a rollout a guardrail whose trends before could not be tested is inconclusive, whatever its interval: its change
+    need not be one of the rollout. One whose trends differed has no answer.
+    """
     pairs = [(g, arm.id) for g in plan.experiment.guardrails for arm in plan.experiment.treatments]
     if not pairs:
         return []
@@ -30,7 +35,14 @@ def guardrail_rows(deciding: Mapping[tuple[str, str], Row], plan: AnalysisPlan) 
         alpha=plan.experiment.alpha,
     )
     kinds = ["relative" if guardrail.max_absolute_harm is None else "absolute" for guardrail, _ in pairs]
-    return [_row(row, verdicts, i) | {"margin_kind": kinds[i]} for i, row in enumerate(rows)]
+    return [_tested(row, _row(row, verdicts, i)) | {"margin_kind": kinds[i]} for i, row in enumerate(rows)]
+
+
+def _tested(row: Row, found: dict[str, Any]) -> dict[str, Any]:
+    """The verdict, or inconclusive where nobody could test the trends before the rollout."""
+    if NOT_TESTED not in row["reason"].split(", "):
+        return found
+    return found | {"status": GuardrailStatus.INCONCLUSIVE.value, "reason": NOT_TESTED}
 
 
 def _row(row: Row, verdicts: Guardrails, i: int) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class NotChecked(Exception):
 
 @dataclass(frozen=True)
 class Pinned:
-    """What a run read: when it ingested, and the snapshot of each table of events."""
+    """The inputs of a run: when it ingested, and the snapshot of each table of events."""
 
     ingested_at: datetime
     snapshots: dict[str, int]

@@ -91,7 +91,7 @@ class Oracle:
                    any_value({self.untouched(start, end)}) as clear,
                    any_value({self.untouched(before, "a")}) as clear_p,
                    case when opened and clear then y_all end as y, x_all as x, case when clear_p then p_all end as p
-            from cohort left join (select * from outcomes where metric_name = '{source}' and t < {self.cutoff}) o
+            from cohort left join (select * from outcomes where metric_name = {text(source)} and t < {self.cutoff}) o
                  using (user_id)
             where included group by user_id"""
 
@@ -188,13 +188,14 @@ class Oracle:
 
     def panel_clusters(self, metric: Metric, dimension: str) -> list[dict[str, Any]]:
         """Units and sums of daily values by value of a dimension; units without a value are in none."""
+        begins = text(f"{dimension}=")
         return rows(
             self.db,
             f"""
             {self.daily_values(metric)}
-            select variant_id, cohort_date, day, replace(segment, '{dimension}=', '') as cluster, count(*) as n,
+            select variant_id, cohort_date, day, replace(segment, {begins}, '') as cluster, count(*) as n,
                    fsum(v) as total
-            from dense join dims using (user_id) where starts_with(segment, '{dimension}=') group by 1, 2, 3, 4""",
+            from dense join dims using (user_id) where starts_with(segment, {begins}) group by 1, 2, 3, 4""",
         )
 
     def daily_values(self, metric: Metric) -> str:
@@ -208,7 +209,8 @@ class Oracle:
             happened as (
                 select user_id, floor((t - a) / {DAY}.0)::int as day, {daily} as v
                 from outcomes join cohort using (user_id)
-                where included and metric_name = '{source}' and t < {self.cutoff} and t < a and t >= a - {days * DAY}
+                where included and metric_name = {text(source)} and t < {self.cutoff}
+                    and t < a and t >= a - {days * DAY}
                 group by 1, 2),
             dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))"""
 
@@ -218,7 +220,7 @@ class Oracle:
         totals = {"sum": "fsum(value) filter ({w})", "count": "(count(*) filter ({w}))::double"}
         numbers = self.parts(metric)
         happened = ", ".join(
-            totals[aggregation].format(w=f"metric_name = '{source}'") + f" as v{i}"
+            totals[aggregation].format(w=f"metric_name = {text(source)}") + f" as v{i}"
             for i, (_, source, aggregation) in enumerate(numbers)
         )
         shown = ", ".join(f"coalesce(v{i}, 0.0) as v{i}" for i in range(len(numbers)))
@@ -265,10 +267,15 @@ class Oracle:
             select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as n, min(value) as low,
                    max(value) as high
             from outcomes join cohort using (user_id)
-            where included and metric_name = '{metric.source}' and t < {self.cutoff} and t >= {start} and t < {end}
-                and {self.untouched(start, end)}
+            where included and metric_name = {text(metric.source or metric.name)} and t < {self.cutoff}
+                and t >= {start} and t < {end} and {self.untouched(start, end)}
             group by 1, 2, 3""",
         )
+
+
+def text(value: str) -> str:
+    """A text as SQL: a name may hold a quotation mark."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _exact_sums(lists: pa.ChunkedArray) -> pa.Array:

@@ -51,6 +51,8 @@ def session_conf(project: Project) -> dict[str, str]:
         # See docs/decisions/0004-no-adaptive-execution.md.
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": str(profile.spark.shuffle_partitions),
+        # Else each operation on a column asks the JVM four times, to name its line in an error's text.
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.python.daemon.module": "exp_platform.spark.worker_daemon",
         # Unit rows go to NumPy in batches: larger ones cost less for each row.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",

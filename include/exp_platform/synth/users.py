@@ -93,7 +93,7 @@ def _with_propensity_and_variant(frame: DataFrame, plan: SynthPlan) -> DataFrame
 
 def _clustered_rollout(frame: DataFrame, plan: SynthPlan) -> DataFrame:
     """Treat whole clusters, preferably active ones; new users' propensity is independent of their cluster."""
-    source = random.Random(f"{plan.seed}/{plan.experiment_id}/clusters")
+    source = random.Random(f"{plan.seed}/{plan.experiment_id}/clusters")  # noqa: S311  generated data, no secret
     level = [source.gauss(0, 1) for _ in range(N_CLUSTERS)]
     wish = {c: level[c] + 2 * source.gauss(0, 1) for c in range(N_CLUSTERS)}
     ranked = sorted(wish, key=lambda c: wish[c], reverse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +27,7 @@ from exp_platform.transforms.joins import JoinHint
 
 USER = ["experiment_id", "user_id"]
 COLUMNS = ("user_id", *UNIT_COLUMNS)  # of unit rows that `SplitBatches` splits
-IDS_IN_MEMORY = 2_000_000  # users whose ids each worker may hold, about 100 MB; more are joined by Spark
+IDS_IN_MEMORY = 1_000_000  # users whose ids each worker may hold, about 150 MB; more are joined by Spark
 
 
 def exposure_statistics(
@@ -97,11 +97,13 @@ def split_units(units: DataFrame, validation: DataFrame, join: JoinHint, unusabl
 
 
 def _with_exposure(batches: Iterable[pa.RecordBatch], kernel: Kernel, exposed: pa.Array) -> Iterator[pa.RecordBatch]:
-    return kernel(_flagged(batch, exposed) for batch in batches)
+    # Arrow's `is_in` would hash all ids again for each batch, of which every file of a cohort date has its own.
+    known = frozenset(exposed.to_pylist())
+    return kernel(_flagged(batch, known) for batch in batches)
 
 
-def _flagged(batch: pa.RecordBatch, exposed: pa.Array) -> pa.RecordBatch:
-    words = pc.if_else(pc.is_in(batch.column("user_id"), value_set=exposed), "yes", "no")
+def _flagged(batch: pa.RecordBatch, exposed: Set[str]) -> pa.RecordBatch:
+    words = pa.array(["yes" if user in exposed else "no" for user in batch.column("user_id").to_pylist()], pa.string())
     keys = pa.repeat(pa.scalar("exposed"), len(batch))
     offsets = pa.array(np.arange(len(batch) + 1, dtype=np.int32))
     columns = {name: batch.column(name) for name in UNIT_COLUMNS}

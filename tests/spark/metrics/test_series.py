@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -132,9 +133,57 @@ def data() -> Data:
     return awkward(Random(8), users=60)
 
 
-def test_every_day_of_the_series_has_the_sums_of_a_run_of_that_day_to_the_last_bit(spark: Any, data: Data) -> None:
+@pytest.fixture(scope="module")
+def whole(spark: Any, data: Data) -> pa.Table:
+    """The series of every metric as of the last day, counted from all events."""
     metrics = (*PLAIN, *OTHERS)
-    series = series_of(spark, data, metrics, LAST, unit_rows(spark, data, metrics, LAST))
+    return series_of(spark, data, metrics, LAST, unit_rows(spark, data, metrics, LAST))
+
+
+# Metric -> the value of a unit and that of its denominator, as SQL over its events `v` of each source.
+BY_HAND = {
+    "any_a": ("max(CASE WHEN source = 'a' AND v > 0 THEN 1 ELSE 0 END)", "0"),
+    "count_b": ("count(*) FILTER (source = 'b')", "0"),
+    "sum_b": ("sum(v) FILTER (source = 'b')", "0"),
+    "a_per_b": ("sum(v) FILTER (source = 'a')", "count(*) FILTER (source = 'b')"),
+}
+RUNNING = """
+    WITH unit AS (
+        SELECT u.user_id, u.variant_id, coalesce({value}, 0) AS y, coalesce({below}, 0) AS d
+        FROM units u LEFT JOIN events e
+            ON e.user_id = u.user_id AND e.at >= u.anchor AND e.at < u.anchor + INTERVAL 48 HOURS AND e.at < $seen
+        WHERE u.anchor < $seen
+        GROUP BY u.user_id, u.variant_id
+    )
+    SELECT variant_id, count(*), sum(y), sum(y * y), sum(d), sum(d * d), sum(y * d) FROM unit GROUP BY variant_id
+"""
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_every_day_of_the_series_agrees_with_sql_over_the_raw_events(name: str, data: Data, whole: pa.Table) -> None:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    units = [{"user_id": r["user_id"], "variant_id": r["variant_id"], "anchor": r["anchor_utc"]} for r in data.cohort]
+    events = [
+        {"user_id": r["user_id"], "source": r["metric_name"], "v": r["value"], "at": r["outcome_ts"]}
+        for r in data.outcomes
+    ]
+    connection.register("units", pa.Table.from_pylist([row for row in units if row["anchor"] is not None]))
+    connection.register("events", pa.Table.from_pylist(events))
+    value, below = BY_HAND[name]
+    cube, j = by_name(series_cubes(whole, (*PLAIN, *OTHERS), VARIANTS, DAYS))[name]
+    for number, day in enumerate(DAYS):
+        found = connection.execute(RUNNING.format(value=value, below=below), {"seen": end_of(day)}).fetchall()
+        by_arm = {arm: numbers for arm, *numbers in found}
+        for a, arm in enumerate(VARIANTS):
+            got = [float(getattr(cube.overall, part)[a, j, number]) for part in ("n", "y", "yy", "d", "dd", "yd")]
+            assert got == pytest.approx(by_arm.get(arm, [0.0] * 6), rel=1e-12), f"{arm} on {day}"
+
+
+def test_every_day_of_the_series_has_the_sums_of_a_run_of_that_day_to_the_last_bit(
+    spark: Any, data: Data, whole: pa.Table
+) -> None:
+    metrics, series = (*PLAIN, *OTHERS), whole
     assert series_days(series) == tuple(DAYS), "every day is there, from the first on"
     found = by_name(series_cubes(series, metrics, VARIANTS, DAYS))
     for number, day in ((i, d) for i, d in enumerate(DAYS) if i in (1, 3, len(DAYS) - 1)):

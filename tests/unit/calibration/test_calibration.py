@@ -60,7 +60,7 @@ def broken(findings: list[Measured]) -> list[Measured]:
         (decisions.decision_errors, 150),
         (buckets.study, 800),
         (exposed.rows, 250),
-        (moved_ends.rows, 150),
+        (moved_ends.rows, 300),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -217,6 +217,7 @@ def test_spark_and_pyiceberg_name_the_same_postgres_catalog(tmp_path: Path, monk
 
     assert seen["name"] == "iceberg"
     assert seen["uri"] == "postgresql+psycopg2://me:p%40ss%2Fword@db:5432/lake"
+    assert seen["pool_pre_ping"] == "true"
     assert (conf["uri"], conf["jdbc.user"], conf["jdbc.password"]) == (
         "jdbc:postgresql://db:5432/lake",
         "me",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -73,6 +74,34 @@ def test_a_row_holds_title_owner_decision_trust_effect_progress_and_data():
         assert fact in text
     assert "100% of the plan 8,000 of 8,000 users" in text and "to 4 Feb 2026 4 days ago" in text
     assert 'class="mini better"' in html and 'class="course better"' in html
+
+
+def test_of_a_stopped_arm_figures_and_picture_are_both_of_the_primary():
+    effect, primary = entry("guardrail_failed").effect, content("guardrail_failed")["answer"]["arms"][0]["primary"]
+    assert effect is not None and effect.figures == "+2.8 points (1.4 to 4.2)"
+    assert (effect.low, effect.effect, effect.high) == (primary["low"], primary["effect"], primary["high"])
+
+
+def test_progress_is_the_precision_while_undecided_and_the_users_once_decided():
+    early, won, invalid = entry("early"), entry("win"), entry("srm")
+    assert early.progress == early.precision == pytest.approx(0.0135, abs=1e-3)
+    assert "1% of the precision asked for 3,000 of 3,000 users" in words_of(page([early], TODAY))
+    assert (won.precision, won.progress, invalid.precision) == (None, 1.0, None)
+
+
+def test_five_hundred_experiments_are_built_within_two_seconds_of_processor_time(tmp_path):
+    texts = [memo_json(content(name)) for name in KINDS]
+    for i in range(500):
+        (tmp_path / f"exp_{i}.json").write_text(texts[i % len(texts)])
+    seconds = []
+    for _ in range(2):
+        began = time.process_time()
+        write_index(tmp_path, (), TODAY)
+        seconds.append(time.process_time() - began)
+        (tmp_path / "exp_7.json").write_text(texts[0])
+    whole, one_changed = seconds
+    assert whole < 4, "all memos are read"
+    assert one_changed < 2, "one memo is read, the rest are kept"
 
 
 @pytest.mark.parametrize("name", ["srm", "broken_exposure", "failed_pretrends"])

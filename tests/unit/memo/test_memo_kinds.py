@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from functools import cache
 
 import pytest
-from tests.memo_kinds import HARMLESS, HOSTILE, KINDS, RUN, named, small_win
+from tests.memo_kinds import HARMLESS, HOSTILE, KINDS, RUN, named, rollout, small_win
 from tests.unit.memo.test_memo import Page, words_of
 
 from exp_platform.memo.blocks import Chart, FirstScreen, to_plain, to_records
@@ -110,6 +110,13 @@ def test_lost_exposures_are_told_with_their_first_day():
 def test_trends_that_differ_are_told_once():
     text = " ".join(content("failed_pretrends")["answer"]["sentences"])
     assert "did not run in parallel" in text and "move in parallel" not in text
+
+
+def test_a_guardrail_of_a_rollout_whose_trends_were_not_tested_is_not_shown_to_be_safe():
+    memo = records(rollout("passed", tested=("conversion",)))
+    assert memo.first.word == "Undecided" and memo.first.guardrails == "? Page latency not shown yet"
+    (section,) = [section for section in memo.sections if section.key == "guardrails"]
+    assert "Parallel trends before the rollout could not be tested" in section.blocks[0].rows[0].sentence
 
 
 def test_a_blocked_memo_shows_no_number_above_the_fold():

@@ -118,3 +118,21 @@ def test_a_catalog_that_is_cut_in_half_is_one_sentence(project: Project, catalog
     whole = backup_of(catalog).read_bytes()
     with pytest.raises(ConfigError, match=r"other\.db cannot be read .*other\.db\.backup"):
         load_handle(with_catalog(project, whole[: len(whole) // 2]), DIM_EXPERIMENT_VARIANT)
+
+
+def test_a_lost_metadata_file_is_no_reason_to_throw_the_lake_away_and_recovery_takes_the_one_before(
+    tmp_path: Path,
+) -> None:
+    project = make_project(tmp_path)
+    handle = ensure_tables(project, names=(DIM_EXPERIMENT_VARIANT,))[DIM_EXPERIMENT_VARIANT]
+    kept = handle.current_snapshot()
+    handle.append(handle.scan().to_arrow())
+    Path(handle.metadata_location.removeprefix("file://")).unlink()
+    with pytest.raises(
+        ConfigError, match=r"metadata file is gone.*`exp doctor --recover`.*Nothing was changed"
+    ) as told:
+        load_handle(project, DIM_EXPERIMENT_VARIANT)
+    assert "make reset" not in str(told.value)
+    (sentence,) = recover(project)
+    assert kept and f"{DIM_EXPERIMENT_VARIANT}: registered as of snapshot {kept.snapshot_id}" in sentence
+    assert load_handle(project, DIM_EXPERIMENT_VARIANT).current_snapshot() == kept

@@ -13,6 +13,7 @@ from tests import hand_made as hm
 from exp_platform.config.models import Guardrail
 from exp_platform.results.analysis import Analysis, analyze
 from exp_platform.results.frame import to_table
+from exp_platform.results.guardrails import guardrail_rows
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 
@@ -312,6 +313,25 @@ def test_a_rollout_whose_pre_trends_nobody_could_test_says_so():
     plan = hm.plan([metric], design="rollout")
     row = one(run(plan, (metric, hm.draw_units(42, 400, days=1))), plan, method="did", segment="all")
     assert row["status"] == "ok" and "pretrends_not_tested" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("design", "drift", "status", "reason"),
+    [
+        ("rollout", 0.0, "pass", "bound_within_margin"),
+        ("rollout", 0.1, "inconclusive", "failed_pretrends"),
+        ("rollout", None, "inconclusive", "pretrends_not_tested"),
+        ("randomized", None, "pass", "bound_within_margin"),
+    ],
+)
+def test_a_guardrail_of_a_rollout_passes_only_where_its_own_trends_did(design, drift, status, reason):
+    metric, guardrails = hm.metric("revenue"), (Guardrail(metric="revenue", max_relative_harm=0.5),)
+    plan = hm.plan([metric], design=design, guardrails=guardrails)
+    panel = None if drift is None else hm.panel("revenue", parallel(1, drift))
+    answer = run(plan, (metric, hm.draw_units(40, 400, days=1)), panel=panel)
+    deciding = {("revenue", "treatment"): one(answer, plan, method=plan.experiment.method_in_force, segment="all")}
+    (row,) = guardrail_rows(deciding, plan)
+    assert (row["status"], row["reason"].split(", ")[0]) == (status, reason)
 
 
 @pytest.mark.parametrize("design", ["rollout", "randomized"])

@@ -10,11 +10,13 @@ from typing import Any
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Chart, FirstScreen, to_records
 from exp_platform.memo.content import FORMAT
-from exp_platform.memo.effects import figures
+from exp_platform.memo.effects import figures, picture
 from exp_platform.memo.index.outcome import Outcome, outcome_of
+from exp_platform.memo.progress import factor_of, share_of
 from exp_platform.status import GuardrailStatus, Trust
 
 Row = Mapping[str, Any]
+OPEN = (Outcome.RUNNING, Outcome.UNDECIDED)  # outcomes that more precision may still change
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Entry:
     course: Course | None = None
     users: int | None = None  # assigned
     planned_users: int | None = None
+    precision: float | None = None  # while undecided: share of the precision that the practical threshold asks for
     blocked_since: str | None = None
     amendments: int = 0  # of the sealed plan
     alerts: tuple[str, ...] = ()
@@ -74,7 +77,9 @@ class Entry:
 
     @property
     def progress(self) -> float | None:
-        """Share of the planned users that has been assigned, at most 1."""
+        """Share of the precision that is asked for; where nobody knows it, of the planned users; at most 1."""
+        if self.precision is not None:
+            return self.precision
         if self.users is None or not self.planned_users:
             return None
         return min(1.0, self.users / self.planned_users)
@@ -89,7 +94,7 @@ def entry_of(facts: Row) -> Entry:
     decided = first.word if first else answer["decision_label"] if answer else "No numbers yet"
     shown = _shown_arm(answer)
     is_one_of_many = answer is not None and len(answer["arms"]) > 1
-    effect = _effect(shown, first, is_one_of_many, usable and not blocked) if shown else None
+    effect = _effect(shown, is_one_of_many, usable and not blocked) if shown and first else None
     users = (facts.get("checks") or {}).get("planned_users")
     return Entry(
         experiment_id=about["id"],
@@ -108,6 +113,7 @@ def entry_of(facts: Row) -> Entry:
         course=_course(facts, shown["arm"] if shown and is_one_of_many else None),
         users=int(users["observed"]) if users else None,
         planned_users=int(users["expected"]) if users else None,
+        precision=share_of(factor_of(shown["primary"])) if shown and usable and outcome in OPEN else None,
         blocked_since=blocked["since"] if blocked else None,
         amendments=len((facts.get("sealed_plan") or {}).get("amendments") or ()),
         alerts=tuple(_alerts(facts)) if usable else (),
@@ -184,22 +190,22 @@ def _shown_arm(answer: Row | None) -> Row | None:
     return next((arm for arm in arms if arm["decision"] == answer["decision"]), arms[0] if arms else None)
 
 
-def _effect(arm: Row, first: FirstScreen | None, is_one_of_many: bool, usable: bool) -> Effect | None:
+def _effect(arm: Row, is_one_of_many: bool, usable: bool) -> Effect | None:
+    """The primary's figures and picture; the first screen of a stopped arm draws the guardrail that stops it."""
     row = arm["primary"]
-    drawn = [one.picture for one in first.arms if one.name == arm["arm"]] if first else []
-    picture = drawn[0] if drawn else None
-    if picture is None:
+    drawn = picture(row)
+    if drawn is None:
         return None
     return Effect(
         metric=row["title"],
         arm=arm["arm"] if is_one_of_many else "",
         figures=figures(row),
-        effect=picture.effect,
-        low=picture.low,
-        high=picture.high,
-        marks=tuple(mark.at for mark in picture.marks),
+        effect=drawn.effect,
+        low=drawn.low,
+        high=drawn.high,
+        marks=tuple(mark.at for mark in drawn.marks),
         relative=row["effect_rel"],
-        tone=picture.tone if usable and row["is_judged"] else "unclear",
+        tone=drawn.tone if usable and row["is_judged"] else "unclear",
     )
 
 

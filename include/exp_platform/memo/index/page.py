@@ -41,7 +41,7 @@ _SORTS = (
 
 def page(entries: Sequence[Entry], today: date, *, memos: str = "", more: Markup | None = None) -> str:
     """The page; `memos` stands before the name of each memo's file, `more` is a link at the end."""
-    ordered = sorted(entries, key=lambda entry: _order(entry, today))
+    ordered = in_order(entries, today)
     rows = Markup("\n").join(_row(entry, today, memos) for entry in ordered)
     heads = Markup("").join(Markup('<th role="columnheader" scope="col">{}</th>').format(head) for head in _HEADS)
     table = Markup(
@@ -51,8 +51,8 @@ def page(entries: Sequence[Entry], today: date, *, memos: str = "", more: Markup
     nothing = Markup("<p>No memo yet: run an experiment, for example with <code>make demo</code>.</p>")
     return str(
         _PAGE.format(
-            style=Markup(_asset("memo.css") + _asset("index.css")),
-            script=Markup(_asset("index.js")),
+            style=Markup(_asset("memo.css") + _asset("index.css")),  # noqa: S704  every part is escaped or a number
+            script=Markup(_asset("index.js")),  # noqa: S704  every part is escaped or a number
             counts=_text(counts_line(entries)),
             learning=_text(learning_line(entries, today)),
             controls=_controls(ordered) if entries else "",
@@ -61,6 +61,11 @@ def page(entries: Sequence[Entry], today: date, *, memos: str = "", more: Markup
             more=Markup(" {}").format(more) if more else "",
         )
     )
+
+
+def in_order(entries: Sequence[Entry], today: date) -> list[Entry]:
+    """The experiments as the page lists them: what needs somebody first."""
+    return sorted(entries, key=lambda entry: _order(entry, today))
 
 
 @functools.cache
@@ -156,13 +161,18 @@ def _course(entry: Entry) -> Markup:
 
 
 def _progress(entry: Entry) -> Markup:
-    if entry.progress is None or entry.users is None:
+    """The bar is the precision reached, which decides; the users against the plan stand beside it."""
+    if entry.progress is None:
         return _NOTHING
     share = f"{entry.progress:.0%}"
+    of_what = "of the plan" if entry.precision is None else "of the precision asked for"
+    users = (
+        f"{entry.users:,} of {entry.planned_users:,} users" if entry.users is not None and entry.planned_users else ""
+    )
     return Markup(
-        '<span class="bar" aria-hidden="true"><span style="width:{}"></span></span><span>{} of the plan</span> '
-        '<span class="soft">{} of {} users</span>'
-    ).format(share, share, f"{entry.users:,}", f"{entry.planned_users:,}")
+        '<span class="bar" aria-hidden="true"><span style="width:{}"></span></span><span>{} {}</span> '
+        '<span class="soft">{}</span>'
+    ).format(share, share, of_what, users)
 
 
 def _data(entry: Entry, today: date) -> Markup:
@@ -186,7 +196,7 @@ def _marks(entry: Entry, today: date) -> Markup:
     elif entry.because:
         lines.append(Markup("<li>{}</li>").format(_text(entry.because)))
     if entry.next_due:
-        hidden = Markup("" if entry.is_stale(today) else " hidden")
+        hidden = Markup("" if entry.is_stale(today) else " hidden")  # noqa: S704  every part is escaped or a number
         late = f"The memo that was due on {names.day(entry.next_due)} did not come."
         lines.append(Markup('<li class="late"{}><b>Stale.</b> {}</li>').format(hidden, late))
     if entry.amendments:

@@ -21,7 +21,7 @@ from exp_platform.memo.index.page import page
 from exp_platform.memo.whole import write_whole
 
 PAGE, KEPT = "index.html", "index-entries.json"  # an experiment's id has no hyphen
-VERSION = 1  # of kept entries; raised when a memo is reduced to other facts
+VERSION = 2  # of kept entries; raised when a memo is reduced to other facts
 Stamp = tuple[int, int, int]  # size, time and number of a file
 Kept = Mapping[str, tuple[Stamp, Entry]]
 

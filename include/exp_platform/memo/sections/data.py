@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from exp_platform.memo.blocks import Bullets, Command, Facts, Fold, Section, Table
+from exp_platform.memo import names
+from exp_platform.memo.blocks import Card, Command, Facts, Fold, Section, Table
+from exp_platform.memo.card_words import broken_rule, noted
+from exp_platform.memo.cards import DOUBT, Finding, card, subject_of
+from exp_platform.memo.queries import broken_rules, quarantined
 from exp_platform.memo.source import Source
 
 
@@ -14,13 +18,7 @@ def data(source: Source) -> Section:
     blocks: list[Any] = []
     if found:
         blocks.append(_datasets(found["datasets"]))
-        lines = [f"{row['rows']:,} rows of {row['dataset']} refused: {row['rule']}" for row in found["refused"]]
-        lines += [
-            f"{row['table']}: {row['expectation']} ({row['unexpected_count'] or 0:,} rows) {row['detail'] or ''}"
-            for row in found["warnings"]
-        ]
-        if lines:
-            blocks.append(Bullets(tuple(lines)))
+        blocks += [*_refused(source), *_noted(source)]
     blocks.append(
         Facts(
             (
@@ -36,6 +34,44 @@ def data(source: Source) -> Section:
     if found and found["snapshots"]:
         blocks.append(Fold("Snapshots that the numbers stand on", (_snapshots(found["snapshots"]),)))
     return Section("data", "Data, and how to reproduce it", tuple(blocks))
+
+
+def _refused(source: Source) -> list[Card]:
+    """A card for the rows that ingest refused and a run could do without."""
+    rows = source.facts["data"]["refused"]
+    if not rows:
+        return []
+    found = Finding(
+        tone=DOUBT,
+        title="Raw rows were refused",
+        what=tuple(f"{row['rows']:,} rows of {row['dataset']} refused: {row['rule']}" for row in rows),
+        since="the files that were read last",
+        units=f"{sum(row['rows'] for row in rows):,} rows",
+        where=", ".join(dict.fromkeys(row["dataset"] for row in rows)),
+        known=broken_rule(", ".join(row["rule"] for row in rows)),
+        query=quarantined(subject_of(source)),
+    )
+    return [card(found)]
+
+
+def _noted(source: Source) -> list[Card]:
+    """A card for each other warning of an audit; a broken rule of rows is told by the card of the refused rows."""
+    return [
+        card(
+            Finding(
+                tone=DOUBT,
+                title=f"{row['table']}: {row['expectation']}",
+                what=(row["detail"] or "",),
+                since=f"the run as of {names.day(source.facts['dt'])}",
+                units=f"{row['unexpected_count']:,}" if row["unexpected_count"] else "",
+                where=row["table"],
+                known=noted(row["expectation"]),
+                query=broken_rules(subject_of(source)),
+            )
+        )
+        for row in source.facts["data"]["warnings"]
+        if not (row["expectation"].startswith("no ") and source.facts["data"]["refused"])
+    ]
 
 
 def _datasets(rows: list[Any]) -> Table:

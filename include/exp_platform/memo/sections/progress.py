@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from exp_platform.memo import names
-from exp_platform.memo.blocks import Facts, Section, Text
+from exp_platform.memo.blocks import Bullets, Facts, Section, Text
+from exp_platform.memo.flips import flips
 from exp_platform.memo.progress import can_see, wait, ways_of
 from exp_platform.memo.source import Source
 from exp_platform.status import Decision
@@ -15,7 +16,7 @@ OPEN = (Decision.KEEP_RUNNING.value, Decision.INCONCLUSIVE.value, Decision.INSUF
 def progress(source: Source) -> Section:
     """One sentence on precision for each arm, then the facts of the plan."""
     ways = ways_of(source)
-    blocks: list[Text | Facts] = []
+    blocks: list[Text | Facts | Bullets] = []
     primaries = {arm["arm"]: arm["primary"] for arm in source.facts["answer"]["arms"] if arm["primary"]}
     for arm, way in ways.items():
         lead = f"{arm}: " if source.several_arms else ""
@@ -26,6 +27,12 @@ def progress(source: Source) -> Section:
         blocks.append(Text(sentence + (f" To get there: {days}." if days else "")))
     if not ways:
         blocks.append(Text("There is no answer on a primary metric, so that no precision can be named."))
+    changes = flips(source)
+    if changes:
+        blocks += [
+            Text("What would change the decision, one input at a time, at the precision of now:"),
+            Bullets(changes),
+        ]
     blocks.append(Facts(_facts(source)))
     return Section("progress", "Progress", tuple(blocks))
 

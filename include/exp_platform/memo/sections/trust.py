@@ -1,4 +1,4 @@
-"""The section on trust: what failed or warned as cards, what passed as one line that opens."""
+"""The section on trust: each failure and warning as a card, what passed as one line that opens."""
 
 from __future__ import annotations
 
@@ -7,27 +7,36 @@ from typing import Any
 
 from exp_platform.decision.trust import SRM_CHECKS, exposures_failed, sample_ratio_failed, touches_decision
 from exp_platform.memo import names, trust_words
-from exp_platform.memo.blocks import Bullets, Card, Fold, Section, Table, Text
+from exp_platform.memo.blocks import Card, Fold, Section, Table, Text
+from exp_platform.memo.card_words import SECOND_OPINION, known
+from exp_platform.memo.cards import (
+    DOUBT,
+    FAULT,
+    Finding,
+    acknowledged,
+    card,
+    check_card,
+    exposure_card,
+    is_loud,
+    subject_of,
+)
 from exp_platform.memo.numbers import p_is, p_text
+from exp_platform.memo.queries import query_of, second_opinions
 from exp_platform.memo.source import Source
 from exp_platform.status import CheckStatus
 
 Row = Mapping[str, Any]
 DAYS_SHOWN = 5
-FAULT, DOUBT = "fail", "warn"
 
 
 def trust(source: Source) -> Section:
-    """Cards for what the decision stands on, marks for the rest, then everything that was checked."""
-    cards = [*_second_opinion(source), *_sample_ratio(source), *_exposures(source), *_others(source)]
+    """Cards for what the decision stands on, folded ones for the rest, then everything that was checked."""
+    cards = [*_second_opinion(source), *_sample_ratio(source), *_exposures(source), *_others(source, deciding=True)]
     blocks: list[Any] = list(cards) or [Text("Nothing that the decision stands on failed or warned.")]
-    marks = [row for row in _spoke_up(source) if not touches_decision(row, source.plan.deciding_metrics)]
-    if marks:
-        lines = dict.fromkeys(f"{source.title(r['metric_name'])}: {names.check_says(r['check_name'])}" for r in marks)
-        blocks += [
-            Text("About metrics that decide nothing, as marks on their rows:", quiet=True),
-            Bullets(tuple(lines)),
-        ]
+    beside = _others(source, deciding=False)
+    if beside:
+        count = f"{len(beside)} {'warnings' if len(beside) > 1 else 'warning'}"
+        blocks.append(Fold(f"{count} about metrics that decide nothing, as marks on their rows", tuple(beside)))
     if source.plan.is_rollout:
         blocks.append(Text("The arms of a rollout are not dealt by chance: no sample ratio is asked of them."))
     second = source.published.second_opinion
@@ -43,17 +52,21 @@ def _second_opinion(source: Source) -> list[Card]:
     second = source.published.second_opinion
     if not second or not second["differ"]:
         return []
-    said = f"{second['sentence']} (run {second['run_id']}, as of {names.day(second['dt'])}, {second['checked_at']})."
-    step = "Compute the run again from the raw files (--full-refresh) and check it again; a data file may be damaged."
-    return [Card(FAULT, "Published numbers can't be confirmed", (Text(said), Text(second["detail"]), Text(step)))]
+    found = Finding(
+        tone=FAULT,
+        title="Published numbers can't be confirmed",
+        what=(f"{second['sentence']} (run {second['run_id']}, {second['checked_at']}).", second["detail"]),
+        since=f"the run as of {names.day(second['dt'])}",
+        units="",
+        where=", ".join(source.title(metric) for metric in second.get("metrics", ())),
+        known=SECOND_OPINION,
+        query=second_opinions(subject_of(source)),
+    )
+    return [card(found)]
 
 
 def _spoke_up(source: Source) -> list[Row]:
-    return [
-        row
-        for row in source.published.checks
-        if row["status"] != CheckStatus.OK.value and row["check_name"] not in names.INFORMATION
-    ]
+    return [row for row in source.published.checks if is_loud(row) and row["check_name"] not in names.INFORMATION]
 
 
 def _sample_ratio(source: Source) -> list[Card]:
@@ -62,14 +75,22 @@ def _sample_ratio(source: Source) -> list[Card]:
     if not rows:
         return []
     first = min(rows, key=lambda r: (not sample_ratio_failed(r), SRM_CHECKS.index(r["check_name"])))
-    gate = sample_ratio_failed(first)
-    blocks: list[Any] = [Text(f"{trust_words.sample_ratio_story(first, source.published.checks)}.")]
     located = [row for row in rows if row["segment"] != "all"]
-    if located:
-        where = ", ".join(_group(row["segment"]) for row in located[:DAYS_SHOWN])
-        blocks.append(Text(f"It shows in: {where}{_more(len(located))}."))
-    blocks.append(Text("Look at how users are dealt to the arms, and at what loses users of one arm alone."))
-    return [Card(FAULT if gate else DOUBT, "The arms do not have the sizes that were promised", tuple(blocks))]
+    where = ", ".join(_group(row["segment"]) for row in located[:DAYS_SHOWN]) + _more(len(located))
+    segment = next((row["segment"] for row in located if not row["segment"].startswith("date=")), "all")
+    since = trust_words.sample_ratio_since(first)
+    found = Finding(
+        tone=FAULT if sample_ratio_failed(first) else DOUBT,
+        title="The arms do not have the sizes that were promised",
+        what=(f"{trust_words.sample_ratio_story(first, source.published.checks)}.",),
+        since=names.day(since) if since else f"the run as of {names.day(source.facts['dt'])}",
+        units=trust_words.sample_ratio_units(first),
+        where=where or "on all days and in all segments alike",
+        known=known(first["check_name"]),
+        query=query_of(first["check_name"], subject_of(source, segment=segment)),
+        note=acknowledged(rows, source),
+    )
+    return [card(found)]
 
 
 def _exposures(source: Source) -> list[Card]:
@@ -78,40 +99,23 @@ def _exposures(source: Source) -> list[Card]:
     by_check: dict[str, list[Row]] = {}
     for row in source.published.quality:
         by_check.setdefault(row["check_name"], []).append(row)
-    cards = []
-    for name, rows in sorted(by_check.items()):
-        bad = sorted((r for r in rows if r["status"] != CheckStatus.OK.value), key=lambda r: r["date"])
-        if not bad:
-            continue
-        says = names.check_says(name)
-        days = tuple(f"{names.day(r['date'].isoformat())}: {r['detail'] or 'no figures'}" for r in bad[:DAYS_SHOWN])
-        fatal = any(exposures_failed(row, mode) for row in bad)
-        lead = f"{len(bad)} of {len(rows)} days, since {names.day(bad[0]['date'].isoformat())}."
-        blocks: list[Any] = [Text(lead), Bullets(days)]
-        if len(bad) > DAYS_SHOWN:
-            blocks.append(Text(f"And {len(bad) - DAYS_SHOWN} more days.", quiet=True))
-        if not fatal:
-            blocks.append(Text("All assigned users are analysed, so this costs the result no trust by itself."))
-        cards.append(Card(FAULT if fatal else DOUBT, f"{says[:1].upper()}{says[1:]}", tuple(blocks)))
-    return cards
+    return [
+        exposure_card(name, rows, source, any(exposures_failed(row, mode) for row in rows), source.published.leads)
+        for name, rows in sorted(by_check.items())
+        if any(is_loud(row) for row in rows)
+    ]
 
 
-def _others(source: Source) -> list[Card]:
-    """A card for each other check × metric that the decision stands on."""
+def _others(source: Source, deciding: bool) -> list[Card]:
+    """A card for each other check × metric, of those that the decision stands on or of the other ones."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in _spoke_up(source):
-        if row["check_name"] not in SRM_CHECKS and touches_decision(row, source.plan.deciding_metrics):
+        if row["check_name"] not in SRM_CHECKS and touches_decision(row, source.plan.deciding_metrics) is deciding:
             found.setdefault((row["check_name"], row["metric_name"]), []).append(row)
-    cards = []
-    for (name, metric), rows in sorted(found.items()):
-        about = "" if metric == "all" else f"{source.title(metric)}: "
-        says = names.check_says(name)
-        failed = any(row["status"] == CheckStatus.FAIL.value for row in rows)
-        lines = tuple(_line(row) for row in rows[:DAYS_SHOWN])
-        cards.append(
-            Card(FAULT if failed else DOUBT, f"{about}{says}" if about else says.capitalize(), (Bullets(lines),))
-        )
-    return cards
+    return [
+        check_card(name, metric, rows, tuple(_line(row) for row in rows[:DAYS_SHOWN]), source)
+        for (name, metric), rows in sorted(found.items())
+    ]
 
 
 def _line(row: Row) -> str:

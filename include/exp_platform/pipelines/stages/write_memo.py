@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.expressions import And, LessThan
 
 from exp_platform.decision.trust import trust_of
@@ -16,10 +18,12 @@ from exp_platform.lake.tables.names import (
     DECISION,
     EXCLUDED_DAYS,
     EXPOSURE_QUALITY_DAILY,
+    EXPOSURE_VALIDATION,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
     METRIC_AGGREGATES_DAILY,
     METRIC_SERIES,
+    METRIC_STATISTICS,
     PRETREND_DELTA,
     PRETREND_TESTS,
     QUALITY_METRICS_DAILY,
@@ -32,6 +36,7 @@ from exp_platform.ledger.pins import pin_inputs
 from exp_platform.ledger.second_opinions import last_opinion
 from exp_platform.memo.amendments import plan_section
 from exp_platform.memo.answers import Answers
+from exp_platform.memo.cards import is_loud, spoke_since
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.files import write_memo
@@ -41,8 +46,9 @@ from exp_platform.memo.words import moment
 from exp_platform.pipelines.last_run import since_last_run
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
+from exp_platform.quality.docs import write_docs_of
 from exp_platform.results.plan import AnalysisPlan, in_force
-from exp_platform.results.series import effect_series, exposure_quality_series, units_series
+from exp_platform.results.series import age_series, effect_series, exposure_quality_series, units_series
 from exp_platform.results.series_points import EffectSeries
 from exp_platform.results.uncapped import calendar_sums
 from exp_platform.schemas import load_schema
@@ -50,9 +56,12 @@ from exp_platform.schemas import load_schema
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
 
+MICROS_PER_HOUR = 3_600_000_000
+SPOKEN = ("dt", "check_name", "metric_name", "status")  # of the checks of every dt so far
+
 
 def run(ctx: StageContext) -> None:
-    """Read what this run published, write the memo as Markdown, HTML and JSON, and pin the run's event snapshots."""
+    """Read what this run published; write the memo and the page of data docs; pin the run's event snapshots."""
     plan = plan_of(ctx)
     quality, checks = (ctx.read.arrow(table).to_pylist() for table in (EXPOSURE_QUALITY_DAILY, STATISTICAL_VALIDATION))
     data = data_section(
@@ -74,12 +83,15 @@ def run(ctx: StageContext) -> None:
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
         effects=effects,
+        ages=age_series(ctx.read.arrow(METRIC_STATISTICS), plan),
         units=units_series(ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(), plan),
         quality_days=exposure_quality_series(quality),
         unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
         data=data | {"left_out": _left_out(ctx, plan, data)},
         uncapped=calendar_sums(ctx.read.arrow(METRIC_AGGREGATES_DAILY)),
         moved=since_last_run(ctx, plan, results, effects),
+        spoke_since=spoke_since(ctx.read.arrow(STATISTICAL_VALIDATION, SPOKEN, all_dts=True).to_pylist(), plan.dt),
+        leads=_leads(ctx, quality),
         second_opinion=_second_opinion(ctx),
     )
     published = replace(published, sealed_plan=_sealed_plan(ctx, plan, published))
@@ -92,6 +104,7 @@ def run(ctx: StageContext) -> None:
     content = memo_content(published, plan, about_run)
     path = write_memo(ctx.run.project, ctx.run.experiment_id, ctx.run.dt, content, latest=ctx.read.branch == MAIN)
     pin_events(ctx)
+    write_docs_of(ctx.run.project, ctx.run.experiment_id, ctx.read.rows(CONTRACT_RESULTS))
     ctx.log(f"{content['answer']['decision_label']} ({content['answer']['trust_label'].lower()}); memo: {path}")
 
 
@@ -110,6 +123,17 @@ def _left_out(ctx: StageContext, plan: AnalysisPlan, data: dict[str, Any]) -> di
     """Users and rows that no number is made of, with their reasons."""
     daily = ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist()
     return left_out(ctx.read.arrow(COHORT, COHORT_COLUMNS), daily, data["datasets"], plan.arms)
+
+
+def _leads(ctx: StageContext, quality: list[dict[str, Any]]) -> list[float]:
+    """Hours by which users' first exposures lie before their assignment; read only where a check speaks of them."""
+    if not any(row["check_name"] == "pre_assignment_exposure" and is_loud(row) for row in quality):
+        return []
+    columns = ("pre_assignment_exposure", "first_exposure_utc", "assignment_time_utc")
+    users = ctx.read.arrow(EXPOSURE_VALIDATION, columns)
+    early = users.filter(users["pre_assignment_exposure"])
+    micros = pc.subtract(early["assignment_time_utc"].cast(pa.int64()), early["first_exposure_utc"].cast(pa.int64()))
+    return [value / MICROS_PER_HOUR for value in micros.to_pylist() if value is not None and value > 0]
 
 
 def _sealed_plan(ctx: StageContext, plan: AnalysisPlan, published: Answers) -> dict[str, Any]:
@@ -145,7 +169,7 @@ def files_read(ctx: StageContext) -> list[dict[str, Any]]:
 
 
 def _second_opinion(ctx: StageContext) -> dict[str, Any]:
-    """What a second implementation found in this run's numbers, or in those of the last run that it has checked."""
+    """The verdict of a second implementation on this run's numbers, or on those of the last run that it has checked."""
     found = last_opinion(ctx.read.rows(SECOND_OPINIONS), ctx.run.run_id, ctx.run.dt)
     if found is None or (found.run_id != ctx.run.run_id and not found.differ):
         return {}
