@@ -27,7 +27,7 @@ from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.session import Session
 from exp_platform.results.moved import FIGURES, PARTS
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 USERS = 24
 FIRST, LAST = date(2026, 1, 7), date(2026, 1, 8)
