@@ -35,4 +35,15 @@ def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # Each of these adds its commands to `app`.
-from exp_platform.cli import act, canary, compare, doctor, look, mapping, plan, show, validate  # noqa: E402, F401
+from exp_platform.cli import (  # noqa: E402
+    act,  # noqa: F401
+    canary,  # noqa: F401
+    compare,  # noqa: F401
+    diff,  # noqa: F401
+    doctor,  # noqa: F401
+    look,  # noqa: F401
+    mapping,  # noqa: F401
+    plan,  # noqa: F401
+    show,  # noqa: F401
+    validate,  # noqa: F401
+)

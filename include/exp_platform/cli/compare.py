@@ -1,78 +1,81 @@
-"""`exp diff`: what a change of configuration touches."""
+"""`exp compare`: what moved a result between two runs or two dates of an experiment."""
 
 from __future__ import annotations
 
-import io
-import json
-import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import typer
 
-from exp_platform.cli import CONFIG, app, console, for_people
-from exp_platform.config.change import Change, changes
-from exp_platform.config.load import Project, load_project
-from exp_platform.errors import ConfigError
+from exp_platform.cli import CONFIG, app, console, for_people, problems
+from exp_platform.cli.look import print_grid, print_json
+from exp_platform.config.load import load_project
+from exp_platform.operations.moved import Moved, moved
+from exp_platform.operations.moved_inputs import run_of
+from exp_platform.operations.moved_words import PART_WORDS, lines_of, table_of
 
-_JSON = typer.Option(False, "--json", help="As JSON, for programs.")
+_EXPERIMENT = typer.Option(None, "--experiment-id", help="The experiment, where A and B are dates.")
+_JSON = typer.Option(False, "--json", help="As JSON, for programs: every metric, every number unrounded.")
 
 
 @app.command()
 @for_people
-def diff(base: str, as_json: bool = _JSON, config: str | None = CONFIG) -> None:
-    """Compare the configuration with that of a Git revision: what differs, and which running experiments it touches.
+def compare(
+    a: str,
+    b: str,
+    experiment_id: str | None = _EXPERIMENT,
+    as_json: bool = _JSON,
+    config: str | None = CONFIG,
+) -> None:
+    """Say what moved a result from A to B: two run ids, or two dates (YYYY-MM-DD) of an experiment.
 
-    Exit code 64 says that a change must not be merged: a definition that changes under its version, a broken file.
+    The change of each deciding number is split into code, settings, definition, late events, re-stated events and new
+    days; the parts add up exactly. What differs is computed in a scratch lake; the lake is only read.
     """
-    now = load_project(config)
-    with state_at(base, now) as before:
-        found = changes(before, now)
+    project = load_project(config)
+    first, last = (run_of(project, name, experiment_id) for name in (a, b))
+    found = moved(project, first, last, log=lambda line: problems.print(line, markup=False))
     if as_json:
-        print(json.dumps([asdict(change) for change in found], indent=2, ensure_ascii=False))
-    else:
-        console.print("\n".join(text_of(found, base)), markup=False, soft_wrap=True)
-    if any(change.problem for change in found):
-        raise typer.Exit(ConfigError.exit_code)
+        print_json(as_plain(found))
+        return
+    console.print("\n".join(lines_of(found)), markup=False, soft_wrap=True)
+    for title, heads, rows in table_of(found):
+        console.print(f"\n{title}", markup=False, soft_wrap=True)
+        print_grid(heads, rows)
 
 
-def text_of(found: list[Change], base: str) -> Iterator[str]:
-    """The changes as lines for people."""
-    if not found:
-        yield f"nothing differs from {base}"
-    for change in found:
-        yield f"{change.kind} {change.name}: {change.what}"
-        yield from (f"    {detail}" for detail in change.details)
-        if change.touches:
-            yield f"    touches running: {', '.join(change.touches)}"
-        if change.problem:
-            yield f"    REFUSED: {change.problem}"
+def as_plain(found: Moved) -> dict[str, Any]:
+    """The split for programs: `levels` are a number at the start and after each step, a part the difference of two."""
+    chain = found.chain
+    return {
+        "experiment_id": found.first.experiment_id,
+        "from": _run(found.first),
+        "to": _run(found.last),
+        "notes": list(found.notes),
+        "computed_links": found.computed,
+        "parts": [
+            {"part": one.part, "title": PART_WORDS[one.part], "differs": one.differs, "says": list(one.says)}
+            for one in found.parts
+        ],
+        "steps": [part for part, _ in chain.then],
+        "numbers": [
+            {
+                "metric": metric,
+                "arm": arm,
+                "number": figure,
+                "levels": list(chain.levels((metric, arm), figure)),
+                "changes": {
+                    c.part: None if c.by is None else float(c.by) for c in chain.changes((metric, arm), figure)
+                },
+            }
+            for metric, arm in chain.subjects
+            for figure in ("effect", "low", "high", "p_value", "users")
+        ],
+        "turns": [
+            {"part": part, "about": about, "before": before, "after": after}
+            for part, about, before, after in chain.turns()
+        ],
+    }
 
 
-@contextmanager
-def state_at(base: str, now: Project) -> Iterator[Project]:
-    """The project as its files were at a Git revision."""
-    profile = now.path.relative_to(now.root)
-    done = subprocess.run(
-        ["git", "-C", str(now.root), "archive", "--format=tar", base, "--", str(profile.parent)],  # noqa: S607  git is found on the PATH
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason was given"])[-1]
-        raise ConfigError(f"diff: Git has no {profile.parent}/ at '{base}' ({said}); name a revision such as main")
-    with tempfile.TemporaryDirectory(prefix="exp-diff-") as folder:
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            archive.extractall(folder, filter="data")
-        path = Path(folder) / profile
-        if not path.is_file():
-            raise ConfigError(f"diff: {profile} does not exist at '{base}'")
-        try:
-            before = load_project(path)
-        except ConfigError as error:
-            raise ConfigError(f"diff: this release cannot read the configuration at '{base}': {error}") from None
-        yield before
+def _run(run: Any) -> dict[str, Any]:
+    return {"run_id": run.run_id, "dt": run.dt, "config_hash": run.config_hash, "code_version": run.code_version}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from exp_platform.results.last_run import SinceLastRun
 from exp_platform.results.series_points import AgeSeries, EffectSeries, QualitySeries, UnitsSeries
 
 Row = Mapping[str, Any]
@@ -33,6 +34,8 @@ class Answers:
     data: Mapping[str, Any] = field(default_factory=dict)  # from memo.data
     sealed_plan: Mapping[str, Any] = field(default_factory=dict)  # from memo.amendments
     unusable: Mapping[str, Any] = field(default_factory=dict)  # from memo.unusable
+    uncapped: Mapping[tuple[str, str], tuple[float, float | None]] = field(default_factory=dict)  # results.uncapped
+    moved: SinceLastRun | None = None  # against the last run of an earlier day
     spoke_since: Mapping[tuple[str, str], date] = field(default_factory=dict)  # from memo.cards: (check, metric) -> dt
     leads: Sequence[float] = ()  # hours by which exposures lie before their assignment, where a check speaks of them
     second_opinion: Mapping[str, Any] = field(default_factory=dict)  # empty while no second implementation has looked

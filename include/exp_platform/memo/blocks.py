@@ -112,6 +112,28 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step of a waterfall: a level, or a change from the level before to the next one."""
+
+    label: str
+    start: float  # of a level 0
+    end: float
+    figure: str  # the step in figures, with its unit
+    is_level: bool = False
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """A picture of how a number comes about, step by step, on one axis with zero; the changes add up."""
+
+    title: str
+    steps: tuple[Step, ...]
+    unit: Unit
+    alt: str
+    caption: str = ""  # the unit of the axis, where the ticks do not say it
+
+
+@dataclass(frozen=True)
 class Result:
     """A row with a verdict: figures and picture on one scale; `more` opens below it."""
 
@@ -203,7 +225,7 @@ _RECORDS = {
     record.__name__: record
     for record in (
         *(Text, Heading, Bullets, Facts, Command, Query, Table, Mark, Interval, Line, Chart, Result, Results),
-        *(Fold, Card),
+        *(Fold, Card, Step, Waterfall),
         *(Section, Arm, FirstScreen, Memo, Unit),
     )
 }

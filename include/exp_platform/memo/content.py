@@ -20,12 +20,14 @@ from exp_platform.memo.sections.by_age import by_age
 from exp_platform.memo.sections.data import data
 from exp_platform.memo.sections.guardrails import guardrails
 from exp_platform.memo.sections.metrics import metrics
+from exp_platform.memo.sections.moved import moved
 from exp_platform.memo.sections.over_time import over_time
 from exp_platform.memo.sections.plan import plan as plan_of_the_experiment
 from exp_platform.memo.sections.progress import progress
 from exp_platform.memo.sections.reasons import reasons
 from exp_platform.memo.sections.trust import trust
 from exp_platform.memo.sections.unusable import unusable
+from exp_platform.memo.sections.way import way
 from exp_platform.memo.sections.where import before, segments
 from exp_platform.memo.sections.who import who
 from exp_platform.memo.source import Source
@@ -40,9 +42,11 @@ SECTIONS: tuple[Callable[[Source], Section | None], ...] = (
     guardrails,
     progress,
     metrics,
+    way,
     who,
     segments,
     before,
+    moved,
     trust,
     unusable,
     plan_of_the_experiment,

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from exp_platform.memo import blocks as b
 from exp_platform.memo.draw.chart import chart_svg
 from exp_platform.memo.draw.interval import interval_svg
+from exp_platform.memo.draw.waterfall import waterfall_svg
 from exp_platform.memo.text import clean
 
 _PAGE = Markup(
@@ -153,6 +154,11 @@ def _chart(chart: b.Chart) -> Markup:
     ).format(text(title), chart_svg(chart), legend)
 
 
+def _waterfall(picture: b.Waterfall) -> Markup:
+    title = f"{picture.title} ({picture.caption})" if picture.caption else picture.title
+    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(text(title), waterfall_svg(picture))
+
+
 def _fold(fold: b.Fold) -> Markup:
     return Markup("<details{}><summary>{}</summary>{}</details>").format(
         Markup(" open") if fold.is_open else "", text(fold.title), _blocks(fold.blocks)
@@ -203,6 +209,7 @@ _BLOCKS: dict[type, Callable[[Any], Markup]] = {
     b.Table: _table,
     b.Results: _results,
     b.Chart: _chart,
+    b.Waterfall: _waterfall,
     b.Fold: _fold,
     b.Card: _card,
 }

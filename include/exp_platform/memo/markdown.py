@@ -82,6 +82,12 @@ def _chart(chart: b.Chart) -> str:
     return f"**{md(chart.title)}.** {md(chart.alt)}.{md(flags) and ' ' + md(flags)}"
 
 
+def _waterfall(picture: b.Waterfall) -> str:
+    title = f"{picture.title} ({picture.caption})" if picture.caption else picture.title
+    rows = [(step.label, "level" if step.is_level else "change", step.figure) for step in picture.steps]
+    return "\n\n".join([f"**{md(title)}**", _table(("Step", "", "Figure"), rows)])
+
+
 def _fold(fold: b.Fold) -> str:
     return "\n\n".join([f"### {md(fold.title)}", *_blocks(fold.blocks)])
 
@@ -101,6 +107,7 @@ _BLOCKS: dict[type, Callable[[Any], str]] = {
     b.Table: lambda block: _table(block.heads, block.rows),
     b.Results: _results,
     b.Chart: _chart,
+    b.Waterfall: _waterfall,
     b.Fold: _fold,
     b.Card: _card,
 }

@@ -105,6 +105,7 @@ _REASONS = {
     "cohort_dates_too_uneven": "Most treated units came on cohort dates with hardly any control to compare them with.",
     "quantiles_have_no_series": "A quantile has no series of days: the chart shows what runs published.",
     "did_has_no_series": "Difference in differences has no series of days: the chart shows what runs published.",
+    "no_point_of_that_day": "The series of days has no value for that day.",
     "not_in_the_table": "The series does not hold this metric yet: the chart shows what runs published.",
     "strata_left_out": "The days are compared without strata, unlike the deciding result.",
     "data_or_settings_of_that_day": "On some days a run read other data or had other settings.",

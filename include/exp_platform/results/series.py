@@ -218,6 +218,8 @@ def _points(
         "effect": fixed["effect"],
         **{end: fixed[end] for end in ("low", "high")},
         **{f"anytime_{end}": anytime[end] for end in ("low", "high")},
+        "p_value": fixed["p"],
+        "anytime_p_value": anytime["p"],
         **{name: name for name in ("control_mean", "treatment_mean")},
     }
     numbers = {name: _numbers(getattr(effect, column)) for name, column in columns.items()}

@@ -33,6 +33,13 @@ class EffectPoint:
     status: str
     reason: str
     differs: tuple[str, ...] = ()  # words for why a run of that day may have said something else; empty: the last bit
+    p_value: float | None = None  # of the fixed-horizon interval
+    anytime_p_value: float | None = None
+
+    @property
+    def p_in_force(self) -> float | None:
+        """The p that decides on this day."""
+        return self.anytime_p_value if self.in_force == "anytime" else self.p_value
 
     @property
     def interval(self) -> tuple[float | None, float | None]:

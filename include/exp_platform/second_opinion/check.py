@@ -26,7 +26,8 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, METRIC_STATISTICS
 from exp_platform.ledger import claim, manifest
 from exp_platform.ledger.second_opinions import NOTHING, SecondOpinion, last_opinion, opinion_rows, write_opinion
-from exp_platform.operations.reproduce import PastRun, configuration_of, find_past_run
+from exp_platform.operations.past_run import PastRun, find_past_run
+from exp_platform.operations.reproduce import configuration_of
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage

@@ -16,7 +16,7 @@ from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim
 from exp_platform.operations import maintenance
-from exp_platform.operations.compare import compare
+from exp_platform.operations.fingerprints import compare
 from exp_platform.operations.reproduce import reproduce
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.stages.write_memo import pin_events

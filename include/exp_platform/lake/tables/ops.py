@@ -161,6 +161,20 @@ TABLES = (
         partition=(),
     ),
     declare(
+        names.CONFIGURATIONS,
+        "The configuration behind each config_hash, as it was when a run first used it.",
+        ("experiment_id", "config_hash"),
+        """
+        experiment_id  string!
+        config_hash    string!
+        configuration  string!  Experiment, metrics, policy, tolerances, thresholds and streams as JSON.
+        first_run_id   string!  The run that used it first.
+        first_used_at  timestamptz!  When that was.
+        """,
+        engine="pyiceberg",
+        shows_latest_dt=False,
+    ),
+    declare(
         names.SECOND_OPINIONS,
         "Published numbers of a run against those of a second implementation, made from the raw files.",
         ("experiment_id", "run_id", "metric_name", "variant_id"),

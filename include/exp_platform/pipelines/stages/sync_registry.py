@@ -1,4 +1,4 @@
-"""Bind the versions of the metrics, and write the experiment to the registry and its dimension tables."""
+"""Bind the versions of the metrics, keep the configuration, write the registry and its dimension tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from exp_platform.config.models import Experiment
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
+from exp_platform.ledger.configurations import keep_configuration
 from exp_platform.ledger.metric_versions import bind
 from exp_platform.pipelines.plan import seal_plan
 
@@ -53,12 +54,13 @@ def dim_variant_rows(experiment: Experiment, updated_at: datetime) -> list[Row]:
 
 
 def run(ctx: StageContext) -> None:
-    """Refuse a metric that changed under its version; replace the rows of the three tables; seal a plan that began."""
+    """Refuse a metric that changed under its version; keep the configuration, replace three tables, seal the plan."""
     experiment, project = ctx.run.experiment, ctx.run.project
     names = dict.fromkeys(
         name for metric in project.metrics_of(experiment) for name in (metric.name, *metric.covariates)
     )
     bind(project, [project.metrics[name] for name in names], ctx.now)
+    keep_configuration(project, experiment, ctx.run.run_id, ctx.now, ctx.read.catalog)
     registry = registry_row(experiment, ctx.run.config_hash, ctx.now)
     ctx.publish(EXPERIMENT_REGISTRY, [registry])
     ctx.publish(DIM_EXPERIMENT, [dim_experiment_row(registry)])

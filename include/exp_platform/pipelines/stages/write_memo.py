@@ -21,6 +21,7 @@ from exp_platform.lake.tables.names import (
     EXPOSURE_VALIDATION,
     GUARDRAIL_STATUS,
     INGESTED_FILES,
+    METRIC_AGGREGATES_DAILY,
     METRIC_SERIES,
     METRIC_STATISTICS,
     PRETREND_DELTA,
@@ -42,12 +43,14 @@ from exp_platform.memo.files import write_memo
 from exp_platform.memo.left_out import COHORT_COLUMNS, left_out
 from exp_platform.memo.unusable import unusable_section
 from exp_platform.memo.words import moment
+from exp_platform.pipelines.last_run import since_last_run
 from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.pipelines.registry import EVENTS
 from exp_platform.quality.docs import write_docs_of
 from exp_platform.results.plan import AnalysisPlan, in_force
 from exp_platform.results.series import age_series, effect_series, exposure_quality_series, units_series
 from exp_platform.results.series_points import EffectSeries
+from exp_platform.results.uncapped import calendar_sums
 from exp_platform.schemas import load_schema
 
 if TYPE_CHECKING:
@@ -69,21 +72,24 @@ def run(ctx: StageContext) -> None:
         events_used(ctx, plan),
         ctx.run.experiment.streams,
     )
+    results, effects = ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(), _effects(ctx, plan)
     published = Answers(
         decisions=ctx.read.arrow(DECISION).to_pylist(),
-        results=ctx.read.arrow(ANALYSIS_RESULTS).to_pylist(),
+        results=results,
         guardrails=ctx.read.arrow(GUARDRAIL_STATUS).to_pylist(),
         checks=checks,
         quality=quality,
         pretrend_tests=ctx.read.arrow(PRETREND_TESTS).to_pylist(),
         pretrend_deltas=ctx.read.arrow(PRETREND_DELTA).to_pylist(),
         looks=_looks(ctx, plan),
-        effects=_effects(ctx, plan),
+        effects=effects,
         ages=age_series(ctx.read.arrow(METRIC_STATISTICS), plan),
         units=units_series(ctx.read.arrow(QUALITY_METRICS_DAILY).to_pylist(), plan),
         quality_days=exposure_quality_series(quality),
         unusable=unusable_section(ctx.run.experiment, ctx.read.arrow(EXCLUDED_DAYS).to_pylist(), quality, checks),
         data=data | {"left_out": _left_out(ctx, plan, data)},
+        uncapped=calendar_sums(ctx.read.arrow(METRIC_AGGREGATES_DAILY)),
+        moved=since_last_run(ctx, plan, results, effects),
         spoke_since=spoke_since(ctx.read.arrow(STATISTICAL_VALIDATION, SPOKEN, all_dts=True).to_pylist(), plan.dt),
         leads=_leads(ctx, quality),
         second_opinion=_second_opinion(ctx),
