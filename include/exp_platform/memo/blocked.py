@@ -21,6 +21,7 @@ from exp_platform.memo.render import records
 
 BLOCKED = "blocked"  # the key of the section on what blocked the run
 _COUNTED = re.compile(r"[\d,]+ of [\d,]+ distinct rows \([^)]*\)|\(and \d+ more files alike\)")
+_STREAM = re.compile(r"^\S+: stream \S+ is blocked since ")  # from pipelines.stream_gate
 _FILES = re.compile(r"[^\s:;'(]+\.(?:parquet|csv|json|jsonl)\b")
 
 
@@ -55,10 +56,13 @@ def blocked_content(
     old = tuple(section for section in records(facts).sections if section.key != BLOCKED) if readable else ()
     first = blocked_screen(to_records(decided) if decided else None, facts["experiment"], blocked, facts["dt"])
     head = f"{first.word}: {first.title}"
+    # The books of a blocked stream are the stream's own: its alert has the details, a reader's memo the one line.
+    of_a_stream = _STREAM.match(blocked["sentence"]) is not None
+    card_of_it = () if of_a_stream else (what_blocked(facts["experiment"]["id"], blocked),)
     return facts | {
         "format": FORMAT,
         "decided": decided,
-        "memo": to_plain(Memo(head, first, (what_blocked(facts["experiment"]["id"], blocked), *old))),
+        "memo": to_plain(Memo(head, first, (*card_of_it, *old))),
     }
 
 

@@ -1,4 +1,4 @@
-"""What would change the decision: the distance of each input from another verdict, and nothing without trust."""
+"""A memo says which change of each input would turn the decision; without trust it says nothing of the kind."""
 
 from __future__ import annotations
 
