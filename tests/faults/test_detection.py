@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import make_project
+from tests.sessions import session_for
 
 from exp_platform.config.load import Project
 from exp_platform.detection.cases import SIZES, Case, Outcome, cases
 from exp_platform.detection.exposures import run_cases, run_healthy
 from exp_platform.detection.page import Healthy, page, upper_bound
 from exp_platform.detection.pipeline import Bench
-from exp_platform.detection.world import detection_plan
+from exp_platform.detection.world import DAYS, detection_plan
 from exp_platform.synth.faults import FAULTS
 
 INGEST_CASES = [
@@ -54,12 +56,13 @@ def test_healthy_experiments_fire_nothing(spark: Any, session_project: Project) 
     assert list(fired.values()) == [set()] * 10
 
 
-@pytest.fixture(scope="module")
-def bench(spark: Any, session_project: Project) -> Bench:
-    """A lake with one small experiment."""
-    plan = detection_plan(session_project, n_users=3000)
-    project = replace(session_project, experiments={plan.experiment_id: plan.experiment})
-    return Bench(project, spark, plan, log=lambda _: None)
+def a_bench(spark: Any, folder: Path, n_users: int, *, days: int = DAYS, compiled: bool = False) -> Bench:
+    """A lake with one small experiment, whose users are assigned on so many days."""
+    project = make_project(folder)
+    plan = detection_plan(project, n_users)
+    plan = replace(plan, scenario=plan.scenario.model_copy(update={"days": days}))
+    project = replace(project, experiments={plan.experiment_id: plan.experiment})
+    return Bench(project, session_for(spark, project, compiled=compiled), plan, log=lambda _: None)
 
 
 def _wanted(keys: list[str]) -> list[Case]:
@@ -68,7 +71,8 @@ def _wanted(keys: list[str]) -> list[Case]:
 
 @pytest.mark.spark
 @pytest.mark.slow
-def test_broken_contracts_are_blocked_and_harmless_faults_absorbed(bench: Bench) -> None:
+def test_broken_contracts_are_blocked_and_harmless_faults_absorbed(spark: Any, tmp_path: Path) -> None:
+    bench = a_bench(spark, tmp_path, 1000, days=5)
     outcomes = bench.run_cases(_wanted(INGEST_CASES), [7])
     assert {o.case.key: dict(o.fired) for o in outcomes if not o.as_expected} == {}
     assert len(outcomes) == len(INGEST_CASES)
@@ -76,7 +80,8 @@ def test_broken_contracts_are_blocked_and_harmless_faults_absorbed(bench: Bench)
 
 @pytest.mark.spark
 @pytest.mark.slow
-def test_bots_and_drift_before_assignment_are_seen_and_shared_users_change_nothing(bench: Bench) -> None:
+def test_bots_and_drift_before_assignment_are_seen_and_shared_users_change_nothing(spark: Any, tmp_path: Path) -> None:
+    bench = a_bench(spark, tmp_path, 3000, compiled=True)
     outcomes = bench.run_cases(_wanted(RESULTS_CASES), [7])
     assert {o.case.key: dict(o.fired) for o in outcomes if not o.as_expected} == {}
     assert len(outcomes) == len(RESULTS_CASES)
