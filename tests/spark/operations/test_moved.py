@@ -178,10 +178,10 @@ def absolute(split: Moved) -> list[float]:
 
 
 def effect(rows: Sequence[Row], cap: float = float("inf")) -> float:
-    """The relative difference of the means of users' sums, worked out by hand."""
+    """The difference of the means of users' sums, on the absolute scale that decides, worked out by hand."""
     sums = {f"u{i}": 0.0 for i in range(USERS)}
     for user, value, _, _ in rows:
         sums[user] += value
     arms = [[min(value, cap) for user, value in sums.items() if int(user[1:]) % 2 == arm] for arm in (0, 1)]
     control, treatment = (sum(arm) / len(arm) for arm in arms)
-    return treatment / control - 1
+    return treatment - control
