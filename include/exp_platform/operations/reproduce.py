@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import fence_of
-from exp_platform.lake.read import read_spark
+from exp_platform.lake.rows import read_spark
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
 from exp_platform.ledger.pins import PINNED_TABLES

@@ -18,13 +18,13 @@ from exp_platform.config.models import Cap
 from exp_platform.errors import ConfigError
 from exp_platform.ledger.claim import claim
 from exp_platform.operations import maintenance
-from exp_platform.operations.moved import Moved, moved
+from exp_platform.operations.chain_of_runs import Moved, moved
 from exp_platform.operations.moved_inputs import run_of
 from exp_platform.operations.reproduce import reproduce
 from exp_platform.pipelines.context import open_stage
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import STAGES
 from exp_platform.pipelines.run import Run
-from exp_platform.pipelines.session import Session
 from exp_platform.results.moved import FIGURES, PARTS
 
 pytestmark = [pytest.mark.spark, pytest.mark.long]
