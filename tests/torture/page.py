@@ -20,6 +20,7 @@ run again. A row is as expected when what was seen is what was expected, and whe
 - all answers equal those of an undisturbed run
 
 {played} scenarios played, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
+{ending}
 
 | part | scenario | what was done | expected | seen |
 |---|---|---|---|---|
@@ -27,7 +28,7 @@ run again. A row is as expected when what was seen is what was expected, and whe
 """
 
 
-def page(outcomes: Iterable[Outcome]) -> str:
+def page(outcomes: Iterable[Outcome], last: str = "") -> str:
     """The page as Markdown; equal outcomes give equal bytes, however long they took."""
     found = list(outcomes)
     played = [outcome for outcome in found if outcome.was_played]
@@ -36,6 +37,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
         wrong=sum(not outcome.as_expected for outcome in played),
         skipped=len(found) - len(played),
         stages=", ".join(dict.fromkeys(outcome.scenario.begins.removeprefix("before ") for outcome in played)),
+        ending=f"The runs with Spark end with the stage {last}." if last else "",
         rows="\n".join(map(_row, found)),
     )
 
