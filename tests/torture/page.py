@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.torture.bench import Outcome
 
@@ -25,7 +25,7 @@ run again. A row is as expected when what was seen is what was expected, and whe
 | part | scenario | what was done | expected | seen |
 |---|---|---|---|---|
 {rows}
-"""
+{absent}"""
 
 
 def page(outcomes: Iterable[Outcome], last: str = "") -> str:
@@ -37,9 +37,19 @@ def page(outcomes: Iterable[Outcome], last: str = "") -> str:
         wrong=sum(not outcome.as_expected for outcome in played),
         skipped=len(found) - len(played),
         stages=", ".join(dict.fromkeys(outcome.scenario.begins.removeprefix("before ") for outcome in played)),
-        ending=f"The runs with Spark end with the stage {last}." if last else "",
-        rows="\n".join(map(_row, found)),
+        ending=f"The runs with Spark end with the stage {last}." if last else "All stages were run.",
+        rows="\n".join(map(_row, played)),
+        absent="".join(_absent(outcome for outcome in found if not outcome.was_played)),
     )
+
+
+def _absent(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """One paragraph for each reason why scenarios were not played."""
+    names: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        names.setdefault(outcome.seen, []).append(outcome.scenario.name)
+    for reason, some in names.items():
+        yield f"\n{reason[0].upper()}{reason[1:]}:\n\n" + "".join(f"- {name}\n" for name in some)
 
 
 def _row(outcome: Outcome) -> str:
