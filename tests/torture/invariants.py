@@ -21,7 +21,6 @@ from exp_platform.pipelines.registry import EVENTS, STAGES
 from exp_platform.pipelines.run import Run
 
 UNLIKE = RUN_COLUMNS | {"at", "updated_at", "synced_at"}  # tell when and by whom, not the answer
-Handles = Mapping[str, IcebergTable]  # every table of the lake, as it is now
 ANSWERS = tuple(dict.fromkeys(table for stage in STAGES for table in stage.publishes))
 
 
@@ -41,9 +40,9 @@ class Seen:
         return {table: digest for (table, whose), digest in self.rows.items() if whose == experiment_id}
 
 
-def look(world: World, handles: Handles | None = None) -> Seen:
+def look(world: World) -> Seen:
     """The present state."""
-    handles = handles or ensure_tables(world.project)
+    handles = ensure_tables(world.project)
     both = (world.one, world.two)
     rows = {(name, whose): rows_digest(handles[name], TABLES[name], whose) for name in ANSWERS for whose in both}
     return Seen(raw_digests(world), rows)
@@ -73,14 +72,13 @@ def _rows_digest(handle: IcebergTable, table: Table, experiment_id: str) -> str:
 
 def broken(world: World, run: Run, before: Seen, expected: Mapping[str, str]) -> Iterator[str]:
     """One sentence for each promise that a finished run of an experiment has broken."""
-    handles = ensure_tables(world.project)  # once for all checks: nothing writes between them
-    now = look(world, handles)
+    now = look(world)
     yield from changed_raw(before, now)
     yield from changed_rows("another experiment's rows", before.of(world.two), now.of(world.two))
     yield from changed_rows("unlike an undisturbed run", expected, now.of(world.one))
-    yield from broken_grains(world, handles)
-    yield from unaudited(world, run.experiment_id, handles)
-    yield from books_that_disagree(world, run, handles)
+    yield from broken_grains(world)
+    yield from unaudited(world, run.experiment_id)
+    yield from books_that_disagree(world, run)
 
 
 def changed_raw(before: Seen, now: Seen) -> Iterator[str]:
@@ -97,9 +95,9 @@ def changed_rows(what: str, before: Mapping[str, str], now: Mapping[str, str]) -
             yield f"{table}: {what}"
 
 
-def broken_grains(world: World, handles: Handles | None = None) -> Iterator[str]:
+def broken_grains(world: World) -> Iterator[str]:
     """Tables in which two rows share a grain."""
-    for name, handle in (handles or ensure_tables(world.project)).items():
+    for name, handle in ensure_tables(world.project).items():
         grain = list(TABLES[name].grain)
         if not grain:
             continue
@@ -112,9 +110,9 @@ def broken_grains(world: World, handles: Handles | None = None) -> Iterator[str]
             yield f"{name}: {twice} rows share their grain ({', '.join(grain)}) with another row"
 
 
-def unaudited(world: World, experiment_id: str, handles: Handles | None = None) -> Iterator[str]:
+def unaudited(world: World, experiment_id: str) -> Iterator[str]:
     """Published snapshots of a stage's table without a recorded audit, or with a broken rule in it."""
-    handles = handles or ensure_tables(world.project)
+    handles = ensure_tables(world.project)
     found = handles["ops.contract_results"].scan(row_filter=f"experiment_id = '{experiment_id}'").to_arrow().to_pylist()
     audits = {(row["table"], _auditor(row["table"], row["run_id"])) for row in found}
     blocking = {(r["table"], r["run_id"]) for r in found if not r["success"] and r["severity"] != "warning"}
@@ -135,8 +133,9 @@ def _auditor(table: str, run_id: str) -> str:
     return "" if table in EVENTS else run_id
 
 
-def books_that_disagree(world: World, run: Run, handles: Handles) -> Iterator[str]:
+def books_that_disagree(world: World, run: Run) -> Iterator[str]:
     """Differences between the manifest of a finished run, the tables, the decision and the memo."""
+    handles = ensure_tables(world.project)
     where = f"experiment_id = '{run.experiment_id}' AND run_id = '{run.run_id}'"
     manifest = handles["ops.run_manifest"].scan(row_filter=where).to_arrow().to_pylist()
     for row in manifest:
@@ -164,7 +163,7 @@ def _unlike_manifest(handle: IcebergTable, table: Table, run: Run, row: dict[str
             yield f"manifest: {table.name}: {row['rows']} rows recorded, {found.num_rows} in the {what} snapshot"
 
 
-def _unlike_memo(world: World, run: Run, handles: Handles) -> Iterator[str]:
+def _unlike_memo(world: World, run: Run, handles: Mapping[str, IcebergTable]) -> Iterator[str]:
     path = Path(world.project.resolve(world.project.profile.memo_dir)) / f"{run.experiment_id}.json"
     if not path.is_file():
         yield f"memo: {path.name} is missing"
