@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from tests.torture import processes, stores
 from tests.torture.bench import Bench, Outcome, Scenario
+from tests.torture.book import entered, outcomes_of, with_the_rest
 from tests.torture.invariants import broken, broken_grains, unaudited
 from tests.torture.page import page
 from tests.torture.small_world import small_world
@@ -82,3 +83,20 @@ def test_the_page_marks_what_was_not_expected() -> None:
     )
     assert "2 scenarios played, 1 unexpected, 1 not played." in text
     assert "exit 0; **broken: t: 2 rows share their grain** ✗ |" in text
+
+
+def test_a_book_keeps_the_last_outcome_of_each_scenario_and_the_page_says_which_were_not_played(tmp_path: Path) -> None:
+    first, second, third = FAST[:3]
+    book = tmp_path / "book.jsonl"
+    assert list(outcomes_of(book, FAST)) == []
+    for outcome in (
+        Outcome(second, "exit 0", ("t: 2 rows share their grain",), 2.0),
+        Outcome(first, first.expected, (), 1.0),
+        Outcome(second, second.expected, (), 3.0),
+    ):
+        entered(book, outcome)
+    kept = list(outcomes_of(book, FAST))
+    assert kept == [Outcome(first, first.expected, (), 1.0), Outcome(second, second.expected, (), 3.0)]
+    every = list(with_the_rest(kept, [third, first, second]))
+    assert [outcome.was_played for outcome in every] == [False, True, True]
+    assert "2 scenarios played, 0 unexpected, 1 not played." in page(every)

@@ -102,15 +102,13 @@ class Bench:
         self.states[name] = look(self.world)
 
 
-def play_all(bench: Bench, scenarios: Iterable[Scenario], say: Callable[[str], None] = print) -> list[Outcome]:
+def play_all(bench: Bench, scenarios: Iterable[Scenario], say: Callable[[str], None] = print) -> Iterator[Outcome]:
     """Play scenarios and say of each what was done, expected and seen."""
-    outcomes = []
     for scenario in scenarios:
         outcome = bench.play(scenario)
-        outcomes.append(outcome)
         mark = "ok  " if outcome.as_expected and outcome.was_played else "skip" if outcome.as_expected else "WRONG"
         say(f"{mark} {outcome.seconds:5.1f} s  {scenario.name}")
         say(f"       done: {scenario.done}; expected: {scenario.expected}; seen: {outcome.seen}")
         for sentence in outcome.broken:
             say(f"       BROKEN {sentence}")
-    return outcomes
+        yield outcome

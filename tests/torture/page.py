@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.torture.bench import Outcome
 
@@ -20,14 +20,15 @@ run again. A row is as expected when what was seen is what was expected, and whe
 - all answers equal those of an undisturbed run
 
 {played} scenarios played, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
+{ending}
 
 | part | scenario | what was done | expected | seen |
 |---|---|---|---|---|
 {rows}
-"""
+{absent}"""
 
 
-def page(outcomes: Iterable[Outcome]) -> str:
+def page(outcomes: Iterable[Outcome], last: str = "") -> str:
     """The page as Markdown; equal outcomes give equal bytes, however long they took."""
     found = list(outcomes)
     played = [outcome for outcome in found if outcome.was_played]
@@ -36,8 +37,19 @@ def page(outcomes: Iterable[Outcome]) -> str:
         wrong=sum(not outcome.as_expected for outcome in played),
         skipped=len(found) - len(played),
         stages=", ".join(dict.fromkeys(outcome.scenario.begins.removeprefix("before ") for outcome in played)),
-        rows="\n".join(map(_row, found)),
+        ending=f"The runs with Spark end with the stage {last}." if last else "All stages were run.",
+        rows="\n".join(map(_row, played)),
+        absent="".join(_absent(outcome for outcome in found if not outcome.was_played)),
     )
+
+
+def _absent(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """One paragraph for each reason why scenarios were not played."""
+    names: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        names.setdefault(outcome.seen, []).append(outcome.scenario.name)
+    for reason, some in names.items():
+        yield f"\n{reason[0].upper()}{reason[1:]}:\n\n" + "".join(f"- {name}\n" for name in some)
 
 
 def _row(outcome: Outcome) -> str:
