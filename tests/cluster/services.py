@@ -54,7 +54,7 @@ class Services:
         )
         self._stack.callback(end, process)
         self.processes[name] = process
-        until = time.monotonic() + 180
+        until = time.monotonic() + 600
         while not all(map(answers, ports)):
             assert process.poll() is None, f"{name} ended:\n{self.log(name)[-3000:]}"
             assert time.monotonic() < until, f"{name} does not answer:\n{self.log(name)[-3000:]}"

@@ -164,9 +164,10 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def delivered(cluster: Cluster, embedded: Project) -> None:
     """Raw events in the store, as another team would deliver them: those of the embedded profile."""
-    source, folder = filesystem(embedded, embedded.profile.raw_root)
-    target, bucket = filesystem(cluster.project, cluster.project.profile.raw_root)
-    copy_files(folder, bucket, source_filesystem=source, destination_filesystem=target)
+    for name in IDS:
+        source, folder = filesystem(embedded, embedded.raw_folder(name))
+        target, path = filesystem(cluster.project, cluster.project.raw_folder(name))
+        copy_files(folder, path, source_filesystem=source, destination_filesystem=target)
 
 
 @pytest.mark.usefixtures("delivered")
@@ -224,11 +225,14 @@ def test_airflow_runs_three_experiments_a_day_on_the_cluster(cluster: Cluster, e
     said = created.communicate(timeout=600)[0]
     assert created.returncode == 0, said[-3000:]
 
-    def ended() -> list[dict[str, str]]:
-        found = client.get("/dags/daily_experiments/dagRuns?run_type=backfill")["dag_runs"]
-        return found if found and all(run["state"] in ("success", "failed") for run in found) else []
+    def ended() -> bool:
+        try:
+            runs = client.get("/dags/daily_experiments/dagRuns?run_type=backfill")["dag_runs"]
+        except TimeoutError:
+            return False
+        return bool(runs) and all(run["state"] in ("success", "failed") for run in runs)
 
-    wait_until("the day ends", ended, 5400)
+    wait_until("the day ends", ended, 5400, every=10)
     print(f"\ndaily_experiments with three experiments on the cluster: {time.monotonic() - began:.0f} s")
     for name in IDS:
         assert differing_tables(cluster.project, embedded, name, [EARLIER]) == []
@@ -271,13 +275,13 @@ def unpause(client: Client, dag_id: str) -> None:
     def done() -> bool:
         try:
             client.send("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-        except ApiError as error:
-            if error.status != 404:
+        except OSError as error:
+            if isinstance(error, ApiError) and error.status != 404:
                 raise
-            return False  # not read yet
+            return False  # the DAG is not read yet, or the server is busy with its own start
         return True
 
-    wait_until(f"{dag_id} is read", done, 600)
+    wait_until(f"{dag_id} is read", done, 900, every=5)
 
 
 def no_secret_is_found(cluster: Cluster) -> None:
