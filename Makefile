@@ -76,7 +76,7 @@ docs: setup ## build the data docs of the latest audits
 	@$(PY) -m exp_platform.quality.docs
 
 docs-generated: setup ## write docs/tables.md, docs/schemas/, dbt's sources and the tables of docs/configuration.md
-	@$(PY) -m exp_platform.lake.tables.page
+	@$(PY) -m exp_platform.lake.tables.tables_page
 	@$(PY) -m exp_platform.config.export
 	@$(PY) -m exp_platform.quality.dbt_sources
 

@@ -24,10 +24,10 @@ from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.tables.names import OUTCOMES, STREAM_OUTCOMES
 from exp_platform.metrics.values import DAY_US, micros
 from exp_platform.pipelines.dates import cutoff
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import stream_run
 from exp_platform.spark.session import build_spark_session
 

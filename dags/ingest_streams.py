@@ -28,7 +28,8 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG
 
-from exp_platform.airflow import daily, streams
+from exp_platform.airflow import daily
+from exp_platform.airflow import stream_tasks as streams
 from exp_platform.airflow.dag_parts import DEFAULT_ARGS
 from exp_platform.airflow.params import config_param
 from exp_platform.paths import clone_root

@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.load import Project
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import MAIN, Origin, Published, fence_of, find_published
 from exp_platform.lake.publish import Publication, publish
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import spark_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

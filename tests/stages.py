@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from exp_platform.config.load import Project
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.context import StageContext, open_stage
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME, Output, Stage
 from exp_platform.pipelines.run import Options, Run
-from exp_platform.pipelines.session import Session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from exp_platform.lake.audit import Audit
+    from exp_platform.lake.row_audit import Audit
 
 
 def reading_all(name: str) -> Stage:

@@ -18,10 +18,10 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Stream
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import stream_run
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from exp_platform.config.load import load_project
 from exp_platform.pipelines.job import Parser, add_synth_arguments, exit_with
-from exp_platform.synth.faults import FAULTS, parse_fault
 from exp_platform.synth.generate import generate, plan_of, sentence
+from exp_platform.synth.planted_faults import FAULTS, parse_fault
 
 
 def main(argv: Sequence[str] | None = None) -> None:

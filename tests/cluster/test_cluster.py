@@ -28,7 +28,7 @@ from tests.e2e.airflow_rig import DIRECT_RUNS, SMALL, differing_tables, small_pr
 
 from exp_platform.airflow.client import ApiError, Client
 from exp_platform.config.load import Project, load_project
-from exp_platform.lake.buckets import ensure_buckets
+from exp_platform.lake.object_store import ensure_buckets
 from exp_platform.lake.raw_zone import filesystem
 
 pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3 * 3600)]

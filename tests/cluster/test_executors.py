@@ -16,7 +16,7 @@ from tests.cluster.watch import CommandLines, event_log, files_with, work_in
 from tests.conftest import make_project
 
 from exp_platform.config.load import load_project
-from exp_platform.lake.buckets import ensure_buckets
+from exp_platform.lake.object_store import ensure_buckets
 from exp_platform.spark.jars import OBJECT_STORE, resolve_jars
 from exp_platform.spark.package import PACKAGE, current_package
 

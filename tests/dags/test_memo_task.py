@@ -74,7 +74,7 @@ def test_when_every_stage_is_done_the_job_writes_it_and_decision_and_trust_are_l
         {"variant_id": "treatment", "decision": "ship", "trust": "trusted"},
         {"variant_id": "all", "decision": "keep_running", "trust": "caution"},
     ]
-    monkeypatch.setattr("exp_platform.airflow.read.verdict_rows", lambda run, table: rows)
+    monkeypatch.setattr("exp_platform.airflow.lake_reads.verdict_rows", lambda run, table: rows)
     ti = write(project, {})
     assert submitted == ["write_memo"]
     assert ti.pushed == {"answer": {"decision": "Keep running", "trust": "Caution"}}

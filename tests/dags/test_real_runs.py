@@ -24,7 +24,7 @@ from exp_platform.airflow.notes import MARK
 from exp_platform.airflow.operator import StageOperator
 from exp_platform.config.load import Project
 from exp_platform.lake.tables.names import DECISION
-from exp_platform.memo.files import read_latest, write_memo
+from exp_platform.memo.memo_files import read_latest, write_memo
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -58,7 +58,7 @@ def data(project: Project, monkeypatch: pytest.MonkeyPatch) -> Data:
 
     monkeypatch.setattr(SparkJobOperator, "execute", job)
     monkeypatch.setattr(StageOperator, "_reused", lambda self, run: False)
-    monkeypatch.setattr("exp_platform.airflow.read.verdict_rows", rows)
+    monkeypatch.setattr("exp_platform.airflow.lake_reads.verdict_rows", rows)
     monkeypatch.delenv("AIRFLOW_CONN_SLACK_DEFAULT", raising=False)
     return data
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exp_platform.airflow.slack import SlackError, slack_sender
+from exp_platform.airflow.slack_post import SlackError, slack_sender
 
 pytestmark = pytest.mark.airflow
 

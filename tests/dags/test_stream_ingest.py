@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from pyiceberg.expressions import AlwaysTrue
 
-from exp_platform.airflow import streams
+from exp_platform.airflow import stream_tasks as streams
 from exp_platform.airflow.alerting import blocked_by_stream
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.airflow.landing import RawReady, has_landed, late_streams

@@ -15,7 +15,7 @@ from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from exp_platform.airflow import streams
+from exp_platform.airflow import stream_tasks as streams
 from exp_platform.airflow.jobs import SparkJobOperator
 from exp_platform.config.load import Project, load_project
 

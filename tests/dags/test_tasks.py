@@ -37,7 +37,7 @@ def gate(project: Project, monkeypatch: pytest.MonkeyPatch) -> GateInstance:
     run = {"config": str(project.path), "experiment_id": "exp_checkout_button_001", "dt": "2026-01-14", "run_id": "r1"}
     ti = GateInstance(run)
     monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": ti})
-    monkeypatch.setattr("exp_platform.airflow.read.verdict_rows", lambda run, table: [{}])
+    monkeypatch.setattr("exp_platform.airflow.lake_reads.verdict_rows", lambda run, table: [{}])
     return ti
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from exp_platform.airflow.verdicts import guardrail_verdict, quality_verdict, srm_verdict, withheld
+from exp_platform.airflow.gate_verdicts import guardrail_verdict, quality_verdict, srm_verdict, withheld
 
 
 def quality(check: str, status: str = "fail", day: int = 3, observed: float = 0.2) -> dict[str, Any]:

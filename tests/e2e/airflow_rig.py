@@ -64,7 +64,7 @@ from exp_platform.ledger.claim import release
 from exp_platform.pipelines.registry import STAGES
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.spark.session import build_spark_session
 
 project = load_project(sys.argv[1])

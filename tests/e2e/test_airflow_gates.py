@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.airflow_rig import Rig
 
-from exp_platform.airflow.read import latest_decision
+from exp_platform.airflow.lake_reads import latest_decision
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows
 

@@ -21,7 +21,7 @@ from tests.cluster.watch import CommandLines, event_log, files_with
 from tests.conftest import make_project
 
 from exp_platform.config.load import Project, load_project
-from exp_platform.lake.buckets import ensure_buckets
+from exp_platform.lake.object_store import ensure_buckets
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.spark.jars import OBJECT_STORE, resolve_jars
 

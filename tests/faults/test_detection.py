@@ -13,11 +13,11 @@ from tests.sessions import session_for
 
 from exp_platform.config.load import Project
 from exp_platform.detection.cases import SIZES, Case, Outcome, cases
-from exp_platform.detection.exposures import run_cases, run_healthy
-from exp_platform.detection.page import Healthy, page, upper_bound
+from exp_platform.detection.many_experiments import run_cases, run_healthy
+from exp_platform.detection.matrix_page import Healthy, page, upper_bound
 from exp_platform.detection.pipeline import Bench
 from exp_platform.detection.world import DAYS, detection_plan
-from exp_platform.synth.faults import FAULTS
+from exp_platform.synth.planted_faults import FAULTS
 
 INGEST_CASES = [
     *("null_user_ids_small", "null_user_ids_stated", "unknown_variant_stated", "schema_drift_stated"),

@@ -16,10 +16,10 @@ from tests.conftest import make_project
 from tests.sessions import session_for
 
 from exp_platform.config.load import Project
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.publication import Origin
 from exp_platform.lake.publish import Publication, publish
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import TABLES
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ SPARK_WRITER = textwrap.dedent("""
     import sys
     from datetime import date
     from exp_platform.config.load import load_project
-    from exp_platform.lake.audit import Scope
+    from exp_platform.lake.row_audit import Scope
     from exp_platform.lake.catalog import load_handle
     from exp_platform.lake.publication import Origin
     from exp_platform.lake.publish import Publication, publish

@@ -265,9 +265,9 @@ def generated(spark: Any, session_project: Any) -> Events:
     """600 users with all faults at once; some assigned twice."""
     from exp_platform.config.models import Fault
     from exp_platform.schemas import contract_columns
-    from exp_platform.synth.faults import apply_to_rows
     from exp_platform.synth.frames import draw
     from exp_platform.synth.generate import plan_of
+    from exp_platform.synth.planted_faults import apply_to_rows
 
     plan = plan_of(session_project, "exp_add_cart_002", faults=[Fault(name=name) for name in FAULTS])
     plan = replace(plan, scenario=plan.scenario.model_copy(update={"n_users": 600}))

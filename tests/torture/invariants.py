@@ -14,7 +14,7 @@ from pyiceberg.table import Table as IcebergTable
 from tests.torture.world import World
 
 from exp_platform.lake.catalog import ensure_tables
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import RUN_COLUMNS, TABLES, Table
 from exp_platform.ledger.manifest import OK
 from exp_platform.pipelines.registry import EVENTS, STAGES

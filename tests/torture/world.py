@@ -16,11 +16,11 @@ from tests.conftest import make_project
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.ledger.claim import release
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import Stage, stages_for
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
-from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

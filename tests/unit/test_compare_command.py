@@ -15,7 +15,7 @@ from exp_platform.cli.look import print_json
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.manifest import Pins
-from exp_platform.operations.moved import Differs, Moved
+from exp_platform.operations.chain_of_runs import Differs, Moved
 from exp_platform.operations.moved_words import lines_of, table_of
 from exp_platform.operations.past_run import PastRun
 from exp_platform.results.moved import PARTS, Chain, Level, Numbers

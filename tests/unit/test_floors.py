@@ -23,7 +23,7 @@ PACKAGE = clone_root() / "include" / "exp_platform"
 
 
 def room_of(module: str) -> str:
-    """The room of a dotted name: `exp_platform.lake.audit` stands in `lake`."""
+    """The room of a dotted name: `exp_platform.lake.row_audit` stands in `lake`."""
     return module.split(".")[1]
 
 

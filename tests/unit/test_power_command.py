@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from exp_platform.cli import app
 from exp_platform.config.load import Project
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import Origin
 from exp_platform.lake.publish import Publication, publish
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 

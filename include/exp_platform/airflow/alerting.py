@@ -11,7 +11,7 @@ from airflow.sdk import conf
 
 from exp_platform.airflow.failures import dead_stages, first_failure, task_states
 from exp_platform.airflow.links import memo_path
-from exp_platform.airflow.slack import CONNECTION, slack_sender
+from exp_platform.airflow.slack_post import CONNECTION, slack_sender
 from exp_platform.config.models.stream import stream_name
 from exp_platform.errors import ConfigError, ContractViolation, Superseded
 from exp_platform.pipelines.registry import STAGES
@@ -29,7 +29,7 @@ _GATE_OF = {"guardrail_failed": "guardrail_gate", "srm_failed": "srm_gate", "qua
 
 def alert_run(context: Context) -> None:
     """Record and send all alerts of one run of `experiment_analysis`."""
-    from exp_platform.airflow.read import project_of
+    from exp_platform.airflow.lake_reads import project_of
     from exp_platform.alerts.deliver import run_alerts
 
     run = context["ti"].xcom_pull(task_ids="resolve_run")

@@ -95,7 +95,7 @@ def _last_error(log: Path) -> str:
 
 
 def _show_decision(experiment_id: str, seconds: float) -> None:
-    from exp_platform.airflow.read import latest_decision
+    from exp_platform.airflow.lake_reads import latest_decision
     from exp_platform.config.load import load_project
     from exp_platform.memo.summary import decision_summary
 

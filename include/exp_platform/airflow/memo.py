@@ -55,7 +55,7 @@ class MemoOperator(StageOperator):
         raise AirflowFailException(wrapped(f"blocked, as the memo says above its last numbers, because {said}"))
 
     def _write_banner(self, run: dict[str, Any], failure: dict[str, Any]) -> None:
-        from exp_platform.airflow.read import project_of
+        from exp_platform.airflow.lake_reads import project_of
         from exp_platform.memo.blocked import write_blocked_memo
         from exp_platform.quality.docs import refresh_docs_of
 
@@ -68,9 +68,9 @@ class MemoOperator(StageOperator):
 
     def _tell_answer(self, context: Context, run: dict[str, Any]) -> None:
         """Leave decision and trust in XCom, for the run's note and for the daily run that waits for this one."""
-        from exp_platform.airflow.read import verdict_rows
+        from exp_platform.airflow.lake_reads import verdict_rows
         from exp_platform.lake.tables.names import DECISION
-        from exp_platform.memo.words import DECISIONS, TRUSTS, labels
+        from exp_platform.memo.wording import DECISIONS, TRUSTS, labels
 
         try:
             row = next(row for row in verdict_rows(run, DECISION) if row["variant_id"] == "all")
@@ -82,7 +82,7 @@ class MemoOperator(StageOperator):
 
     def _release(self, run: dict[str, Any] | None) -> None:
         """Release the claim on the experiment after the last stage, so that maintenance may work on it."""
-        from exp_platform.airflow.read import project_of
+        from exp_platform.airflow.lake_reads import project_of
         from exp_platform.ledger.claim import release
 
         if run is None:

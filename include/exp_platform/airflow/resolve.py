@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exp_platform.airflow.params import FIELDS
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.load import Project, load_project
-from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError
 from exp_platform.pipelines.job import check_synth, dt_of_run
 from exp_platform.pipelines.run import Options, Run

@@ -16,7 +16,7 @@ from exp_platform.errors import wrapped
 from exp_platform.lake.tables.names import DECISION, EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
 
 if TYPE_CHECKING:
-    from exp_platform.airflow.verdicts import Row
+    from exp_platform.airflow.gate_verdicts import Row
 
 PASSED = AssetAlias("experiment_passed")
 
@@ -48,7 +48,7 @@ def _run() -> dict[str, Any]:
 
 def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
     """Fail the gate with the verdict's sentence, or print the number of checked rows."""
-    from exp_platform.airflow.read import verdict_rows
+    from exp_platform.airflow.lake_reads import verdict_rows
 
     run = _run()
     rows = verdict_rows(run, table)
@@ -65,8 +65,8 @@ def _judge(verdict: Callable[[Sequence[Row]], str | None], table: str) -> None:
 
 def _since(run: dict[str, Any], gate: str) -> str:
     """The words on how long the gate has been failing; empty on the first morning, or when the past can't be read."""
+    from exp_platform.airflow.lake_reads import project_of
     from exp_platform.airflow.outcomes import GATES
-    from exp_platform.airflow.read import project_of
     from exp_platform.alerts.history import history_of
 
     try:
@@ -81,7 +81,7 @@ def _since(run: dict[str, Any], gate: str) -> str:
 def _say(sentence: str, run: dict[str, Any]) -> None:
     """Print the sentence in short lines with a link to the memo, above the traceback that Airflow shows."""
     from exp_platform.airflow.alerting import links_of
-    from exp_platform.airflow.read import project_of
+    from exp_platform.airflow.lake_reads import project_of
 
     print(sentence.replace("; ", ";\n"))
     base_url = project_of(run).profile.ui_base_url
@@ -91,8 +91,8 @@ def _say(sentence: str, run: dict[str, Any]) -> None:
 @run_task()
 def quality_gate() -> None:
     """Fail when a failed check of J2 costs the result its trust."""
-    from exp_platform.airflow.read import project_of
-    from exp_platform.airflow.verdicts import quality_verdict
+    from exp_platform.airflow.gate_verdicts import quality_verdict
+    from exp_platform.airflow.lake_reads import project_of
     from exp_platform.decision.acknowledged import counted
 
     run = _run()
@@ -107,7 +107,7 @@ def quality_gate() -> None:
 @run_task()
 def srm_gate() -> None:
     """Fail when the arms do not have the sizes that the registry promises."""
-    from exp_platform.airflow.verdicts import srm_verdict
+    from exp_platform.airflow.gate_verdicts import srm_verdict
 
     _judge(srm_verdict, STATISTICAL_VALIDATION)
 
@@ -115,7 +115,7 @@ def srm_gate() -> None:
 @run_task()
 def guardrail_gate() -> None:
     """Fail when a guardrail failed."""
-    from exp_platform.airflow.verdicts import guardrail_verdict
+    from exp_platform.airflow.gate_verdicts import guardrail_verdict
 
     _judge(guardrail_verdict, GUARDRAIL_STATUS)
 
@@ -123,8 +123,8 @@ def guardrail_gate() -> None:
 @run_task(outlets=[PASSED])
 def experiment_passed() -> None:
     """Update the asset `experiment_passed/<id>`; skipped when the result is not fully trusted."""
-    from exp_platform.airflow.read import verdict_rows
-    from exp_platform.airflow.verdicts import withheld
+    from exp_platform.airflow.gate_verdicts import withheld
+    from exp_platform.airflow.lake_reads import verdict_rows
 
     run = _run()
     decisions = verdict_rows(run, DECISION)

@@ -6,7 +6,7 @@ from datetime import date
 
 from exp_platform.alerts.history import History
 from exp_platform.config.load import Project
-from exp_platform.memo.words import DECISIONS, TRUSTS, labels
+from exp_platform.memo.wording import DECISIONS, TRUSTS, labels
 
 
 def about(project: Project, experiment_id: str, dt: date, history: History) -> dict[str, str]:

@@ -15,7 +15,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models.stream import stream_name
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import load_handle
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
 from exp_platform.ledger import manifest

@@ -11,19 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from exp_platform.calibration import (
-    buckets,
+    calibration_page as page,
+)
+from exp_platform.calibration import (
     clusters,
     daily_looks,
     decisions,
     edges,
     exposed,
-    faults,
     gates,
     integers,
     moved_ends,
     one_look,
-    page,
     plot,
+)
+from exp_platform.calibration import (
+    dealt_buckets as buckets,
+)
+from exp_platform.calibration import (
+    past_faults as faults,
 )
 from exp_platform.calibration.findings import Measured, Promise
 

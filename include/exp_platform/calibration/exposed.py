@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.worlds import DRAWS_AT_ONCE, SPLITS, Sizes, split
+from exp_platform.stats.complier import complier_effect, diluted_effect, gap
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.exposed_ratio import complier_ratio_effect
-from exp_platform.stats.exposure import complier_effect, diluted_effect, gap
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 from exp_platform.stats.thresholds import CHECK_SPEAKS_BELOW
 

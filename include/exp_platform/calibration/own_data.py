@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.expressions import EqualTo
 
-from exp_platform.calibration.buckets import BucketAA, bucket_aa, bucket_aa_quantile
+from exp_platform.calibration.dealt_buckets import BucketAA, bucket_aa, bucket_aa_quantile
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
 from exp_platform.results.cube import TABLE, Cube, bucket_set, bucket_stats, cubes, read_axes
-from exp_platform.results.histograms import group_histogram
+from exp_platform.results.quantiles import group_histogram
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.cuped import cuped_effect
 from exp_platform.stats.effect import Effect

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from exp_platform.causal.panel import Components, PanelMoments, components
+from exp_platform.causal.daily_differences import Components, PanelMoments, components
 from exp_platform.stats.effect import DEFAULT_ALPHA, join_reasons, t_quantile, two_sided_p
 from exp_platform.stats.multiplicity import holm
 from exp_platform.stats.sufficient import Array

@@ -9,7 +9,7 @@ import typer
 from exp_platform.cli import CONFIG, app, console, for_people, problems
 from exp_platform.cli.look import print_grid, print_json
 from exp_platform.config.load import load_project
-from exp_platform.operations.moved import Moved, moved
+from exp_platform.operations.chain_of_runs import Moved, moved
 from exp_platform.operations.moved_inputs import run_of
 from exp_platform.operations.moved_words import PART_WORDS, lines_of, table_of
 

@@ -128,9 +128,9 @@ def sorted_by(sort: SortKey, listed: list[Row]) -> list[Row]:
 
 def by_need(listed: list[Row], project: Project, today: date) -> list[Row]:
     """The experiments in the order of the index; one that is not in it comes last."""
-    from exp_platform.memo.files import memo_dir
     from exp_platform.memo.index.page import in_order
     from exp_platform.memo.index.store import read_index, registered
+    from exp_platform.memo.memo_files import memo_dir
 
     entries = in_order(read_index(memo_dir(project), registered(project)), today)
     place = {entry.experiment_id: i for i, entry in enumerate(entries)}

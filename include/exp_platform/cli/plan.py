@@ -11,8 +11,8 @@ from rich.table import Table as Grid
 
 from exp_platform.cli import CONFIG, app, console, for_people
 from exp_platform.cli.look import latest_dt_rows, number, read_rows
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.load import Project, load_project
-from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError, ContractViolation
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS
 from exp_platform.results.planning import PowerPlan
@@ -51,7 +51,7 @@ def power(
     if effect is None:
         _show_detectable(detectable(project, metric, like), as_json)
         return
-    from exp_platform.operations.moments import moments_in_lake
+    from exp_platform.operations.planning_moments import moments_in_lake
     from exp_platform.results.planning import asked_effect, plan_power
 
     asked = asked_effect(effect, relative, project.metrics[metric])

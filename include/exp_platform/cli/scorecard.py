@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from exp_platform.config.models import Experiment
-from exp_platform.memo import words
+from exp_platform.memo import wording as words
 from exp_platform.memo.text import markdown
 from exp_platform.status import Trust
 

@@ -14,12 +14,12 @@ from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, GUARDRAIL_STATUS
 from exp_platform.ledger.seals import seal_rows
-from exp_platform.memo import words
-from exp_platform.memo.effects import figures, levels, relative_figures
-from exp_platform.memo.numbers import p_text
+from exp_platform.memo import wording as words
+from exp_platform.memo.effect_words import figures, levels, relative_figures
+from exp_platform.memo.figures import p_text
 from exp_platform.memo.result_facts import result_numbers
 from exp_platform.pipelines.dates import cutoff, parse_dt
-from exp_platform.pipelines.plan import bound
+from exp_platform.pipelines.sealed_plan import bound
 from exp_platform.results.plan import AnalysisPlan, Interval
 from exp_platform.results.seal import Seal
 

@@ -74,7 +74,7 @@ def _unseen(project: Project) -> list[str]:
 
 def _margin_warnings(project: Project) -> list[str]:
     """Guardrails whose margin the planned users can seldom show; none where no lake answers."""
-    from exp_platform.operations.moments import margin_warnings
+    from exp_platform.operations.planning_moments import margin_warnings
 
     try:
         return list(margin_warnings(project))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from exp_platform.config.keys_page import filled_in
 from exp_platform.config.models import Experiment, Metric, Profile, Stream
-from exp_platform.config.page import filled_in
 from exp_platform.config.policy import Policy
 from exp_platform.paths import clone_root
 

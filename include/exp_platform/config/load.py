@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from exp_platform.config.definition import WORDING
+from exp_platform.config.key_rules import covariate_problems, experiment_problems, metric_problems, suggest
 from exp_platform.config.models import (
     ID_PATTERN,
     ContractSettings,
@@ -28,7 +29,6 @@ from exp_platform.config.models import (
     Variant,
 )
 from exp_platform.config.policy import FOLDER, load_policy
-from exp_platform.config.rules import covariate_problems, experiment_problems, metric_problems, suggest
 from exp_platform.config.streams import fingerprint, load_streams, stream_problems
 from exp_platform.config.unusable_rules import unusable_problems
 from exp_platform.config.yaml_file import ConfigFile

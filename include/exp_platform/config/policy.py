@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.models import Model
-from exp_platform.config.rules import suggest
 from exp_platform.config.yaml_file import parse_yaml
 from exp_platform.errors import ConfigError
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.models import ID_PATTERN, Experiment, Metric, Stream
 from exp_platform.config.models.stream import NAMED_BY
-from exp_platform.config.rules import suggest
 from exp_platform.config.source_rules import source_problems
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError

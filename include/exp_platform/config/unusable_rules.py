@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.models import Acknowledgement, Experiment, Metric
 from exp_platform.config.models.unusable import DAILY_CHECKS, NEVER_ACKNOWLEDGED, RESULT_CHECKS, Unusable
-from exp_platform.config.rules import suggest
 
 ONE_DAY = timedelta(days=1)
 

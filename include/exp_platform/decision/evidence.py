@@ -11,8 +11,8 @@ from exp_platform.causal.lacking import NOT_SEEN_TWICE
 from exp_platform.config.models import Metric
 from exp_platform.decision.rivals import beaten
 from exp_platform.decision.rules import ArmEvidence, Moment, Primary
-from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import AnalysisPlan, in_force
+from exp_platform.results.pretrend_rows import joint_verdict
 from exp_platform.status import PretrendVerdict
 
 Row = Mapping[str, Any]

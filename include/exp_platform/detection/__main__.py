@@ -14,12 +14,12 @@ from pathlib import Path
 
 from exp_platform.config.load import load_project
 from exp_platform.detection.cases import Outcome, cases
-from exp_platform.detection.exposures import run_cases, run_healthy
-from exp_platform.detection.page import Healthy, page
+from exp_platform.detection.many_experiments import run_cases, run_healthy
+from exp_platform.detection.matrix_page import Healthy, page
 from exp_platform.detection.pipeline import Bench, scratch_project
 from exp_platform.detection.world import detection_plan
 from exp_platform.pipelines.job import Parser, exit_with
-from exp_platform.synth.faults import FAULTS
+from exp_platform.synth.planted_faults import FAULTS
 
 USERS = {"exposures": 12_000, "pipeline": 4_000}
 HEALTHY_USERS = 3_000

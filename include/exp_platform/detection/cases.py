@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exp_platform.config.models import Fault
-from exp_platform.synth.faults import FAULTS
+from exp_platform.synth.planted_faults import FAULTS
 
 Path = Literal["exposures", "ingest", "results"]
 Expectation = Literal["silent", "fires", "blocked", "unchanged"]

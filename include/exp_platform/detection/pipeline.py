@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 from exp_platform.config.load import Project
 from exp_platform.decision.trust import SRM_GATES
 from exp_platform.detection.cases import Case, Outcome
-from exp_platform.detection.exposures import last_day
+from exp_platform.detection.many_experiments import last_day
 from exp_platform.errors import ContractViolation
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import RUN_COLUMNS, TABLES
 from exp_platform.lake.tables.names import (
     ANALYSIS_RESULTS,
@@ -26,14 +26,14 @@ from exp_platform.lake.tables.names import (
     OUTCOMES,
     STATISTICAL_VALIDATION,
 )
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.status import CheckStatus
-from exp_platform.synth.faults import resolve_faults
 from exp_platform.synth.generate import generate
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
+from exp_platform.synth.planted_faults import resolve_faults
 
 INGEST = ("sync_registry", "ingest_events")
 TO_CHECKS = (

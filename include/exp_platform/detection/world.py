@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Scenario, Variant
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 14

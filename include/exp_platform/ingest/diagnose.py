@@ -10,14 +10,14 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from exp_platform.config.load import Project
-from exp_platform.ingest.faults import is_of_the_store, reason_of
-from exp_platform.ingest.files import RawFile
+from exp_platform.ingest.dataset import groups_of
+from exp_platform.ingest.dataset_sources import DatasetSource
+from exp_platform.ingest.engine_errors import is_of_the_store, reason_of
 from exp_platform.ingest.mapping import MissingColumnError, WrongTypeError, source_expression
 from exp_platform.ingest.problems import Problem
-from exp_platform.ingest.read import groups_of
+from exp_platform.ingest.raw_files import RawFile
 from exp_platform.ingest.result import ReadResult
 from exp_platform.ingest.shape import event_rows
-from exp_platform.ingest.source import DatasetSource
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from exp_platform.ingest.dataset_sources import EVENT_ID
 from exp_platform.ingest.repeats import COPIES
 from exp_platform.ingest.result import FILE
-from exp_platform.ingest.source import EVENT_ID
 from exp_platform.lake.catalog import CATALOG
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from exp_platform.ingest.files import RawFile
+from exp_platform.ingest.raw_files import RawFile
 
 Mode = Literal["unchanged", "append", "whole"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Stream
 from exp_platform.config.models.stream import stream_name
-from exp_platform.ingest.source import EVENT_ID, DatasetSource, DatasetSources, mapped_source, sources_of
+from exp_platform.ingest.dataset_sources import EVENT_ID, DatasetSource, DatasetSources, mapped_source, sources_of
 from exp_platform.schemas import DATASETS, load_schema, stream_columns, stream_schema
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
+from exp_platform.ingest.dataset_sources import DatasetSource, sources_of
 from exp_platform.ingest.intake import intake_of_stream
-from exp_platform.ingest.source import DatasetSource, sources_of
 from exp_platform.schemas import DATASETS, LOGS, event_time_column
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def last_event_day(spark: SparkSession, project: Project, experiment: Experiment
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 
-    from exp_platform.ingest.read import read_all
+    from exp_platform.ingest.dataset import read_all
 
     days = []
     for dataset in DATASETS:

@@ -14,12 +14,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from exp_platform.config.load import Project
-from exp_platform.ingest.faults import is_of_the_store, reason_of
-from exp_platform.ingest.files import RawFile
+from exp_platform.ingest.dataset_sources import DatasetSource, opened
+from exp_platform.ingest.engine_errors import is_of_the_store, reason_of
 from exp_platform.ingest.problems import Problem
+from exp_platform.ingest.raw_files import RawFile
 from exp_platform.ingest.result import URI, Group, ReadResult
-from exp_platform.ingest.rules import CORRUPT
-from exp_platform.ingest.source import DatasetSource, opened
+from exp_platform.ingest.row_rules import CORRUPT
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

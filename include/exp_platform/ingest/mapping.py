@@ -26,13 +26,13 @@ from pyspark.sql.types import (
 )
 
 from exp_platform.errors import ConfigError
-from exp_platform.ingest.faults import reason_of
+from exp_platform.ingest.engine_errors import reason_of
 from exp_platform.ingest.times import TIME_SHOWN, epoch_time, in_zone, is_epoch, parsed_time
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from exp_platform.ingest.source import DatasetSource
+    from exp_platform.ingest.dataset_sources import DatasetSource
 
 SPARK_TYPES = {"string": "string", "double": "double", "timestamptz": "timestamp"}
 

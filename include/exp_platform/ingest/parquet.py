@@ -14,7 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import DataType, DecimalType, IntegerType, LongType, NullType, StringType, TimestampType
 
-from exp_platform.ingest.faults import is_of_the_store
+from exp_platform.ingest.engine_errors import is_of_the_store
 
 _SAME: dict[pa.DataType, DataType] = {  # types that Spark has under another name
     pa.string_view(): StringType(),

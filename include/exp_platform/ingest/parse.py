@@ -10,7 +10,7 @@ from typing import Any
 
 from exp_platform.config.load import Project
 from exp_platform.config.models.source import EPOCHS, Source, listed
-from exp_platform.ingest.faults import reason_of
+from exp_platform.ingest.engine_errors import reason_of
 
 _PLAIN = re.compile(r"[\w .$#@:-]+")  # may be a column's name, whatever it would be as an expression
 

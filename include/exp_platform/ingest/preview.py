@@ -10,14 +10,14 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from exp_platform.config.load import Project
+from exp_platform.ingest.dataset import read_source
+from exp_platform.ingest.dataset_sources import DatasetSource, list_source
 from exp_platform.ingest.diagnose import failing_expression
 from exp_platform.ingest.intake import Intake
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import row_fields
-from exp_platform.ingest.read import read_source
 from exp_platform.ingest.result import SHOWN
-from exp_platform.ingest.rules import row_rules
-from exp_platform.ingest.source import DatasetSource, list_source
+from exp_platform.ingest.row_rules import row_rules
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

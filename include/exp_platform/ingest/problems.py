@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from exp_platform.lake.audit import Finding
+from exp_platform.lake.row_audit import Finding
 
 Rule = Literal["files can be read", "columns are there", "columns have their type", "there are rows", "rows are valid"]
 

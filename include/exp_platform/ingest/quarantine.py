@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.ingest.events import path_of
 from exp_platform.ingest.mapping import unparsed
-from exp_platform.ingest.rules import CORRUPT, breaks_any
+from exp_platform.ingest.row_rules import CORRUPT, breaks_any
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

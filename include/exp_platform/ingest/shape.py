@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from exp_platform.ingest.dataset_sources import DatasetSource
 from exp_platform.ingest.mapping import WrongTypeError, source_expression, typed, unparsed
-from exp_platform.ingest.rules import CORRUPT
-from exp_platform.ingest.source import DatasetSource
+from exp_platform.ingest.row_rules import CORRUPT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.config.models.source import EPOCHS
 from exp_platform.errors import ConfigError
-from exp_platform.ingest.faults import reason_of
+from exp_platform.ingest.engine_errors import reason_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from exp_platform.ingest.increment import ReadPlan
 from exp_platform.ingest.problems import Problem
-from exp_platform.lake.audit import Finding
+from exp_platform.lake.row_audit import Finding
 
 
 @dataclass(frozen=True)

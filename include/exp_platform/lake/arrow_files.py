@@ -29,7 +29,7 @@ from pyiceberg.transforms import BucketTransform, Transform
 from pyiceberg.types import IcebergType, StringType
 
 from exp_platform.errors import FencedConflict
-from exp_platform.lake.audit import broken_inside
+from exp_platform.lake.row_audit import broken_inside
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema, spark_type
 

@@ -13,8 +13,8 @@ from pyiceberg.expressions import And, BooleanExpression, EqualTo
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import commit_again
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema
 

@@ -12,9 +12,9 @@ from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
-from exp_platform.lake.audit import conform_arrow
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.filters import matching
+from exp_platform.lake.row_audit import conform_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema, to_arrow
 

@@ -11,7 +11,7 @@ from typing import Any
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Operation, Snapshot
 
-from exp_platform.lake.audit import Finding, Scope
+from exp_platform.lake.row_audit import Finding, Scope
 from exp_platform.lake.tables import RUN_COLUMNS, Table
 
 MAIN = "main"

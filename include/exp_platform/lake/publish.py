@@ -18,7 +18,9 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.arrow_files import Finish, finished
-from exp_platform.lake.audit import (
+from exp_platform.lake.engines import ensure_branch, overwrite_arrow
+from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Origin, Published, fence_of
+from exp_platform.lake.row_audit import (
     Audit,
     AuditRefused,
     Finding,
@@ -31,8 +33,6 @@ from exp_platform.lake.audit import (
     conform_spark,
     refuse,
 )
-from exp_platform.lake.engines import ensure_branch, overwrite_arrow
-from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Origin, Published, fence_of
 from exp_platform.lake.staging import Mode, commit_staged, discard, is_null_refused, laid_out, stage
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import to_arrow

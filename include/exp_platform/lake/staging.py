@@ -18,11 +18,11 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.arrow_files import Finish, append_files, write_files
-from exp_platform.lake.audit import Part, Scope, conform_spark, maps_of_numbers
 from exp_platform.lake.catalog import CATALOG, commit_again
 from exp_platform.lake.engines import ensure_branch, fenced
 from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Published
-from exp_platform.lake.read import count_rows, read_spark
+from exp_platform.lake.row_audit import Part, Scope, conform_spark, maps_of_numbers
+from exp_platform.lake.rows import count_rows, read_spark
 from exp_platform.lake.tables import Table, bucket_of, dates_of
 
 if TYPE_CHECKING:

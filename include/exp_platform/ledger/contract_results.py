@@ -11,8 +11,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
-from exp_platform.lake.audit import Finding
 from exp_platform.lake.ops import read_rows, replace_rows
+from exp_platform.lake.row_audit import Finding
 from exp_platform.lake.tables.names import CONTRACT_RESULTS
 
 

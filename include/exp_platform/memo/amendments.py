@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from exp_platform.decision.amended import VerdictEffect
-from exp_platform.memo import words
+from exp_platform.memo import wording as words
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.results.seal import ABSENT_IS_EMPTY, Content, Seal, changed_keys, differences, whole
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
-from exp_platform.memo import names, words
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Memo, Section, to_plain, to_records
 from exp_platform.memo.card_words import broken_rule
 from exp_platform.memo.cards import FAULT, Finding, card
 from exp_platform.memo.content import FORMAT
-from exp_platform.memo.files import latest_path, read_latest, write_memo
 from exp_platform.memo.first_screen import blocked_screen
+from exp_platform.memo.memo_files import latest_path, read_latest, write_memo
 from exp_platform.memo.queries import Subject, broken_rules, quarantined
 from exp_platform.memo.render import records
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from exp_platform.memo.numbers import Unit
+from exp_platform.memo.figures import Unit
 
 
 @dataclass(frozen=True)

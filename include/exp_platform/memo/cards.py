@@ -12,8 +12,8 @@ from exp_platform.decision.acknowledged import acknowledgement_of
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Card, Facts, Query, Text
 from exp_platform.memo.card_words import Known, known
+from exp_platform.memo.published import Source
 from exp_platform.memo.queries import Subject, query_of
-from exp_platform.memo.source import Source
 from exp_platform.status import CheckStatus
 
 Row = Mapping[str, Any]

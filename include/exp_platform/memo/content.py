@@ -16,6 +16,7 @@ from exp_platform.memo.blocks import Memo, Section, to_plain
 from exp_platform.memo.facts import facts_of
 from exp_platform.memo.first_screen import first_screen
 from exp_platform.memo.progress import ways_of
+from exp_platform.memo.published import Source
 from exp_platform.memo.sections.by_age import by_age
 from exp_platform.memo.sections.data import data
 from exp_platform.memo.sections.guardrails import guardrails
@@ -30,7 +31,6 @@ from exp_platform.memo.sections.unusable import unusable
 from exp_platform.memo.sections.way import way
 from exp_platform.memo.sections.where import before, segments
 from exp_platform.memo.sections.who import who
-from exp_platform.memo.source import Source
 from exp_platform.results.plan import AnalysisPlan
 
 FORMAT = 2  # of the JSON file; raised when records of an older one can no longer be read

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from exp_platform.memo import names, words
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
 from exp_platform.memo.answers import ALL, Answers, Row, Rows
-from exp_platform.memo.exposure import exposure_rows
+from exp_platform.memo.exposed_beside_all import exposure_rows
 from exp_platform.memo.result_facts import judged_arms, mature_shares, method_rows, metric_rows, segment_rows
 from exp_platform.memo.rollout import before_after_rows
 from exp_platform.results.plan import AnalysisPlan, in_force, metric_end

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exp_platform.memo import names, trust_words, words
+from exp_platform.memo import names, trust_words
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Arm, FirstScreen
-from exp_platform.memo.effects import common_reach, picture, sentence
+from exp_platform.memo.effect_words import common_reach, picture, sentence
 from exp_platform.memo.harm import harm_picture, harm_sentence
 from exp_platform.memo.next_step import BLOCKED, next_step
 from exp_platform.memo.progress import Progress
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 from exp_platform.status import Decision, GuardrailStatus, Trust
 
 Row = Mapping[str, Any]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exp_platform.memo.effects import decimals, has_answer
+from exp_platform.memo.effect_words import decimals, has_answer
+from exp_platform.memo.figures import Unit, times
 from exp_platform.memo.harm import unit_of
-from exp_platform.memo.numbers import Unit, times
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 from exp_platform.status import GuardrailStatus
 
 Row = Mapping[str, Any]

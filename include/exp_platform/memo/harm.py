@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exp_platform.memo import words
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Interval, Mark
-from exp_platform.memo.effects import sides_of, threshold_text
-from exp_platform.memo.numbers import Unit
+from exp_platform.memo.effect_words import sides_of, threshold_text
+from exp_platform.memo.figures import Unit
 from exp_platform.results.analysis import NOT_TESTED
 from exp_platform.status import GuardrailStatus
 

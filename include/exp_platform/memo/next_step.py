@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exp_platform.memo import names, words
-from exp_platform.memo.effects import has_answer
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
+from exp_platform.memo.effect_words import has_answer
 from exp_platform.memo.progress import Progress, can_see, wait
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 from exp_platform.status import Decision, GuardrailStatus, Trust
 
 Row = Mapping[str, Any]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from exp_platform.memo.effects import threshold_text
-from exp_platform.memo.numbers import Unit, times
-from exp_platform.memo.source import Source
+from exp_platform.memo.effect_words import threshold_text
+from exp_platform.memo.figures import Unit, times
+from exp_platform.memo.published import Source
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.results.series_points import UnitsSeries
 

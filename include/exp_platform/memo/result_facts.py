@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from exp_platform.config.models import Metric
-from exp_platform.memo import words
+from exp_platform.memo import wording as words
 from exp_platform.memo.answers import ALL, Answers, Row, Rows
-from exp_platform.memo.exposure import METHODS as BY_EXPOSURE
+from exp_platform.memo.exposed_beside_all import METHODS as BY_EXPOSURE
 from exp_platform.results.plan import AnalysisPlan, Interval, in_force
 from exp_platform.status import CheckStatus, Decision, ResultStatus, Trust
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from exp_platform.config.load import Project
 from exp_platform.memo.blocks import Arm, FirstScreen
 from exp_platform.memo.draw.line import interval_line
-from exp_platform.memo.files import latest_path, memo_dir, read_latest
+from exp_platform.memo.memo_files import latest_path, memo_dir, read_latest
 from exp_platform.memo.render import records
 from exp_platform.memo.text import clean
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from exp_platform.decision.trust import ITT_GATES, SRM_GATES, exposures_failed, sample_ratio_failed, touches_decision
 from exp_platform.memo import names
-from exp_platform.memo.numbers import p_is, times
-from exp_platform.memo.source import Source
+from exp_platform.memo.figures import p_is, times
+from exp_platform.memo.published import Source
 from exp_platform.status import CheckStatus, Trust
 
 Row = Mapping[str, Any]

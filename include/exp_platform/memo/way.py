@@ -8,7 +8,7 @@ from typing import Any
 
 from exp_platform.config.models import Metric
 from exp_platform.memo.answers import ALL
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 from exp_platform.results.plan import in_force
 from exp_platform.results.uncapped import cap_text, uncapped_effect
 from exp_platform.status import Method

@@ -11,7 +11,7 @@ from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import fence_of
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DECISION, RUN_MANIFEST
 from exp_platform.operations.past_run import PastRun, find_past_run, require_events

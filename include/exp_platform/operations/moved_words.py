@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from exp_platform.memo.numbers import MINUS, Unit, fixed
-from exp_platform.operations.moved import Moved
+from exp_platform.memo.figures import MINUS, Unit, fixed
+from exp_platform.operations.chain_of_runs import Moved
 from exp_platform.results.moved import PARTS, Chain, Figure, Key, Part, difference, shown
 
 PART_WORDS: dict[Part, str] = {

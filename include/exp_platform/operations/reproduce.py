@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import fence_of
-from exp_platform.lake.read import read_spark
+from exp_platform.lake.rows import read_spark
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
 from exp_platform.ledger.pins import PINNED_TABLES
@@ -91,7 +91,7 @@ def configuration_of(project: Project, run: PastRun, folder: Path | None = None)
         return project, tuple(notes)
     today = project.experiments.get(run.experiment_id)
     mode = then.experiment(run.experiment_id).analysis_mode
-    if today is not None and then.config_hash(today.model_copy(update={"analysis_mode": mode})) == run.config_hash:
+    if today is not None and project.config_hash(today.model_copy(update={"analysis_mode": mode})) == run.config_hash:
         if mode != today.analysis_mode:
             notes.append(f"the run had analysis_mode {mode}, and so has this one")
     else:

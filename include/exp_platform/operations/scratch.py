@@ -19,7 +19,7 @@ from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.raw_zone import filesystem
-from exp_platform.lake.read import read_spark
+from exp_platform.lake.rows import read_spark
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, SEALED_PLAN, SECOND_OPINIONS
 from exp_platform.ledger.pins import PINNED_TABLES
@@ -27,12 +27,12 @@ from exp_platform.ledger.seals import seal_rows
 from exp_platform.ledger.second_opinions import opinion_rows
 from exp_platform.operations.past_run import PastRun
 from exp_platform.pipelines.context import open_stage
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS, STAGES
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import stream_run
-from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -10,7 +10,7 @@ from exp_platform.config.models.source import Dataset
 from exp_platform.config.words import suggest
 from exp_platform.lake.catalog import existing_handle
 from exp_platform.lake.filters import matching
-from exp_platform.lake.read import count_rows
+from exp_platform.lake.rows import count_rows
 from exp_platform.pipelines.outcome_names import names_in
 from exp_platform.results.absent import absent_sentence
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 from exp_platform.lake.catalog import ensure_tables, load_catalog
 from exp_platform.lake.publication import MAIN
 from exp_platform.ledger import claim, manifest
+from exp_platform.pipelines.lazy_session import Session, SessionNeeded
 from exp_platform.pipelines.publisher import Publisher
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.record import StageRecord
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.reuse.question import Question
 from exp_platform.pipelines.run import Run
-from exp_platform.pipelines.session import Session, SessionNeeded
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from exp_platform.lake.audit import Audit
+    from exp_platform.lake.row_audit import Audit
 
 Say = Callable[[str], None]
 

@@ -73,7 +73,7 @@ def cutoff(dt: date) -> datetime:
 
 def last_synthetic_day(experiment: Experiment, scenario: Scenario, metrics: tuple[Metric, ...]) -> date:
     """The last whole day on which the generator places outcomes, those of the last assigned users."""
-    from exp_platform.synth.plan import SynthPlan
+    from exp_platform.synth.generation import SynthPlan
 
     plan = SynthPlan(experiment, scenario, metrics)
     return (experiment.start_ts + timedelta(days=scenario.days + 7 * plan.weeks_after - 1)).date()

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from exp_platform.ingest import faults, repeats
+from exp_platform.ingest import engine_errors as faults
+from exp_platform.ingest import repeats
+from exp_platform.ingest.dataset import read_sources
+from exp_platform.ingest.dataset_sources import EVENT_ID, DatasetSource, DatasetSources, list_source
 from exp_platform.ingest.diagnose import failing_expression
 from exp_platform.ingest.events import already_held, distinct_events, not_held, on_days, path_of, with_run_columns
-from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, ReadPlan, decode_files, known_files, plan
 from exp_platform.ingest.intake import Intake
 from exp_platform.ingest.problems import Problem
 from exp_platform.ingest.quarantine import entries, refused_rows
-from exp_platform.ingest.read import read_sources
+from exp_platform.ingest.raw_files import RawFile
 from exp_platform.ingest.repeats import Repeats
 from exp_platform.ingest.result import FILE, ReadResult
-from exp_platform.ingest.rules import RULES_VERSION, breaks_any, row_rules
-from exp_platform.ingest.source import EVENT_ID, DatasetSource, DatasetSources, list_source
+from exp_platform.ingest.row_rules import RULES_VERSION, breaks_any, row_rules
 from exp_platform.ingest.verdict import Tally
 from exp_platform.lake.publication import last_publication
-from exp_platform.lake.read import count_rows
+from exp_platform.lake.rows import count_rows
 from exp_platform.lake.staging import discard
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import INGESTED_FILES

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from exp_platform.errors import ContractViolation
 from exp_platform.ledger.claim import current_claim
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import INGEST_STREAMS
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import StreamRun, stream_run, streams_of
 
 Blocked = Callable[[StreamRun, ContractViolation], None]

@@ -57,7 +57,7 @@ def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -
     if given and not generate_synth:
         raise ConfigError(f"{given[0]}: found {faults[0] if faults else seed}, allowed only with generate_synth")
     if faults:
-        from exp_platform.synth.faults import parse_fault
+        from exp_platform.synth.planted_faults import parse_fault
 
         for fault in faults:
             parse_fault(fault)

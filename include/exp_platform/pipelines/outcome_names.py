@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exp_platform.ingest.repeats import PROPERTY, decode
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.publication import publication_seen_at
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import OUTCOMES
 from exp_platform.results.absent import Absent, absent_metrics

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from exp_platform.lake.arrow_files import Finish
-from exp_platform.lake.audit import Audit, AuditRefused, Finding, Part
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.publication import MAIN, Origin, Published, fence_of
 from exp_platform.lake.publish import Publication, Rows, audited, nulls_explained, publish
+from exp_platform.lake.row_audit import Audit, AuditRefused, Finding, Part
 from exp_platform.lake.staging import Mode, Staged, commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import CONTRACT_RESULTS

@@ -16,7 +16,7 @@ from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.filters import matching
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import MAIN, fence_of
-from exp_platform.lake.read import count_rows, read_arrow, read_spark, require_snapshot
+from exp_platform.lake.rows import count_rows, read_arrow, read_spark, require_snapshot
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.manifest import Pins
 from exp_platform.pipelines.record import StageRecord

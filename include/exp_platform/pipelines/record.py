@@ -9,8 +9,8 @@ from datetime import datetime
 from pyiceberg.catalog import Catalog
 
 from exp_platform.errors import ContractViolation, FencedConflict, StreamBlocked, Superseded
-from exp_platform.lake.audit import Finding
 from exp_platform.lake.publication import Published
+from exp_platform.lake.row_audit import Finding
 from exp_platform.ledger import manifest
 from exp_platform.ledger.contract_results import ContractResults
 from exp_platform.pipelines.run import Run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.models import Experiment, Metric
-from exp_platform.lake.audit import Scope
+from exp_platform.lake.row_audit import Scope
 from exp_platform.pipelines.dates import cutoff
 from exp_platform.pipelines.registry import Output, Stage
 from exp_platform.version import code_version

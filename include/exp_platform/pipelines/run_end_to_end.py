@@ -31,10 +31,10 @@ from exp_platform.pipelines.job import (
     exit_with,
     run_of,
 )
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import FIRST, Stage, stages_for
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import StreamRun
 from exp_platform.quality.docs import refresh_docs_of
 

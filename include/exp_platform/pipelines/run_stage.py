@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from exp_platform.lake.audit import Audit
+from exp_platform.lake.row_audit import Audit
 from exp_platform.ledger.claim import claim, release
 from exp_platform.pipelines.context import Say, open_stage, say_aloud
+from exp_platform.pipelines.lazy_session import Session, SessionNeeded
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.registry import FIRST, Stage
 from exp_platform.pipelines.run import Run
-from exp_platform.pipelines.session import Session, SessionNeeded
 from exp_platform.quality.audit import suite_audit, suite_parameters
 
 

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from exp_platform.errors import ContractViolation, StreamBlocked
 from exp_platform.ingest.intake import is_required
 from exp_platform.ingest.problems import Problem, findings, summarise
-from exp_platform.lake.audit import Finding
 from exp_platform.lake.ops import read_rows
+from exp_platform.lake.row_audit import Finding
 from exp_platform.lake.tables.names import RUN_MANIFEST
 from exp_platform.ledger.manifest import OK
 from exp_platform.pipelines.record import BLOCKED

@@ -18,7 +18,7 @@ from exp_platform.config.models import Experiment, Metric
 from exp_platform.config.models.stream import NAMED_BY
 from exp_platform.config.streams import needed_names
 from exp_platform.lake.changes import files_appended
-from exp_platform.lake.read import read_spark
+from exp_platform.lake.rows import read_spark
 from exp_platform.lake.tables import TABLES, Table
 from exp_platform.schemas import LOGS, event_time_column
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exp_platform.lake.audit import SAMPLE_ROWS, Finding
+from exp_platform.lake.row_audit import SAMPLE_ROWS, Finding
 from exp_platform.lake.tables import Table
 from exp_platform.quality.rule import Rule
 

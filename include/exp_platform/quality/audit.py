@@ -1,6 +1,6 @@
 """The audit of a stage: the suite of each table that it publishes runs before the rows become visible.
 
-lake/audit.py has checked schema, nulls, grain and finite numbers before, in one aggregate; the other rules of the suite
+lake/row_audit.py has checked schema, nulls, grain and finite numbers in one aggregate; the other rules of a suite
 run here. Great Expectations checks Spark frames in the stage's own session: one Spark aggregate for all column rules,
 one scan for each query. Small Arrow tables of stages without a session are checked by the same rules without Great
 Expectations (see arrow_rules.py). A failed critical rule blocks the publication; a failed warning is only reported.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from exp_platform.config.models import Experiment, Metric
-from exp_platform.lake.audit import Audit, Finding, Part
+from exp_platform.lake.row_audit import Audit, Finding, Part
 from exp_platform.lake.tables import TABLES, Table
 from exp_platform.quality.arrow_rules import check_arrow
 from exp_platform.quality.rule import Rule, view_name
@@ -52,7 +52,7 @@ def audit_frame(
     whole_suite: bool = False,
     part: Part | None = None,
 ) -> list[Finding]:
-    """The findings of each rule that lake/audit.py does not check (or of the whole suite).
+    """The findings of each rule that lake/row_audit.py does not check (or of the whole suite).
 
     With a part, only the part's rows are checked when all rules allow it: the rows that stay have passed before.
     """

@@ -28,7 +28,7 @@ def contract_rules(table: Table) -> Iterator[Rule]:
 
 
 def _declared(table: Table) -> Iterator[Rule]:
-    """Rules on columns, nulls, grain and finite numbers; lake/audit.py checks them before every publication."""
+    """Rules on columns, nulls, grain and finite numbers; lake/row_audit.py checks them before every publication."""
     columns = {"column_set": list(table.columns), "exact_match": True}
     yield Rule("columns as declared", "expect_table_columns_to_match_set", columns, in_publish=True)
     for column in table.required:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
-from exp_platform.lake.audit import SAMPLE_ROWS, Finding
+from exp_platform.lake.row_audit import SAMPLE_ROWS, Finding
 from exp_platform.lake.tables import TABLES
 from exp_platform.quality.rule import Rule
 from exp_platform.quality.suites import expectation_of, suite_of, suites_root

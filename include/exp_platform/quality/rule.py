@@ -19,7 +19,7 @@ class Rule:
     arguments: dict[str, Any] = field(default_factory=dict)
     severity: Severity = "critical"
     reads: tuple[str, ...] = ()  # other tables, which the query finds under `view_name`
-    in_publish: bool = False  # True: lake/audit.py checks it for every table, so the stage's audit leaves it out
+    in_publish: bool = False  # True: lake/row_audit.py checks it for every table, so the stage's audit leaves it out
 
     @property
     def is_about_rows(self) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.models import Metric
-from exp_platform.config.rules import suggest
 from exp_platform.results.checks import CheckInputs, check_row
 from exp_platform.results.frame import Frame
 from exp_platform.status import CheckStatus, ResultStatus

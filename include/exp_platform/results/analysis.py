@@ -14,8 +14,8 @@ from exp_platform.results.cube import ALL, Axes, Cube, cubes, read_axes
 from exp_platform.results.effects import effect_frames
 from exp_platform.results.exposure import exposure_frames
 from exp_platform.results.frame import Frame, concat, rank, take
-from exp_platform.results.panel import pretrend_frames
 from exp_platform.results.plan import AnalysisPlan, in_force, names
+from exp_platform.results.pretrend_rows import pretrend_frames
 from exp_platform.stats.multiplicity import benjamini_hochberg, holm
 from exp_platform.stats.sufficient import Array
 from exp_platform.status import Method, PretrendVerdict, ResultStatus

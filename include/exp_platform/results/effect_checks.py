@@ -8,8 +8,8 @@ import numpy as np
 
 from exp_platform.config.models import Metric
 from exp_platform.results.checks import CheckInputs, check_row
-from exp_platform.results.panel import joint_verdict
 from exp_platform.results.plan import window_hours
+from exp_platform.results.pretrend_rows import joint_verdict
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.novelty import novelty_trend
 from exp_platform.stats.ratio import ratio_effect

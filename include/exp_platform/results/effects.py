@@ -13,11 +13,11 @@ from exp_platform.causal.clustered import clustered_did_effect
 from exp_platform.causal.did import did_effect
 from exp_platform.config.models import Metric
 from exp_platform.results.before import before_columns
-from exp_platform.results.covariates import by_covariate, covariate_adjusted
 from exp_platform.results.cube import Cube
+from exp_platform.results.cuped_gains import by_covariate, covariate_adjusted
 from exp_platform.results.frame import Frame, labels
-from exp_platform.results.histograms import quantile_effects
 from exp_platform.results.plan import AnalysisPlan, window_hours
+from exp_platform.results.quantiles import quantile_effects
 from exp_platform.stats.ab import mean_effect
 from exp_platform.stats.cuped import NO_COVARIATE
 from exp_platform.stats.effect import Effect, blank

@@ -16,9 +16,9 @@ from exp_platform.results.effects import not_applicable, result_frame, with_look
 from exp_platform.results.frame import Frame
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.ab import mean_effect
+from exp_platform.stats.complier import complier_effect, diluted_effect, gap, per_exposed
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.exposed_ratio import complier_ratio_effect
-from exp_platform.stats.exposure import complier_effect, diluted_effect, gap, per_exposed
 from exp_platform.stats.ratio import ratio_effect
 from exp_platform.stats.sufficient import SufficientStatistics
 from exp_platform.stats.thresholds import CHECK_SPEAKS_BELOW, speaks

@@ -21,7 +21,7 @@ from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError, FencedConflict, Superseded
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.ops import read_rows
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, METRIC_STATISTICS
 from exp_platform.ledger import claim, manifest
@@ -32,7 +32,7 @@ from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
 from exp_platform.second_opinion.compare import ALL, Cell, compare_effects, compare_sums
-from exp_platform.second_opinion.events import NotChecked, Pinned, load_events
+from exp_platform.second_opinion.raw_events import NotChecked, Pinned, load_events
 from exp_platform.second_opinion.recompute import make_users, recompute
 from exp_platform.version import code_version
 

@@ -29,8 +29,8 @@ KERNELS = (
     "exp_platform.lake.batches",
     "exp_platform.spark.worker_daemon",
     "exp_platform.transforms.exposure_sums",
-    "exp_platform.transforms.panel",
-    "exp_platform.transforms.series",
+    "exp_platform.transforms.daily_values",
+    "exp_platform.transforms.running_values",
     "exp_platform.transforms.unit_outcomes",
 )
 _NOT_NEEDED = re.compile(r"(^|/)(tests?|include|__pycache__)/|\.(pyi|pyx|pxd|pxi|h|hpp|cpp|c|a)$|^\.\./")

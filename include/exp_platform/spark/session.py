@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.paths import clone_root
-from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.catalog_settings import spark_catalog_conf
 from exp_platform.spark.executors import JVM_OPTIONS, executor_conf, on_a_cluster
 from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, require_jars
 from exp_platform.spark.java import find_java_home

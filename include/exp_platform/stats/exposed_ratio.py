@@ -9,9 +9,9 @@ import numpy as np
 
 from exp_platform.stats.ab import obstacles
 from exp_platform.stats.arm import Base
+from exp_platform.stats.complier import few_exposed
 from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Effect, compare
 from exp_platform.stats.error import Error, satterthwaite
-from exp_platform.stats.exposure import few_exposed
 from exp_platform.stats.ratio import FEW_DENOMINATORS, MIN_CARRIERS, fewest_carriers, ratio_arm, ratio_obstacles
 from exp_platform.stats.sufficient import Array, SufficientStatistics
 

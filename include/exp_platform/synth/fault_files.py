@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exp_platform.synth.folder import Folder
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 Days = tuple[int, ...]
 FileFault = Callable[[Folder, float, Days, SynthPlan], None]

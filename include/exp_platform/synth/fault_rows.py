@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from exp_platform.schemas import event_time_column
 from exp_platform.synth.frames import Frames, with_dt
-from exp_platform.synth.plan import DAY, HOUR, SECOND, SynthPlan
+from exp_platform.synth.generation import DAY, HOUR, SECOND, SynthPlan
 from exp_platform.synth.random import uniform
 
 Days = tuple[int, ...]

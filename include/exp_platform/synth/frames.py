@@ -9,8 +9,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from exp_platform.schemas import event_time_column
-from exp_platform.synth import events
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth import draws as events
+from exp_platform.synth.generation import SynthPlan
 from exp_platform.synth.users import users as make_users
 
 Dataset = Literal["assignments", "exposures", "outcomes", "attributes"]

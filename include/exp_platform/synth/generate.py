@@ -13,7 +13,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ConfigError
 from exp_platform.synth.folder import Folder
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,7 +36,7 @@ def plan_of(
     project: Project, experiment_id: str, seed: int | None = None, faults: Iterable[Fault] | None = None
 ) -> SynthPlan:
     """The plan for an experiment's scenario; the given faults are added to those of the scenario."""
-    from exp_platform.synth.faults import resolve_faults
+    from exp_platform.synth.planted_faults import resolve_faults
 
     experiment, scenario = project.experiment(experiment_id), project.scenario(experiment_id)
     healthy = SynthPlan(experiment, scenario, project.metrics_of(experiment), scenario.seed if seed is None else seed)
@@ -74,8 +74,8 @@ def _same(marker: Any, fingerprint: dict[str, Any]) -> bool:
 
 
 def _write(folder: Folder, plan: SynthPlan, spark: SparkSession, fingerprint: dict[str, Any]) -> dict[str, int]:
-    from exp_platform.synth.faults import apply_to_files, apply_to_rows, breaks_contract
     from exp_platform.synth.frames import draw
+    from exp_platform.synth.planted_faults import apply_to_files, apply_to_rows, breaks_contract
     from exp_platform.synth.truth import true_effects
     from exp_platform.synth.write import check_written, count_rows, write_frames
 

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.synth.plan import HOUR, SynthPlan
+from exp_platform.synth.generation import HOUR, SynthPlan
 
 MODES = ("itt", "exposed")
 EXACT_PERCENTILE_USERS = 1_000_000  # an exact percentile holds every distinct value in memory

@@ -7,7 +7,7 @@ import random
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from exp_platform.synth.plan import DAY, HOUR, SECOND, SynthPlan
+from exp_platform.synth.generation import DAY, HOUR, SECOND, SynthPlan
 from exp_platform.synth.random import KEY, exponential, normal, pick, threshold, uniform, user_key
 
 WEEKDAY_WEIGHTS = (20, 21, 21, 20, 19, 15, 14)  # Monday to Sunday

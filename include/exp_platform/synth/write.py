@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation
 from exp_platform.schemas import DATASETS, contract_columns, event_time_column, load_schema, required_columns
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.frames import Frames
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 _ARROW = {
     "string": (pa.string(),),

@@ -14,7 +14,7 @@ from exp_platform.config.models import Experiment
 from exp_platform.sums.group_sums import ALL
 from exp_platform.transforms.excluded import exposure_unknown, lies_on
 from exp_platform.transforms.exposures import EXCLUDED_DATE
-from exp_platform.transforms.reasons import first_reason
+from exp_platform.transforms.first_reason import first_reason
 
 USER = ["experiment_id", "user_id"]
 _NOBODY_HAS_ANY = "nobody_has_any"

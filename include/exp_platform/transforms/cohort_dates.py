@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
-from exp_platform.lake.audit import Part
+from exp_platform.lake.row_audit import Part
 from exp_platform.metrics.values import DAY_US, Period, micros, post_period
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.unit_partials import Layout, in_cell, unit_windows

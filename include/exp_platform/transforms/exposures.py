@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.transforms.excluded import lies_on
-from exp_platform.transforms.reasons import first_reason
+from exp_platform.transforms.first_reason import first_reason
 
 USER = ["experiment_id", "user_id"]
 MICROS_PER_HOUR = 3_600_000_000

@@ -36,12 +36,12 @@ from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_sca
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_rows
 from exp_platform.transforms.cohort_dates import on_dates
+from exp_platform.transforms.daily_values import daily_values, source_bounds, sums_and_products
+from exp_platform.transforms.earlier_sums import LastRun, known_histograms, known_sums
+from exp_platform.transforms.event_histograms import event_histograms
 from exp_platform.transforms.excluded import usable
-from exp_platform.transforms.histograms import event_histograms
 from exp_platform.transforms.joins import HASH, JoinHint
-from exp_platform.transforms.last_run import LastRun, known_histograms, known_sums
-from exp_platform.transforms.panel import daily_values, source_bounds, sums_and_products
-from exp_platform.transforms.series import Series, SeriesInputs, metric_series
+from exp_platform.transforms.running_values import Series, SeriesInputs, metric_series
 
 WARNINGS = "warnings"  # key in the notes that are stored with the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.lake.tables import QUALITY_FLAGS
-from exp_platform.transforms.reasons import first_reason
+from exp_platform.transforms.first_reason import first_reason
 
 KEYS = ["experiment_id", "variant_id", "date"]
 # Flags of validly assigned users, in the order in which the verdicts count a user once.

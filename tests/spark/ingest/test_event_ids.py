@@ -10,9 +10,9 @@ from tests.ingest_lake import DT, IngestLake
 from tests.spark.ingest.test_sources import elsewhere, mapped, outcomes
 
 from exp_platform.ingest.repeats import PROPERTY, Repeats, decode
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import last_publication
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import TABLES
 
 pytestmark = pytest.mark.spark

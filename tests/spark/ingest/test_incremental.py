@@ -11,7 +11,7 @@ import pytest
 from tests.ingest_lake import DT, IngestLake, at
 
 from exp_platform.errors import Superseded
-from exp_platform.lake.audit import Finding, Part
+from exp_platform.lake.row_audit import Finding, Part
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.stages import ingest_events
 

@@ -13,12 +13,12 @@ from tests.spark.ingest.test_worked_examples import with_sources
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Stream
 from exp_platform.errors import ConfigError
+from exp_platform.ingest.dataset import read_all
+from exp_platform.ingest.dataset_sources import list_source, sources_of
 from exp_platform.ingest.diagnose import failing_expression
 from exp_platform.ingest.intake import intake_of_stream, intakes_of_experiment
 from exp_platform.ingest.last_day import last_event_day, last_mapped_day
 from exp_platform.ingest.preview import Preview, preview
-from exp_platform.ingest.read import read_all
-from exp_platform.ingest.source import list_source, sources_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,9 +13,9 @@ from tests.ingest_lake import DT, MICROSECONDS, IngestLake, at
 from exp_platform.config.models import Stream
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.changes import only_appended
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import INGEST_STREAMS
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 from exp_platform.pipelines.stream_run import stream_run
 
 pytestmark = pytest.mark.spark

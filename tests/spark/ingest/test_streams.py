@@ -14,11 +14,11 @@ from exp_platform.ledger.claim import claim
 from exp_platform.ledger.manifest import failures
 from exp_platform.operations import maintenance
 from exp_platform.operations.reproduce import reproduce
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.record import BLOCKED_BY_STREAM
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.session import Session
 
 KINDS = ("assignments", "exposures", "outcomes", "attributes")
 pytestmark = pytest.mark.spark

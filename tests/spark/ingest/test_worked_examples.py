@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
-from exp_platform.ingest.read import read_all
-from exp_platform.ingest.source import sources_of
+from exp_platform.ingest.dataset import read_all
+from exp_platform.ingest.dataset_sources import sources_of
 from exp_platform.schemas import DATASETS, contract_columns
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from tests.lakes import CANONICAL, DT, EVENTS, ONE, TWO, Lake
 from tests.stages import opened
 
-from exp_platform.lake.audit import Finding, Scope
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import Origin, fence_of
+from exp_platform.lake.row_audit import Finding, Scope
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim

@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 from tests.lakes import CANONICAL, DELTAS, DT, EVENTS, ONE, TWO, Lake
 
 from exp_platform.errors import ContractViolation, FencedConflict
-from exp_platform.lake.audit import AuditRefused, Finding
 from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.row_audit import AuditRefused, Finding
 from exp_platform.lake.tables import RUN_COLUMNS, TABLES
 
 pytestmark = pytest.mark.spark

@@ -13,8 +13,8 @@ from tests.lakes import CANONICAL, DT, ONE, TWO, Lake
 from tests.stages import made_of, opened
 
 from exp_platform.errors import ContractViolation, FencedConflict, Superseded
-from exp_platform.lake.audit import AuditRefused, Finding, Part, Scope
 from exp_platform.lake.publication import Origin, fence_of
+from exp_platform.lake.row_audit import AuditRefused, Finding, Part, Scope
 from exp_platform.lake.staging import NullRefused, commit_staged, discard, laid_out, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim

@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.lakes import DT, Lake
 
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.publication import Origin, fence_of
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 

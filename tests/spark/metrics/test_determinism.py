@@ -20,8 +20,8 @@ from tests.oracle.test_spine_oracle import awkward
 from exp_platform.lake.batches import FrameBatches
 from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, event_sums
+from exp_platform.transforms.daily_values import daily_values
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
-from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values, unit_windows
 

@@ -20,9 +20,9 @@ from exp_platform.metrics.values import post_period
 from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.aggregates import calendar_metrics, open_spans, sums_by_day
 from exp_platform.transforms.cohort import dimension_columns, dimension_names
-from exp_platform.transforms.histograms import event_histograms
+from exp_platform.transforms.daily_values import daily_values
+from exp_platform.transforms.event_histograms import event_histograms
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
-from exp_platform.transforms.panel import daily_values
 from exp_platform.transforms.unit_outcomes import unit_columns
 from exp_platform.transforms.unit_partials import seen_events, unit_windows
 

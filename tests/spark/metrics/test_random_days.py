@@ -19,19 +19,19 @@ from tests.conftest import make_project
 from tests.lakes import Lake
 from tests.sessions import session_for
 
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.publication import Origin, fence_of
+from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.staging import commit_staged, discard, stage
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import to_arrow
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import open_stage
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.record import StageRecord
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import audit_of
-from exp_platform.pipelines.session import Session
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 

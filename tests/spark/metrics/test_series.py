@@ -29,8 +29,8 @@ from exp_platform.sums.series_units import TableUnits
 from exp_platform.sums.statistics_table import Statistics, in_order
 from exp_platform.sums.unit_scales import ENDS_SCHEMA, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SCHEMA, by_column, unit_sums
-from exp_platform.transforms.last_run import LastRun
-from exp_platform.transforms.series import Series, SeriesInputs, metric_series
+from exp_platform.transforms.earlier_sums import LastRun
+from exp_platform.transforms.running_values import Series, SeriesInputs, metric_series
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark

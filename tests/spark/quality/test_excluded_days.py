@@ -35,7 +35,7 @@ from exp_platform.lake.tables.names import (
     SEALED_PLAN,
     STATISTICAL_VALIDATION,
 )
-from exp_platform.memo.files import memo_dir
+from exp_platform.memo.memo_files import memo_dir
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_end_to_end import run_end_to_end
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exp_platform.lake.audit import Part
+from exp_platform.lake.row_audit import Part
 from exp_platform.quality.audit import audit_frame
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext, open_stage
+from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import audit_of
-from exp_platform.pipelines.session import Session
 from exp_platform.schemas import contract_columns
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Rig:
         """Put generated events where ingest would."""
         from pyspark.sql import functions as F
 
-        from exp_platform.synth.faults import apply_to_rows
         from exp_platform.synth.frames import draw
         from exp_platform.synth.generate import plan_of
+        from exp_platform.synth.planted_faults import apply_to_rows
 
         plan = plan_of(self.project, EXPERIMENT, faults=faults)
         plan = replace(plan, scenario=plan.scenario.model_copy(update={"n_users": USERS, "days": DAYS}))

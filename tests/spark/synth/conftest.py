@@ -13,7 +13,7 @@ import pytest
 from exp_platform.config.load import Project
 from exp_platform.synth.frames import DrawnWorld, Frames, draw
 from exp_platform.synth.generate import plan_of
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 USERS, DAYS = 3000, 14
 

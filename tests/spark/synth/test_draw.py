@@ -13,7 +13,7 @@ import pytest
 from exp_platform.config.models import Variant
 from exp_platform.schemas import contract_columns
 from exp_platform.synth.frames import DrawnWorld, draw
-from exp_platform.synth.plan import DAY, HOUR, SynthPlan
+from exp_platform.synth.generation import DAY, HOUR, SynthPlan
 
 pytestmark = pytest.mark.spark
 Rows = Callable[[str], pd.DataFrame]

@@ -14,9 +14,9 @@ from exp_platform.config.models import Fault
 from exp_platform.schemas import contract_columns
 from exp_platform.synth import fault_rows
 from exp_platform.synth.fault_rows import Days, RowFault
-from exp_platform.synth.faults import apply_to_rows
 from exp_platform.synth.frames import DrawnWorld
-from exp_platform.synth.plan import DAY, SynthPlan
+from exp_platform.synth.generation import DAY, SynthPlan
+from exp_platform.synth.planted_faults import apply_to_rows
 
 pytestmark = pytest.mark.spark
 Rows = Callable[[str], pd.DataFrame]

@@ -14,10 +14,10 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ConfigError, ContractViolation
 from exp_platform.schemas import DATASETS, contract_columns
-from exp_platform.synth.faults import resolve_faults
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.generate import generate
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
+from exp_platform.synth.planted_faults import resolve_faults
 from exp_platform.synth.write import check_written
 
 pytestmark = pytest.mark.spark

@@ -16,7 +16,7 @@ from exp_platform.stats.cuped import cuped_effect
 from exp_platform.stats.effect import Effect
 from exp_platform.stats.sufficient import SufficientStatistics
 from exp_platform.synth.frames import draw
-from exp_platform.synth.plan import DAY, SynthPlan
+from exp_platform.synth.generation import DAY, SynthPlan
 
 pytestmark = pytest.mark.spark
 EXPERIMENTS, USERS = 60, 1500

@@ -12,7 +12,7 @@ import pytest
 
 from exp_platform.config.models import Cap, Metric, RatioPart, Window
 from exp_platform.synth.frames import DrawnWorld, draw
-from exp_platform.synth.plan import HOUR, SynthPlan
+from exp_platform.synth.generation import HOUR, SynthPlan
 from exp_platform.synth.truth import true_effects
 
 pytestmark = pytest.mark.spark

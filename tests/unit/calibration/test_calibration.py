@@ -9,22 +9,28 @@ import pytest
 
 from exp_platform.calibration import __main__ as command
 from exp_platform.calibration import (
-    buckets,
+    calibration_page as page,
+)
+from exp_platform.calibration import (
     daily_looks,
     decisions,
     edges,
     exposed,
-    faults,
     gates,
     moved_ends,
     one_look,
-    page,
     plot,
+)
+from exp_platform.calibration import (
+    dealt_buckets as buckets,
+)
+from exp_platform.calibration import (
+    past_faults as faults,
 )
 from exp_platform.calibration.findings import UNMEASURED, Measured, Promise
 from exp_platform.calibration.worlds import BINARY, COUNT, MEAN, WORLDS, simulate, simulate_buckets
 from exp_platform.stats.ab import against_control, mean_arm, mean_effect
-from exp_platform.stats.exposure import gap
+from exp_platform.stats.complier import gap
 from exp_platform.stats.quantile import Histogram
 from exp_platform.stats.sufficient import SufficientStatistics
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from exp_platform.config.export import MODELS, page_path, page_text, schema_path, schema_text
+from exp_platform.config.keys_page import allowed, filled_in, key_table
 from exp_platform.config.load import Project
 from exp_platform.config.models import Variant, Window
-from exp_platform.config.page import allowed, filled_in, key_table
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
 

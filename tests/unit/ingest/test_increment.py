@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exp_platform.ingest.files import RawFile
 from exp_platform.ingest.increment import IngestedFile, decode_files, encode_files, known_files, plan
+from exp_platform.ingest.raw_files import RawFile
 
 
 def now(path: str, size: int = 10, written: str = "1") -> RawFile:

@@ -18,8 +18,8 @@ from tests.conftest import make_project
 from exp_platform.errors import FencedConflict
 from exp_platform.lake import arrow_files
 from exp_platform.lake.arrow_files import Written, _write, append_files, transformed
-from exp_platform.lake.audit import broken_inside
 from exp_platform.lake.catalog import ensure_tables
+from exp_platform.lake.row_audit import broken_inside
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema, iceberg_type
 

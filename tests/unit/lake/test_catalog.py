@@ -19,10 +19,10 @@ from exp_platform.config.load import Project, load_project
 from exp_platform.errors import ConfigError
 from exp_platform.lake import catalog as lake_catalog
 from exp_platform.lake.catalog import ensure_tables, load_catalog
-from exp_platform.lake.read import lies_as_declared
+from exp_platform.lake.rows import lies_as_declared
 from exp_platform.lake.tables import TABLES, Table
 from exp_platform.lake.types import arrow_schema, iceberg_schema, spark_type, to_arrow
-from exp_platform.spark.catalog import spark_catalog_conf
+from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 DIM = "silver.dim_experiment_variant"
 

@@ -8,7 +8,7 @@ import pytest
 from exp_platform.lake.tables import NAMESPACES, TABLES, Table, names
 from exp_platform.lake.tables.declare import COMMON, read_columns
 from exp_platform.lake.tables.examples import EXAMPLES
-from exp_platform.lake.tables.page import page_path, page_text
+from exp_platform.lake.tables.tables_page import page_path, page_text
 from exp_platform.lake.types import arrow_schema
 
 

@@ -18,12 +18,12 @@ from tests.memo_kinds import HOSTILE, KINDS, named
 from exp_platform.config.load import check_experiment_id
 from exp_platform.errors import ConfigError
 from exp_platform.memo.blocked import write_blocked_memo
-from exp_platform.memo.files import memo_dir, write_memo
 from exp_platform.memo.index import store
 from exp_platform.memo.index.entry import Entry, entry_of, from_json, of_the_registry, to_json, without_memo
+from exp_platform.memo.index.headline import counts_line, learning_line
 from exp_platform.memo.index.page import page
 from exp_platform.memo.index.store import KEPT, PAGE, Registered, read_index, registered, write_index
-from exp_platform.memo.index.summary import counts_line, learning_line
+from exp_platform.memo.memo_files import memo_dir, write_memo
 from exp_platform.memo.render import to_json as memo_json
 from exp_platform.memo.text import clean
 

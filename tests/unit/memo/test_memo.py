@@ -21,7 +21,7 @@ from exp_platform.memo.blocked import write_blocked_memo
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
 from exp_platform.memo.facts import first_crossings
-from exp_platform.memo.files import memo_dir, read_latest, write_memo
+from exp_platform.memo.memo_files import memo_dir, read_latest, write_memo
 from exp_platform.memo.render import records, to_html, to_json, to_markdown
 from exp_platform.memo.result_facts import tone
 from exp_platform.memo.summary import decision_summary

@@ -9,9 +9,9 @@ import pytest
 from exp_platform.memo.draw.interval import interval_svg
 from exp_platform.memo.draw.line import interval_line
 from exp_platform.memo.draw.scale import scale_of
-from exp_platform.memo.effects import figures, picture, sentence, verdict
+from exp_platform.memo.effect_words import figures, picture, sentence, verdict
+from exp_platform.memo.figures import Unit, p_is, p_text
 from exp_platform.memo.harm import harm_sentence
-from exp_platform.memo.numbers import Unit, p_is, p_text
 from exp_platform.memo.progress import Progress, can_see, wait
 
 

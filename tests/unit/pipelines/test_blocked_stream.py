@@ -15,7 +15,7 @@ from exp_platform.errors import ContractViolation, StreamBlocked
 from exp_platform.lake.catalog import load_catalog, load_handle
 from exp_platform.lake.ops import read_rows
 from exp_platform.ledger.manifest import StageManifest
-from exp_platform.memo.files import memo_dir
+from exp_platform.memo.memo_files import memo_dir
 from exp_platform.pipelines import ingest_first
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_end_to_end import run_end_to_end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import Mock
 
-from exp_platform.pipelines.session import Session
+from exp_platform.pipelines.lazy_session import Session
 
 
 def test_a_session_of_another_zone_is_set_to_utc_before_a_stage_uses_it() -> None:

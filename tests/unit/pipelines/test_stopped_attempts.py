@@ -12,9 +12,9 @@ from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.errors import FencedConflict
-from exp_platform.lake.audit import Finding
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows
+from exp_platform.lake.row_audit import Finding
 from exp_platform.ledger import manifest
 from exp_platform.pipelines.record import StageRecord
 

@@ -16,7 +16,7 @@ from tests.stages import opened
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
-from exp_platform.memo.files import memo_dir
+from exp_platform.memo.memo_files import memo_dir
 from exp_platform.operations.unseen import unseen_in_lake
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.absent import absent_metrics, absent_sentence

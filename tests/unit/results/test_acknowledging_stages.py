@@ -9,7 +9,7 @@ import pytest
 from tests.hand_lake import put
 from tests.unit.results.test_sealing_stages import Story
 
-from exp_platform.airflow.verdicts import quality_verdict
+from exp_platform.airflow.gate_verdicts import quality_verdict
 from exp_platform.alerts.model import Kind, verdict_alerts
 from exp_platform.config.models import Acknowledgement, Exclusion
 from exp_platform.decision.acknowledged import counted

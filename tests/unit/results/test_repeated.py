@@ -18,7 +18,7 @@ from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
-from exp_platform.memo.files import memo_dir
+from exp_platform.memo.memo_files import memo_dir
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.repeated import repeated_checks

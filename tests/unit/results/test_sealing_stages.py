@@ -16,9 +16,9 @@ from exp_platform.config.models import Guardrail
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim, release
 from exp_platform.ledger.seals import seal_rows
-from exp_platform.memo.effects import figures, relative_figures
-from exp_platform.memo.files import memo_dir
-from exp_platform.memo.numbers import p_text
+from exp_platform.memo.effect_words import figures, relative_figures
+from exp_platform.memo.figures import p_text
+from exp_platform.memo.memo_files import memo_dir
 from exp_platform.pipelines.registry import BY_NAME
 
 STAGES = ("sync_registry", "analyze_results", "validate_statistics", "check_guardrails", "write_memo")

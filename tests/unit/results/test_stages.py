@@ -17,7 +17,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Guardrail
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.ledger.claim import claim
-from exp_platform.memo.files import memo_dir
+from exp_platform.memo.memo_files import memo_dir
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.plan import AnalysisPlan
 

@@ -14,7 +14,7 @@ from tests import hand_made as hm
 from exp_platform.config.models import Metric
 from exp_platform.second_opinion.check import chosen_metrics
 from exp_platform.second_opinion.compare import Cell, compare_effects, compare_sums, same
-from exp_platform.second_opinion.events import NotChecked, _create, _insert, in_contract_types
+from exp_platform.second_opinion.raw_events import NotChecked, _create, _insert, in_contract_types
 from exp_platform.second_opinion.recompute import Recomputed, make_users, recompute
 
 ID, START = "exp_test", datetime(2026, 1, 5, tzinfo=UTC)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from exp_platform.calibration.exposed import CLICKS, SPEND, split_by_exposure
+from exp_platform.stats.complier import FEW_EXPOSED, complier_effect, per_exposed
 from exp_platform.stats.exposed_ratio import complier_ratio_effect
-from exp_platform.stats.exposure import FEW_EXPOSED, complier_effect, per_exposed
 from exp_platform.stats.ratio import FEW_DENOMINATORS, ratio_effect
 from exp_platform.stats.sequential import with_anytime
 from exp_platform.stats.sufficient import SufficientStatistics

@@ -11,7 +11,7 @@ from exp_platform.config.load import Project
 from exp_platform.synth import fault_files
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.generate import plan_of
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 
 @pytest.fixture

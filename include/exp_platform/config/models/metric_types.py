@@ -1,7 +1,7 @@
 """The types of metrics and the aggregations of a unit's events, each with its properties in one table.
 
 Everything that depends on a type asks one of these properties. A new type is a row here, its rules of form in
-`config/rules.py`, and its estimator in `results/effects.py`.
+`config/key_rules.py`, and its estimator in `results/effects.py`.
 """
 
 from __future__ import annotations

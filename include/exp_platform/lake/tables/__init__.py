@@ -2,7 +2,7 @@
 
 `names` has the names as constants; the declarations are in `events`, `streams`, `silver`, `gold`, `excluded`, `latest`,
 `answers` and `ops`.
-`docs/tables.md` is written from them by `python -m exp_platform.lake.tables.page`.
+`docs/tables.md` is written from them by `python -m exp_platform.lake.tables.tables_page`.
 """
 
 from __future__ import annotations

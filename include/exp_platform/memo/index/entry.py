@@ -10,7 +10,7 @@ from typing import Any
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Chart, FirstScreen, to_records
 from exp_platform.memo.content import FORMAT
-from exp_platform.memo.effects import figures, picture
+from exp_platform.memo.effect_words import figures, picture
 from exp_platform.memo.index.outcome import Outcome, outcome_of
 from exp_platform.memo.progress import factor_of, share_of
 from exp_platform.status import GuardrailStatus, Trust

@@ -13,8 +13,8 @@ from markupsafe import Markup, escape
 from exp_platform.memo import names
 from exp_platform.memo.index import draw
 from exp_platform.memo.index.entry import Entry
+from exp_platform.memo.index.headline import blocked_days, counts_line, learning_line
 from exp_platform.memo.index.outcome import NAMES, ORDER, Outcome
-from exp_platform.memo.index.summary import blocked_days, counts_line, learning_line
 from exp_platform.memo.text import clean
 
 _PAGE = Markup(

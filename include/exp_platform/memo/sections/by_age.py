@@ -9,8 +9,8 @@ from typing import Any
 
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Chart, Line, Section, Text
-from exp_platform.memo.numbers import Unit, p_is
-from exp_platform.memo.source import Source
+from exp_platform.memo.figures import Unit, p_is
+from exp_platform.memo.published import Source
 from exp_platform.results.series_points import AgePoint, AgeSeries
 
 Row = Mapping[str, Any]

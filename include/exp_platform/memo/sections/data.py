@@ -8,8 +8,8 @@ from exp_platform.memo import names
 from exp_platform.memo.blocks import Card, Command, Facts, Fold, Section, Table
 from exp_platform.memo.card_words import broken_rule, noted
 from exp_platform.memo.cards import DOUBT, Finding, card, subject_of
+from exp_platform.memo.published import Source
 from exp_platform.memo.queries import broken_rules, quarantined
-from exp_platform.memo.source import Source
 
 
 def data(source: Source) -> Section:

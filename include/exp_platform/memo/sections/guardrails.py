@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exp_platform.memo.blocks import Result, Results, Section, Text
 from exp_platform.memo.harm import TONES, harm_figures, harm_picture, harm_sentence, harm_verdict
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 
 
 def guardrails(source: Source) -> Section:

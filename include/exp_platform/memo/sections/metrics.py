@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exp_platform.config.definition import definition_of
-from exp_platform.memo import names, words
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Facts, Fold, Heading, Result, Results, Section, Table, Text
-from exp_platform.memo.effects import (
+from exp_platform.memo.effect_words import (
     figures,
     has_answer,
     levels,
@@ -18,8 +19,8 @@ from exp_platform.memo.effects import (
     sentence,
     verdict,
 )
-from exp_platform.memo.numbers import Unit, p_text
-from exp_platform.memo.source import Source
+from exp_platform.memo.figures import Unit, p_text
+from exp_platform.memo.published import Source
 
 Row = Mapping[str, Any]
 GROUPS = {"primary": "Primary", "secondary": "Secondary", "guardrail": "Guardrail metrics"}

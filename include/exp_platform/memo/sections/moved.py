@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from exp_platform.memo import names, words
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Bullets, Command, Fold, Section, Step, Table, Text, Waterfall
-from exp_platform.memo.numbers import MINUS, Unit, fixed
+from exp_platform.memo.figures import MINUS, Unit, fixed
+from exp_platform.memo.published import Source
 from exp_platform.memo.sections.way import part, rounded
-from exp_platform.memo.source import Source
 from exp_platform.results.last_run import Files, MetricSince, Since, SinceLastRun
 from exp_platform.results.moved import FIGURES, Figure
 

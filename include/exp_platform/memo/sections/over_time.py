@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from exp_platform.memo import names, words
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Chart, Line, Mark, Section, Text
-from exp_platform.memo.effects import threshold_text
-from exp_platform.memo.numbers import Unit, p_is
-from exp_platform.memo.source import Source
+from exp_platform.memo.effect_words import threshold_text
+from exp_platform.memo.figures import Unit, p_is
+from exp_platform.memo.published import Source
 from exp_platform.results.plan import in_force
 from exp_platform.results.series_points import EffectPoint, EffectSeries, QualitySeries, UnitsSeries
 from exp_platform.status import ResultStatus

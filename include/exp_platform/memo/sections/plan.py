@@ -6,7 +6,7 @@ from typing import Any
 
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Bullets, Facts, Fold, Section, Table, Text
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 
 
 def plan(source: Source) -> Section:

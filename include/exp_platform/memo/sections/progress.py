@@ -6,7 +6,7 @@ from exp_platform.memo import names
 from exp_platform.memo.blocks import Bullets, Facts, Section, Text
 from exp_platform.memo.flips import flips
 from exp_platform.memo.progress import can_see, wait, ways_of
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 from exp_platform.status import Decision
 
 # Decisions after which more data may still change the answer.

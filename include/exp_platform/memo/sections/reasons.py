@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exp_platform.memo.blocks import Bullets, Heading, Section
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 
 
 def reasons(source: Source) -> Section:

@@ -20,9 +20,9 @@ from exp_platform.memo.cards import (
     is_loud,
     subject_of,
 )
-from exp_platform.memo.numbers import p_is, p_text
+from exp_platform.memo.figures import p_is, p_text
+from exp_platform.memo.published import Source
 from exp_platform.memo.queries import query_of, second_opinions
-from exp_platform.memo.source import Source
 from exp_platform.status import CheckStatus
 
 Row = Mapping[str, Any]

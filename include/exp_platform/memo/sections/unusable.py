@@ -7,7 +7,7 @@ from typing import Any
 
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Bullets, Section
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 
 Row = Mapping[str, Any]
 _SHOWN = 5  # verdicts of an acknowledged check

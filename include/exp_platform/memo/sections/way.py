@@ -7,8 +7,8 @@ from typing import Any
 
 from exp_platform.config.models import Metric
 from exp_platform.memo.blocks import Fold, Section, Step, Table, Text, Waterfall
-from exp_platform.memo.numbers import Unit, p_text
-from exp_platform.memo.source import Source
+from exp_platform.memo.figures import Unit, p_text
+from exp_platform.memo.published import Source
 from exp_platform.memo.way import Stop, has_no_start, stops
 from exp_platform.results.moved import difference, shown
 

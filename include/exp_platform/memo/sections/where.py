@@ -7,9 +7,9 @@ from typing import Any
 
 from exp_platform.memo import names
 from exp_platform.memo.blocks import Chart, Fold, Heading, Line, Result, Results, Section, Table, Text
-from exp_platform.memo.effects import common_reach, figures, has_answer, level_decimals, picture, verdict
-from exp_platform.memo.numbers import Unit, p_is, p_text
-from exp_platform.memo.source import Source
+from exp_platform.memo.effect_words import common_reach, figures, has_answer, level_decimals, picture, verdict
+from exp_platform.memo.figures import Unit, p_is, p_text
+from exp_platform.memo.published import Source
 
 Row = Mapping[str, Any]
 

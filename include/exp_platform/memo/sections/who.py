@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from exp_platform.memo import names, words
+from exp_platform.memo import names
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Fold, Section, Table, Text
-from exp_platform.memo.exposure import shown as by_exposure
+from exp_platform.memo.exposed_beside_all import shown as by_exposure
+from exp_platform.memo.figures import p_text
 from exp_platform.memo.left_out import WORDS as LEFT_OUT
-from exp_platform.memo.numbers import p_text
-from exp_platform.memo.source import Source
+from exp_platform.memo.published import Source
 
 
 def who(source: Source) -> Section | None:

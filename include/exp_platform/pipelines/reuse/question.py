@@ -29,7 +29,7 @@ from exp_platform.lake.tables.names import CONTRACT_RESULTS
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.reuse.answer import Answer, Previous, everything, nothing
-from exp_platform.pipelines.reuse.events import EVENT_TIMES, sees_new_events
+from exp_platform.pipelines.reuse.new_events import EVENT_TIMES, sees_new_events
 from exp_platform.pipelines.run import Run
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exp_platform.lake.changes import untouched
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     COHORT,
@@ -17,11 +17,11 @@ from exp_platform.lake.tables.names import (
     UNIT_OUTCOMES,
 )
 from exp_platform.pipelines.reuse.answer import Previous
-from exp_platform.pipelines.reuse.events import appended, newly_seen
-from exp_platform.pipelines.reuse.unit_outcomes import DIGESTS, outcomes_only_appended
+from exp_platform.pipelines.reuse.new_events import appended, newly_seen
+from exp_platform.pipelines.reuse.reused_units import DIGESTS, outcomes_only_appended
 from exp_platform.sums.panels import panels_of
 from exp_platform.transforms.cohort_dates import other_dates
-from exp_platform.transforms.last_run import LastRun, reach_of_new_events
+from exp_platform.transforms.earlier_sums import LastRun, reach_of_new_events
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext

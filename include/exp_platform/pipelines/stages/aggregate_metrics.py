@@ -40,7 +40,7 @@ from exp_platform.transforms.exposure_sums import (
 )
 from exp_platform.transforms.joins import SORT, join_for
 from exp_platform.transforms.metric_tables import SumInputs, metric_tables
-from exp_platform.transforms.series import SeriesInputs
+from exp_platform.transforms.running_values import SeriesInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 

@@ -13,7 +13,7 @@ from exp_platform.lake.tables.names import (
     PRETREND_TESTS,
 )
 from exp_platform.pipelines.outcome_names import absent_of
-from exp_platform.pipelines.plan import plan_of
+from exp_platform.pipelines.sealed_plan import plan_of
 from exp_platform.results.absent import digest_of
 from exp_platform.results.analysis import analyze
 from exp_platform.results.frame import to_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.audit import Part
+from exp_platform.lake.row_audit import Part
 from exp_platform.lake.tables.names import (
     ATTRIBUTES,
     COHORT,
@@ -14,7 +14,7 @@ from exp_platform.lake.tables.names import (
     OUTCOMES,
     UNIT_OUTCOMES,
 )
-from exp_platform.pipelines.reuse.unit_outcomes import DIGESTS, same_cohort, unit_rows
+from exp_platform.pipelines.reuse.reused_units import DIGESTS, same_cohort, unit_rows
 from exp_platform.sums.numbers import in_maps
 from exp_platform.transforms.cohort import Unusable, experiment_cohort, without_dimensions
 from exp_platform.transforms.cohort_dates import cohort_digests, events_since_first_window

@@ -20,7 +20,7 @@ from exp_platform.lake.tables.names import (
 )
 from exp_platform.ledger.seals import fill_effect
 from exp_platform.ledger.second_opinions import last_opinion
-from exp_platform.pipelines.plan import content_now, plan_of, policy_of, seals_of, verdict_effect
+from exp_platform.pipelines.sealed_plan import content_now, plan_of, policy_of, seals_of, verdict_effect
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.deciding import deciding_rows, overall_rows
 from exp_platform.results.guardrails import guardrail_rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from exp_platform.pipelines.context import StageContext
-from exp_platform.synth.faults import parse_fault
 from exp_platform.synth.generate import generate, plan_of, sentence
+from exp_platform.synth.planted_faults import parse_fault
 
 
 def run(ctx: StageContext) -> None:

@@ -16,7 +16,7 @@ from exp_platform.ingest.intake import Intake, intakes_of_experiment
 from exp_platform.ingest.problems import Problem, findings, summarise
 from exp_platform.ingest.quarantine import keep_first_seen
 from exp_platform.ingest.verdict import findings_of, problem_of, rule_findings, rules_shown
-from exp_platform.lake.read import count_rows
+from exp_platform.lake.rows import count_rows
 from exp_platform.lake.tables.names import INGESTED_FILES, QUARANTINE
 from exp_platform.pipelines.examine import FILES_PROPERTY, Examined, all_refused, examine
 from exp_platform.pipelines.stream_gate import pass_streams
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from exp_platform.ingest.files import RawFile
     from exp_platform.ingest.increment import IngestedFile
-    from exp_platform.lake.audit import Finding
+    from exp_platform.ingest.raw_files import RawFile
+    from exp_platform.lake.row_audit import Finding
     from exp_platform.lake.staging import Mode
     from exp_platform.pipelines.context import StageContext
     from exp_platform.pipelines.publisher import Pending

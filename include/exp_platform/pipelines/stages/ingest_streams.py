@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from exp_platform.ingest.intake import Intake, intake_of_stream
-from exp_platform.lake.audit import Finding
+from exp_platform.lake.row_audit import Finding
 from exp_platform.pipelines.stages.ingest_events import ingest
 from exp_platform.pipelines.stream_run import StreamRun
 from exp_platform.schemas import LOGS

@@ -11,7 +11,7 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import DIM_EXPERIMENT, DIM_EXPERIMENT_VARIANT, EXPERIMENT_REGISTRY
 from exp_platform.ledger.configurations import keep_configuration
 from exp_platform.ledger.metric_versions import bind
-from exp_platform.pipelines.plan import seal_plan
+from exp_platform.pipelines.sealed_plan import seal_plan
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext

@@ -15,13 +15,13 @@ from exp_platform.lake.tables.names import (
     STATISTICAL_VALIDATION,
 )
 from exp_platform.pipelines.outcome_names import absent_of, repeated_of
-from exp_platform.pipelines.plan import plan_of
+from exp_platform.pipelines.sealed_plan import plan_of
 from exp_platform.pipelines.stages.analyze_results import run_columns
 from exp_platform.results.absent import digest_of
 from exp_platform.results.checks import CheckInputs
 from exp_platform.results.cube import cubes, read_axes
 from exp_platform.results.deciding import deciding_rows
-from exp_platform.results.history import past_effects
+from exp_platform.results.other_experiments import past_effects
 from exp_platform.results.plan import names
 from exp_platform.results.validation import validate
 from exp_platform.status import CheckStatus

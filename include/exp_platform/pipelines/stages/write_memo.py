@@ -39,13 +39,13 @@ from exp_platform.memo.answers import Answers
 from exp_platform.memo.cards import is_loud, spoke_since
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
-from exp_platform.memo.files import write_memo
 from exp_platform.memo.left_out import COHORT_COLUMNS, left_out
-from exp_platform.memo.unusable import unusable_section
-from exp_platform.memo.words import moment
-from exp_platform.pipelines.last_run import since_last_run
-from exp_platform.pipelines.plan import content_now, plan_of, seals_of, verdict_effect
+from exp_platform.memo.memo_files import write_memo
+from exp_platform.memo.unusable_days import unusable_section
+from exp_platform.memo.wording import moment
+from exp_platform.pipelines.read_last_run import since_last_run
 from exp_platform.pipelines.registry import EVENTS
+from exp_platform.pipelines.sealed_plan import content_now, plan_of, seals_of, verdict_effect
 from exp_platform.quality.docs import write_docs_of
 from exp_platform.results.plan import AnalysisPlan, in_force
 from exp_platform.results.series import age_series, effect_series, exposure_quality_series, units_series

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exp_platform.causal import clustered, did, lacking
-from exp_platform.memo.words import sentence
+from exp_platform.memo.wording import sentence
 from exp_platform.results import analysis, effects, guardrails, series
 from exp_platform.stats import cuped, quantile, ratio, reasons, sequential
 

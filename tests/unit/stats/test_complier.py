@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exp_platform.stats.ab import mean_effect
-from exp_platform.stats.exposure import FEW_EXPOSED, complier_effect, diluted_effect, gap, per_exposed
+from exp_platform.stats.complier import FEW_EXPOSED, complier_effect, diluted_effect, gap, per_exposed
 from exp_platform.stats.sequential import with_anytime
 from exp_platform.stats.sufficient import SufficientStatistics
 

@@ -1,4 +1,4 @@
-"""docs/tables.md, written from the declarations: `python -m exp_platform.lake.tables.page`."""
+"""docs/tables.md, written from the declarations: `python -m exp_platform.lake.tables.tables_page`."""
 
 from __future__ import annotations
 

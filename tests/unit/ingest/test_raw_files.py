@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
+from exp_platform.ingest.engine_errors import problem_of
 from exp_platform.ingest.events import day_ranges
-from exp_platform.ingest.faults import problem_of
-from exp_platform.ingest.files import SUFFIXES, list_files
 from exp_platform.ingest.parquet import group_alike, read_footers
+from exp_platform.ingest.raw_files import SUFFIXES, list_files
 
 LOCAL = fs.LocalFileSystem()
 

@@ -1,4 +1,4 @@
-"""Create the missing object-store buckets of a profile: `python -m exp_platform.lake.buckets --config C`."""
+"""Create the missing object-store buckets of a profile: `python -m exp_platform.lake.object_store --config C`."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from exp_platform.config.models import Experiment, Metric, Variant, Window
 from exp_platform.decision.evidence import evidence
 from exp_platform.decision.rules import Moment, decide_arm
 from exp_platform.decision.trust import TrustVerdict
-from exp_platform.results.covariates import covariate_adjusted
 from exp_platform.results.cube import Axes, Cube
+from exp_platform.results.cuped_gains import covariate_adjusted
 from exp_platform.results.effects import means
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.stats.ab import mean_effect

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NullType, StringType, StructField, StructType
 
 from exp_platform.config.load import Project
-from exp_platform.ingest.files import RawFile
+from exp_platform.ingest.dataset_sources import DatasetSource, list_source, opened, table_name
 from exp_platform.ingest.lines import csv_groups, json_groups
 from exp_platform.ingest.mapping import (
     EXPECTED,
@@ -23,10 +23,10 @@ from exp_platform.ingest.mapping import (
 )
 from exp_platform.ingest.parquet import Footer, group_alike, read_footers
 from exp_platform.ingest.problems import Problem, Rule
+from exp_platform.ingest.raw_files import RawFile
 from exp_platform.ingest.result import FILE, SHOWN, URI, Group, ReadResult
-from exp_platform.ingest.rules import CORRUPT
+from exp_platform.ingest.row_rules import CORRUPT
 from exp_platform.ingest.shape import event_rows, metric_columns
-from exp_platform.ingest.source import DatasetSource, list_source, opened, table_name
 from exp_platform.ingest.times import check_pattern
 
 if TYPE_CHECKING:

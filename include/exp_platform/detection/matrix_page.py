@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from exp_platform.detection.cases import SIZES, Outcome
-from exp_platform.synth.faults import FAULTS
+from exp_platform.synth.planted_faults import FAULTS
 
 LABELS = ("small", "stated", "large")
 WORDS = {"contract": "blocked", "changed": "**tables changed**"}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from exp_platform.causal.panel import PanelMoments
+from exp_platform.causal.daily_differences import PanelMoments
 from exp_platform.causal.pretrends import FEWER_CLUSTERS_THAN_DAYS, TESTS, pretrend_deltas, pretrend_tests
 from exp_platform.config.models import Metric
 from exp_platform.results.cube import Axes, positions

@@ -19,7 +19,7 @@ def project_of(run: Mapping[str, Any]) -> Project:
 def verdict_rows(run: Mapping[str, Any], table: str) -> list[dict[str, Any]]:
     """The rows that this run has published in a table, even when another run has published since."""
     from exp_platform.lake.catalog import load_catalog, load_handle
-    from exp_platform.lake.read import read_arrow
+    from exp_platform.lake.rows import read_arrow
     from exp_platform.lake.tables import TABLES
     from exp_platform.ledger import manifest
 

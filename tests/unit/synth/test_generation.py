@@ -8,7 +8,7 @@ from exp_platform.config.load import Project
 from exp_platform.config.models import Fault, Variant
 from exp_platform.errors import ConfigError
 from exp_platform.synth.generate import plan_of
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 CHECKOUT = "exp_checkout_button_001"
 

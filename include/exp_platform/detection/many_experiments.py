@@ -20,9 +20,9 @@ from exp_platform.quality.outcome_volume import outcome_verdicts
 from exp_platform.quality.verdicts import exposure_verdicts
 from exp_platform.stats.srm import srm_test
 from exp_platform.status import CheckStatus
-from exp_platform.synth.faults import FAULTS, resolve_faults
 from exp_platform.synth.frames import Frames, draw
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
+from exp_platform.synth.planted_faults import FAULTS, resolve_faults
 from exp_platform.transforms.assignments import canonical_assignments
 from exp_platform.transforms.exposures import judge_exposures, validate_users
 from exp_platform.transforms.quality_daily import daily_outcome_volume, daily_quality

@@ -20,9 +20,9 @@ from exp_platform.lake.tables.names import ANALYSIS_RESULTS, INGESTED_FILES, OUT
 from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
 from exp_platform.ledger.configurations import kept_configuration, rebuilt
-from exp_platform.pipelines.last_run import since_last_run
-from exp_platform.pipelines.plan import plan_of
+from exp_platform.pipelines.read_last_run import since_last_run
 from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.sealed_plan import plan_of
 from exp_platform.results.last_run import Files, SinceLastRun
 from exp_platform.results.plan import AnalysisPlan
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.models import Fault
-from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError
 from exp_platform.synth import fault_files, fault_rows
 from exp_platform.synth.fault_files import FileFault
 from exp_platform.synth.fault_rows import RowFault
 from exp_platform.synth.folder import Folder
 from exp_platform.synth.frames import Frames
-from exp_platform.synth.plan import SynthPlan
+from exp_platform.synth.generation import SynthPlan
 
 
 @dataclass(frozen=True)

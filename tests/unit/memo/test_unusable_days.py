@@ -9,7 +9,7 @@ from tests.unit.memo.test_memo import EVIL, content_of, memo
 
 from exp_platform.config.models import Acknowledgement, Exclusion
 from exp_platform.memo.render import to_html, to_markdown
-from exp_platform.memo.unusable import unusable_section
+from exp_platform.memo.unusable_days import unusable_section
 
 METRICS = [hm.metric("revenue")]
 LOST = date(2026, 1, 9)

@@ -8,7 +8,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from exp_platform.lake.audit import Scope, audit_arrow
+from exp_platform.lake.row_audit import Scope, audit_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 

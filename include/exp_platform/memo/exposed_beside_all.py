@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exp_platform.memo import words
-from exp_platform.memo.numbers import Unit, p_is
+from exp_platform.memo import wording as words
+from exp_platform.memo.figures import Unit, p_is
 from exp_platform.results.plan import AnalysisPlan, in_force
 from exp_platform.status import CheckStatus, Method, ResultStatus
 

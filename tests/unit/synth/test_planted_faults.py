@@ -5,8 +5,8 @@ import pytest
 from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ConfigError
-from exp_platform.synth.faults import FAULTS, parse_fault, resolve_faults
 from exp_platform.synth.generate import plan_of
+from exp_platform.synth.planted_faults import FAULTS, parse_fault, resolve_faults
 
 PROMISED = {
     *("broken_exposure_logging", "pre_assignment_exposure", "variant_mismatch", "multi_variation_exposure"),

@@ -23,8 +23,8 @@ from exp_platform.sums.series_sums import SERIES_SQL, changes, entries
 from exp_platform.sums.series_table import EPOCH, in_order, next_rows, series_rows
 from exp_platform.sums.series_units import UnitSource
 from exp_platform.sums.unit_days import DaySlots
+from exp_platform.transforms.earlier_sums import LastRun
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
-from exp_platform.transforms.last_run import LastRun
 from exp_platform.transforms.sql import quoted
 from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, in_cell, seen_events, unit_windows
 

@@ -6,10 +6,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from exp_platform.lake.changes import only_appended
-from exp_platform.lake.read import lies_as_declared
+from exp_platform.lake.rows import lies_as_declared
 from exp_platform.lake.tables.names import COHORT, OUTCOMES, UNIT_OUTCOMES
 from exp_platform.pipelines.reuse.answer import Answer, Previous, everything, nothing
-from exp_platform.pipelines.reuse.events import newly_seen, sees_new_events
+from exp_platform.pipelines.reuse.new_events import newly_seen, sees_new_events
 from exp_platform.transforms.cohort_dates import dates_of_units, dates_that_turn, dates_with_events, other_dates
 from exp_platform.transforms.joins import join_for
 from exp_platform.transforms.unit_partials import Layout, seen_events

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table as IcebergTable
 
+from exp_platform.config.key_rules import suggest
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, Guardrail, Metric
-from exp_platform.config.rules import suggest
 from exp_platform.errors import ConfigError, ContractViolation
-from exp_platform.lake.audit import Scope
 from exp_platform.lake.catalog import existing_handle
 from exp_platform.lake.publication import publication_seen_at
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.row_audit import Scope
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import METRIC_STATISTICS
 from exp_platform.results.plan import AnalysisPlan

@@ -19,7 +19,7 @@ from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.changes import untouched
 from exp_platform.lake.publication import fence_of
-from exp_platform.lake.read import read_arrow
+from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, GUARDRAIL_STATUS
 from exp_platform.ledger.configurations import Content, content_of, definitions_differ, settings_differ

@@ -7,7 +7,7 @@ import math
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.synth.plan import DAY, HOUR, SECOND, WEEK, SynthPlan
+from exp_platform.synth.generation import DAY, HOUR, SECOND, WEEK, SynthPlan
 from exp_platform.synth.random import normal, threshold, uniform
 from exp_platform.synth.users import attribute, dimensions
 

@@ -14,7 +14,7 @@ from pyarrow import fs
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment, MetricOfRow, Source
 from exp_platform.errors import ConfigError
-from exp_platform.ingest.files import SUFFIXES, Format, RawFile, list_files
+from exp_platform.ingest.raw_files import SUFFIXES, Format, RawFile, list_files
 from exp_platform.lake.raw_zone import filesystem, require_bucket
 from exp_platform.schemas import contract_columns
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exp_platform.memo import words
+from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Interval, Mark
-from exp_platform.memo.numbers import Unit
+from exp_platform.memo.figures import Unit
 from exp_platform.status import Method, ResultStatus
 
 Row = Mapping[str, Any]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
 from exp_platform.lake.changes import read_appended, untouched
-from exp_platform.lake.read import read_spark
+from exp_platform.lake.rows import read_spark
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import OUTCOMES
 from exp_platform.pipelines.reader import Reader
