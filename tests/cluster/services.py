@@ -29,6 +29,7 @@ class Services:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Services:
@@ -40,7 +41,7 @@ class Services:
 
     def start(
         self, name: str, command: Sequence[str | Path], ports: Sequence[int] = (), environment: Mapping[str, str] = {}
-    ) -> subprocess.Popen[bytes]:
+    ) -> None:
         """Start a service and wait until each of its ports takes connections."""
         log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
         process = subprocess.Popen(
@@ -52,12 +53,16 @@ class Services:
             cwd=self.folder,
         )
         self._stack.callback(end, process)
-        until = time.monotonic() + 180
+        self.processes[name] = process
+        until = time.monotonic() + 600
         while not all(map(answers, ports)):
             assert process.poll() is None, f"{name} ended:\n{self.log(name)[-3000:]}"
             assert time.monotonic() < until, f"{name} does not answer:\n{self.log(name)[-3000:]}"
             time.sleep(0.3)
-        return process
+
+    def kill(self, name: str) -> None:
+        """Kill a service and everything that it has started, as when its machine is lost."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
 
     def log(self, name: str) -> str:
         """All that a service has written."""

@@ -1,10 +1,14 @@
-"""Looks for canary values: in the command lines of all processes of a machine while something runs, and in files."""
+"""Looks for canary values, in command lines and in files, and reads Spark's event logs."""
 
 from __future__ import annotations
 
+import json
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SECONDS = 0.2
 
@@ -60,3 +64,47 @@ def files_with(folder: Path, words: Iterable[str], *, but: Iterable[str] = ()) -
     left_out = set(but)
     paths = (path for path in folder.rglob("*") if path.is_file() and not left_out & set(path.parts))
     return [str(path) for path in paths if any(word in path.read_bytes() for word in wanted)]
+
+
+@dataclass
+class Work:
+    """Work of an application's executors, each by its id: tasks that ended well, and bytes that went through them."""
+
+    name: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    tasks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    shuffled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    returned: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    lost: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        of_each = (
+            f"executor {executor}: {self.tasks[executor]} tasks, {self.shuffled[executor] / 1024:.0f} KiB of shuffles"
+            f" written, {self.returned[executor] / 1024:.0f} KiB of results"
+            for executor in sorted(self.tasks)
+        )
+        return f"{self.name}: {'; '.join(of_each)}"
+
+
+def work_in(events: Path) -> dict[str, Work]:
+    """The work of each application that writes an event log in a folder, by its id."""
+    applications: dict[str, Work] = defaultdict(Work)
+    for path in sorted(events.glob("eventlog_*/events_*")):
+        for line in path.read_text().splitlines():
+            _add(applications[path.parent.name], json.loads(line))
+    return dict(applications)
+
+
+def _add(work: Work, event: dict[str, Any]) -> None:
+    kind = event["Event"]
+    if kind == "SparkListenerApplicationStart":
+        work.name = event["App Name"]
+    elif kind == "SparkListenerEnvironmentUpdate":
+        work.settings |= event["Spark Properties"]
+    elif kind == "SparkListenerExecutorRemoved":
+        work.lost.append(event["Executor ID"])
+    elif kind == "SparkListenerTaskEnd" and event["Task End Reason"]["Reason"] == "Success":
+        executor, metrics = event["Task Info"]["Executor ID"], event["Task Metrics"]
+        work.tasks[executor] += 1
+        work.shuffled[executor] += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
+        work.returned[executor] += metrics["Result Size"]

@@ -212,12 +212,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(what: str, condition: Callable[[], Any], seconds: float) -> Any:
-    """The condition's first true value."""
+def wait_until(what: str, condition: Callable[[], Any], seconds: float, every: float = 1) -> Any:
+    """The condition's first true value; it is asked for again after some seconds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         value = condition()
         if value:
             return value
-        time.sleep(1)
+        time.sleep(every)
     raise AssertionError(f"{what}: not within {seconds:g} s")

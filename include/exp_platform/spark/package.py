@@ -66,12 +66,20 @@ def require_package(archive: Path) -> None:
     if not archive.exists():
         raise ConfigError(f"spark.executor_package: {archive} is not there: run `make package`")
     try:
-        with zipfile.ZipFile(archive) as opened:
-            stamp = opened.comment.decode(errors="replace")
+        stamp = _stamp_of(archive)
     except zipfile.BadZipFile:
         raise ConfigError(f"spark.executor_package: {archive} is no zip archive: run `make package`") from None
     if stamp != code_stamp():
         raise ConfigError(f"spark.executor_package: {archive} was made from other code: run `make package`")
+
+
+def current_package(archive: Path) -> Path:
+    """The archive, written only if the one that is there was made from other code or other packages."""
+    try:
+        made_from = _stamp_of(archive)
+    except (FileNotFoundError, zipfile.BadZipFile):
+        made_from = None
+    return archive if made_from == code_stamp() else write_package(archive)
 
 
 def write_package(archive: Path) -> Path:
@@ -84,6 +92,12 @@ def write_package(archive: Path) -> Path:
             _add(opened, name, path)
     half.replace(archive)
     return archive
+
+
+def _stamp_of(archive: Path) -> str:
+    """The fingerprint that an archive was written with."""
+    with zipfile.ZipFile(archive) as opened:
+        return opened.comment.decode(errors="replace")
 
 
 def _installed() -> dict[str, Path]:
@@ -146,5 +160,5 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 if __name__ == "__main__":
-    written = write_package(clone_root() / PACKAGE)
+    written = current_package(clone_root() / PACKAGE)
     print(f"{written.relative_to(clone_root())}: {written.stat().st_size / 2**20:.0f} MB")

@@ -136,6 +136,19 @@ def test_a_master_that_does_not_answer_is_named_in_one_sentence() -> None:
     require_master("k8s://https://somewhere")
 
 
+def test_the_archive_is_written_again_only_when_it_was_made_from_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(package, "write_package", lambda archive: written.append(archive) or archive)
+    archive = tmp_path / "executor.zip"
+    assert package.current_package(archive) == archive
+    package.current_package(empty_archive(archive, "0.1.0+abc"))
+    assert written == [archive, archive]
+    assert package.current_package(empty_archive(archive, code_stamp())) == archive
+    assert written == [archive, archive]
+
+
 def test_the_archive_holds_modules_with_their_bytecode_and_no_tests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
