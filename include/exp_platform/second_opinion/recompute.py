@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from importlib import resources
+from itertools import pairwise
 
 import duckdb
 import numpy as np
@@ -124,7 +125,7 @@ def _sums(table: pa.Table, ratio: bool) -> Iterator[tuple[Group, Sums]]:
     has, did, mature = (table[name].to_numpy() for name in ("has", "did", "mature"))
     keys = list(zip(*(table[name].to_pylist() for name in ("variant_id", "segment", "cohort_date")), strict=True))
     starts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
-    for first, last in zip(starts, [*starts[1:], len(keys)], strict=True):
+    for first, last in pairwise([*starts, len(keys)]):
         part = slice(first, last)
         group = _Rows({letter: column[part] for letter, column in numbers.items()}, has[part], did[part])
         counts = {"n": int(has[part].sum()), "n_null": int((~has[part]).sum()), "n_mature": int(mature[part].sum())}
