@@ -56,11 +56,15 @@ class Query:
 
 @dataclass(frozen=True)
 class Table:
-    """Heads and rows of text; `numeric` names the columns that are aligned to the right."""
+    """Heads and rows of text; `numeric` names the columns that are aligned to the right.
+
+    A reader that speaks calls a table by its heads; a page with several tables of the same heads gives each a `title`.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[int, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def _table(table: b.Table) -> Markup:
     return Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="Table: {}"><table><thead><tr>{}</tr></thead>\n'
         "<tbody>\n{}</tbody></table></div>"
-    ).format(text(", ".join(table.heads)), row(table.heads, "th"), body)
+    ).format(text(table.title or ", ".join(table.heads)), row(table.heads, "th"), body)
 
 
 def _results(results: b.Results) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.lakes import Lake
-from tests.spark.operations.test_moved import EARLY, FIRST, LATE, NEW_DAY, RESTATED, events, frame
+from tests.spark.operations.test_chain_of_runs import EARLY, FIRST, LATE, NEW_DAY, RESTATED, events, frame
 
 from exp_platform.operations.landed import landing
 from exp_platform.pipelines.dates import cutoff

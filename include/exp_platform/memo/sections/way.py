@@ -41,7 +41,7 @@ def _of_metric(source: Source, metric: Metric) -> list[Any]:
         if len(found) > ALONE:
             name = metric.title_in_force + (f", {arm}" if source.several_arms else "")
             unit = Unit(metric.format_in_force, metric.unit or "", metric.decision_scale == "relative")
-            blocks += [waterfall(name, found, unit), _table(found, unit)]
+            blocks += [waterfall(name, found, unit), _table(name, found, unit)]
             blocks += [Text(NOT_KEPT, quiet=True)] if has_no_start(source, metric, arm) else []
     return blocks
 
@@ -87,7 +87,7 @@ def _level(label: str, value: float, said: float, unit: Unit, digits: int) -> St
     return Step(label, 0.0, value, unit.change(said, digits), is_level=True)
 
 
-def _table(found: Sequence[Stop], unit: Unit) -> Table:
+def _table(name: str, found: Sequence[Stop], unit: Unit) -> Table:
     digits = decimals_of(found, unit)
     return Table(
         heads=("Estimate", "Users", "Difference", "Interval in force", "p"),
@@ -102,4 +102,5 @@ def _table(found: Sequence[Stop], unit: Unit) -> Table:
             for stop in found
         ),
         numeric=(1, 4),
+        title=f"The way to {name}",
     )
