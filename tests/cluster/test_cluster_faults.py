@@ -152,8 +152,8 @@ def test_a_wrong_setting_ends_a_stage_with_one_sentence(cluster: Cluster, what: 
 
 
 SENTENCES = {
-    "the store's secret": "signature",
-    "the catalog's password": 'password authentication failed for user "iceberg"',
+    "the store's secret": "the object store refused the key",
+    "the catalog's password": "the catalog's database refused the password of iceberg",
     "the raw bucket": "the bucket 'nowhere' of s3a://nowhere is not in the object store",
 }
 

@@ -93,7 +93,7 @@ def cluster_profile(root: Path, master: str, archive: Path, events: Path) -> Pat
         "executor_package": str(archive),
         "conf": event_log(events) | short_lived_executors() | {"spark.driver.host": "127.0.0.1"},
     }
-    content["experiments"][EXPERIMENT_ID] |= {"n_users": 600, "days": 5, "pre_period_days": 3}
+    content["experiments"][EXPERIMENT_ID] |= {"n_users": 200, "days": 3, "pre_period_days": 3}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
