@@ -105,7 +105,7 @@ class Cluster:
         self.services.start(name, command, (), own)
 
 
-def said_by(run: subprocess.Popen[str], seconds: float = 600) -> str:
+def said_by(run: subprocess.Popen[str], seconds: float = 1500) -> str:
     """All that a command has written, after its end; what it started is ended with it."""
     try:
         return run.communicate(timeout=seconds)[0]
