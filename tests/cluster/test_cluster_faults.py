@@ -56,7 +56,7 @@ WRONG = {
 SENTENCES = {
     "the store's secret": "the object store refused the key",
     "the catalog's password": "the catalog's database refused the password of iceberg",
-    "the raw bucket": "the bucket 'nowhere' of s3a://nowhere is not in the object store",
+    "the raw bucket": r"the bucket 'nowhere' of s3a://nowhere\S* is not in the object store",
 }
 
 

@@ -11,7 +11,8 @@ _OF_THE_CALL = re.compile(r"^: (?P<kind>[\w.$]+)(?:: (?P<said>.+))?$", re.MULTIL
 # Faults of the places that a stage needs: what libraries say of each, and the sentence for a person; the first counts.
 _PLACES = (
     (
-        r"AWS Error ACCESS_DENIED|SignatureDoesNotMatch|InvalidAccessKeyId|Service: S3, Status Code: 403",
+        r"AWS Error (ACCESS_DENIED|SIGNATURE_DOES_NOT_MATCH|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID)"
+        r"|SignatureDoesNotMatch|InvalidAccessKeyId|Service: S3, Status Code: 403",
         "the object store refused the key: check object_store.access_key and object_store.secret_key of the profile, "
         "and what the key may do",
     ),

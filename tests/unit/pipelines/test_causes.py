@@ -30,6 +30,7 @@ FULL = (
     ("error", "said"),
     [
         (OSError("When reading key 'a' in bucket 'b': AWS Error ACCESS_DENIED during HeadObject"), "refused the key"),
+        (OSError("When listing objects: AWS Error SIGNATURE_DOES_NOT_MATCH during ListObjectsV2"), "refused the key"),
         (OSError("When reading key 'a': AWS Error NETWORK_CONNECTION: curlCode: 7"), "the object store did not answer"),
         (
             RuntimeError('connection to server at "db", port 5 failed: password authentication failed for user "ann"'),
