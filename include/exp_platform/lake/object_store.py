@@ -19,12 +19,17 @@ def ensure_buckets(project: Project) -> list[str]:
     words = (profile.submit.outcomes,) if profile.submit.outcomes else ()
     for location in (project.raw_root, profile.catalog.warehouse, profile.memo_dir, profile.docs_dir, *words):
         if location.startswith(("s3://", "s3a://")):
-            files, path = filesystem(project, location, new_buckets=True)
-            bucket = path.split("/", 1)[0]
-            if bucket not in names and files.get_file_info(bucket).type == FileType.NotFound:
-                files.create_dir(bucket, recursive=False)
-            names.append(bucket)
+            names.append(ensure_bucket(project, location))
     return list(dict.fromkeys(names))
+
+
+def ensure_bucket(project: Project, location: str) -> str:
+    """Create the bucket of one location where it is missing, and return its name."""
+    files, path = filesystem(project, location, new_buckets=True)
+    bucket = path.split("/", 1)[0]
+    if files.get_file_info(bucket).type == FileType.NotFound:
+        files.create_dir(bucket, recursive=False)
+    return bucket
 
 
 if __name__ == "__main__":
