@@ -288,7 +288,7 @@ def test_kubernetes_is_asked_for_a_driver_pod_of_the_image_whose_secrets_the_clu
     master(monkeypatch, "k8s://https://cluster:6443")
     job = made(PODS)
     pod = f"{job.key}-driver"
-    said = f"print('LoggingPodStatusWatcherImpl: Deployed with submission ID spark:{pod}'); print('exit code: 0')"
+    said = "print('26/11/29 10:12:03 INFO LoggingPodStatusWatcherImpl: ' + 60 * 'x ' + 'exit code: 0')"
     submitter = OnKubernetes(job, binary=binary(tmp_path, said))
     submitter.submit()
     assert submitter.wait() == Ended(0)

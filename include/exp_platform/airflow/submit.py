@@ -21,7 +21,8 @@ from exp_platform.errors import wrapped
 _GUARD = str(Path(__file__).with_name("guard.py"))
 _MASTER = re.compile(r"local(\[[^\]]+\])?|spark://.+|k8s://.+|yarn")
 _CLUSTER_MASTER = re.compile(r"k8s://.+|yarn")
-_LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # a line of Spark's log, see configs/log4j2.properties
+# A line of Spark's log: by configs/log4j2.properties, or by Spark's default, where the driver is not this JVM's.
+_LOG_LINE = re.compile(r"(\d\d/\d\d/\d\d )?\d\d:\d\d:\d\d [A-Z]+ ")
 _JVM_GREETING = "WARNING: Using incubator modules"  # printed by every JVM that Spark starts
 _GRACE_SECONDS = 3.0
 _KILL_SECONDS = 60.0
@@ -125,7 +126,8 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
         for line in lines:
             if line.startswith(_JVM_GREETING):
                 continue
-            if not line.strip() or _LOG_LINE.match(line):
+            # Lines about a driver in the cluster stay whole: the provider looks for its id and its exit code in them.
+            if not line.strip() or _LOG_LINE.match(line) or self._connection["deploy_mode"] == "cluster":
                 yield line
                 continue
             self._last_line = line.strip()
@@ -159,6 +161,10 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
             return
         if done.returncode:
             self.log.error("the driver in the cluster may still run: %s", done.stdout.strip()[-500:])
+
+    def take_driver(self, pod: str) -> None:
+        """Keep the name of the driver's pod, which spark-submit is told to use, instead of looking for it in its log."""
+        self._kubernetes_driver_pod = pod
 
     @property
     def driver_id(self) -> str:

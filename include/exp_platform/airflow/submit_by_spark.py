@@ -56,7 +56,7 @@ class InTheCluster:
         self.hook = GuardedSparkSubmitHook(
             conf=self.conf(),
             conn_id=CONNECTION,
-            name=job.key,
+            name=job.name,
             application_args=self.there.arguments,
             process_environment=submit_environment(find_java_home()),
             spark_binary=binary or str(spark_home() / "bin" / "spark-submit"),
@@ -94,13 +94,24 @@ class InTheCluster:
 class OnKubernetes(InTheCluster):
     """spark-submit to a Kubernetes cluster: a pod for the driver, which makes those of the executors."""
 
+    @property
+    def pod(self) -> str:
+        """The name of the driver's pod; a second one of the same attempt is refused by the cluster."""
+        return f"{self.job.key}-driver"
+
+    def submit(self) -> str:
+        """Start spark-submit, which makes the pod."""
+        super().submit()
+        self.hook.take_driver(self.pod)
+        return self.pod
+
     def conf(self) -> dict[str, str]:
         """The settings that spark-submit is given; secrets are names that the cluster resolves."""
         pods = self.settings.kubernetes
         conf = self.there.conf | {
             "spark.kubernetes.container.image": pods.image or "",
             "spark.kubernetes.namespace": pods.namespace,
-            "spark.kubernetes.driver.pod.name": f"{self.job.key}-driver",
+            "spark.kubernetes.driver.pod.name": self.pod,
             "spark.kubernetes.submission.waitAppCompletion": "true",
             "spark.kubernetes.report.interval": "30s",
         }
