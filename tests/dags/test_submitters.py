@@ -198,6 +198,19 @@ def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again_and_given_up
     assert ended.exit_code == 1 and "(Connection refused); it may still run" in ended.sentence
 
 
+def test_a_job_that_emr_does_not_take_is_one_sentence_and_may_be_tried_again(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitter, stub = serverless(made(SERVERLESS))
+    stub.add_client_error("start_job_run", "ValidationException", "the application is stopped")
+    monkeypatch.setattr("exp_platform.airflow.jobs.submitter_of", lambda job, **about: submitter)
+    ti = TaskInstance(tmp_path / "project" / "configs" / "dev.yaml")
+    operator = StageOperator(task_id="t", stage=BY_NAME["build_assignments"], job_folder=tmp_path)
+    with stub, pytest.raises(StageFailure, match=r"EMR did not take build_assignments: .*the application is") as caught:
+        operator.execute({"ti": ti, "task": operator})
+    assert caught.value.exit_code == ti.pushed["failure"]["exit_code"] == 1
+
+
 def test_a_cancelled_task_cancels_its_job_run(made: Any) -> None:
     submitter, stub = serverless(made(SERVERLESS))
     submitter.cancel()  # nothing was started: nothing is asked

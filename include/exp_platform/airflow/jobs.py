@@ -128,6 +128,8 @@ class SparkJobOperator(SparkSubmitOperator):
 
     def execute(self, context: Context) -> None:
         """Submit the job, wait for it, and turn its exit code into success, failure or retry."""
+        from exp_platform.airflow.submitters import Ended, NotSubmitted
+
         config, arguments = self.job_arguments(context)
         done = threading.Event()
         _watch_supervisor(done)
@@ -140,6 +142,8 @@ class SparkJobOperator(SparkSubmitOperator):
             self.log_link_of(submitter)
         except ConfigError as error:
             raise AirflowFailException(wrapped(cause_first(str(error)))) from None
+        except NotSubmitted as error:
+            ended = Ended(error.exit_code, str(error))
         finally:
             done.set()
         if ended.exit_code == 0:

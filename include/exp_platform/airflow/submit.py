@@ -163,7 +163,7 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
             self.log.error("the driver in the cluster may still run: %s", done.stdout.strip()[-500:])
 
     def take_driver(self, pod: str) -> None:
-        """Keep the name of the driver's pod, which spark-submit is told to use, instead of looking for it in its log."""
+        """Keep the name of the driver's pod, which spark-submit is told to use."""
         self._kubernetes_driver_pod = pod
 
     @property

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook, EmrServerlessHook
 from airflow.providers.amazon.aws.links.emr import EmrServerlessS3LogsLink
+from botocore.exceptions import BotoCoreError, ClientError
 
-from exp_platform.airflow.submitters import Elsewhere, Ended, Job, asked_until, named, refuse_secrets
+from exp_platform.airflow.submitters import Elsewhere, Ended, Job, NotSubmitted, asked_until, named, refuse_secrets
 
 _STEP_FAILED = {"CANCELLED", "FAILED", "INTERRUPTED"}
 _KILLED = 143  # as of a process that was told to end: a job that EMR cancelled may be tried again
+
+
+@contextmanager
+def _taken(job: Job) -> Iterator[None]:
+    """Tell in one sentence why EMR did not take the job."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise NotSubmitted(f"EMR did not take {job.name}: {error}") from None
 
 
 class EmrServerless:
@@ -51,7 +62,8 @@ class EmrServerless:
         """Start the job run; an application that sleeps is started by EMR."""
         request = self.request()
         refuse_secrets(self.job.project, [json.dumps(request)])
-        self.run_id = str(self.hook.conn.start_job_run(**request)["jobRunId"])
+        with _taken(self.job):
+            self.run_id = str(self.hook.conn.start_job_run(**request)["jobRunId"])
         return self.run_id
 
     def wait(self) -> Ended:
@@ -121,7 +133,8 @@ class EmrStep:
         step = self.step()
         refuse_secrets(self.job.project, step["HadoopJarStep"]["Args"])
         emr = self.settings.emr
-        ids = self.hook.add_job_flow_steps(emr.cluster_id, [step], execution_role_arn=emr.execution_role)
+        with _taken(self.job):
+            ids = self.hook.add_job_flow_steps(emr.cluster_id, [step], execution_role_arn=emr.execution_role)
         self.step_id = str(ids[0])
         return self.step_id
 

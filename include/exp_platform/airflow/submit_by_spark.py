@@ -101,8 +101,8 @@ class OnKubernetes(InTheCluster):
 
     def submit(self) -> str:
         """Start spark-submit, which makes the pod."""
-        super().submit()
         self.hook.take_driver(self.pod)
+        super().submit()
         return self.pod
 
     def conf(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exp_platform.config.load import Project
-from exp_platform.errors import ConfigError
+from exp_platform.errors import ConfigError, ExpError
 from exp_platform.pipelines import last_word
 from exp_platform.spark.executors import JVM_OPTIONS
 from exp_platform.spark.session import REDACTED
@@ -53,6 +53,10 @@ class Ended:
 
     exit_code: int
     sentence: str = ""
+
+
+class NotSubmitted(ExpError):
+    """A cluster did not take the job; another try may find it willing."""
 
 
 class Submitter(Protocol):
