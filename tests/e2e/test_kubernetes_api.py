@@ -1,4 +1,4 @@
-"""The real spark-submit against a server that answers as a Kubernetes cluster does: what it asks for, what is made of it.
+"""The real spark-submit against a server that answers as Kubernetes does: what it asks for, what is made of it.
 
 There is no cluster: no pod runs. The server keeps the driver's pod, and says at once that it has failed.
 """
@@ -55,7 +55,7 @@ class Cluster(BaseHTTPRequestHandler):
 
     do_POST = do_PATCH = do_DELETE = keep  # noqa: N815
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         pod = next(iter(self.pods.values()), None)
         if pod is None or "/pods" not in self.path:
             self.answer(404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404})

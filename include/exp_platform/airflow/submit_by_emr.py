@@ -46,7 +46,7 @@ class EmrServerless:
         }
         if emr.log_uri:
             overrides["monitoringConfiguration"] = {"s3MonitoringConfiguration": {"logUri": emr.log_uri}}
-        request = {
+        request: dict[str, Any] = {
             "applicationId": emr.application_id,
             "clientToken": hashlib.sha256(self.job.attempt.encode()).hexdigest(),
             "executionRoleArn": emr.execution_role,
@@ -134,7 +134,7 @@ class EmrStep:
         refuse_secrets(self.job.project, step["HadoopJarStep"]["Args"])
         emr = self.settings.emr
         with _taken(self.job):
-            ids = self.hook.add_job_flow_steps(emr.cluster_id, [step], execution_role_arn=emr.execution_role)
+            ids = self.hook.add_job_flow_steps(str(emr.cluster_id), [step], execution_role_arn=emr.execution_role)
         self.step_id = str(ids[0])
         return self.step_id
 

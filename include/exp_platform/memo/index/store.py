@@ -79,7 +79,8 @@ def listed(found: Kept, registry: tuple[Registered, ...]) -> tuple[Entry, ...]:
 def _stamps(folder: Folder) -> dict[str, Stamp]:
     """Experiment id -> stamp of its memo's JSON; a file that is just being replaced counts with the next look."""
     found = {}
-    for file in sorted(folder.glob("*.json"), key=str):
+    files: list[Folder] = [*folder.glob("*.json")]
+    for file in sorted(files, key=str):
         if file.name != KEPT and not file.name.startswith("."):
             about = file.stat()
             found[file.stem] = (about.st_size, about.st_mtime_ns, about.st_ino)
