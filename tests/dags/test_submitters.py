@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,21 @@ def test_a_cancelled_task_cancels_its_job_run(made: Any) -> None:
     with stub:
         submitter.cancel()
         stub.assert_no_pending_responses()
+
+
+def test_when_a_tasks_supervisor_is_killed_a_job_elsewhere_is_cancelled_and_one_beside_ends_with_its_lifeline(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master(monkeypatch, "local[1]")
+    cancelled: list[str] = []
+    operator = StageOperator(task_id="t", stage=BY_NAME["build_assignments"], job_folder=tmp_path)
+    operator.cancel_elsewhere()
+    for submit in ({}, SERVERLESS):
+        submitter = submitter_of(made(submit))
+        monkeypatch.setattr(submitter, "cancel", partial(cancelled.append, type(submitter).__name__))
+        operator._submitter = submitter
+        operator.cancel_elsewhere()
+    assert cancelled == ["EmrServerless"]
 
 
 # --- EMR steps -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +134,7 @@ class SparkJobOperator(SparkSubmitOperator):
 
         config, arguments = self.job_arguments(context)
         done = threading.Event()
-        _watch_supervisor(done)
+        _watch_supervisor(done, self.cancel_elsewhere)
         try:
             submitter = self._submitter = self._chosen(config, arguments, context)
             job_id = submitter.submit()
@@ -165,6 +167,11 @@ class SparkJobOperator(SparkSubmitOperator):
         self.log_link = submitter.log_link
         return self.log_link
 
+    def cancel_elsewhere(self) -> None:
+        """Cancel a job whose driver does not end with this process; one beside the task ends with its lifeline."""
+        if self._submitter is not None and self._submitter.outlives_the_task:
+            self._submitter.cancel()
+
     def on_kill(self) -> None:
         """End the Spark application together with its task."""
         if self._submitter is not None:
@@ -191,7 +198,7 @@ def submitter_of(job: Job, *, needs_spark: bool = True, binary: str = "") -> Sub
     return BesideTheTask(job, needs_spark=needs_spark, binary=binary)
 
 
-def _watch_supervisor(done: threading.Event) -> None:
+def _watch_supervisor(done: threading.Event, cancel: Callable[[], None]) -> None:
     """End this task and its Spark application when the task's supervisor is killed, which alone reports the result."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CommsDecoder
@@ -203,6 +210,8 @@ def _watch_supervisor(done: threading.Event) -> None:
     def watch() -> None:
         while not done.wait(1.0):
             if os.getppid() != supervisor:
+                with suppress(Exception):
+                    cancel()
                 os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="watch-supervisor").start()

@@ -30,6 +30,8 @@ def _taken(job: Job) -> Iterator[None]:
 class EmrServerless:
     """One job run of an EMR Serverless application; the same attempt never starts a second one."""
 
+    outlives_the_task = True
+
     def __init__(self, job: Job, sleep: Callable[[float], None] | None = None) -> None:
         self.job, self.there = job, Elsewhere(job)
         self.settings = job.project.profile.submit
@@ -106,6 +108,8 @@ class EmrServerless:
 
 class EmrStep:
     """One step of an EMR cluster: spark-submit on YARN, the driver in the cluster."""
+
+    outlives_the_task = True
 
     def __init__(self, job: Job, sleep: Callable[[float], None] | None = None) -> None:
         self.job, self.there = job, Elsewhere(job)

@@ -16,6 +16,7 @@ class BesideTheTask:
     """spark-submit in client mode: the driver is a child of the task, its output is the task's log."""
 
     log_link = ""
+    outlives_the_task = False
 
     def __init__(self, job: Job, *, needs_spark: bool = True, binary: str = "") -> None:
         conf = dict(launch_conf(job.project))
@@ -49,6 +50,8 @@ class BesideTheTask:
 
 class InTheCluster:
     """spark-submit in cluster mode on YARN: spark-submit waits, the driver leaves its last word in the store."""
+
+    outlives_the_task = True
 
     def __init__(self, job: Job, *, binary: str = "") -> None:
         self.job, self.there = job, Elsewhere(job)

@@ -62,6 +62,10 @@ class NotSubmitted(ExpError):
 class Submitter(Protocol):
     """Runs one job. `submit` is called once; `cancel` may be called at any time, also before it."""
 
+    @property
+    def outlives_the_task(self) -> bool:
+        """True when the driver goes on after the task's process was killed, unless it is cancelled."""
+
     def submit(self) -> str:
         """Start the job and return its id, or words for one that runs beside the task."""
 
