@@ -18,7 +18,13 @@ init)
     ;;
 api-server | scheduler | dag-processor | triggerer)
     mkdir -p "$AIRFLOW_HOME"
-    exec airflow "$1"
+    words=("$1")
+    if [ "$1" = api-server ] && [ "${AIRFLOW__FAB__ENABLE_PROXY_FIX:-false}" = true ]; then
+        # The port is open on loopback alone, so that whoever reaches it is the proxy.
+        export FORWARDED_ALLOW_IPS="${FORWARDED_ALLOW_IPS:-*}"
+        words+=(--proxy-headers)
+    fi
+    exec airflow "${words[@]}"
     ;;
 *)
     sed -n '2,5s/^# //p' "$0" >&2

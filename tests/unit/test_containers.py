@@ -120,3 +120,16 @@ def test_keys_of_any_characters_reach_airflows_connection_to_the_store() -> None
     made = json.loads(done.stdout)
     assert (made["conn_type"], made["login"], made["password"]) == ("aws", 'a"b', "p@s/%:s")
     assert made["extra"]["endpoint_url"] == "http://store:9000"
+
+
+@pytest.mark.parametrize(("behind", "words"), [("false", "api-server"), ("true", "api-server --proxy-headers")])
+def test_the_api_server_believes_a_proxys_headers_only_where_there_is_one(
+    tmp_path: Path, behind: str, words: str
+) -> None:
+    (tmp_path / "airflow").write_text('#!/bin/sh\necho "$@ $FORWARDED_ALLOW_IPS"\n')
+    (tmp_path / "airflow").chmod(0o755)
+    about = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AIRFLOW_HOME": str(tmp_path / "home")}
+    about |= {"AIRFLOW__FAB__ENABLE_PROXY_FIX": behind}
+    program = ["bash", str(ROOT / "scripts" / "airflow.sh"), "api-server"]
+    done = subprocess.run(program, env=about, capture_output=True, text=True, check=True)
+    assert done.stdout.split(" *")[0].strip() == words
