@@ -64,9 +64,10 @@ def made(profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
 
-    def make(submit: dict[str, Any], **profile_keys: Any) -> Job:
-        content = yaml.safe_load(profile.read_text()) | profile_keys
+    def make(submit: dict[str, Any], spark_master: str = "yarn") -> Job:
+        content = yaml.safe_load(profile.read_text())
         content["catalog"] |= {"password": SECRET}
+        content["spark"]["master"] = spark_master
         content["submit"] = {"outcomes": str(tmp_path / "words"), "poll_seconds": 0.001} | submit
         profile.write_text(yaml.safe_dump(content))
         words = (f"--config={profile}", "--experiment-id=exp_a_001", "--dt=2026-02-01")
@@ -405,6 +406,13 @@ def test_the_profile_chooses_and_a_stage_without_a_session_always_runs_beside_it
 def test_an_incomplete_choice_is_refused_with_what_it_needs(made: Any, submit: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         made(submit)
+
+
+def test_a_driver_elsewhere_with_a_local_master_is_refused(made: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"spark.master local\[2\]: a driver that submit.by sends elsewhere needs yarn"
+    ):
+        made(PODS, spark_master="local[2]")
 
 
 class TaskInstance:

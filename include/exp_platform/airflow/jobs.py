@@ -182,6 +182,12 @@ def submitter_of(job: Job, *, needs_spark: bool = True, binary: str = "") -> Sub
     """The submitter that the profile chooses; arithmetic without a session always runs beside the task."""
     settings = job.project.profile.submit
     if settings.elsewhere and needs_spark:
+        master = job.project.profile.spark.master
+        if master.startswith("local"):  # the driver would look for no executors, and listen on loopback alone
+            raise ConfigError(
+                f"{job.project.path.name}: spark.master: found {master}; where submit.by is {settings.by}, the driver "
+                "runs elsewhere and needs yarn or k8s://…"
+            )
         if settings.by == "emr-serverless":
             from exp_platform.airflow.submit_by_emr import EmrServerless
 

@@ -116,7 +116,7 @@ def test_the_buckets_of_pages_and_of_last_words_are_made_with_the_others(
     monkeypatch.setattr("exp_platform.lake.object_store.ensure_bucket", lambda of, place: (made.append(place), "b")[1])
     submit = {"deploy_mode": "cluster", "outcomes": "s3a://words/jobs"}
     places = {"raw_root": "s3a://raw", "memo_dir": "s3a://pages/memos", "docs_dir": "s3a://pages/docs"}
-    project = make_project(tmp_path, submit=submit, **places)
+    project = make_project(tmp_path, submit=submit, spark={"master": "yarn"}, **places)
     assert ensure_buckets(project) == ["b"]
     assert made == ["s3a://raw", "s3a://pages/memos", "s3a://pages/docs", "s3a://words/jobs"]
 
