@@ -409,10 +409,8 @@ def test_an_incomplete_choice_is_refused_with_what_it_needs(made: Any, submit: d
 
 
 def test_a_driver_elsewhere_with_a_local_master_is_refused(made: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=r"spark.master local\[2\]: a driver that submit.by sends elsewhere needs yarn"
-    ):
-        made(PODS, spark_master="local[2]")
+    with pytest.raises(ConfigError, match=r"spark.master: found local\[2\]; where submit.by is kubernetes, the driver"):
+        submitter_of(made(PODS, spark_master="local[2]"))
 
 
 class TaskInstance:
