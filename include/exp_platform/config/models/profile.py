@@ -8,7 +8,7 @@ from pydantic import Field
 
 from exp_platform.config.models.base import Model, UtcTime
 from exp_platform.config.models.experiment import ContractSettings, Guardrail, QualitySettings
-from exp_platform.config.models.submit import SubmitSettings
+from exp_platform.config.models.submitting import SubmitSettings
 
 
 class Fault(Model):
