@@ -208,7 +208,10 @@ def test_a_job_that_emr_does_not_take_is_one_sentence_and_may_be_tried_again(
     monkeypatch.setattr("exp_platform.airflow.jobs.submitter_of", lambda job, **about: submitter)
     ti = TaskInstance(tmp_path / "project" / "configs" / "dev.yaml")
     operator = StageOperator(task_id="t", stage=BY_NAME["build_assignments"], job_folder=tmp_path)
-    with stub, pytest.raises(StageFailure, match=r"EMR did not take build_assignments: .*the application is") as caught:
+    with (
+        stub,
+        pytest.raises(StageFailure, match=r"(?s)EMR did not take build_assignments: .*the application is") as caught,
+    ):
         operator.execute({"ti": ti, "task": operator})
     assert caught.value.exit_code == ti.pushed["failure"]["exit_code"] == 1
 
