@@ -124,6 +124,7 @@ def test_emr_serverless_is_asked_for_one_job_run_of_the_image_by_a_token_of_its_
     conf = defaults["properties"]
     assert conf["spark.emr-serverless.driverEnv.EXP_CATALOG_PASSWORD"] == "EMR.secret@catalog"
     assert conf["spark.emr-serverless.driverEnv.EXP_LAST_WORD"] == job.word_place
+    assert conf["spark.emr-serverless.driverEnv.EXP_SUBMITTED_AGAIN"] == "1"
     assert conf["spark.driver.memory"] == "1g"
     assert request["executionTimeoutMinutes"] == 360
     assert request["clientToken"] == EmrServerless(job).request()["clientToken"]

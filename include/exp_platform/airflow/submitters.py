@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError, ExpError
 from exp_platform.pipelines import last_word
+from exp_platform.spark import by_hand
 from exp_platform.spark.executors import JVM_OPTIONS
 from exp_platform.spark.session import REDACTED
 
@@ -105,8 +106,9 @@ class Elsewhere:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The driver's environment."""
-        return self.job.project.profile.submit.environment | {last_word.VARIABLE: self.job.word_place}
+        """The driver's environment; a driver that lacks jars says so, and never submits itself once more."""
+        own = {last_word.VARIABLE: self.job.word_place, by_hand.AGAIN: "1"}
+        return self.job.project.profile.submit.environment | own
 
     @property
     def conf(self) -> dict[str, str]:
