@@ -28,7 +28,8 @@ from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog_properties import BUSY_SECONDS, location_of, pyiceberg_properties, warehouse_of
 from exp_platform.lake.metadata_files import metadata_files
-from exp_platform.lake.outages import explained
+from exp_platform.lake.outages import explained, is_refused_login
+from exp_platform.lake.raw_zone import require_bucket
 from exp_platform.lake.tables import TABLES, Table, bucket_of
 from exp_platform.lake.types import arrow_schema, iceberg_schema, iceberg_type
 
@@ -148,6 +149,8 @@ def _load_or_create(project: Project, catalog: Catalog, table: Table) -> Iceberg
     try:
         handle = _table_of(catalog, table.name) or _created(project, catalog, table)
     except FileNotFoundError as error:
+        if not project.profile.catalog.names_its_warehouse:
+            require_bucket(project, warehouse_of(project))
         raise ConfigError(
             f"table {table.name}: its metadata file is gone ({error}). {_way_out(project, error)}"
         ) from error
@@ -189,6 +192,8 @@ def _created(project: Project, catalog: Catalog, table: Table) -> IcebergTable:
             "is another one. Put its backup back, or let `exp doctor --recover` register the tables that are there; to "
             "begin with an empty lake, move the warehouse away. Nothing was changed"
         )
+    if location is not None and project.profile.catalog.type != "rest":
+        require_bucket(project, location)  # some stores make a bucket of any name that is written to
     _create_namespace(catalog, table.name.split(".")[0])
     schema = iceberg_schema(table)
     try:
@@ -275,8 +280,8 @@ def _again(action: Callable[[], T], attempts: int = 6) -> T:
     for attempt in range(attempts):
         try:
             return action()
-        except (OperationalError, ProgrammingError, IntegrityError):
-            if attempt + 1 == attempts:
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if attempt + 1 == attempts or is_refused_login(error):
                 raise
             time.sleep(0.2 * 2**attempt)
     raise AssertionError("unreachable")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import requests
 from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
     BadRequestError,
+    CommitStateUnknownException,
     ForbiddenError,
     NoSuchNamespaceError,
     OAuthError,
-    ServerError,
-    ServiceUnavailableError,
+    RESTError,
     UnauthorizedError,
 )
 from sqlalchemy.exc import OperationalError
@@ -60,37 +62,32 @@ def explanation(project: Project, error: Exception) -> ExpError | None:
     """
     if isinstance(error, OperationalError):
         return _of_postgres(project, error)
-    if isinstance(error, (requests.RequestException, *_OF_REST)):
-        return _of_rest(project, error)
+    if isinstance(error, (requests.RequestException, RESTError, NoSuchNamespaceError)):
+        return None if isinstance(error, CommitStateUnknownException) else _of_rest(project, error)
     if isinstance(error, OSError):
         return _of_the_store(project, error)
     return None
 
 
-_OF_REST = (
-    BadRequestError,
-    ForbiddenError,
-    NoSuchNamespaceError,
-    OAuthError,
-    ServerError,
-    ServiceUnavailableError,
-    UnauthorizedError,
-)
+def is_refused_login(error: Exception) -> bool:
+    """True when Postgres refuses the user or has no such database: waiting does not help."""
+    said = str(error)
+    return any(words in said for words in _REFUSED_LOGIN) or all(words in said for words in _UNKNOWN_DATABASE)
 
 
 def _of_postgres(project: Project, error: OperationalError) -> ExpError | None:
     settings, said = project.profile.catalog, str(error.orig or error).strip()
     if settings.type != "postgres":
         return None
-    last = said.splitlines()[-1].removeprefix("FATAL:").strip() if said else type(error).__name__
-    last = last.split("FATAL:")[-1].strip()
-    if any(words in said for words in _REFUSED_LOGIN):
+    first = said.splitlines()[0] if said else type(error).__name__
+    last = re.split(r"FATAL:|failed:", said.splitlines()[-1] if "FATAL:" in said else first)[-1].strip()
+    if all(words in said for words in _UNKNOWN_DATABASE):
+        return ConfigError(f"the catalog postgres://{settings.uri} is not there ({last}): correct catalog.uri")
+    if is_refused_login(error):
         return ConfigError(
             f"the catalog postgres://{settings.uri} refuses the user {settings.user!r} ({last}): correct catalog.user "
             "and catalog.password, or the rights of this user"
         )
-    if all(words in said for words in _UNKNOWN_DATABASE):
-        return ConfigError(f"the catalog postgres://{settings.uri} is not there ({last}): correct catalog.uri")
     return ExpError(f"the catalog postgres://{settings.uri} does not answer ({last}); start it, then try again")
 
 
@@ -102,7 +99,7 @@ def _of_rest(project: Project, error: Exception) -> ExpError:
             f"{where} has a certificate that this machine does not trust ({_innermost(error)}): name its authority in "
             "catalog.ca_file"
         )
-    if isinstance(error, (OAuthError, UnauthorizedError, ForbiddenError)):
+    if isinstance(error, (OAuthError, UnauthorizedError, ForbiddenError, AuthorizationExpiredError)):
         keys = {
             "oauth2": "catalog.user and catalog.password",
             "bearer": "catalog.token",
@@ -110,7 +107,7 @@ def _of_rest(project: Project, error: Exception) -> ExpError:
             "none": "catalog.auth, which is none",
         }[settings.signed_by]
         return ConfigError(f"{where} refuses this client ({said}): correct {keys}, or the rights of this client")
-    if isinstance(error, (BadRequestError, NoSuchNamespaceError)):
+    if isinstance(error, (BadRequestError, NoSuchNamespaceError)) or said.startswith("NoSuch"):
         return ConfigError(
             f"{where} does not know the warehouse {settings.warehouse!r} ({said}): correct catalog.warehouse"
         )

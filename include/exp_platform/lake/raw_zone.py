@@ -11,6 +11,7 @@ from pyarrow import fs
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
+from exp_platform.lake.outages import explained
 from exp_platform.lake.store import own_properties, s3_filesystem, store_properties
 from exp_platform.schemas import DATASETS
 
@@ -48,13 +49,14 @@ def require_bucket(project: Project, location: str) -> None:
 
 def list_days(project: Project, experiment_id: str) -> list[date]:
     """The days named by the `dt=` folders of the experiment's datasets, sorted; empty without raw data."""
-    files, folder = filesystem(project, project.raw_folder(experiment_id))
-    days: set[date] = set()
-    for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
-        if found.type == fs.FileType.Directory and found.base_name in DATASETS:
-            days |= set(_named_days(day.base_name for day in files.get_file_info(fs.FileSelector(found.path))))
-    if not days:
-        require_bucket(project, project.raw_root)
+    with explained(project):
+        files, folder = filesystem(project, project.raw_folder(experiment_id))
+        days: set[date] = set()
+        for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+            if found.type == fs.FileType.Directory and found.base_name in DATASETS:
+                days |= set(_named_days(day.base_name for day in files.get_file_info(fs.FileSelector(found.path))))
+        if not days:
+            require_bucket(project, project.raw_root)
     return sorted(days)
 
 

@@ -67,8 +67,8 @@ def require_events(project: Project, run: PastRun) -> None:
         raise ConfigError(
             f"run '{run.run_id}' can't be computed again: the snapshots of its events are gone "
             f"({'; '.join(missing) or 'it never read any'}). They are kept for pins.retain_days = "
-            f"{project.profile.pins.retain_days} days after a run has published its decision; younger ones were expired by "
-            "something other than the platform's maintenance"
+            f"{project.profile.pins.retain_days} days after a run has published its decision; younger ones were "
+            "expired by something other than the platform's maintenance"
         )
 
 
