@@ -15,7 +15,7 @@ BUSY_SECONDS = 30
 
 
 def pyiceberg_properties(project: Project) -> dict[str, Any]:
-    """What PyIceberg needs to open the catalog."""
+    """Properties with which PyIceberg opens the catalog."""
     settings = project.profile.catalog
     properties: dict[str, Any] = {"warehouse": warehouse_of(project)}
     properties |= store_properties(project) | own_properties(project)
