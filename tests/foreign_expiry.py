@@ -1,4 +1,4 @@
-"""What a managed service does to a table by itself: it keeps one snapshot, and no tag of anybody."""
+"""A managed service's expiry, as a test makes it: one snapshot is kept, and no tag of anybody."""
 
 from __future__ import annotations
 

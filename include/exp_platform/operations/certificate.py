@@ -204,8 +204,8 @@ def views(bench: Bench) -> tuple[Verdict, str]:
     if bench.project.profile.catalog.type != "rest":
         return "note", "none can be made from Python; Spark makes silver.fact_assignment, and no code needs it"
     name = f"{bench.name}_view"
-    sql = SQLViewRepresentation(type="sql", sql="SELECT 1 AS n", dialect="spark")  # type: ignore[call-arg]
-    version = ViewVersion(schema_id=0, representations=[ViewRepresentation(sql)], default_namespace=("ops",))  # type: ignore[call-arg]
+    sql = SQLViewRepresentation(type="sql", sql="SELECT 1 AS n", dialect="spark")
+    version = ViewVersion(schema_id=0, representations=[ViewRepresentation(sql)], default_namespace=("ops",))
     try:
         bench.catalog.create_view(name, pa.schema([pa.field("n", pa.int32())]), version)
         bench.catalog.drop_view(name)

@@ -1,4 +1,4 @@
-"""What a catalog or a store says when it is wrong or away, as one sentence with an exit code."""
+"""Errors of a catalog or a store that is wrong or away: one sentence with an exit code."""
 
 from __future__ import annotations
 
