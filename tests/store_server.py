@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from tests.cluster.services import ROOT, answers, end, free_ports
 
 KEY, SECRET = "a-key", "a-secret"
@@ -86,10 +86,14 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 def _has_a_warehouse(port: int) -> bool:
+    """True when the catalog lists its namespaces; the warehouse is made some time after the ports answer."""
+    uri = f"http://127.0.0.1:{port}/v1"
+    form = {"grant_type": "client_credentials", "client_id": KEY, "client_secret": SECRET}
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/config?warehouse=s3://lake") as answer:
-            return b"lake" in answer.read()
-    except OSError:
+        token = requests.post(f"{uri}/oauth/tokens", data=form, timeout=10).json().get("access_token")
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{uri}/lake/namespaces", headers=headers, timeout=10).status_code == 200
+    except requests.RequestException:
         return False
 
 

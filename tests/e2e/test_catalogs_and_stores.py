@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +25,24 @@ from exp_platform.lake.object_store import ensure_buckets
 from exp_platform.lake.raw_zone import filesystem, list_days
 from exp_platform.operations.recover import recover
 from exp_platform.operations.scratch import beside, scratch_lake
+from exp_platform.spark.jars import OBJECT_STORE, resolve_jars
 
 pytestmark = pytest.mark.slow
 
 CLAIM = "ops.run_claim"
+BY_SPARK = """
+import sys
+from exp_platform.lake.views import ensure_valid_assignments
+from exp_platform.spark.session import build_spark_session
+
+spark = build_spark_session("test", sys.argv[1])
+print("notice of the view:", ensure_valid_assignments(spark))
+spark.range(5).write.parquet("s3a://raw/by-spark")
+print("raw rows:", spark.read.parquet("s3a://raw/by-spark").count())
+spark.sql("CREATE TABLE iceberg.silver.by_spark (id BIGINT) USING iceberg")
+spark.range(3).writeTo("iceberg.silver.by_spark").append()
+spark.stop()
+"""
 EXPERIMENT = "exp_checkout_button_001"
 
 
@@ -167,3 +183,25 @@ def test_a_wrong_setting_is_refused_in_one_sentence_and_not_tried_again(
     assert refused.value.exit_code == 64
     assert "\n" not in str(refused.value)
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.long
+@pytest.mark.spark
+def test_spark_goes_where_python_goes_signed_by_tls_with_the_keys_of_the_machine(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_jars(OBJECT_STORE)
+    catalog = server.rest(warehouse="lake", auth="sigv4", signing_name="s3tables", views=True)
+    given = {key: value for key, value in catalog.items() if key not in ("user", "password")}
+    project = project_on(tmp_path, given, server.with_tls(access_key=None, secret_key=None))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    ensure_buckets(project)
+    ensure_tables(project, names=("silver.fact_assignment_canonical",))
+    command = [sys.executable, "-c", BY_SPARK, str(project.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "notice of the view: None" in done.stdout
+    assert "raw rows: 5" in done.stdout
+    assert "WARN" not in done.stdout.replace("WARNING: Using incubator modules", "") + done.stderr
+    assert load_catalog(project).load_table("silver.by_spark").scan().to_arrow().num_rows == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pyarrow import fs
 
@@ -46,8 +47,6 @@ def own_properties(project: Project) -> dict[str, str]:
 
 def ca_file(project: Project) -> str:
     """The path of the file with the store's certificate authority; a missing one is refused."""
-    from pathlib import Path
-
     store = project.profile.object_store
     assert store is not None and store.ca_file
     path = project.resolve(store.ca_file)
@@ -68,8 +67,13 @@ def s3_filesystem(properties: Mapping[str, str], new_buckets: bool = False) -> f
         endpoint_override=properties.get("s3.endpoint"),
         force_virtual_addressing=properties.get("s3.force-virtual-addressing") == "true",
         allow_bucket_creation=new_buckets,
-        tls_ca_file_path=properties.get(CA_FILE),
+        tls_ca_file_path=_here(properties.get(CA_FILE)),
     )
+
+
+def _here(file: str | None) -> str | None:
+    """A file's path on this machine: Spark puts it into an executor's working directory under its bare name."""
+    return file if file is None or Path(file).exists() else Path(file).name
 
 
 def _encrypting(properties: Mapping[str, str]) -> fs.FileSystem:
@@ -80,7 +84,7 @@ def _encrypting(properties: Mapping[str, str]) -> fs.FileSystem:
     client = {
         "endpoint_url": properties.get("s3.endpoint"),
         "region_name": properties.get("s3.region"),
-        "verify": properties.get(CA_FILE),
+        "verify": _here(properties.get(CA_FILE)),
     }
     files = S3FileSystem(
         key=properties.get("s3.access-key-id"),

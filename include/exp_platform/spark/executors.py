@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exp_platform.config.load import Project
+from exp_platform.lake.store import ca_file
 from exp_platform.spark.catalog_settings import needs_aws
 from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, jar_name
 from exp_platform.spark.package import require_package
@@ -34,7 +35,10 @@ def executor_conf(project: Project) -> dict[str, str]:
     }
     conf = {"spark.executor.extraJavaOptions": JVM_OPTIONS}
     if (trusted := trust_store(project)) is not None:
-        conf["spark.files"] = str(trusted)  # Spark puts it into each executor's working directory
+        # Spark puts both into each executor's working directory: one for its JVM, one for its Python.
+        store = project.profile.object_store
+        python = [ca_file(project)] if store is not None and store.ca_file else []
+        conf["spark.files"] = ",".join([str(trusted), *python])
         conf["spark.executor.extraJavaOptions"] += f" {trust_options(EXECUTOR_NAME)}"
     conf |= {key: str(value) for key, value in sizes.items() if value is not None}
     return conf | _shipped(project)

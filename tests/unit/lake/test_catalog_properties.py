@@ -12,6 +12,7 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project
 from exp_platform.config.models import CatalogSettings, ObjectStoreSettings
 from exp_platform.errors import ConfigError
+from exp_platform.lake import store
 from exp_platform.lake.catalog_properties import location_of, pyiceberg_properties, warehouse_of
 from exp_platform.lake.store import FILE_IO
 from exp_platform.operations.scratch import beside
@@ -176,3 +177,15 @@ def test_a_local_warehouse_is_a_folder_of_the_clone_and_needs_no_reader_of_a_sto
     project = with_blocks(plain, {"type": "sqlite", "uri": "c.db", "warehouse": "data/warehouse"}, STORE)
     assert warehouse_of(project) == f"file://{Path(project.root).resolve()}/data/warehouse"
     assert "io-impl" not in both(project)[1]
+
+
+def test_an_executor_finds_the_authority_in_its_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+    monkeypatch.setattr(store.fs, "S3FileSystem", lambda **named: seen.append(named["tls_ca_file_path"]))
+    there = tmp_path / "ca.pem"
+    there.write_text("")
+    for path in (str(there), "/of/the/driver/ca.pem"):
+        store.s3_filesystem({store.CA_FILE: path})
+    assert seen == [str(there), "ca.pem"]
