@@ -9,7 +9,7 @@ from urllib.parse import quote
 from exp_platform.config.load import Project
 from exp_platform.config.models import CatalogSettings
 from exp_platform.errors import ConfigError
-from exp_platform.lake.store import own_properties, store_properties
+from exp_platform.lake.s3 import own_properties, store_properties
 
 BUSY_SECONDS = 30
 

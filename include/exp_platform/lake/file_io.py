@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyarrow.fs import FileSystem
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from exp_platform.lake.store import s3_filesystem
+from exp_platform.lake.s3 import s3_filesystem
 
 
 class StoreFileIO(PyArrowFileIO):  # type: ignore[misc]  # PyIceberg has no types for it

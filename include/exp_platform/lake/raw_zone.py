@@ -12,7 +12,7 @@ from pyarrow import fs
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.outages import explained
-from exp_platform.lake.store import own_properties, s3_filesystem, store_properties
+from exp_platform.lake.s3 import own_properties, s3_filesystem, store_properties
 from exp_platform.schemas import DATASETS
 
 _DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})", re.ASCII)

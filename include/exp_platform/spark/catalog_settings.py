@@ -5,7 +5,7 @@ from __future__ import annotations
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import CATALOG
 from exp_platform.lake.catalog_properties import BUSY_SECONDS, java_rest_properties, on_the_store, warehouse_of
-from exp_platform.lake.store import store_properties
+from exp_platform.lake.s3 import store_properties
 
 
 def spark_catalog_conf(project: Project) -> dict[str, str]:

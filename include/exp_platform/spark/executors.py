@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exp_platform.config.load import Project
-from exp_platform.lake.store import ca_file
+from exp_platform.lake.s3 import ca_file
 from exp_platform.spark.catalog_settings import needs_aws
 from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, jar_name
 from exp_platform.spark.package import require_package

@@ -12,7 +12,7 @@ from pathlib import Path
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog_properties import catalog_ca_file
-from exp_platform.lake.store import ca_file
+from exp_platform.lake.s3 import ca_file
 from exp_platform.paths import clone_root
 from exp_platform.spark.java import find_java_home
 

@@ -12,9 +12,9 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project
 from exp_platform.config.models import CatalogSettings, ObjectStoreSettings
 from exp_platform.errors import ConfigError
-from exp_platform.lake import store
+from exp_platform.lake import s3
 from exp_platform.lake.catalog_properties import location_of, pyiceberg_properties, warehouse_of
-from exp_platform.lake.store import FILE_IO
+from exp_platform.lake.s3 import FILE_IO
 from exp_platform.operations.scratch import beside
 from exp_platform.spark.catalog_settings import needs_aws, s3a_conf, spark_catalog_conf
 from exp_platform.spark.session import REDACTED, session_conf
@@ -183,9 +183,9 @@ def test_an_executor_finds_the_authority_in_its_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str | None] = []
-    monkeypatch.setattr(store.fs, "S3FileSystem", lambda **named: seen.append(named["tls_ca_file_path"]))
+    monkeypatch.setattr(s3.fs, "S3FileSystem", lambda **named: seen.append(named["tls_ca_file_path"]))
     there = tmp_path / "ca.pem"
     there.write_text("")
     for path in (str(there), "/of/the/driver/ca.pem"):
-        store.s3_filesystem({store.CA_FILE: path})
+        s3.s3_filesystem({s3.CA_FILE: path})
     assert seen == [str(there), "ca.pem"]
