@@ -42,7 +42,7 @@ def require_bucket(project: Project, location: str) -> None:
         where = f" {store.endpoint}" if store and store.endpoint else ""
         raise ConfigError(
             f"the bucket {bucket!r} of {location} is not in the object store"
-            f"{where}: correct the location, or create the buckets of the profile with "
+            f"{where}. Correct the location, or create the buckets of the profile with "
             "`python -m exp_platform.lake.object_store`"
         )
 
