@@ -21,10 +21,11 @@ def _java(_: Project) -> str:
 
 
 def _jars(project: Project) -> str:
+    from exp_platform.spark.catalog_settings import needs_aws
     from exp_platform.spark.jars import CORE, OBJECT_STORE, require_jars
 
     require_jars(CORE, "make setup")
-    if project.profile.object_store is not None:
+    if needs_aws(project):
         require_jars(OBJECT_STORE, "make setup-object-store")
     return "all there"
 
@@ -37,7 +38,8 @@ def _configuration(project: Project) -> str:
 
 
 def _catalog(project: Project) -> str:
-    from exp_platform.lake.catalog import load_catalog, location_of
+    from exp_platform.lake.catalog import load_catalog
+    from exp_platform.lake.catalog_properties import location_of
     from exp_platform.lake.metadata_files import metadata_files
     from exp_platform.lake.tables import NAMESPACES, TABLES
 
@@ -45,7 +47,7 @@ def _catalog(project: Project) -> str:
     lost = [
         name
         for name in TABLES
-        if metadata_files(project, location_of(project, name)) and not catalog.table_exists(name)
+        if (place := location_of(project, name)) and metadata_files(project, place) and not catalog.table_exists(name)
     ]
     if lost:
         raise ExpError(
@@ -70,7 +72,9 @@ def _raw_zone(project: Project) -> str:
 def _places(project: Project) -> str:
     """Write a file into every place that a run writes to, and delete it again."""
     profile = project.profile
-    places = [profile.memo_dir, profile.docs_dir, profile.catalog.warehouse]
+    places = [profile.memo_dir, profile.docs_dir]
+    if profile.catalog.type != "rest":  # such a warehouse may take the files of tables alone: see `--deep`
+        places.append(profile.catalog.warehouse)
     if profile.catalog.type == "sqlite":
         places.append(str(Path(profile.catalog.uri).parent))
     for place in places:

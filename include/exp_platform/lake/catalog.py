@@ -25,14 +25,15 @@ from pyiceberg.transforms import BucketTransform, IdentityTransform
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from exp_platform.config.load import Project
-from exp_platform.config.models import CatalogSettings
 from exp_platform.errors import ConfigError
+from exp_platform.lake.catalog_properties import BUSY_SECONDS, location_of, pyiceberg_properties, warehouse_of
 from exp_platform.lake.metadata_files import metadata_files
-from exp_platform.lake.tables import NAMESPACES, TABLES, Table, bucket_of
+from exp_platform.lake.outages import explained, is_refused_login
+from exp_platform.lake.raw_zone import require_bucket
+from exp_platform.lake.tables import TABLES, Table, bucket_of
 from exp_platform.lake.types import arrow_schema, iceberg_schema, iceberg_type
 
 CATALOG = "iceberg"  # Spark and PyIceberg must use the same name: with two, one of them silently sees nothing
-BUSY_SECONDS = 30
 
 T = TypeVar("T")
 
@@ -56,19 +57,11 @@ PROPERTIES = {
 def load_catalog(project: Project) -> Catalog:
     """The PyIceberg catalog of a profile."""
     settings = project.profile.catalog
-    properties = {"warehouse": warehouse_of(project)} | object_store_properties(project)
     if settings.type == "sqlite":
-        path = Path(project.resolve(settings.uri))
-        _open_as_wal(path)
-        properties |= {"type": "sql", "uri": f"sqlite:///{path}?timeout={BUSY_SECONDS}"}
-    elif settings.type == "postgres":
-        properties |= {"type": "sql", "uri": f"postgresql+psycopg2://{_userinfo(settings)}{settings.uri}"}
-        properties["pool_pre_ping"] = "true"  # a connection from before Postgres was restarted is replaced, not used
-    else:
-        properties |= {"type": "rest", "uri": settings.uri}
-        if settings.user and settings.password:
-            properties["credential"] = f"{settings.user}:{settings.password}"
-    return _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
+        _open_as_wal(Path(project.resolve(settings.uri)))
+    properties = pyiceberg_properties(project)
+    with explained(project):
+        return _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
 
 
 def ensure_tables(
@@ -76,13 +69,11 @@ def ensure_tables(
 ) -> dict[str, IcebergTable]:
     """Create what is missing, add columns that were declared later, and return a handle of each table as it is now."""
     catalog = catalog or load_catalog(project)
-    warehouse = warehouse_of(project)
-    for namespace in {name.split(".")[0] for name in names} & set(NAMESPACES):
-        _again(lambda ns=namespace: _create_namespace(catalog, ns))  # type: ignore[misc]
 
     def ensure(name: str) -> IcebergTable:
-        handle = _again(lambda: _load_or_create(project, catalog, TABLES[name]))
-        _refuse_other_place(handle, warehouse)
+        with explained(project):
+            handle = _again(lambda: _load_or_create(project, catalog, TABLES[name]))
+        _refuse_other_place(project, handle)
         return _evolve(handle, TABLES[name])
 
     # Metadata files are small and far away on an object store: read several at once.
@@ -158,6 +149,8 @@ def _load_or_create(project: Project, catalog: Catalog, table: Table) -> Iceberg
     try:
         handle = _table_of(catalog, table.name) or _created(project, catalog, table)
     except FileNotFoundError as error:
+        if not project.profile.catalog.names_its_warehouse:
+            require_bucket(project, warehouse_of(project))
         raise ConfigError(
             f"table {table.name}: its metadata file is gone ({error}). {_way_out(project, error)}"
         ) from error
@@ -180,7 +173,7 @@ def _way_out(project: Project, error: FileNotFoundError) -> str:
 def _table_of(catalog: Catalog, name: str) -> IcebergTable | None:
     try:
         return catalog.load_table(name)
-    except NoSuchTableError:
+    except (NoSuchTableError, NoSuchNamespaceError):
         return None
 
 
@@ -188,7 +181,7 @@ def _created(project: Project, catalog: Catalog, table: Table) -> IcebergTable:
     """A new table, unless the warehouse holds one of that name which the catalog does not know: it would be lost."""
     location = location_of(project, table.name)
     for wait in (0.2, 0.4, 0.8, 1.6):  # another process that creates the table now writes its file first
-        if not metadata_files(project, location):
+        if location is None or not metadata_files(project, location):
             break
         time.sleep(wait)
         if handle := _table_of(catalog, table.name):
@@ -199,6 +192,9 @@ def _created(project: Project, catalog: Catalog, table: Table) -> IcebergTable:
             "is another one. Put its backup back, or let `exp doctor --recover` register the tables that are there; to "
             "begin with an empty lake, move the warehouse away. Nothing was changed"
         )
+    if location is not None and project.profile.catalog.type != "rest":
+        require_bucket(project, location)  # some stores make a bucket of any name that is written to
+    _create_namespace(catalog, table.name.split(".")[0])
     schema = iceberg_schema(table)
     try:
         return catalog.create_table(
@@ -213,11 +209,6 @@ def _created(project: Project, catalog: Catalog, table: Table) -> IcebergTable:
         return catalog.load_table(table.name)
 
 
-def location_of(project: Project, name: str) -> str:
-    """The location of a declared table in the warehouse."""
-    return f"{warehouse_of(project)}/{name.replace('.', '/')}"
-
-
 def _create_namespace(catalog: Catalog, namespace: str) -> None:
     try:
         if not catalog.namespace_exists(namespace):
@@ -226,9 +217,9 @@ def _create_namespace(catalog: Catalog, namespace: str) -> None:
         return
 
 
-def _refuse_other_place(handle: IcebergTable, warehouse: str) -> None:
-    location = handle.location()
-    if not location.startswith(warehouse + "/"):
+def _refuse_other_place(project: Project, handle: IcebergTable) -> None:
+    location, warehouse = handle.location(), warehouse_of(project)
+    if not project.profile.catalog.names_its_warehouse and not location.startswith(warehouse + "/"):
         raise ConfigError(
             f"table {'.'.join(handle.name())} is stored at {location}, outside of this clone's warehouse {warehouse}. "
             "Iceberg stores absolute paths: a clone that was moved or copied needs `make reset`"
@@ -289,8 +280,8 @@ def _again(action: Callable[[], T], attempts: int = 6) -> T:
     for attempt in range(attempts):
         try:
             return action()
-        except (OperationalError, ProgrammingError, IntegrityError):
-            if attempt + 1 == attempts:
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if attempt + 1 == attempts or is_refused_login(error):
                 raise
             time.sleep(0.2 * 2**attempt)
     raise AssertionError("unreachable")
@@ -319,32 +310,3 @@ def _open_as_wal(path: Path) -> None:
 def backup_of(path: Path) -> Path:
     """The file to which maintenance copies an embedded catalog."""
     return path.with_name(path.name + ".backup")
-
-
-def warehouse_of(project: Project) -> str:
-    """The warehouse as a URL: Iceberg stores absolute locations."""
-    place = project.resolve(project.profile.catalog.warehouse).rstrip("/")
-    return place if "://" in place else f"file://{place}"
-
-
-def _userinfo(settings: CatalogSettings) -> str:
-    from urllib.parse import quote
-
-    if not settings.user:
-        return ""
-    password = f":{quote(settings.password, safe='')}" if settings.password else ""
-    return f"{quote(settings.user, safe='')}{password}@"
-
-
-def object_store_properties(project: Project) -> dict[str, str]:
-    """S3 properties that both libraries read."""
-    store = project.profile.object_store
-    if store is None:
-        return {}
-    return {
-        "s3.endpoint": store.endpoint,
-        "s3.region": store.region,
-        "s3.access-key-id": store.access_key,
-        "s3.secret-access-key": store.secret_key,
-        "s3.force-virtual-addressing": str(not store.path_style).lower(),
-    }

@@ -29,6 +29,11 @@ def untouched(handle: IcebergTable, owners: str | Collection[str], since: int, u
     return _only((Operation.REPLACE,), handle, owners, since, until)
 
 
+def is_expired(handle: IcebergTable, snapshot_id: int) -> bool:
+    """True when a snapshot is no longer there: maintenance, or somebody else, has expired it."""
+    return handle.snapshot_by_id(snapshot_id) is None
+
+
 def _only(
     harmless: tuple[Operation, ...], handle: IcebergTable, owners: str | Collection[str], since: int, until: int
 ) -> bool:

@@ -102,6 +102,12 @@ def publication_seen_at(handle: IcebergTable, table: Table, scope: Scope, snapsh
     return None
 
 
+def history_is_cut(handle: IcebergTable, branch: str = MAIN) -> bool:
+    """True when snapshots before the oldest one of a branch have been expired."""
+    oldest = list(_history(handle, fence_of(handle, branch)))[-1]
+    return oldest.parent_snapshot_id is not None
+
+
 def notes_of(snapshot: Snapshot | None) -> dict[str, Any]:
     """The notes that a publication stored with its rows for later runs; empty without a publication."""
     said = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary is not None else {}

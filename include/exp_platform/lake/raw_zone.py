@@ -11,6 +11,8 @@ from pyarrow import fs
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
+from exp_platform.lake.outages import explained
+from exp_platform.lake.s3 import own_properties, s3_filesystem, store_properties
 from exp_platform.schemas import DATASETS
 
 _DAY = re.compile(r"dt=(\d{4}-\d{2}-\d{2})", re.ASCII)
@@ -21,19 +23,9 @@ def filesystem(project: Project, location: str, new_buckets: bool = False) -> tu
     scheme, separator, rest = location.partition("://")
     if not separator:
         return fs.LocalFileSystem(), location
-    store = project.profile.object_store
-    if scheme in ("s3", "s3a") and store is not None:
-        return (
-            fs.S3FileSystem(
-                access_key=store.access_key,
-                secret_key=store.secret_key,
-                region=store.region,
-                endpoint_override=store.endpoint,
-                force_virtual_addressing=not store.path_style,
-                allow_bucket_creation=new_buckets,
-            ),
-            rest.rstrip("/"),
-        )
+    if scheme in ("s3", "s3a") and project.profile.object_store is not None:
+        properties = store_properties(project) | own_properties(project)
+        return s3_filesystem(properties, new_buckets), rest.rstrip("/")
     files, path = fs.FileSystem.from_uri(location)
     return files, str(path)
 
@@ -47,22 +39,24 @@ def require_bucket(project: Project, location: str) -> None:
     bucket = rest.split("/", 1)[0]
     if files.get_file_info(bucket).type == fs.FileType.NotFound:
         store = project.profile.object_store
+        where = f" {store.endpoint}" if store and store.endpoint else ""
         raise ConfigError(
             f"the bucket {bucket!r} of {location} is not in the object store"
-            f"{f' {store.endpoint}' if store else ''}. Correct the location, or create the buckets of the profile with "
+            f"{where}. Correct the location, or create the buckets of the profile with "
             "`python -m exp_platform.lake.object_store`"
         )
 
 
 def list_days(project: Project, experiment_id: str) -> list[date]:
     """The days named by the `dt=` folders of the experiment's datasets, sorted; empty without raw data."""
-    files, folder = filesystem(project, project.raw_folder(experiment_id))
-    days: set[date] = set()
-    for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
-        if found.type == fs.FileType.Directory and found.base_name in DATASETS:
-            days |= set(_named_days(day.base_name for day in files.get_file_info(fs.FileSelector(found.path))))
-    if not days:
-        require_bucket(project, project.raw_root)
+    with explained(project):
+        files, folder = filesystem(project, project.raw_folder(experiment_id))
+        days: set[date] = set()
+        for found in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+            if found.type == fs.FileType.Directory and found.base_name in DATASETS:
+                days |= set(_named_days(day.base_name for day in files.get_file_info(fs.FileSelector(found.path))))
+        if not days:
+            require_bucket(project, project.raw_root)
     return sorted(days)
 
 

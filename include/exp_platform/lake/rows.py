@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def require_snapshot(handle: IcebergTable, table: Table, snapshot_id: int, run_id: str) -> None:
-    """Raise when maintenance has expired a pinned snapshot."""
+    """Raise when a pinned snapshot has been expired."""
     if handle.snapshot_by_id(snapshot_id) is None:
         raise ExpError(
-            f"{table.name}: snapshot {snapshot_id}, which run {run_id} reads, has been expired by maintenance. "
-            "Start the run again from its first stage"
+            f"{table.name}: snapshot {snapshot_id}, which run {run_id} reads, has been expired, by maintenance or by "
+            "somebody else. Start the run again from its first stage"
         )
 
 

@@ -15,7 +15,8 @@ from typing import TypeAlias
 from pyarrow import fs
 
 from exp_platform.config.load import Project
-from exp_platform.errors import ExpError
+from exp_platform.errors import ConfigError, ExpError
+from exp_platform.lake.outages import explanation
 from exp_platform.lake.raw_zone import filesystem, require_bucket
 
 _TYPES = {".html": "text/html", ".json": "application/json", ".md": "text/markdown"}
@@ -110,13 +111,15 @@ class StorePath:
 
     @contextmanager
     def _store(self, what: str) -> Iterator[tuple[fs.FileSystem, str]]:
-        """The file system and the path in it; a store that does not answer is one sentence, and may be tried again."""
+        """The file system and the path in it; a store that does not answer may be tried again, one that refuses may not."""
         try:
             yield filesystem(self.project, str(self))
         except FileNotFoundError:
             raise
         except OSError as error:
             require_bucket_if_it_answers(self.project, self.url)
+            if isinstance(refused := explanation(self.project, error), ConfigError):
+                raise refused from None
             said = str(error).strip().splitlines()
             raise ExpError(
                 f"{self} cannot be {what}: the object store does not answer as it should "

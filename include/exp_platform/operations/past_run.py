@@ -13,7 +13,7 @@ from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.tables.names import RUN_MANIFEST
 from exp_platform.ledger import manifest
 from exp_platform.ledger.configurations import kept_configuration, rebuilt
-from exp_platform.ledger.pins import PINNED_TABLES
+from exp_platform.ledger.pins import PINNED_TABLES, tag_of_run
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,18 @@ def _all_rows(project: Project) -> list[dict[str, Any]]:
 
 def require_events(project: Project, run: PastRun) -> None:
     """Raise when a snapshot of the events that the run read has expired."""
+    tag = tag_of_run(run.experiment_id, run.run_id)
     missing = [
-        table
+        f"{table}: snapshot {pinned}, pinned by tag {tag}"
         for table in PINNED_TABLES
         if (pinned := run.pins.of(table)) and load_handle(project, table).snapshot_by_id(pinned) is None
     ]
     if missing or not any(run.pins.of(table) for table in PINNED_TABLES):
         raise ConfigError(
             f"run '{run.run_id}' can't be computed again: the snapshots of its events are gone "
-            f"({', '.join(missing) or 'it never read any'}). They are kept for pins.retain_days = "
-            f"{project.profile.pins.retain_days} days after a run has published its decision"
+            f"({'; '.join(missing) or 'it never read any'}). They are kept for pins.retain_days = "
+            f"{project.profile.pins.retain_days} days after a run has published its decision; younger ones were "
+            "expired by something other than the platform's maintenance"
         )
 
 

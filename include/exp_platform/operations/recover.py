@@ -10,7 +10,8 @@ from pyiceberg.catalog import Catalog
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
-from exp_platform.lake.catalog import backup_of, load_catalog, location_of, warehouse_of
+from exp_platform.lake.catalog import backup_of, load_catalog
+from exp_platform.lake.catalog_properties import location_of, warehouse_of
 from exp_platform.lake.metadata_files import metadata_files, newest
 from exp_platform.lake.tables import NAMESPACES, TABLES
 
@@ -40,12 +41,17 @@ def recover(project: Project) -> Iterator[str]:
     A table whose last commit two writers raced for has two newest files, and only the lost catalog knew which one
     counts: it is left for a person.
     """
+    if project.profile.catalog.names_its_warehouse:
+        raise ConfigError(
+            f"catalog.warehouse: {warehouse_of(project)!r} is a name, and only its catalog knows where tables lie: ask "
+            "who runs the catalog to put it back"
+        )
     catalog = load_catalog(project)
     for namespace in NAMESPACES:
         if not catalog.namespace_exists(namespace):
             catalog.create_namespace(namespace)
     for name in TABLES:
-        found = newest(metadata_files(project, location_of(project, name)))
+        found = newest(metadata_files(project, location_of(project, name) or ""))
         if not found or _is_whole(project, catalog, name):
             continue
         if len(found) > 1:

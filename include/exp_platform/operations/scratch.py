@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from pyiceberg.expressions import And, LessThan, NotEqualTo
 
 from exp_platform.config.load import Project
+from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.catalog_properties import on_the_store
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.raw_zone import filesystem
 from exp_platform.lake.rows import read_spark
@@ -47,9 +49,9 @@ def scratch_lake(project: Project, label: str) -> Iterator[Project]:
     """A temporary lake: in a local folder, or on the object store beside the warehouse, where executors reach it."""
     folder = Path(tempfile.mkdtemp(prefix="exp_reproduce_"))
     warehouse = str(folder / "warehouse")
-    if project.profile.object_store is not None:
+    if on_the_store(project):
         name = hashlib.sha256(f"{label}{folder}".encode()).hexdigest()[:12]
-        warehouse = f"{project.profile.catalog.warehouse.rstrip('/')}_reproduce/{name}"
+        warehouse = f"{beside(project)}/{name}"
     catalog = project.profile.catalog.model_copy(
         update={"type": "sqlite", "uri": str(folder / "catalog.db"), "warehouse": warehouse}
     )
@@ -61,6 +63,21 @@ def scratch_lake(project: Project, label: str) -> Iterator[Project]:
         if files.get_file_info(path).type.name == "Directory":
             files.delete_dir(path)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def beside(project: Project) -> str:
+    """The place of scratch lakes on the object store: outside of every table's folder, in a bucket that exists."""
+    settings = project.profile.catalog
+    if settings.scratch:
+        return settings.scratch.rstrip("/")
+    if settings.names_its_warehouse:
+        raise ConfigError(
+            f"catalog.scratch: missing; the warehouse {settings.warehouse!r} is a name, beside which nothing can be "
+            "written: give a place on the object store, such as s3://bucket/scratch"
+        )
+    warehouse = settings.warehouse.rstrip("/")
+    is_a_bucket = "/" not in warehouse.partition("://")[2]
+    return f"{warehouse}/_reproduce" if is_a_bucket else f"{warehouse}_reproduce"
 
 
 def session_on(spark: SparkSession, project: Project) -> SparkSession:

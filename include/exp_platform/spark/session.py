@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.paths import clone_root
-from exp_platform.spark.catalog_settings import spark_catalog_conf
+from exp_platform.spark.catalog_settings import needs_aws, s3a_conf, spark_catalog_conf
 from exp_platform.spark.executors import JVM_OPTIONS, executor_conf, on_a_cluster
 from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, require_jars
 from exp_platform.spark.java import find_java_home
 from exp_platform.spark.master import require_master
+from exp_platform.spark.trust_store import trust_options, trust_store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,6 +33,8 @@ def launch_conf(project: Project) -> dict[str, str]:
     archive = root / CLASS_ARCHIVE
     if archive.exists():
         options += f" -XX:SharedArchiveFile={archive} -Xshare:auto -Xlog:cds=off -Xlog:class+path=off"
+    if (trusted := trust_store(project)) is not None:
+        options += f" {trust_options(str(trusted))}"
     return {
         "spark.driver.extraClassPath": f"{jar_folder()}/*",
         "spark.driver.memory": project.profile.spark.driver_memory,
@@ -63,16 +66,7 @@ def session_conf(project: Project) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(clone_root() / "data" / "spark-warehouse"),
         "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     }
-    store = profile.object_store
-    if store is not None:
-        conf |= {
-            "spark.hadoop.fs.s3a.endpoint": store.endpoint,
-            "spark.hadoop.fs.s3a.endpoint.region": store.region,
-            "spark.hadoop.fs.s3a.access.key": store.access_key,
-            "spark.hadoop.fs.s3a.secret.key": store.secret_key,
-            "spark.hadoop.fs.s3a.path.style.access": str(store.path_style).lower(),
-            "spark.hadoop.fs.s3a.connection.ssl.enabled": str(store.endpoint.startswith("https")).lower(),
-        }
+    conf |= s3a_conf(project)
     return conf | spark_catalog_conf(project) | executor_conf(project) | profile.spark.conf
 
 
@@ -80,7 +74,7 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
     """A session with the catalog `iceberg` ready; without a config it is $EXP_CONFIG, else the clone's dev.yaml."""
     project = config if isinstance(config, Project) else load_project(config)
     require_jars(CORE, "make setup")
-    if project.profile.object_store is not None:
+    if needs_aws(project):
         require_jars(OBJECT_STORE, "make setup-object-store")
     os.environ["JAVA_HOME"] = find_java_home()
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)

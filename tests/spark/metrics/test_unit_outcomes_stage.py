@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.foreign_expiry import keep_one_snapshot
 from tests.lakes import CANONICAL, Lake
 from tests.sessions import session_for
 from tests.spark.metrics.appending import append_outcomes
@@ -149,6 +150,11 @@ def test_days_added_one_by_one_compute_what_they_change_and_give_the_rows_of_eve
 
     lake.publish("exp.outcomes", outcomes(lake, start, 1), EXPERIMENT, run_id="restated")
     day(4, "restated", "recomputed all unit rows: exp.outcomes was rewritten")
+
+    append_outcomes(lake, outcomes(lake, start, 2), EXPERIMENT, run_id="o2")
+    keep_one_snapshot(lake.handle("exp.outcomes"))
+    expired = "recomputed all unit rows: the snapshot of exp.outcomes that the last run read has been expired"
+    day(5, "after somebody else's expiry", expired)
 
 
 def everything(lake: Lake, cutoff: datetime) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyspark.sql import functions as F
+from tests.foreign_expiry import keep_one_snapshot
 from tests.lakes import CANONICAL, DT, EVENTS, ONE, Lake
 from tests.stages import opened
 
@@ -100,6 +101,11 @@ def test_a_table_whose_past_rows_are_gone_is_named_as_not_compared(lake: Lake) -
     again = reproduce(lake.project, "half_gone", lake.spark)
     assert f"?      {CANONICAL}: its rows are gone" in again.text()
     assert not again.same  # nothing could be compared: that is no proof
+
+    keep_one_snapshot(load_handle(lake.project, EVENTS))
+    gone = r"exp.assignments: snapshot \d+, pinned by tag run_\w+\).*something other than the platform's maintenance"
+    with pytest.raises(ConfigError, match=gone):
+        reproduce(lake.project, "half_gone", lake.spark)
 
 
 def test_comparison_does_not_depend_on_the_order_of_rows_or_of_map_entries(lake: Lake) -> None:

@@ -84,6 +84,13 @@ def test_a_store_that_is_gone_is_one_sentence_and_may_be_retried(
     assert caught.value.exit_code == 1
 
 
+def test_a_refused_key_is_not_tried_again(memos: StorePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, "AWS Error ACCESS_DENIED during PutObject operation: No response body.")
+    monkeypatch.setattr(store_path, "require_bucket", lambda *where: None)
+    with pytest.raises(ConfigError, match="object_store.access_key"):
+        (memos / "exp_a.html").write_text("x")
+
+
 def test_a_bucket_that_is_not_there_is_refused_for_good(memos: StorePath, monkeypatch: pytest.MonkeyPatch) -> None:
     refusing(monkeypatch, "AWS Error NO_SUCH_BUCKET")
 

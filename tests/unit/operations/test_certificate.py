@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from pyiceberg.catalog import Catalog
 from tests.conftest import make_project
@@ -14,7 +21,7 @@ from typer.testing import CliRunner
 
 from exp_platform.cli import app
 from exp_platform.config.load import Project
-from exp_platform.errors import ConfigError
+from exp_platform.errors import ConfigError, ExpError
 from exp_platform.lake.catalog import ensure_tables, load_catalog
 from exp_platform.ledger.pins import pin_inputs
 from exp_platform.operations.certificate import Finding, certify
@@ -37,13 +44,49 @@ def test_a_sqlite_catalog_is_certified_and_nothing_of_the_scratch_table_is_left(
 
 
 @pytest.mark.slow
-def test_a_postgres_catalog_is_certified(tmp_path: Path) -> None:
-    folder = tmp_path / "postgres"
-    folder.mkdir()
-    with postgres(folder) as address:
+def test_a_postgres_catalog_is_certified_and_says_in_one_sentence_what_is_wrong_with_it(tmp_path: Path) -> None:
+    # Not below tmp_path: when another pytest starts, it takes the right to enter that from the server's user.
+    folder = Path(tempfile.mkdtemp(prefix="exp_postgres_"))
+    with rmtree_after(folder), postgres(folder) as address:
         catalog = {"type": "postgres", "uri": address, "warehouse": str(tmp_path / "warehouse"), "user": "postgres"}
-        found = list(certify(make_project(tmp_path / "clone", catalog=catalog)))
-    assert {name: verdicts(found)[name] for name in PROVED} == dict.fromkeys(PROVED, "ok")
+        project = make_project(tmp_path / "clone", catalog=catalog)
+        found = list(certify(project))
+        assert {name: verdicts(found)[name] for name in PROVED} == dict.fromkeys(PROVED, "ok")
+
+        with pytest.raises(ConfigError, match=r"is not there \(database .nowhere. does not exist\): correct"):
+            load_catalog(changed(project, uri=address.replace("/postgres", "/nowhere")))
+        want_passwords(folder, address)
+        with pytest.raises(ConfigError, match=r"refuses the user 'postgres' \(password authentication failed") as said:
+            load_catalog(changed(project, password="canary"))
+        assert "canary" not in str(said.value)
+    with pytest.raises(ExpError, match=r"does not answer \(.*Connection refused.*\); start it, then try again") as gone:
+        load_catalog(project)
+    assert (said.value.exit_code, gone.value.exit_code) == (64, 1)
+
+
+@contextmanager
+def rmtree_after(folder: Path) -> Iterator[None]:
+    """Remove a folder at the end of a block."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def changed(project: Project, **catalog: str) -> Project:
+    """The project with other keys of its catalog."""
+    settings = project.profile.catalog.model_copy(update=catalog)
+    return replace(project, profile=project.profile.model_copy(update={"catalog": settings}))
+
+
+def want_passwords(folder: Path, address: str) -> None:
+    """Let the server ask every client for a password."""
+    with psycopg2.connect(f"postgresql://postgres@{address}") as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER USER postgres PASSWORD 'right'")
+        (folder / "data" / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        cursor.execute("SELECT pg_reload_conf()")
+    connection.close()
+    time.sleep(0.5)  # the server reads its rules after it has answered
 
 
 def broken(how: str) -> Any:

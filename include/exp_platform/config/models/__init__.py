@@ -12,12 +12,11 @@ from exp_platform.config.models.experiment import (
 )
 from exp_platform.config.models.metric import Cap, Metric, RatioPart, Window
 from exp_platform.config.models.metric_types import Aggregation, MetricType
+from exp_platform.config.models.places import CatalogSettings, ObjectStoreSettings
 from exp_platform.config.models.profile import (
-    CatalogSettings,
     ExperimentDefaults,
     Fault,
     LandingSettings,
-    ObjectStoreSettings,
     PinSettings,
     Profile,
     QuarantineSettings,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from exp_platform.config.models.base import Model, UtcTime
 from exp_platform.config.models.experiment import ContractSettings, Guardrail, QualitySettings
+from exp_platform.config.models.places import CatalogSettings, ObjectStoreSettings
 from exp_platform.config.models.submitting import SubmitSettings
 
 
@@ -57,26 +58,6 @@ class ExperimentDefaults(Model):
     )
     min_units: int = Field(default=100, description="Users with a value that each arm needs for an answer.")
     alpha: float = Field(default=0.05, description="Two-sided error of every interval.")
-
-
-class CatalogSettings(Model):
-    """The Iceberg catalog, shared by Spark and PyIceberg under one name."""
-
-    type: Literal["sqlite", "postgres", "rest"] = Field(description="The kind of catalog.")
-    uri: str = Field(description="sqlite: a path; postgres: host:port/database; rest: the URL.")
-    warehouse: str = Field(description="Where the tables are: a folder, or s3://bucket/prefix.")
-    user: str | None = Field(default=None, description="User of the catalog; left out: none.")
-    password: str | None = Field(default=None, repr=False, description="Password; from the environment only.")
-
-
-class ObjectStoreSettings(Model):
-    """An S3-compatible store; its secrets come from the environment."""
-
-    endpoint: str = Field(description="URL of the store.")
-    region: str = Field(default="us-east-1", description="Region that requests are signed for.")
-    access_key: str = Field(repr=False, description="Access key; from the environment only.")
-    secret_key: str = Field(repr=False, description="Secret key; from the environment only.")
-    path_style: bool = Field(default=True, description="True: the bucket is part of the path, not of the host's name.")
 
 
 class SparkSettings(Model):

@@ -9,6 +9,8 @@ from typing import Any
 
 from exp_platform.pipelines.dates import cutoff
 
+EXPIRED = "has been expired, by maintenance or by somebody else"
+
 
 @dataclass(frozen=True)
 class Previous:

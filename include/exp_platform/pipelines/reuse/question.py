@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.table.snapshots import Snapshot
 
-from exp_platform.lake.changes import only_appended, untouched
+from exp_platform.lake.changes import is_expired, only_appended, untouched
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import (
     MAIN,
     Origin,
     find_published,
+    history_is_cut,
     last_publication,
     notes_of,
     publication_seen_at,
@@ -28,7 +29,7 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import CONTRACT_RESULTS
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.registry import Stage
-from exp_platform.pipelines.reuse.answer import Answer, Previous, everything, nothing
+from exp_platform.pipelines.reuse.answer import EXPIRED, Answer, Previous, everything, nothing
 from exp_platform.pipelines.reuse.new_events import EVENT_TIMES, sees_new_events
 from exp_platform.pipelines.run import Run
 
@@ -73,7 +74,8 @@ class Question:
             return None, "a later dt is already published, so this run is a backfill"
         last = last_publication(self.read.handles[table], TABLES[table], self.run.scope)
         if last is None or last.summary is None:
-            return None, "nothing was published before"
+            cut = history_is_cut(self.read.handles[table])
+            return None, f"the last publication {EXPIRED}" if cut else "nothing was published before"
         said = last.summary.additional_properties
         if said.get("config_hash") != self._config_hash(table):
             return None, "the configuration has changed since"
@@ -126,10 +128,14 @@ class Question:
         events = {self.read.stored_in(name): name for name in sorted(EVENT_TIMES.keys() & set(declared))}
         for name in sorted(origin.inputs.keys() - events.keys()):
             since, until = previous.inputs[name], origin.inputs[name]
+            if is_expired(self.read.handles[name], int(since)):
+                return nothing(f"the snapshot of {name} as of dt {previous.dt} {EXPIRED}")
             if not untouched(self.read.handles[name], self.run.experiment_id, since, int(until)):
                 return nothing(f"{name} has changed since dt {previous.dt}")
         for stored, name in events.items():
             since, until = previous.inputs[stored], origin.inputs[stored]
+            if is_expired(self.read.handles[stored], int(since)):
+                return nothing(f"the snapshot of {stored} as of dt {previous.dt} {EXPIRED}")
             if not only_appended(self.read.handles[stored], self.read.owners_of(name), since, int(until)):
                 return nothing(f"{stored} was rewritten since dt {previous.dt}, not only appended to")
             if sees_new_events(self.read, self.run, previous, name):

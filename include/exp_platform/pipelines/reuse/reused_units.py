@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.changes import only_appended
+from exp_platform.lake.changes import is_expired, only_appended
 from exp_platform.lake.rows import lies_as_declared
 from exp_platform.lake.tables.names import COHORT, OUTCOMES, UNIT_OUTCOMES
-from exp_platform.pipelines.reuse.answer import Answer, Previous, everything, nothing
+from exp_platform.pipelines.reuse.answer import EXPIRED, Answer, Previous, everything, nothing
 from exp_platform.pipelines.reuse.new_events import newly_seen, sees_new_events
 from exp_platform.transforms.cohort_dates import dates_of_units, dates_that_turn, dates_with_events, other_dates
 from exp_platform.transforms.joins import join_for
@@ -41,7 +41,7 @@ def unit_rows(ctx: StageContext, layout: Layout) -> Answer:
     if previous is None:
         answer = nothing(reason)
     elif DIGESTS not in ctx.reuse.notes_at(COHORT, previous.notes[COHORT]):
-        answer = nothing("the cohort of the last run has been expired by maintenance")
+        answer = nothing(f"the cohort of the last run {EXPIRED}")
     elif not lies_as_declared(
         ctx.read.handle(UNIT_OUTCOMES), previous.snapshot_id, {"experiment_id": ctx.run.experiment_id}
     ):
@@ -62,6 +62,8 @@ def outcomes_only_appended(ctx: StageContext, table: str) -> tuple[Previous | No
     if stored not in previous.inputs:
         return None, f"the published rows do not name the snapshot of {stored} that they were made of"
     since, until = previous.inputs[stored], ctx.read.snapshot_of(OUTCOMES)
+    if is_expired(ctx.read.handle(OUTCOMES), since):
+        return None, f"the snapshot of {stored} that the last run read {EXPIRED}"
     if not only_appended(ctx.read.handle(OUTCOMES), ctx.read.owners_of(OUTCOMES), since, until):
         return None, f"{stored} was rewritten since the last run, not only appended to"
     return previous, ""

@@ -21,7 +21,8 @@ def run(ctx: StageContext) -> None:
     dataset = experiment.assignment_source
 
     def assignments() -> DataFrame:
-        ensure_valid_assignments(ctx.spark)
+        if notice := ensure_valid_assignments(ctx.spark):
+            ctx.log(notice)
         return canonical_assignments(
             ctx.read.frame(f"exp.{dataset}"),
             start_ts=experiment.start_ts,
