@@ -111,7 +111,7 @@ class StorePath:
 
     @contextmanager
     def _store(self, what: str) -> Iterator[tuple[fs.FileSystem, str]]:
-        """The file system and the path in it; a store that does not answer may be tried again, one that refuses may not."""
+        """The file system and the path in it; a silent store may be tried again, one that refuses may not."""
         try:
             yield filesystem(self.project, str(self))
         except FileNotFoundError:

@@ -10,6 +10,7 @@ from pyarrow import fs
 from tests.conftest import make_project
 
 from exp_platform.config.load import Project
+from exp_platform.config.models.places import ObjectStoreSettings
 from exp_platform.errors import ConfigError, ExpError
 from exp_platform.lake import store_path
 from exp_platform.lake.object_store import ensure_buckets
@@ -87,8 +88,10 @@ def test_a_store_that_is_gone_is_one_sentence_and_may_be_retried(
 def test_a_refused_key_is_not_tried_again(memos: StorePath, monkeypatch: pytest.MonkeyPatch) -> None:
     refusing(monkeypatch, "AWS Error ACCESS_DENIED during PutObject operation: No response body.")
     monkeypatch.setattr(store_path, "require_bucket", lambda *where: None)
-    with pytest.raises(ConfigError, match="object_store.access_key"):
-        (memos / "exp_a.html").write_text("x")
+    settings = {"object_store": ObjectStoreSettings(endpoint="http://store:9000")}
+    project = replace(memos.project, profile=memos.project.profile.model_copy(update=settings))
+    with pytest.raises(ConfigError, match="http://store:9000 refuses this client .*ACCESS_DENIED"):
+        (replace(memos, project=project) / "exp_a.html").write_text("x")
 
 
 def test_a_bucket_that_is_not_there_is_refused_for_good(memos: StorePath, monkeypatch: pytest.MonkeyPatch) -> None:
