@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.lakes import Lake
 from tests.sessions import session_for
 
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.publication import Origin, fence_of
 from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.staging import commit_staged, discard, stage
@@ -222,7 +222,7 @@ def a_lake(spark: Any, folder: Path, **changes: Any) -> Lake:
     one = known.model_copy(update={"start_ts": START, "end_ts": START + 12 * DAY, **changes})
     two = known.model_copy(update={"experiment_id": TWO, "analysis_mode": "itt", "dimensions": ()})
     project = replace(project, experiments={ONE: one, TWO: two})
-    ensure_tables(project)
+    empty_lake(project)
     return Lake(project, session_for(spark, project))
 
 

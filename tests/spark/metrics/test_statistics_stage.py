@@ -108,10 +108,11 @@ def test_days_added_one_by_one_give_the_sums_of_a_full_refresh(lake: Lake) -> No
 
     lake.publish(CANONICAL, assignments(lake, START, users=70), EXPERIMENT, run_id="a1")
     append_outcomes(lake, outcomes(lake, 2), EXPERIMENT, run_id="o2")
-    assert "calendar days from 2026-01-06" in (said := same_as_full(lake, first + DAY, "more units")), said
+    _, said = stages(lake, first + DAY, "more units")
+    assert "calendar days from 2026-01-06" in said, said
 
     append_outcomes(lake, outcomes(lake, 3), EXPERIMENT, run_id="o3")
-    said = same_as_full(lake, first + 2 * DAY, "events alone")
+    said = same_as_full(lake, first + 2 * DAY, "events alone")  # and the units of the step before
     assert "panels of 0 cohort dates, calendar days from 2026-01-08" in said, said
 
     append_outcomes(lake, outcomes(lake, 3, users=7, late=4), EXPERIMENT, run_id="o4")
