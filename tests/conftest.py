@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
-from tests import processor_time, progress
+from tests import metadata_cache, processor_time, progress
 
 from exp_platform.config.load import Project, load_project
 
@@ -25,6 +25,8 @@ os.environ.setdefault("SPARK_LAUNCHER_OPTS", SHORT_LIVED)
 
 # Configuration may hold no aliases, which the dumper writes for an object that occurs twice.
 yaml.SafeDumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
+
+metadata_cache.install()
 
 # A machine that is busy is no fault of the code: no example has a deadline.
 settings.register_profile("patient", deadline=None)
