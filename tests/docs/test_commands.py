@@ -1,8 +1,9 @@
 """Every command of every page works as typed, in a fresh shell and in the folder of the clone.
 
 A cheap command is run whole. A dear one, or one that changes something, is run in its dry form: `make -n`, `--help`,
-`--collect-only`; then each option that the page gives is one that the command has. The first command of each program in
-bin/ is a shell of its own; all others that only print their options share one process, in a shell as fresh.
+`--collect-only`; then each option that the page gives is one that the command has. The first command of
+`bin/airflow` and of `bin/spark-submit` gets a shell of its own, and so does every command that is run whole; the others,
+which only print their options, share one process in a shell as fresh.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import pytest
 from tests.docs.pages import PAGES, ROOT, all_blocks, commands_of, inline_code
 
 WHOLE = (["make", "help"], ["bin/exp", "validate"])
-ALONE = ("bin/exp", "bin/airflow", "bin/spark-submit")  # `bin/python` is the process that the others share
-IN_ONE_PROCESS = (*ALONE, "bin/python")
+ALONE = ("bin/airflow", "bin/spark-submit")  # `bin/exp validate` runs whole, and `bin/python` is what the others share
+IN_ONE_PROCESS = (*ALONE, "bin/exp", "bin/python")
 COMMANDS = [
     pytest.param(words, id=f"{block.place} {' '.join(words)}")
     for block in all_blocks()
