@@ -2,7 +2,7 @@
 
 A cheap command is run whole. A dear one, or one that changes something, is run in its dry form: `make -n`, `--help`,
 `--collect-only`; then each option that the page gives is one that the command has. The first command of
-`bin/airflow` and of `bin/spark-submit` gets a shell of its own, and so does every command that is run whole; others only
+`bin/airflow` and of `bin/spark-submit` gets a shell of its own, and so does each command that is run whole; others only
 print their options, and share one process in a shell as fresh.
 """
 
