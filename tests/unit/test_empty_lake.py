@@ -32,7 +32,6 @@ def test_a_copied_lake_has_the_tables_of_one_that_was_created(project: Project, 
     for name, handle in copied.items():
         assert said(handle) == said(created[name]), name
         assert f"{tmp_path}/data" in handle.metadata_location
-        assert handle.metadata.table_uuid != created[name].metadata.table_uuid
         assert handle.scan().to_arrow().num_rows == 0
     files = [path.read_bytes() for path in (tmp_path / "data" / "warehouse").rglob("*") if path.is_file()]
     assert files and not any(b"exp_empty_lake_" in content for content in files)
@@ -42,3 +41,13 @@ def test_a_lake_that_is_there_is_not_overwritten(project: Project) -> None:
     empty_lake(project)
     with pytest.raises(AssertionError, match="has a lake already"):
         empty_lake(project)
+
+
+def test_tables_of_two_copies_have_different_identities(tmp_path: Path) -> None:
+    projects = [make_project(tmp_path / name) for name in ("one", "two")]
+    for project in projects:
+        empty_lake(project)
+    one, two = (ensure_tables(project) for project in projects)
+    assert {handle.metadata.table_uuid for handle in one.values()}.isdisjoint(
+        handle.metadata.table_uuid for handle in two.values()
+    )
