@@ -45,7 +45,7 @@ def template() -> Template:
 def empty_lake(project: Project) -> None:
     """Put every declared table into the project's embedded catalog and warehouse, neither of which is there yet.
 
-    The tables are those of `ensure_tables`, which takes ten times as long. Iceberg stores absolute paths, so that the
+    The tables are those of `ensure_tables`, which takes fifty times as long. Iceberg stores absolute paths, so that the
     copies get those of the project; each table gets an identity of its own.
     """
     made, warehouse = template(), warehouse_of(project)
