@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
-from tests import processor_time, progress
+from tests import metadata_cache, order, processor_time, progress
 
 from exp_platform.config.load import Project, load_project
 
@@ -26,11 +26,12 @@ os.environ.setdefault("SPARK_LAUNCHER_OPTS", SHORT_LIVED)
 # Configuration may hold no aliases, which the dumper writes for an object that occurs twice.
 yaml.SafeDumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
 
+metadata_cache.install()
+
 # A machine that is busy is no fault of the code: no example has a deadline.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-LONGEST_FIRST = ("airflow", "slow", "spark")  # marks, in the order in which their files start
 LEFT_OUT = pytest.StashKey[list[str]]()
 
 
@@ -64,11 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT] = [item.nodeid for item in left]
     if hasattr(config, "workeroutput"):
         config.workeroutput["left_out"] = config.stash.get(LEFT_OUT, [])
-    ranks: dict[Path, int] = {}
+    marks: dict[str, set[str]] = {}
     for item in items:
-        rank = next((n for n, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)), len(LONGEST_FIRST))
-        ranks[item.path] = min(rank, ranks.get(item.path, rank))
-    items.sort(key=lambda item: ranks[item.path])
+        marks.setdefault(file_of(item), set()).update(mark.name for mark in item.iter_markers())
+    items.sort(key=lambda item: order.rank(file_of(item), marks[file_of(item)]))
+
+
+def file_of(item: pytest.Item) -> str:
+    """The path of a test's file in the clone."""
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.sessions import session_for
 from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Experiment
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.pipelines.stages import ingest_events
 
 if TYPE_CHECKING:
@@ -166,5 +166,5 @@ class IngestLake:
 def make_lake(spark: SparkSession, folder: Path) -> IngestLake:
     """An empty lake under the shared session."""
     project = make_project(folder, contracts={"max_bad_fraction": 0.5})
-    ensure_tables(project)
+    empty_lake(project)
     return IngestLake(project, session_for(spark, project))

@@ -9,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.transforms import BucketTransform
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import clone, put, quality_rows
 from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Guardrail
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
@@ -33,7 +34,7 @@ def published_lake(folder: Path) -> tuple[Project, AnalysisPlan]:
     guardrails = (Guardrail(metric="speed", max_relative_harm=0.05),)
     plan = hm.plan(metrics, days=14, arms=ARMS, guardrails=guardrails)
     project = clone(folder, metrics, plan)
-    ensure_tables(project)
+    empty_lake(project)
     units = hm.draw_units(1, PER_ARM, ARMS, effects={"treatment": 0.06}, base=0.1, kind="binary")
     put(project, hm.STATISTICS, hm.statistics({metrics[0]: units, metrics[1]: hm.draw_units(2, PER_ARM, ARMS)}))
     put(project, "gold.fct_experiment_quality_metrics_daily", _quality(units))

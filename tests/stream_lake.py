@@ -17,6 +17,7 @@ from tests.stages import opened
 from exp_platform.config.load import Project
 from exp_platform.config.models import Stream
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import COHORT
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS
@@ -94,6 +95,7 @@ class Both:
         for one in experiments:
             expected = self.answers(self.copies, one, run_id, dt)
             said = self.answers(self.streamed, one, run_id, dt)
+            assert expected[COHORT], f"nobody is in {one}"
             for table in ANSWERS:
                 assert said[table] == expected[table], (one, table)
 

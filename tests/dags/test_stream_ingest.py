@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from pyiceberg.expressions import AlwaysTrue
+from tests.empty_lake import empty_lake
 
 from exp_platform.airflow import stream_tasks as streams
 from exp_platform.airflow.alerting import blocked_by_stream
@@ -169,7 +170,7 @@ def test_all_readers_of_a_late_stream_cause_one_alert_about_the_stream(
     other = "exp_add_cart_002"
     path = reading.root / "configs" / "experiments" / f"{other}.yaml"
     write_yaml(path, yaml.safe_load(path.read_text()) | {"streams": {"exposures": ["seen"]}})
-    ensure_tables(reading)
+    empty_lake(reading)
     for one in (ID, other):
         conf = {"experiment_id": one, "dt": DT, "config": str(reading.path), "timeout_hours": 6}
         context: Any = {"ti": task_instance(), "run_id": "daily"}
@@ -182,7 +183,7 @@ def test_all_readers_of_a_late_stream_cause_one_alert_about_the_stream(
 
 
 def test_readers_are_silent_about_a_late_stream_that_has_its_alert(reading: Project) -> None:
-    ensure_tables(reading)
+    empty_lake(reading)
     record(reading, [crash_alert("stream.seen", date.fromisoformat(DT), "landed", "no files")], "s", datetime.now(UTC))
     conf = {"experiment_id": ID, "dt": DT, "config": str(reading.path), "timeout_hours": 6}
     context: Any = {"ti": task_instance(), "run_id": "daily"}

@@ -1,11 +1,14 @@
 """Every command of every page works as typed, in a fresh shell and in the folder of the clone.
 
 A cheap command is run whole. A dear one, or one that changes something, is run in its dry form: `make -n`, `--help`,
-`--collect-only`; then each option that the page gives is one that the command has.
+`--collect-only`; then each option that the page gives is one that the command has. The first command of
+`bin/airflow` and of `bin/spark-submit` gets a shell of its own, and so does each command that is run whole; others only
+print their options, and share one process in a shell as fresh.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +18,8 @@ import pytest
 from tests.docs.pages import PAGES, ROOT, all_blocks, commands_of, inline_code
 
 WHOLE = (["make", "help"], ["bin/exp", "validate"])
+ALONE = ("bin/airflow", "bin/spark-submit")  # `bin/exp validate` runs whole, and `bin/python` is what the others share
+IN_ONE_PROCESS = (*ALONE, "bin/exp", "bin/python")
 COMMANDS = [
     pytest.param(words, id=f"{block.place} {' '.join(words)}")
     for block in all_blocks()
@@ -30,6 +35,26 @@ def fresh_shell(*words: str) -> str:
     done = subprocess.run(words, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
+
+
+@cache
+def shared_helps() -> dict[tuple[str, ...], tuple[int, str]]:
+    """Exit code and text of every dry form that asks for help, but for the first of each program."""
+    forms = list(dict.fromkeys(tuple(dry_form(parameter.values[0])) for parameter in COMMANDS))
+    helps = [form for form in forms if form[-1] == "--help" and form[0] in IN_ONE_PROCESS]
+    firsts = {next(form for form in helps if form[0] == program) for program in ALONE}
+    asked = [form for form in helps if form not in firsts]
+    found = json.loads(fresh_shell("bin/python", "tests/docs/print_helps.py", json.dumps(asked)).splitlines()[-1])
+    return {form: (code, text) for form, (code, text) in zip(asked, found, strict=True)}
+
+
+def printed_by(dry: list[str]) -> str:
+    """Run a dry form, which must succeed; its output."""
+    if dry[-1] != "--help" or dry[0] not in IN_ONE_PROCESS or tuple(dry) not in shared_helps():
+        return fresh_shell(*dry)
+    code, text = shared_helps()[tuple(dry)]
+    assert code == 0, f"{' '.join(dry)}: exit code {code}\n{text}"
+    return text
 
 
 def dry_form(words: list[str]) -> list[str]:
@@ -69,7 +94,7 @@ def dry_form(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_works_as_typed(words: list[str]) -> None:
     dry = dry_form(words)
-    printed = fresh_shell(*dry)
+    printed = printed_by(dry)
     if dry[-1] == "--help":
         typed = words[4:] if words[1:3] == ["-m", "pdb"] else words[3:] if words[1:2] == ["-m"] else words
         options = {word.split("=")[0] for word in typed if re.match(r"--?[a-z]", word)}

@@ -29,13 +29,13 @@ GATES = ("quality_gate", "srm_gate", "guardrail_gate")
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    """Three analysed experiments: a healthy one, one with mixed arms, one with a harmful change and a skewed split.
+    """Two analysed experiments: one with mixed arms, one with a harmful change and a skewed split.
 
     The runs of Airflow below reuse what is analysed here, so that each starts no JVM; a run whose stages start their
-    JVMs, with a healthy experiment, is in test_airflow_scheduler.py.
+    JVMs, with a healthy experiment, is in test_airflow_scheduler.py. The later tests break what the earlier ones read.
     """
-    rig = Rig(tmp_path_factory.mktemp("gates"), "exp_good", "exp_mixed_arms", "exp_harmful")
-    rig.analyse(DAY, {"exp_good": "", "exp_mixed_arms": "variant_mismatch:0.3", "exp_harmful": "srm:0.4"})
+    rig = Rig(tmp_path_factory.mktemp("gates"), "exp_mixed_arms", "exp_harmful")
+    rig.analyse(DAY, {"exp_mixed_arms": "variant_mismatch:0.3", "exp_harmful": "srm:0.4"})
     return rig
 
 
@@ -75,21 +75,21 @@ def test_a_failed_guardrail_and_a_skewed_split_each_make_their_own_gate_red(rig:
 
 
 def test_a_broken_contract_stops_the_run_at_once_and_the_memo_says_so_above_the_last_numbers(rig: Rig) -> None:
-    before = latest_decision(rig.project, "exp_good")
+    before = latest_decision(rig.project, "exp_harmful")
     assert before is not None
-    run = rig.dag_test(experiment_id="exp_good", dt=DAY.isoformat(), generate_synth=True, fault="null_user_ids:0.2")
+    run = rig.dag_test(experiment_id="exp_harmful", dt=DAY.isoformat(), generate_synth=True, fault="null_user_ids:0.2")
     assert run.state == "failed"
     assert run.tasks["ingest_events"] == "failed"
     assert run.tries["ingest_events"] == 1
     assert {run.tasks[name] for name in (*STAGES_AFTER_INGEST, *GATES)} == {"upstream_failed"}
     assert run.tasks["write_memo"] == "failed"  # its memo says "blocked", and a cleared run writes it anew
-    assert "blocked" in memo(rig, "exp_good").lower()
-    assert latest_decision(rig.project, "exp_good") == before
-    assert "contract_broken" in alerts(rig, "exp_good")
+    assert "blocked since" in memo(rig, "exp_harmful").lower()
+    assert latest_decision(rig.project, "exp_harmful") == before
+    assert "contract_broken" in alerts(rig, "exp_harmful")
 
 
 def test_an_unknown_key_of_the_conf_ends_the_run_at_its_first_task(rig: Rig) -> None:
-    run = rig.dag_test(experiment_id="exp_good", date="2026-01-07")
+    run = rig.dag_test(experiment_id="exp_harmful", date="2026-01-07")
     assert run.tasks["resolve_run"] == "failed"
     assert run.tries["resolve_run"] == 1
     assert "conf: unknown key 'date'" in run.log

@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.empty_lake import empty_lake
 from tests.torture.histories import WEIGHTS, Play, Step, history, shrunk
 from tests.torture.model import Model, canonical
 from tests.torture.world import World, new_world
 
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.pipelines.registry import BY_NAME
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
     """Two experiments without events, whose runs end with the assignments."""
     world = new_world(tmp_path_factory.mktemp("histories") / "clone", spark)
     world.plan = PLAN
-    ensure_tables(world.project)
+    empty_lake(world.project)
     world.save("empty")
     return world
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from datetime import date, time
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 TIME = at("2026-01-06T10:00:00")
+RUNS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +30,37 @@ def shared_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     return make_lake(spark, tmp_path_factory.mktemp("bad"))
 
 
-@pytest.fixture
-def lake(shared_lake: IngestLake, request: pytest.FixtureRequest) -> IngestLake:
+@pytest.fixture(scope="module")
+def fed_once(shared_lake: IngestLake) -> IngestLake:
     """An experiment that has been fed once, by the run `good`."""
-    name = re.sub(r"\W+", "_", request.node.name).lower()[:55]
-    lake = shared_lake.with_experiment(name)
+    lake = shared_lake.with_experiment("fed_once")
     lake.write_healthy()
     lake.run("good")
     return lake
 
 
-def assert_blocked(lake: IngestLake, *words: str, run_id: str = "bad") -> None:
-    """One sentence with the words; earlier events, files and pins are as they were."""
+@pytest.fixture
+def lake(fed_once: IngestLake) -> Iterator[IngestLake]:
+    """The fed experiment for one blocked run, which leaves its tables as they were; its raw files are put back."""
+    kept = fed_once.folder.with_name("kept")
+    shutil.copytree(fed_once.folder, kept)  # with their times: a file with another time is read again
+    yield fed_once
+    shutil.rmtree(fed_once.folder)
+    kept.rename(fed_once.folder)
+
+
+@pytest.fixture
+def own_lake(shared_lake: IngestLake, request: pytest.FixtureRequest) -> IngestLake:
+    """An experiment of this test alone, fed once."""
+    lake = shared_lake.with_experiment(re.sub(r"\W+", "_", request.node.name).lower()[:55])
+    lake.write_healthy()
+    lake.run("good")
+    return lake
+
+
+def assert_blocked(lake: IngestLake, *words: str, run_id: str = "") -> str:
+    """One sentence with the words; earlier events, files and pins are as they were. The run's id is returned."""
+    run_id = run_id or f"bad_{next(RUNS)}"
     before = {d: lake.users(d) for d in ("assignments", "exposures", "outcomes")}
     files = lake.rows("ops.ingested_files", "path", "run_id")
     with pytest.raises(ContractViolation) as caught:
@@ -52,6 +75,7 @@ def assert_blocked(lake: IngestLake, *words: str, run_id: str = "bad") -> None:
     assert all(lake.refs(d) == [] for d in before), "nothing staged is left behind"
     published = lake.rows("ops.run_manifest", "table", where=f"run_id = '{run_id}' AND role = 'published' AND rows > 0")
     assert set(published) <= {("ops.quarantine",)}
+    return run_id
 
 
 def test_unreadable_files_are_named(lake: IngestLake) -> None:
@@ -59,8 +83,8 @@ def test_unreadable_files_are_named(lake: IngestLake) -> None:
     cut = good.with_name("cut.parquet")
     cut.write_bytes(good.read_bytes()[:200])
     good.with_name("none.parquet").write_bytes(b"")
-    assert_blocked(lake, "outcomes", "cut.parquet", "none.parquet", "cannot be read as Parquet")
-    assert lake.findings("outcomes", "bad") == {"files can be read": (False, 2)}
+    run_id = assert_blocked(lake, "outcomes", "cut.parquet", "none.parquet", "cannot be read as Parquet")
+    assert lake.findings("outcomes", run_id) == {"files can be read": (False, 2)}
 
 
 def test_a_file_that_is_damaged_behind_its_footer_is_named(lake: IngestLake) -> None:
@@ -74,8 +98,8 @@ def test_a_file_that_is_damaged_behind_its_footer_is_named(lake: IngestLake) -> 
 
 def test_an_empty_dataset_is_named(lake: IngestLake) -> None:
     lake.write("outcomes", [], "healthy.parquet")
-    assert_blocked(lake, "outcomes", "no rows")
-    assert lake.findings("outcomes", "bad") == {"there are rows": (False, 1)}
+    run_id = assert_blocked(lake, "outcomes", "no rows")
+    assert lake.findings("outcomes", run_id) == {"there are rows": (False, 1)}
 
 
 def test_a_missing_dataset_is_named(lake: IngestLake) -> None:
@@ -129,22 +153,27 @@ def test_a_wrong_type_is_named(lake: IngestLake, column: str, kind: pa.DataType,
     assert_blocked(lake, f"new.parquet: {said}")
 
 
-def test_too_many_bad_rows_block_and_are_kept_in_the_quarantine(lake: IngestLake) -> None:
+def test_too_many_bad_rows_block_and_are_kept_in_the_quarantine(own_lake: IngestLake) -> None:
+    lake = own_lake
     bad = [lake.row("assignments", None, f"arm_{i}", TIME, "user") for i in range(3)]
     lake.write("assignments", bad, "bad.parquet")
     assert_blocked(
-        lake, "bad.parquet: 3 of 5 distinct rows (60%) break a rule, allowed 50%", "null_user_id 3, unknown_variant 3"
+        lake,
+        "bad.parquet: 3 of 5 distinct rows (60%) break a rule, allowed 50%",
+        "null_user_id 3, unknown_variant 3",
+        run_id="bad",
     )
     assert lake.refused("assignments") == [("null_user_id", 1)] * 3 + [("unknown_variant", 1)] * 3
     assert lake.findings("assignments", "bad")["rows are valid"] == (False, 1)
 
 
-def test_one_bad_dataset_keeps_the_others_back_and_a_mended_file_lets_the_same_run_pass(lake: IngestLake) -> None:
+def test_one_bad_dataset_keeps_the_others_back_and_a_mended_file_lets_the_same_run_pass(own_lake: IngestLake) -> None:
+    lake = own_lake
     lake.write("exposures", [lake.row("exposures", "u3", "control", TIME, "user")], "new.parquet")
     path = lake.write(
         "outcomes", [lake.row("outcomes", None, "revenue", float(i), TIME) for i in range(9)], "new.parquet"
     )
-    assert_blocked(lake, "null_user_id 9")
+    assert_blocked(lake, "null_user_id 9", run_id="bad")
     assert len(lake.refused("outcomes")) == 9
     path.unlink()
     lake.write("outcomes", [lake.row("outcomes", "u3", "revenue", 1.0, TIME)], "new.parquet")

@@ -18,12 +18,13 @@ from unittest import mock
 import pytest
 from sqlalchemy.exc import OperationalError
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.stages import made_of, opened
 from tests.torture.histories import Step, shrunk
 from tests.torture.points import POINTS, at_point, ended, forked, sql_catalog, stopped, writes_rows
 
 from exp_platform.config.load import Project
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows
 from exp_platform.ledger import manifest
 from exp_platform.ledger.claim import claim
@@ -178,7 +179,7 @@ ROWS: dict[str, Callable[..., list[dict[str, Any]]]] = {VERDICTS: _verdicts, DEL
 def books(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """An empty lake."""
     project = make_project(tmp_path_factory.mktemp("books"))
-    ensure_tables(project)
+    empty_lake(project)
     books = Books(project)
     books.forget()
     return books

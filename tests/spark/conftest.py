@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.lakes import Lake
 from tests.sessions import session_for
-
-from exp_platform.lake.catalog import ensure_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -20,5 +19,5 @@ if TYPE_CHECKING:
 def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """An empty lake."""
     project = make_project(tmp_path_factory.mktemp("lake"))
-    ensure_tables(project)
+    empty_lake(project)
     yield Lake(project, session_for(spark, project))

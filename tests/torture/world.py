@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from tests.conftest import make_project
+from tests.sessions import session_for
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.ledger.claim import release
@@ -20,7 +21,6 @@ from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import Stage, stages_for
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,11 +70,8 @@ class World:
 
     def renew(self) -> None:
         """Open the catalog anew: a connection to a file that was put away would see the old one."""
-        if self.shared is None:
-            return
-        self.spark = self.shared.newSession()
-        for key, value in spark_catalog_conf(self.project).items():
-            self.spark.conf.set(key, value)
+        if self.shared is not None:
+            self.spark = session_for(self.shared, self.project)
 
     def save(self, name: str) -> None:
         """Keep the present state under a name."""

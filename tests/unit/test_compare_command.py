@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime
 from fractions import Fraction
 
 import pytest
+from tests.empty_lake import empty_lake
 from typer.testing import CliRunner
 
 from exp_platform.cli import app
 from exp_platform.cli.compare import as_plain
 from exp_platform.cli.look import print_json
 from exp_platform.config.load import Project
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.manifest import Pins
 from exp_platform.operations.chain_of_runs import Differs, Moved
 from exp_platform.operations.moved_words import lines_of, table_of
@@ -81,6 +81,6 @@ def test_json_has_every_level_unrounded(project: Project, capsys: pytest.Capture
     ],
 )
 def test_what_cannot_be_compared_ends_with_64_and_a_sentence(project: Project, words: list[str], said: str) -> None:
-    ensure_tables(project)
+    empty_lake(project)
     done = CliRunner().invoke(app, ["compare", *words, "--config", str(project.path)])
     assert done.exit_code == 64 and said in " ".join(done.output.split()), done.output

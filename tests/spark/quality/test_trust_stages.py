@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.sessions import session_for
 from tests.stages import reading_all
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Fault
 from exp_platform.errors import ContractViolation
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.context import StageContext, open_stage
 from exp_platform.pipelines.lazy_session import Session
@@ -96,7 +96,7 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     project = make_project(tmp_path_factory.mktemp("trust"))
-    ensure_tables(project)
+    empty_lake(project)
     return Rig(project, session_for(spark, project))
 
 

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from tests.empty_lake import empty_lake
 
 from exp_platform.config.definition import definition_of
 from exp_platform.config.load import Project
 from exp_platform.config.models import Metric
 from exp_platform.errors import ConfigError
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.metric_versions import bind, conflicts, known_versions
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
@@ -37,7 +37,7 @@ def metric(**changes: Any) -> Metric:
 
 @pytest.fixture
 def lake(project: Project) -> Project:
-    ensure_tables(project)
+    empty_lake(project)
     return project
 
 

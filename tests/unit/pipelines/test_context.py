@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.stages import made_of, opened
 
 from exp_platform.config.load import Project
@@ -33,7 +34,9 @@ DELTAS = "exp.did_pretrend_delta"
 
 @pytest.fixture
 def lake_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return make_project(tmp_path_factory.mktemp("context"))
+    project = make_project(tmp_path_factory.mktemp("context"))
+    empty_lake(project)
+    return project
 
 
 @contextmanager

@@ -12,12 +12,13 @@ import pytest
 import yaml
 from pyiceberg.transforms import BucketTransform
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import clone, configured
 from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.ingest.repeats import PROPERTY, Repeats, encode
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import INGESTED_FILES
@@ -47,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         (tmp_path / "configs" / "streams" / f"{name}.yaml").write_text(yaml.safe_dump(content))
     reading = configured(cloned, PLAN.experiment.model_copy(update={"streams": {"outcomes": ("phone", "web")}}))
     assert not reading.refusals()
-    ensure_tables(reading)
+    empty_lake(reading)
     return reading
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 
+from tests.empty_lake import empty_lake
+
 from exp_platform.config.load import Project
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.ops import replace_rows
 from exp_platform.quality.docs import build_docs, write_docs_of
 from exp_platform.quality.suites import suites_root
@@ -35,7 +36,7 @@ def finding(run_id: str, day: int, success: bool, expectation: str = RULE) -> di
 
 
 def test_the_latest_audit_is_shown_with_its_offending_keys(project: Project) -> None:
-    ensure_tables(project)
+    empty_lake(project)
     rows = [
         finding("run_1", 2, success=True),
         finding("run_2", 3, success=False),

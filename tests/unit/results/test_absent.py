@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from pyiceberg.transforms import BucketTransform
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import answers, clone, put, quality_rows
 from tests.stages import opened
 
 from exp_platform.config.load import Project
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.memo_files import memo_dir
 from exp_platform.operations.unseen import unseen_in_lake
@@ -96,7 +96,7 @@ def test_an_absent_source_is_no_zero_in_results_checks_trust_and_memo(
     metrics = [hm.metric("speed"), CALLS.model_copy(update={"may_be_absent": allowed})]
     plan = hm.plan(metrics)
     project = clone(tmp_path, metrics, plan)
-    ensure_tables(project)
+    empty_lake(project)
     units = hm.draw_units(2, 300)
     put(project, hm.STATISTICS, hm.statistics([(metrics[0], units), (metrics[1], silent())]))
     put(project, "gold.fct_experiment_quality_metrics_daily", quality_rows(hm.assigned(units)))
@@ -130,7 +130,7 @@ def test_validate_names_what_the_lake_has_never_seen(tmp_path, monkeypatch: pyte
     metrics = [hm.metric("speed", source="visit"), CALLS.model_copy(update={"may_be_absent": True})]
     project = clone(tmp_path, metrics, hm.plan(metrics))
     assert unseen_in_lake(project) == []  # there is no lake
-    ensure_tables(project)
+    empty_lake(project)
     assert unseen_in_lake(project) == []  # no events yet: nothing is known
     put(project, "exp.outcomes", event("visits", hm.START))
     assert unseen_in_lake(project) == [

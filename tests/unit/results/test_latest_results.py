@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import answers, clone, put, quality_rows
 from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Guardrail
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import replace_rows
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim
@@ -43,7 +44,7 @@ def lake(tmp_path: Path) -> tuple[Project, AnalysisPlan]:
         plan.experiment.model_copy(update={"metrics": ("checkout", "share")}), plan.metrics, plan.dt, plan.cutoff
     )
     project = clone(tmp_path, metrics, plan)
-    ensure_tables(project)
+    empty_lake(project)
     units = hm.draw_units(1, 2000, ARMS, effects={"a": 0.05}, base=0.1, kind="binary")
     pairs = [
         (metrics[0], units),

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from pyiceberg.transforms import BucketTransform
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import answers, clone, put, quality_rows
 from tests.stages import opened
 
 from exp_platform.ingest.repeats import PROPERTY, Repeats, encode
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
@@ -54,7 +55,7 @@ def test_the_memo_names_the_metric_whose_rows_were_dropped(tmp_path: Path, monke
     monkeypatch.setattr(BucketTransform, "pyarrow_transform", lambda *_: lambda column: pa.array([0] * len(column)))
     plan = hm.plan([SPEED])
     project = clone(tmp_path, [SPEED], plan)
-    ensure_tables(project)
+    empty_lake(project)
     units = hm.draw_units(2, 300)
     put(project, hm.STATISTICS, hm.statistics([(SPEED, units)]))
     put(project, "gold.fct_experiment_quality_metrics_daily", quality_rows(hm.assigned(units)))

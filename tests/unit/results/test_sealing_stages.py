@@ -7,13 +7,13 @@ from datetime import date, datetime, timedelta
 
 import pytest
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import answers, clone, configured, put, quality_rows
 from tests.stages import opened
 from typer.testing import CliRunner
 
 from exp_platform.cli import app
 from exp_platform.config.models import Guardrail
-from exp_platform.lake.catalog import ensure_tables
 from exp_platform.ledger.claim import claim, release
 from exp_platform.ledger.seals import seal_rows
 from exp_platform.memo.effect_words import figures, relative_figures
@@ -34,7 +34,7 @@ class Story:
         guardrails = (Guardrail(metric="speed", max_relative_harm=0.05),)
         self.experiment = hm.experiment(METRICS, guardrails=guardrails)
         self.project = clone(folder, METRICS, hm.plan(METRICS, guardrails=guardrails))
-        ensure_tables(self.project)
+        empty_lake(self.project)
         units = hm.draw_units(1, 2000, effects={"treatment": 0.06})
         put(self.project, hm.STATISTICS, hm.statistics([(METRICS[0], units), (METRICS[1], hm.draw_units(2, 2000))]))
         put(self.project, "gold.fct_experiment_quality_metrics_daily", quality_rows(hm.assigned(units)))

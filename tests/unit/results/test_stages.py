@@ -9,6 +9,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import answers, clone, put, quality_rows
 from tests.stages import opened
 from tests.unit.results.test_exposure import EXPOSURES, METHODS, exposures
@@ -16,7 +17,7 @@ from tests.unit.results.test_exposure import EXPOSURES, METHODS, exposures
 from exp_platform.alerts.deliver import run_alerts
 from exp_platform.config.load import Project
 from exp_platform.config.models import Guardrail
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.memo_files import memo_dir
 from exp_platform.memo.names import day
@@ -46,7 +47,7 @@ def lake(tmp_path):
     ]
     plan = hm.plan(metrics, days=14, arms=ARMS, guardrails=(Guardrail(metric="speed", max_relative_harm=0.05),))
     project = clone(tmp_path, metrics, plan)
-    ensure_tables(project)
+    empty_lake(project)
     units = hm.draw_units(1, 3000, ARMS, effects={"a": 0.04}, base=0.1, kind="binary")
     pairs = [
         (metrics[0], units),

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import clone, put, quality_rows
 from tests.stages import opened
 
@@ -43,6 +44,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Project:
     metric = hm.metric("spend", "sum", source="spend", window={"end_hours": 1})
     plan = hm.plan([metric], days=14)
     project = clone(folder, [metric], plan)
+    empty_lake(project)
     tables = ensure_tables(project)
     units = hm.draw_units(1, PER_ARM)
     units.y, units.pre, units.country = np.round(units.y * 8) / 8, np.round(units.pre * 8) / 8, None
