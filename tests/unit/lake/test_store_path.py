@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_refused_key_is_not_tried_again(memos: StorePath, monkeypatch: pytest.
     monkeypatch.setattr(store_path, "require_bucket", lambda *where: None)
     settings = {"object_store": ObjectStoreSettings(endpoint="http://store:9000")}
     project = replace(memos.project, profile=memos.project.profile.model_copy(update=settings))
-    with pytest.raises(ConfigError, match="http://store:9000 refuses this client .*ACCESS_DENIED"):
+    with pytest.raises(ConfigError, match=r"http://store:9000 refuses this client .*ACCESS_DENIED"):
         (replace(memos, project=project) / "exp_a.html").write_text("x")
 
 
