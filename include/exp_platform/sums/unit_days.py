@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.values import Period, UnitValue
+from exp_platform.sums.event_days import CARRY, HI, LO, EventDays
 from exp_platform.sums.exact_sums import Numbers
 
 Codes = NDArray[np.int64]
-HI, LO, CARRY = float(2**16), float(2**58), 2**42  # as the unit's sums of J4 are cut and put together
 COLUMNS = {
     "sum": ("hi", "lo"),
     "count": ("n",),
@@ -68,22 +68,12 @@ class RunningValues:
 
     @classmethod
     def of(cls, batches: Iterable[pa.RecordBatch], slots: DaySlots, first: int, days: int) -> RunningValues | None:
-        """From rows of unit × source × day; None without any."""
-        held = [batch for batch in batches if len(batch)]
-        if not held:
+        """From events inside a window of their unit; None without any."""
+        found = EventDays.of(batches, slots.columns, slots.width, first)
+        if not len(found.key):
             return None
-        rows = pa.Table.from_batches(held)
-        users = rows["user_id"].combine_chunks().dictionary_encode()
-        unit = users.indices.to_numpy().astype(np.int64)
-        source, day = (rows[name].to_numpy().astype(np.int64) for name in ("source", "day"))
-        key = (source * len(users.dictionary) + unit) * days + np.maximum(day - first, 0)
-        order = np.argsort(key)
-        columns = {
-            f"{name}{j}": rows[f"{name}{j}"].to_numpy()[order]
-            for name in ("n", *slots.columns)
-            for j in range(slots.width)
-        }
-        return cls(users.dictionary, key[order], columns, slots, days)
+        source, unit, day = found.parts
+        return cls(found.users, (source * len(found.users) + unit) * days + day, found.columns, slots, days)
 
     def states(self, values: Sequence[UnitValue], period: Period) -> tuple[Codes, Codes, list[Numbers]]:
         """Unit, day (0 is the first) and running values on every day on which one of the values has an event.

@@ -1,4 +1,4 @@
-"""J5: the series of running values: unit-days by Spark, their changes by NumPy, or one more day from today's sums."""
+"""J5: the series of running values: events in windows by Spark, their changes by NumPy, or a day more from today's sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from operator import or_
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
@@ -26,17 +26,7 @@ from exp_platform.sums.unit_days import DaySlots
 from exp_platform.transforms.earlier_sums import LastRun
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.sql import quoted
-from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, in_cell, seen_events, unit_windows
-
-_SUM_OF = {"hi": "sum(case when f{j} then hi end)", "lo": "sum(case when f{j} then lo end)"}
-_SQL = {
-    **_SUM_OF,
-    "n": "count(case when f{j} then 1 end)",
-    "positive": "count(case when f{j} and value > 0 then 1 end)",
-    "max": "max(case when f{j} then value end)",
-    "last": "max(case when f{j} then struct(event_us, value) end).value",
-}
-
+from exp_platform.transforms.unit_partials import in_cell, seen_events, unit_windows
 
 @dataclass(frozen=True)
 class SeriesInputs:
@@ -81,8 +71,8 @@ class Series:
         values = [(v, plan.periods[i]) for family in plan.families for i, m in family.members for v in unit_values(m)]
         slots = DaySlots.of(values, far=self.far)
         kernel = partial(changes, plan=plan, slots=slots, units=self.inputs.units())
-        days = unit_days(self.cohort, self.outcomes, slots, self.cutoff, self.join)
-        found.append(days.mapInArrow(_named(kernel), SERIES_SQL).toArrow())
+        events = events_in_windows(self.cohort, self.outcomes, slots, self.cutoff, self.join)
+        found.append(events.mapInArrow(_named(kernel), SERIES_SQL).toArrow())
         merged = pa.concat_tables([table.cast(found[0].schema) for table in found])
         return series_rows(merged, plan, self.experiment_id, self.schema, far=self.far)
 
@@ -117,8 +107,10 @@ def metric_series(
     return in_order(tables, series.schema), said
 
 
-def unit_days(cohort: DataFrame, outcomes: DataFrame, slots: DaySlots, cutoff: datetime, join: JoinHint) -> DataFrame:
-    """One row per included unit × source × UTC day with an event in a window: what its events in each window add up to.
+def events_in_windows(
+    cohort: DataFrame, outcomes: DataFrame, slots: DaySlots, cutoff: datetime, join: JoinHint
+) -> DataFrame:
+    """One row per event of an included unit inside a window of its source: `f<j>` is true inside the window j.
 
     Rows of a unit are in the same partition, as the join puts them there.
     """
@@ -130,31 +122,10 @@ def unit_days(cohort: DataFrame, outcomes: DataFrame, slots: DaySlots, cutoff: d
     events = seen_events(outcomes, sources, cutoff)
     joined = events_of_units(unit_windows(cohort), events, join).where(reduce(or_, flags))
     cases = " ".join(f"when {quoted(name)} then {i}" for i, name in enumerate(sources))
-    flagged = joined.select(
-        *USER,
-        F.expr(f"case metric_name {cases} end").alias("source"),
-        F.floor(F.col("event_us") / F.lit(float(DAY_US))).cast("int").alias("day"),
-        "event_us",
-        "value",
-        *(cut_in_two(far=slots.far) if "hi" in slots.columns else []),
-        *(flag.alias(f"f{j}") for j, flag in enumerate(flags)),
+    source = F.expr(f"case metric_name {cases} end").alias("source")
+    return joined.select(
+        "user_id", source, "event_us", "value", *(flag.alias(f"f{j}") for j, flag in enumerate(flags))
     )
-    columns = [_column(name, j).alias(f"{name}{j}") for name in ("n", *slots.columns) for j in range(slots.width)]
-    found = flagged.groupBy(*USER, "source", "day").agg(*columns)
-    return found.select(
-        "user_id", "source", "day", *(f"{n}{j}" for n in ("n", *slots.columns) for j in range(slots.width))
-    )
-
-
-def _column(name: str, j: int) -> Column:
-    if name == "far":
-        return F.coalesce(far_sum(F.col(f"f{j}")), F.lit(0.0))
-    return F.expr(_SQL[name].format(j=j)) if name in ("n", "positive") else _or_zero(name, j)
-
-
-def _or_zero(name: str, j: int) -> Column:
-    value = F.expr(_SQL[name].format(j=j))
-    return F.coalesce(value, F.lit(0)) if name in ("hi", "lo") else F.coalesce(value, F.lit(0.0))
 
 
 def _named(
