@@ -6,7 +6,6 @@ costs more than handing them over as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.values import DAY_US
+from exp_platform.sums.event_columns import cut_in_two, is_far
 from exp_platform.sums.exact_sums import Numbers
 
 Codes = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
-HI, LO, CARRY = float(2**16), float(2**58), 2**42  # as the unit's sums of J4 are cut and put together
-FAR = float(2**32)
 ROWS = 250_000  # events that may wait to be added up, at least
 DAY_BITS, UNIT_BITS = 20, 32  # of a key: source, unit and day in one number
 NEVER = np.iinfo(np.int64).min
@@ -38,24 +36,19 @@ class EventDays:
     columns: Columns = field(default_factory=dict)
     waiting: list[pa.RecordBatch] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, batches: Iterable[pa.RecordBatch], kinds: tuple[str, ...], width: int, first: int) -> EventDays:
-        """All events of some batches: user_id, source, event_us, value, and `f<j>`, true inside window j."""
-        days = cls(kinds, width, first)
-        for batch in batches:
-            if len(batch):
-                days.waiting.append(batch)
-            # Adding up sorts everything anew, so it waits until there is as much again; far values need all at once.
-            if sum(map(len, days.waiting)) > max(ROWS, len(days.key)) and "far" not in kinds:
-                days.add_up()
-        days.add_up()
-        return days
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take events: user_id, source, event_us, value, and `f<j>`, true inside window j."""
+        if len(batch):
+            self.waiting.append(batch)
+        # Adding up sorts everything anew, so it waits until there is as much again; far values need all at once.
+        if sum(map(len, self.waiting)) > max(ROWS, len(self.key)) and "far" not in self.kinds:
+            self.add_up()
 
     @property
     def parts(self) -> tuple[Codes, Codes, Codes]:
         """Source, unit (the place in `users`) and day (0 is the first) of each row."""
-        unit = self.key >> DAY_BITS & (1 << UNIT_BITS) - 1
-        return self.key >> DAY_BITS + UNIT_BITS, unit, self.key & (1 << DAY_BITS) - 1
+        unit = (self.key >> DAY_BITS) & ((1 << UNIT_BITS) - 1)
+        return self.key >> (DAY_BITS + UNIT_BITS), unit, self.key & ((1 << DAY_BITS) - 1)
 
     def add_up(self) -> None:
         """Add up the events that wait with the rows so far."""
@@ -67,64 +60,56 @@ class EventDays:
         unit = names.indices.to_numpy().astype(np.int64)[len(self.users) :]
         source, time, value = (events[name].to_numpy() for name in ("source", "event_us", "value"))
         day = np.maximum(time // DAY_US - self.first, 0)
-        key = np.concatenate([self.key, source.astype(np.int64) << DAY_BITS + UNIT_BITS | unit << DAY_BITS | day])
-        flags = [events[f"f{j}"].to_numpy() for j in range(self.width)]
-        fresh = _of_events(self.kinds, time, value, flags)
-        joined = {name: np.concatenate([self.columns[name], new]) if self.columns else new for name, new in fresh.items()}
-        self.users, (self.key, self.columns) = names.dictionary, _added_up(key, joined)
+        fresh = (source.astype(np.int64) << (DAY_BITS + UNIT_BITS)) | (unit << DAY_BITS) | day
+        new = event_columns(self.kinds, time, value, [events[f"f{j}"].to_numpy() for j in range(self.width)])
+        known = self.columns or {name: column[:0] for name, column in new.items()}
+        joined = {name: np.concatenate([known[name], column]) for name, column in new.items()}
+        self.users, (self.key, self.columns) = names.dictionary, added_up(np.concatenate([self.key, fresh]), joined)
 
 
-def _of_events(kinds: tuple[str, ...], time: Codes, value: Numbers, flags: list[NDArray[np.bool_]]) -> Columns:
+def event_columns(kinds: tuple[str, ...], time: Codes, value: Numbers, flags: list[NDArray[np.bool_]]) -> Columns:
     """The columns of single events, of which each adds nothing to a window that it is not in."""
-    far = np.abs(value) >= FAR
-    if "hi" in kinds and "far" not in kinds and far.any():
-        raise ValueError(f"a value of {FAR:.0f} or more, though none was expected: {value[far][0]}")
-    near = np.where(far, 0.0, value)
-    high = np.floor(near * HI)
-    low = np.floor((near - high / HI) * LO)
+    cut = dict(zip(("hi", "lo"), cut_in_two(value), strict=True)) if "hi" in kinds else {}
     found: Columns = {}
     for j, here in enumerate(flags):
         found[f"n{j}"] = here.astype(np.int64)
         for kind in kinds:
-            if kind == "hi":
-                found[f"hi{j}"] = np.where(here, high, 0).astype(np.int64)
-            elif kind == "lo":
-                found[f"lo{j}"] = np.where(here, low, 0).astype(np.int64)
+            if kind in cut:
+                found[f"{kind}{j}"] = np.where(here, cut[kind], 0)
             elif kind == "positive":
                 found[f"positive{j}"] = (here & (value > 0)).astype(np.int64)
             elif kind == "max":
                 found[f"max{j}"] = np.where(here, value, -np.inf)
             elif kind == "far":
-                found[f"far{j}"] = np.where(here & far, value, 0.0)
+                found[f"far{j}"] = np.where(here & is_far(value), value, 0.0)
             else:
                 found[f"last{j}"], found[f"last_us{j}"] = np.where(here, value, 0.0), np.where(here, time, NEVER)
     return found
 
 
-def _added_up(key: Codes, columns: Columns) -> tuple[Codes, Columns]:
-    """One row for each key."""
+def added_up(key: Codes, columns: Columns) -> tuple[Codes, Columns]:
+    """One row for each key, in ascending order."""
     order = np.argsort(key, kind="stable")
     ordered = key[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(key) else np.zeros(0, dtype=np.int64)
     found: Columns = {}
     for name, column in columns.items():
         if name.startswith("last_us"):
-            continue
+            continue  # comes with its value
         if name.startswith("last"):
             time = columns[name.replace("last", "last_us")]
-            by_time = np.lexsort((column, time, key))
-            ends = by_time[np.append(starts[1:], len(key)) - 1]
+            ends = np.lexsort((column, time, key))[np.append(starts[1:], len(key)) - 1]
             found[name], found[name.replace("last", "last_us")] = column[ends], time[ends]
         elif name.startswith("far"):
-            found[name] = _by_size(ordered, starts, column[order])
-        elif name.startswith("max"):
+            found[name] = _by_size(starts, column[order])
+        elif name.startswith(("max", "arm")):
             found[name] = np.maximum.reduceat(column[order], starts)
         else:
             found[name] = np.add.reduceat(column[order], starts)
     return ordered[starts], found
 
 
-def _by_size(key: Codes, starts: Codes, column: Numbers) -> Numbers:
+def _by_size(starts: Codes, column: Numbers) -> Numbers:
     """The sum of each key's far values, the smallest first, as J4 adds them up."""
     far = np.flatnonzero(column)
     place = np.searchsorted(starts, far, side="right") - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.values import Period, UnitValue
-from exp_platform.sums.event_days import CARRY, HI, LO, EventDays
+from exp_platform.sums.event_columns import put_together
+from exp_platform.sums.event_days import EventDays
 from exp_platform.sums.exact_sums import Numbers
 
 Codes = NDArray[np.int64]
@@ -67,13 +68,13 @@ class RunningValues:
     _known: dict[tuple[str, Period, str], tuple[Codes, Numbers]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, batches: Iterable[pa.RecordBatch], slots: DaySlots, first: int, days: int) -> RunningValues | None:
-        """From events inside a window of their unit; None without any."""
-        found = EventDays.of(batches, slots.columns, slots.width, first)
-        if not len(found.key):
+    def of(cls, events: EventDays, slots: DaySlots, days: int) -> RunningValues | None:
+        """From the events inside a window of their unit; None without any."""
+        events.add_up()
+        if not len(events.key):
             return None
-        source, unit, day = found.parts
-        return cls(found.users, (source * len(found.users) + unit) * days + day, found.columns, slots, days)
+        source, unit, day = events.parts
+        return cls(events.users, (source * len(events.users) + unit) * days + day, events.columns, slots, days)
 
     def states(self, values: Sequence[UnitValue], period: Period) -> tuple[Codes, Codes, list[Numbers]]:
         """Unit, day (0 is the first) and running values on every day on which one of the values has an event.
@@ -111,8 +112,7 @@ class RunningValues:
 def _total(unit: Codes, column: Callable[[str], NDArray[Any]], far: bool) -> Numbers:
     """J4's exact sum of the events so far, rounded as J4 rounds."""
     high, low = (added_up(unit, column(name).astype(np.int64)) for name in ("hi", "lo"))
-    carry = np.floor(low / float(CARRY)).astype(np.int64)
-    near = (high + carry) / HI + (low - carry * CARRY) / LO
+    near = put_together(high, low)
     return near + added_up(unit, column("far")) if far else near
 
 

@@ -23,12 +23,13 @@ from exp_platform.metrics.families import Family, families
 from exp_platform.metrics.values import Period, UnitValue, post_period, unit_values
 from exp_platform.results.cube import Cube, cubes, read_axes
 from exp_platform.results.series_cube import series_cubes
+from exp_platform.sums.event_columns import EventColumns
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.histograms import Histograms
 from exp_platform.sums.numbers import stored_numbers
 from exp_platform.sums.scales import Scales
 from exp_platform.sums.series_plan import SeriesPlan, Span
-from exp_platform.sums.series_sums import SERIES_SCHEMA, changes, entries
+from exp_platform.sums.series_sums import SERIES_SCHEMA, Changes, entries, series_cells
 from exp_platform.sums.series_table import EPOCH, family_key, next_rows, series_rows, totals_of
 from exp_platform.sums.series_units import TableUnits
 from exp_platform.sums.statistics_table import Statistics, in_order
@@ -144,17 +145,23 @@ def plan_of(metrics: Sequence[Metric], scales: Scales, day: date) -> SeriesPlan:
 
 
 def events_in_windows(found: dict[str, Any], slots: DaySlots, day: date) -> list[dict[str, Any]]:
-    """The rows that Spark makes: the events of each user with the windows that they are in."""
+    """The rows that Spark makes: the events of each user with a flag for each window."""
     order = {source: i for i, source in enumerate(slots.sources)}
     rows = []
     for name, user in found.items():
         for source, at, value in user["events"]:
             if at >= end_of(day) or user["anchor"] >= end_of(day) or source not in slots.windows:
                 continue
-            windows = [inside(user, period, at) for period in slots.windows[source]]
-            flags = {f"f{j}": j < len(windows) and windows[j] for j in range(slots.width)}
+            flags = {
+                columns_of(slots).flag(cell): cell.source == source and inside(user, cell.period, at)
+                for cell in series_cells(slots)
+            }
             rows.append({"user_id": name, "source": order[source], "event_us": micros(at), "value": value} | flags)
-    return [row for row in rows if any(row[f"f{j}"] for j in range(slots.width))]
+    return rows
+
+
+def columns_of(slots: DaySlots) -> EventColumns:
+    return EventColumns(slots.sources, series_cells(slots))
 
 
 def inside(user: dict[str, Any], period: Period, at: datetime) -> bool:
@@ -179,7 +186,10 @@ def series(seed: int, metrics: tuple[str, ...], day: date, parts: int = 1) -> pa
     events = events_in_windows(found, slots, day)
     for k in range(parts):
         mine = [row for row in events if int(row["user_id"][1:]) % parts == k]
-        made += list(changes(pa.Table.from_pylist(mine).to_batches(4) if mine else [], plan, slots, TableUnits(units)))
+        kernel = Changes(plan, slots, TableUnits(units), columns_of(slots))
+        for batch in pa.Table.from_pylist(mine).to_batches(4) if mine else []:
+            kernel.add(batch)
+        made += list(kernel.rows())
     return series_rows(
         pa.Table.from_batches(made, SERIES_SCHEMA), plan, "e", arrow_schema(TABLES[METRIC_SERIES]), far=False
     )
