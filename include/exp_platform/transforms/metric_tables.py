@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,8 +12,6 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.config.models import Metric
-from exp_platform.lake.batches import Batches
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
@@ -27,8 +24,8 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.histograms import Histograms
-from exp_platform.sums.panel_sums import PanelCut, totals
-from exp_platform.sums.panels import Panel, PanelSums, panel_rows, panels_of
+from exp_platform.sums.panel_sums import totals
+from exp_platform.sums.panels import PanelSums, panel_rows
 from exp_platform.sums.scales import Scales
 from exp_platform.sums.series_plan import SeriesPlan
 from exp_platform.sums.series_table import family_key, totals_of
@@ -37,40 +34,14 @@ from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_sca
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_part, calendar_rows, event_sums
 from exp_platform.transforms.cohort_dates import on_dates
-from exp_platform.transforms.daily_values import panel_part, source_bounds
 from exp_platform.transforms.earlier_sums import LastRun, known_histograms, known_sums
 from exp_platform.transforms.event_histograms import histogram_part
-from exp_platform.transforms.event_pass import EventPart, EventPass
 from exp_platform.transforms.excluded import usable
-from exp_platform.transforms.joins import HASH, JoinHint
-from exp_platform.transforms.running_values import Series, SeriesInputs, metric_series
+from exp_platform.transforms.running_values import Series, metric_series
+from exp_platform.transforms.sum_inputs import EventTables, SumInputs, UnitRows, WantedPanels
 
 WARNINGS = "warnings"  # key in the notes that are stored with the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
-
-
-@dataclass(frozen=True)
-class SumInputs:
-    """The inputs of J5 for one experiment."""
-
-    experiment_id: str
-    units: Batches  # gold.fct_experiment_unit_outcomes
-    cohort: DataFrame  # gold.fct_experiment_cohort
-    outcomes: DataFrame  # exp.outcomes
-    metrics: Sequence[Metric]
-    variants: Sequence[str]  # live arms
-    end_ts: datetime
-    cutoff: datetime
-    far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
-    join: JoinHint = HASH
-    cluster: str | None = None  # dimension that clusters a rollout's errors
-    excluded: Sequence[date] = ()  # dates whose outcomes can't be used
-    last: LastRun | None = None  # the earlier run whose sums are reused
-    series: SeriesInputs | None = None  # None: no rows of the series are asked for
-
-    def over(self, cohort: DataFrame, outcomes: DataFrame) -> EventPass:
-        """A pass over some events and units of the experiment."""
-        return EventPass(cohort, outcomes, self.cutoff, self.join, self.far, self.excluded, self.cluster)
 
 
 @dataclass(frozen=True)
@@ -97,51 +68,6 @@ class UnitSums:
     totals: dict[str, pa.Table] = field(default_factory=dict)  # sums of all units by family; empty where reused
 
 
-@dataclass(frozen=True)
-class UnitRows:
-    """What the passes over unit rows leave: scales, and sums by group."""
-
-    scales: Scales
-    sums: pa.Table
-
-    @property
-    def dates(self) -> set[date]:
-        """The cohort dates."""
-        return {day for day in self.sums["cohort_date"].unique().to_pylist() if day is not None}
-
-
-@dataclass(frozen=True)
-class EventTables:
-    """What one pass over all events leaves for each table; None where the table has to read events itself."""
-
-    panel: pa.Table | None = None
-    calendar: pa.Table | None = None
-    bins: pa.Table | None = None
-    changes: pa.Table | None = None
-
-
-@dataclass(frozen=True)
-class WantedPanels:
-    """The panels of the metrics, and how their values are cut."""
-
-    by_metric: dict[str, Panel]
-    panels: tuple[Panel, ...]
-    cut: PanelCut
-
-    @classmethod
-    def of(cls, inputs: SumInputs) -> WantedPanels:
-        """From the metrics and the largest event of each source."""
-        by_metric, last = panels_of(inputs.metrics), inputs.last
-        panels = tuple(dict.fromkeys(by_metric.values()))
-        bounds = source_bounds(inputs.outcomes if last is None else last.appended, panels) if panels else {}
-        cut = PanelCut.of(panels, bounds, inputs.units.rows, None if last is None else last.panel_notes)
-        return cls(by_metric, panels, cut)
-
-    def part(self, inputs: SumInputs) -> EventPart:
-        """Their sums and products, as a part of a pass over events."""
-        return panel_part(self.panels, self.cut, far=inputs.far, clustered=inputs.cluster is not None)
-
-
 def metric_tables(inputs: SumInputs) -> MetricTables:
     """Make the tables in Arrow, by two passes over unit rows and one over the events that no earlier run has counted.
 
@@ -160,9 +86,14 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
     inputs = _usable(inputs)
     last = inputs.last
     panels = WantedPanels.of(inputs)
-    units = None if last is not None and last.same_units else _unit_rows(inputs)
-    events = _all_events(inputs, panels, units) if last is None and units is not None else EventTables()
-    sums = _counted(inputs, units, events.bins, schemas) if units is not None else _known(last, schemas)
+    events = EventTables()
+    if last is not None and last.same_units:
+        sums = _known(last, schemas)
+    else:
+        units = _unit_rows(inputs)
+        if last is None:
+            events = _all_events(inputs, panels, units)
+        sums = _counted(inputs, units, events.bins, schemas)
     panel, cut = _panel(inputs, panels, sums, events.panel, schemas[PANEL_STATISTICS])
     calendar = _calendar(inputs, events.calendar, schemas[METRIC_AGGREGATES_DAILY])
     rows = {

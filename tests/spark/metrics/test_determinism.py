@@ -20,7 +20,8 @@ from tests.oracle.test_spine_oracle import awkward
 from exp_platform.lake.batches import FrameBatches
 from exp_platform.transforms.aggregates import calendar_part
 from exp_platform.transforms.event_pass import EventPass
-from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.metric_tables import metric_tables
+from exp_platform.transforms.sum_inputs import SumInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
