@@ -79,7 +79,7 @@ def _again(project: Any, spark: Any, stage: str) -> float:
 
 
 def _without_series(work: Callable[[], float]) -> float:
-    """What the work gives where no metric has a series."""
+    """Do the work while no metric has a series."""
     known = running_values.has_series
     running_values.has_series = lambda metric: False
     try:

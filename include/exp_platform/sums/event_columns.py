@@ -55,7 +55,7 @@ class EventColumns:
 
 
 class EventKernel(Protocol):
-    """What one table makes of the events of a partition."""
+    """A kernel makes one table from the events of a partition."""
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events of a batch, among them some that are none of this table's."""

@@ -39,7 +39,7 @@ UNIT: dict[str, Callable[[], Column]] = {
 
 @dataclass(frozen=True)
 class EventPart:
-    """What one table needs of the pass."""
+    """A table's part in the pass: which events and what of their units it needs, and its kernel."""
 
     cells: tuple[Cell, ...]  # the events that it counts
     unit: tuple[str, ...]  # columns of `UNIT`, or `cluster`

@@ -133,7 +133,7 @@ def _scales(inputs: SumInputs) -> Scales:
 
 
 def _all_events(inputs: SumInputs, panels: WantedPanels, units: UnitRows) -> EventTables:
-    """What all tables need of all events, by one pass."""
+    """One pass over all events, with the parts of all tables."""
     wanted = {
         "bins": histogram_part(inputs.metrics, inputs.end_ts),
         "calendar": calendar_part(inputs.metrics, inputs.end_ts),

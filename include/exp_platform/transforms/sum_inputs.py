@@ -1,4 +1,4 @@
-"""What J5 reads, and what its passes over unit rows and events leave for the tables."""
+"""The inputs of J5, and the results of its passes over unit rows and events, from which the tables are made."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SumInputs:
 
 @dataclass(frozen=True)
 class UnitRows:
-    """What the passes over unit rows leave: scales, and sums by group."""
+    """The results of the passes over unit rows: scales, and sums by group."""
 
     scales: Scales
     sums: pa.Table
@@ -60,7 +60,7 @@ class UnitRows:
 
 @dataclass(frozen=True)
 class EventTables:
-    """What one pass over all events leaves for each table; None where the table has to read events itself."""
+    """The results of one pass over all events, by table; None where a table reads events in a pass of its own."""
 
     panel: pa.Table | None = None
     calendar: pa.Table | None = None
