@@ -38,8 +38,11 @@ class CalendarSums:
     cells: tuple[Cell, ...]
     names: EventColumns
     numbers: dict[Group, int] = field(default_factory=dict)
-    sums: list[Codes] = field(default_factory=list)  # of each group: cells × SUMS
+    sums: Codes = field(init=False)  # groups × cells × SUMS
     far: dict[tuple[int, int], list[float]] = field(default_factory=dict)  # by group and cell
+
+    def __post_init__(self) -> None:
+        self.sums = np.zeros((0, len(self.cells), len(SUMS)), dtype=np.int64)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events that are in a cell."""
@@ -54,10 +57,9 @@ class CalendarSums:
         for i, inside in enumerate(flags):
             chosen = np.flatnonzero(inside)
             of_group, of_row = group[chosen], rows[chosen]
-            count = np.bincount(of_group)
-            columns = [count, *(np.bincount(of_group, half[of_row]).astype(np.int64) for half in halves)]
-            for number in np.flatnonzero(count).tolist():
-                self.sums[number][i] += [column[number] for column in columns]
+            self.sums[:, i, 0] += np.bincount(of_group, minlength=len(self.sums))
+            for k, half in enumerate(halves, start=1):  # exact as doubles: a half has 28 bits at most
+                self.sums[:, i, k] += np.bincount(of_group, half[of_row], len(self.sums)).astype(np.int64)
             for at in np.flatnonzero(inside & large).tolist():
                 self.far.setdefault((int(group[at]), i), []).append(float(value[rows[at]]))
 
@@ -91,9 +93,8 @@ class CalendarSums:
             both, on = divmod(each, span)
             arm, text = divmod(both, len(texts))
             numbers.append(self.numbers.setdefault((variants[arm], texts[text], on + first), len(self.numbers)))
-        self.sums += [
-            np.zeros((len(self.cells), len(SUMS)), np.int64) for _ in range(len(self.sums), len(self.numbers))
-        ]
+        more = np.zeros((len(self.numbers) - len(self.sums), *self.sums.shape[1:]), dtype=np.int64)
+        self.sums = np.concatenate([self.sums, more])
         return rows, np.array(numbers, dtype=np.int64)[place]
 
 

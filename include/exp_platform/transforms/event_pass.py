@@ -61,20 +61,17 @@ class EventPass:
 
     def run(self, parts: Sequence[EventPart]) -> list[pa.Table]:
         """The rows of each part, made by one pass."""
-        wanted = [part for part in parts if part.cells]
-        names = columns_of(wanted)
-        found = dict.fromkeys(range(0), pa.table({}))
-        if wanted:
-            kernels = [partial(part.kernel, names) for part in wanted]
-            packed = self.frame(wanted).mapInArrow(_kernels(kernels, names, self.far), PACKED_SQL).toArrow()
-            found = dict(enumerate(unpacked(packed, [part.schema for part in wanted])))
-        places = {id(part): i for i, part in enumerate(wanted)}
-        return [found[places[id(p)]] if id(p) in places else p.schema.empty_table() for p in parts]
+        names = columns_of(parts)
+        if not names.cells:
+            return [part.schema.empty_table() for part in parts]
+        kernels = [partial(part.kernel, names) for part in parts]
+        packed = self.frame(parts).mapInArrow(_kernels(kernels, names, self.far), PACKED_SQL).toArrow()
+        return unpacked(packed, [part.schema for part in parts])
 
     def frame(self, parts: Sequence[EventPart]) -> DataFrame:
         """One row per event in a cell of any part. A unit's rows are in one partition, as the join puts them there."""
         names, flags = columns_of(parts), {}
-        asked = [name for name in (*UNIT, "cluster") if any(name in part.unit for part in parts)]
+        asked = [name for name in (*UNIT, "cluster") if any(name in part.unit for part in parts if part.cells)]
         units = unit_windows(self.cohort, *(self._of_unit(name).alias(name) for name in asked if name != "user_id"))
         joined = events_of_units(units, seen_events(self.outcomes, names.sources, self.cutoff), self.join)
         for cell in names.cells:
