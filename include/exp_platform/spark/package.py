@@ -30,7 +30,7 @@ KERNELS = (
     "exp_platform.spark.worker_daemon",
     "exp_platform.sums.calendar_sums",
     "exp_platform.sums.event_bins",
-    "exp_platform.sums.panel_days",
+    "exp_platform.sums.panel_events",
     "exp_platform.sums.series_sums",
     "exp_platform.transforms.event_pass",
     "exp_platform.transforms.exposure_sums",

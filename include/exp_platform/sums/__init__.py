@@ -13,7 +13,7 @@ A row of units passes through this room in this order:
 `panels`, `panel_sums` do the same for a unit's daily values before assignment, in pairs of days.
 
 Events pass through this room once, each with what its unit is (`event_columns`); each of four kernels takes those that
-count in its table. `panel_days` adds them up to the daily values of `panel_sums`, `event_days` to those of
+count in its table. `panel_events` adds them up to the daily values of `panel_sums`, `event_days` to those of
 `series_sums`, `calendar_sums` adds them up by day, and `event_bins` counts them by value.
 
 Letters of a product (`metrics/families.py` lists the products): y value, x covariate, p pre-period value; d, w, q are

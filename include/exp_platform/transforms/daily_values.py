@@ -8,7 +8,7 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.sums.panel_days import PanelDays, panel_cells
+from exp_platform.sums.panel_events import PanelDays, panel_cells
 from exp_platform.sums.panel_sums import PANEL_SUMS_SCHEMA, PanelCut, sources_of
 from exp_platform.sums.panels import Panel
 from exp_platform.transforms.event_pass import EventPart

@@ -14,12 +14,12 @@ from tests.oracle.spine_data import metric
 
 from exp_platform.metrics.values import DAY_US, Period, micros
 from exp_platform.sums import event_days as event_days_module
-from exp_platform.sums import panel_days as panel_days_module
+from exp_platform.sums import panel_events as panel_events_module
 from exp_platform.sums.calendar_sums import CALENDAR_SCHEMA, CalendarSums, calendar_totals
 from exp_platform.sums.event_bins import EVENT_BINS_SCHEMA, EventBins
 from exp_platform.sums.event_columns import Cell, EventColumns, run_kernels, unpacked
 from exp_platform.sums.event_days import EventDays
-from exp_platform.sums.panel_days import PanelDays, panel_cells
+from exp_platform.sums.panel_events import PanelDays, panel_cells
 from exp_platform.sums.panel_sums import PANEL_SUMS_SCHEMA, PanelCut, totals
 from exp_platform.sums.panels import Panel
 
@@ -106,7 +106,7 @@ def test_a_far_value_that_nobody_expected_is_refused_with_its_source() -> None:
 def test_panels_of_events_are_those_of_a_loop_over_users_and_days(
     waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panel_days_module, "ROWS", waiting)
+    monkeypatch.setattr(panel_events_module, "ROWS", waiting)
     events, cut = some_events(3), PanelCut.of(PANELS, {"a": 1e6}, 1000)
     by_day: dict[Any, list[float]] = defaultdict(list)
     for event in events:
