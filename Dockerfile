@@ -1,6 +1,9 @@
 # One image for Airflow, the Spark master, its workers and the object store: the same locked packages and jars everywhere.
-FROM python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+FROM ${PYTHON_IMAGE}
 
+# Debian keeps one version of a package in a release: a pinned one could not be installed after its next security fix.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps curl \
     && rm -rf /var/lib/apt/lists/*
@@ -26,9 +29,9 @@ COPY configs ./configs
 COPY great_expectations ./great_expectations
 COPY scripts ./scripts
 RUN useradd --create-home --uid 50000 platform \
-    && mkdir -p /opt/airflow/logs /opt/spark-work /opt/object-store data/memos data/docs .setup \
+    && mkdir -p /opt/airflow/logs /opt/spark-work /opt/object-store data .setup \
     && chown -R platform /opt/airflow /opt/spark-work /opt/object-store data .setup
-USER platform
+USER 50000
 
 # Last, since it belongs to this Java, these jars and these paths: the class archive shortens each start of Spark.
 RUN python -m exp_platform.spark.fast_start

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyspark
+from tests.conftest import SHORT_LIVED
 
+from exp_platform.spark.executors import JVM_OPTIONS
 from exp_platform.spark.java import find_java_home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +45,7 @@ class Services:
         self, name: str, command: Sequence[str | Path], ports: Sequence[int] = (), environment: Mapping[str, str] = {}
     ) -> None:
         """Start a service and wait until each of its ports takes connections."""
-        log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
+        log = self._stack.enter_context((self.folder / f"{name}.log").open("ab"))
         process = subprocess.Popen(
             [str(word) for word in command],
             env=self.environment | dict(environment),
@@ -60,9 +62,10 @@ class Services:
             assert time.monotonic() < until, f"{name} does not answer:\n{self.log(name)[-3000:]}"
             time.sleep(0.3)
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
         """Kill a service and everything that it has started, as when its machine is lost."""
-        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        os.killpg(self.processes[name].pid, how)
+        self.processes[name].wait(30)
 
     def log(self, name: str) -> str:
         """All that a service has written."""
@@ -77,7 +80,18 @@ def bare_environment() -> dict[str, str]:
 def clone_environment() -> dict[str, str]:
     """The environment of a container: its Python, its Spark and its Java are found by themselves."""
     path = f"{Path(sys.executable).parent}:{SPARK_HOME / 'bin'}:/usr/local/bin:/usr/bin:/bin"
-    return bare_environment() | {"PATH": path, "SPARK_HOME": str(SPARK_HOME), "PYTHONUNBUFFERED": "1"}
+    own = {"PATH": path, "SPARK_HOME": str(SPARK_HOME), "PYTHONUNBUFFERED": "1"}
+    return bare_environment() | own | short_lived_services()
+
+
+def short_lived_services() -> dict[str, str]:
+    """JVMs of a test end before the optimising compiler would pay off: drivers, their launchers, master and workers."""
+    return dict.fromkeys(("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS", "SPARK_DAEMON_JAVA_OPTS"), SHORT_LIVED)
+
+
+def short_lived_executors() -> dict[str, str]:
+    """Spark's settings of executors that end before the optimising compiler would pay off."""
+    return {"spark.executor.extraJavaOptions": f"{JVM_OPTIONS} {SHORT_LIVED}"}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

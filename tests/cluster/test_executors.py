@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cluster.services import ROOT, SCRIPTS, SPARK_HOME, Services, bare_environment, free_ports
+from tests.cluster.services import (
+    ROOT,
+    SCRIPTS,
+    SPARK_HOME,
+    Services,
+    bare_environment,
+    free_ports,
+    short_lived_executors,
+)
 from tests.cluster.watch import CommandLines, event_log, files_with, work_in
 from tests.conftest import make_project
 
@@ -20,7 +28,7 @@ from exp_platform.lake.object_store import ensure_buckets
 from exp_platform.spark.jars import OBJECT_STORE, resolve_jars
 from exp_platform.spark.package import PACKAGE, current_package
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
 EXPERIMENT_ID = "exp_checkout_button_001"
 KEYS = {"EXP_S3_ACCESS_KEY": "canary-access-key-id-7301", "EXP_S3_SECRET_KEY": "canary-secret-key-7302"}
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can start a worker as another user")
@@ -83,9 +91,9 @@ def cluster_profile(root: Path, master: str, archive: Path, events: Path) -> Pat
         "driver_memory": "1g",
         "executor_memory": "1g",
         "executor_package": str(archive),
-        "conf": event_log(events) | {"spark.driver.host": "127.0.0.1"},
+        "conf": event_log(events) | short_lived_executors() | {"spark.driver.host": "127.0.0.1"},
     }
-    content["experiments"][EXPERIMENT_ID] |= {"n_users": 600, "days": 5, "pre_period_days": 7}
+    content["experiments"][EXPERIMENT_ID] |= {"n_users": 200, "days": 3, "pre_period_days": 3}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
@@ -108,7 +116,7 @@ def far(command: list[str | Path]) -> list[str | Path]:
 def run(config: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "exp_platform.pipelines.run_end_to_end", f"--config={config}"]
     command += [f"--experiment-id={EXPERIMENT_ID}", "--generate-synth"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=3000)
 
 
 def local_paths_of_executors(settings: dict[str, str]) -> dict[str, str]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SECONDS = 0.2
+import psycopg2
+
+from exp_platform.config.load import Project
+from exp_platform.lake.catalog import load_catalog, load_handle
+from exp_platform.lake.tables import TABLES
+
+SECONDS = 0.5
 
 
 def event_log(folder: Path) -> dict[str, str]:
@@ -64,6 +71,26 @@ def files_with(folder: Path, words: Iterable[str], *, but: Iterable[str] = ()) -
     left_out = set(but)
     paths = (path for path in folder.rglob("*") if path.is_file() and not left_out & set(path.parts))
     return [str(path) for path in paths if any(word in path.read_bytes() for word in wanted)]
+
+
+def rows_with(database: Mapping[str, str], words: Iterable[str]) -> list[str]:
+    """Tables of a Postgres database in which a row, as text, holds one of some words."""
+    with closing(psycopg2.connect(**database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        tables = sorted(name for (name,) in cursor.fetchall())
+        found = []
+        for table in tables:
+            cursor.execute(f'SELECT t::text FROM "{table}" t')
+            if any(word in row for (row,) in cursor.fetchall() for word in words):
+                found.append(table)
+    return found
+
+
+def metadata_with(project: Project, words: Iterable[str]) -> list[str]:
+    """Tables of the lake whose metadata, summaries of all snapshots among them, hold one of some words."""
+    catalog = load_catalog(project)
+    texts = {name: load_handle(project, name, catalog).metadata.model_dump_json() for name in TABLES}
+    return [name for name, text in texts.items() if any(word in text for word in words)]
 
 
 @dataclass

@@ -189,20 +189,24 @@ def direct_runs(rig: Rig, folder: Path, experiment_id: str, days: Iterable[date]
 
 def differing_tables(one: Project, other: Project, experiment_id: str, days: Iterable[date]) -> list[tuple[str, str]]:
     """(dt, table) where the rows differ, but for the columns that tell of the run and not of the answer."""
-    tables = [table for table in TABLES.values() if table.has_dt and not table.name.startswith("ops.")]
+    found = []
+    for dt in days:
+        here, there = (answers(project, experiment_id, dt) for project in (one, other))
+        found += [(dt.isoformat(), table) for table in here if here[table] != there[table]]
+    return found
 
-    def answers(project: Project, table: Table, dt: date) -> Counter[str]:
+
+def answers(project: Project, experiment_id: str, dt: date, names: Iterable[str] = TABLES) -> dict[str, Counter[str]]:
+    """The rows of each table with dt, but for the columns that tell of the run and not of the answer."""
+
+    def of(table: Table) -> Counter[str]:
         rows = read_rows(load_handle(project, table.name), {"experiment_id": experiment_id, "dt": dt})
         return Counter(
             repr([(column, row[column]) for column in (*table.grain, *table.answer_columns)]) for row in rows
         )
 
-    return [
-        (dt.isoformat(), table.name)
-        for dt in days
-        for table in tables
-        if answers(one, table, dt) != answers(other, table, dt)
-    ]
+    tables = [TABLES[name] for name in names if TABLES[name].has_dt and not name.startswith("ops.")]
+    return {table.name: of(table) for table in tables}
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -47,9 +48,9 @@ def test_the_build_context_holds_no_secret_no_lake_and_no_environment() -> None:
 
 def test_the_image_runs_as_a_user_whose_folders_a_volume_can_take_over() -> None:
     kinds = [kind for kind, _ in INSTRUCTIONS]
-    assert ("USER", "platform") in INSTRUCTIONS
+    assert ("USER", "50000") in INSTRUCTIONS  # a number, which Kubernetes can check to be no root
     owned = next(rest for kind, rest in INSTRUCTIONS if kind == "RUN" and "chown" in rest)
-    for folder in ("/opt/airflow", "/opt/spark-work", "/opt/object-store", "data"):
+    for folder in ("/opt/airflow", "/opt/spark-work", "/opt/object-store", "data", ".setup"):
         assert re.search(rf"chown -R platform .*{re.escape(folder)}\b", owned), folder
     assert kinds.index("USER") == len(kinds) - 2  # only the class archive is made by the user
 
@@ -97,3 +98,38 @@ def test_a_script_of_a_service_is_well_formed_and_refuses_a_wrong_call(name: str
         done = subprocess.run(["bash", path, "nothing"], capture_output=True, text=True, check=False)
         assert done.returncode == 64
         assert f"scripts/{name}.sh" in done.stderr
+
+
+def test_a_linter_finds_nothing_to_mend_in_the_dockerfile() -> None:
+    linter = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([linter, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_linter_finds_something_in_a_dockerfile_that_runs_as_root(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian\nUSER root\n")
+    linter = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([linter, tmp_path / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "DL3006" in done.stdout
+
+
+def test_keys_of_any_characters_reach_airflows_connection_to_the_store() -> None:
+    keys = {"EXP_S3_ENDPOINT": "http://store:9000", "EXP_S3_ACCESS_KEY": 'a"b', "EXP_S3_SECRET_KEY": "p@s/%:s"}
+    program = [sys.executable, str(ROOT / "scripts" / "airflow_store.py")]
+    done = subprocess.run(program, env=os.environ | keys, capture_output=True, text=True, check=True)
+    made = json.loads(done.stdout)
+    assert (made["conn_type"], made["login"], made["password"]) == ("aws", 'a"b', "p@s/%:s")
+    assert made["extra"]["endpoint_url"] == "http://store:9000"
+
+
+@pytest.mark.parametrize(("behind", "words"), [("false", "api-server"), ("true", "api-server --proxy-headers")])
+def test_the_api_server_believes_a_proxys_headers_only_where_there_is_one(
+    tmp_path: Path, behind: str, words: str
+) -> None:
+    (tmp_path / "airflow").write_text('#!/bin/sh\necho "$@ $FORWARDED_ALLOW_IPS"\n')
+    (tmp_path / "airflow").chmod(0o755)
+    about = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AIRFLOW_HOME": str(tmp_path / "home")}
+    about |= {"AIRFLOW__FAB__ENABLE_PROXY_FIX": behind}
+    program = ["bash", str(ROOT / "scripts" / "airflow.sh"), "api-server"]
+    done = subprocess.run(program, env=about, capture_output=True, text=True, check=True)
+    assert done.stdout.split(" *")[0].strip() == words

@@ -18,9 +18,9 @@ from exp_platform.cli import console
 from exp_platform.cli.look import SortKey, by_need, sorted_by
 from exp_platform.cli.scorecard import COLUMNS, LONGEST, ResultLine, scorecard
 from exp_platform.config.load import Project
+from exp_platform.lake.whole import write_whole
 from exp_platform.memo.memo_files import memo_dir
 from exp_platform.memo.render import to_json as memo_json
-from exp_platform.memo.whole import write_whole
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +16,18 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from exp_platform.airflow.submit import GuardedSparkSubmitHook, spark_home, submit_environment
+from exp_platform.airflow.submit import spark_home
 from exp_platform.errors import ConfigError, ContractViolation, FencedConflict, Superseded, cause_first, wrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from exp_platform.airflow.submitters import Job, Submitter
+
 POOL = "spark"
 POOL_WITHOUT_SESSION = "no_session"  # stages that only do arithmetic never wait for Spark's slots
 FAILURE_KEY = "failure"  # XCom key of a stage's failure, which the alert and the memo read
 _NO_RETRY = {ConfigError.exit_code, ContractViolation.exit_code, Superseded.exit_code}
-# A stage without a session ends before the optimising compiler would pay off.
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class StageFailure(AirflowException):
@@ -85,7 +87,10 @@ def failure_of(job: str, exit_code: int, sentence: str) -> AirflowException:
 
 
 class SparkJobOperator(SparkSubmitOperator):
-    """Submits `spark_jobs/<job>.py` with the arguments that `job_arguments` returns when the task runs."""
+    """Submits `spark_jobs/<job>.py` with the arguments that `job_arguments` returns when the task runs.
+
+    By spark-submit, as its base, unless the profile names another submitter (`submit.by`).
+    """
 
     ui_color = "#e8f1fb"
 
@@ -116,6 +121,8 @@ class SparkJobOperator(SparkSubmitOperator):
         )
         self.job = job
         self.needs_spark = needs_spark
+        self.log_link = ""  # set when the task runs; the button to the driver's log reads it
+        self._submitter: Submitter | None = None
 
     @abstractmethod
     def job_arguments(self, context: Context) -> tuple[str, list[str]]:
@@ -123,55 +130,81 @@ class SparkJobOperator(SparkSubmitOperator):
 
     def execute(self, context: Context) -> None:
         """Submit the job, wait for it, and turn its exit code into success, failure or retry."""
+        from exp_platform.airflow.submitters import Ended, NotSubmitted
+
         config, arguments = self.job_arguments(context)
-        self._prepare(config, arguments)
         done = threading.Event()
-        _watch_supervisor(done)
+        _watch_supervisor(done, self.cancel_elsewhere)
         try:
-            super().execute(context)
-        except AirflowException:
-            hook = self._hook
-            if not isinstance(hook, GuardedSparkSubmitHook) or not hook.exit_code:
-                raise
-            code = 128 - hook.exit_code if hook.exit_code < 0 else hook.exit_code
-            said = sentence_of(self.job, code, hook.last_sentence)
-            context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": code, "sentence": said})
-            raise failure_of(self.job, code, hook.last_sentence) from None
-        finally:
-            done.set()
-
-    def _prepare(self, config: str, arguments: list[str]) -> None:
-        from exp_platform.config.load import load_project
-        from exp_platform.spark.java import find_java_home
-        from exp_platform.spark.session import launch_conf
-
-        try:
-            self.conf = dict(launch_conf(load_project(config)))
-            self.env_vars = submit_environment(find_java_home())
+            submitter = self._submitter = self._chosen(config, arguments, context)
+            job_id = submitter.submit()
+            if self.log_link_of(submitter):
+                self.log.info("%s runs elsewhere as %s; its log: %s", self.job, job_id, self.log_link)
+            ended = submitter.wait()
+            self.log_link_of(submitter)
         except ConfigError as error:
             raise AirflowFailException(wrapped(cause_first(str(error)))) from None
-        if not self.needs_spark:
-            options = self.conf.get("spark.driver.extraJavaOptions", "")
-            self.conf |= {"spark.driver.memory": "512m", "spark.driver.extraJavaOptions": f"{_SHORT_LIVED} {options}"}
-        self.application_args = arguments
+        except NotSubmitted as error:
+            ended = Ended(error.exit_code, str(error))
+        finally:
+            done.set()
+        if ended.exit_code == 0:
+            return
+        said = sentence_of(self.job, ended.exit_code, ended.sentence)
+        context["ti"].xcom_push(FAILURE_KEY, {"stage": self.job, "exit_code": ended.exit_code, "sentence": said})
+        raise failure_of(self.job, ended.exit_code, ended.sentence)
 
-    def _get_hook(self) -> GuardedSparkSubmitHook:
-        return GuardedSparkSubmitHook(
-            conf=self.conf,
-            conn_id=self._conn_id,
-            name=self.name,
-            application_args=self.application_args,
-            env_vars=self.env_vars,
-            spark_binary=self._spark_binary,
-        )
+    def _chosen(self, config: str, arguments: list[str], context: Context) -> Submitter:
+        from exp_platform.airflow.submitters import Job, attempt_of
+        from exp_platform.config.load import load_project
+
+        file, limit = Path(self.application), self.execution_timeout
+        job = Job(load_project(config), self.job, file, tuple(arguments), attempt_of(context), limit)
+        return submitter_of(job, needs_spark=self.needs_spark, binary=str(self._spark_binary))
+
+    def log_link_of(self, submitter: Submitter) -> str:
+        """Keep the address of the driver's log for the button on the task's page, and return it."""
+        self.log_link = submitter.log_link
+        return self.log_link
+
+    def cancel_elsewhere(self) -> None:
+        """Cancel a job whose driver does not end with this process; one beside the task ends with its lifeline."""
+        if self._submitter is not None and self._submitter.outlives_the_task:
+            self._submitter.cancel()
 
     def on_kill(self) -> None:
         """End the Spark application together with its task."""
-        if self._hook is not None:
-            self._hook.on_kill()
+        if self._submitter is not None:
+            self._submitter.cancel()
 
 
-def _watch_supervisor(done: threading.Event) -> None:
+def submitter_of(job: Job, *, needs_spark: bool = True, binary: str = "") -> Submitter:
+    """The submitter that the profile chooses; arithmetic without a session always runs beside the task."""
+    settings = job.project.profile.submit
+    if settings.elsewhere and needs_spark:
+        master = job.project.profile.spark.master
+        if master.startswith("local"):  # the driver would look for no executors, and listen on loopback alone
+            raise ConfigError(
+                f"{job.project.path.name}: spark.master: found {master}; where submit.by is {settings.by}, the driver "
+                "runs elsewhere and needs yarn or k8s://…"
+            )
+        if settings.by == "emr-serverless":
+            from exp_platform.airflow.submit_by_emr import EmrServerless
+
+            return EmrServerless(job)
+        if settings.by == "emr-steps":
+            from exp_platform.airflow.submit_by_emr import EmrStep
+
+            return EmrStep(job)
+        from exp_platform.airflow.submit_by_spark import InTheCluster, OnKubernetes
+
+        return (OnKubernetes if settings.by == "kubernetes" else InTheCluster)(job, binary=binary)
+    from exp_platform.airflow.submit_by_spark import BesideTheTask
+
+    return BesideTheTask(job, needs_spark=needs_spark, binary=binary)
+
+
+def _watch_supervisor(done: threading.Event, cancel: Callable[[], None]) -> None:
     """End this task and its Spark application when the task's supervisor is killed, which alone reports the result."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CommsDecoder
@@ -183,6 +216,8 @@ def _watch_supervisor(done: threading.Event) -> None:
     def watch() -> None:
         while not done.wait(1.0):
             if os.getppid() != supervisor:
+                with suppress(Exception):
+                    cancel()
                 os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="watch-supervisor").start()

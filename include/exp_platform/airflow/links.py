@@ -31,6 +31,16 @@ class MemoLink(BaseOperatorLink):
         return memo_path(experiment_id, getattr(operator, "memo_dt", None)) if experiment_id else ""
 
 
+class DriverLogLink(BaseOperatorLink):
+    """The button to the driver's log, of a job that did not run beside its task."""
+
+    name = "Driver's log"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """The address of the log; empty when the log is the task's own."""
+        return str(getattr(operator, "log_link", ""))
+
+
 class DataDocsLink(BaseOperatorLink):
     """The button to data docs, which show the rules of each table and the findings of the latest audits."""
 

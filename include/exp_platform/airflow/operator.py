@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from exp_platform.airflow.jobs import POOL, POOL_WITHOUT_SESSION, SparkJobOperator
-from exp_platform.airflow.links import DataDocsLink, MemoLink
+from exp_platform.airflow.links import DataDocsLink, DriverLogLink, MemoLink
 from exp_platform.pipelines.registry import Stage
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class StageOperator(SparkJobOperator):
     """Runs a stage of the run that the task `resolve_run` has decided on."""
 
-    operator_extra_links = (MemoLink(), DataDocsLink())
+    operator_extra_links = (MemoLink(), DataDocsLink(), DriverLogLink())
 
     def __init__(self, *, stage: Stage, **kwargs: Any) -> None:
         # Of several runs that wait for a pool, the one that is furthest continues, so that memos come one by one.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from airflow.api_fastapi.core_api.security import get_user
 from airflow.plugins_manager import AirflowPlugin
-from fastapi import Depends, FastAPI, HTTPException
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from markupsafe import Markup
 
 from exp_platform.airflow import notes
 from exp_platform.airflow.links import PAGES
 from exp_platform.airflow.timetable import OnRequest
 from exp_platform.config.load import load_project
+from exp_platform.errors import ExpError
+from exp_platform.lake.store_path import Folder, StorePath, page_folder
 from exp_platform.memo.index.page import page
 from exp_platform.memo.index.store import Registered, read_index, registered
 
@@ -24,14 +25,17 @@ _DOCS = Markup('<a href="{}/docs/">Data docs</a>: what the contracts check, and 
 )
 
 
-def folders() -> tuple[Path, Path]:
+def folders() -> tuple[Folder, Folder]:
     """The folders of memos and of data docs."""
     project = load_project()
-    return Path(project.resolve(project.profile.memo_dir)), Path(project.resolve(project.profile.docs_dir))
+    return page_folder(project, project.profile.memo_dir), page_folder(project, project.profile.docs_dir)
 
 
-def inside(folder: Path, name: str) -> Path | None:
+def inside(folder: Folder, name: str) -> Folder | None:
     """The file of that name, when it exists below the folder; else None."""
+    if isinstance(folder, StorePath):
+        plain = all(part not in ("", ".", "..") for part in name.split("/"))
+        return folder / name if plain and (folder / name).is_file() else None
     file = (folder / name).resolve()
     return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
 
@@ -41,17 +45,21 @@ def registry() -> tuple[Registered, ...]:
     return registered(load_project())
 
 
-def index_page(memos: Path, experiments: tuple[Registered, ...], today: date) -> str:
+def index_page(memos: Folder, experiments: tuple[Registered, ...], today: date) -> str:
     """The index of all experiments as of now, with links to memos on this server."""
     return page(read_index(memos, experiments), today, memos=f"{PAGES}/memos/", more=_DOCS)
 
 
 def build_app(
-    where: Callable[[], tuple[Path, Path]] = folders,
+    where: Callable[[], tuple[Folder, Folder]] = folders,
     experiments: Callable[[], tuple[Registered, ...]] = registry,
 ) -> FastAPI:
     """The web app with the pages; each page requires Airflow's login."""
     app = FastAPI(title="Experiments", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None)
+
+    @app.exception_handler(ExpError)
+    def unavailable(request: Request, error: ExpError) -> Response:
+        return JSONResponse({"detail": str(error)}, 503)
 
     @app.get("/")
     def index() -> HTMLResponse:
@@ -72,10 +80,12 @@ def build_app(
     return app
 
 
-def _serve(folder: Path, name: str, otherwise: str) -> Response:
+def _serve(folder: Folder, name: str, otherwise: str) -> Response:
     file = inside(folder, name)
     if file is None:
         raise HTTPException(404, otherwise)
+    if isinstance(file, StorePath):
+        return Response(file.read_bytes(), media_type=file.media_type)
     return FileResponse(file)
 
 

@@ -20,9 +20,12 @@ from exp_platform.errors import wrapped
 
 _GUARD = str(Path(__file__).with_name("guard.py"))
 _MASTER = re.compile(r"local(\[[^\]]+\])?|spark://.+|k8s://.+|yarn")
-_LOG_LINE = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ ")  # a line of Spark's log, see configs/log4j2.properties
+_CLUSTER_MASTER = re.compile(r"k8s://.+|yarn")
+# A line of Spark's log: by configs/log4j2.properties, or by Spark's default, where the driver is not this JVM's.
+_LOG_LINE = re.compile(r"(\d\d/\d\d/\d\d )?\d\d:\d\d:\d\d [A-Z]+ ")
 _JVM_GREETING = "WARNING: Using incubator modules"  # printed by every JVM that Spark starts
 _GRACE_SECONDS = 3.0
+_KILL_SECONDS = 60.0
 LONGEST_LINE = 120  # longer lines are wrapped in the task's log
 
 
@@ -50,6 +53,15 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
 
     _logger_name = "spark"  # shown beside each line of the task's log
     _last_line = ""
+    _master = ""
+
+    def __init__(self, *, process_environment: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._env = process_environment  # of spark-submit itself, wherever the driver runs
+        # The provider refuses Kubernetes without its client, which only its own polling and deleting of pods needs:
+        # here spark-submit waits for the driver's pod, and ends it.
+        self._connection["master"] = self._master
+        self._is_kubernetes = self._master.startswith("k8s://")
 
     def _resolve_connection(self) -> dict[str, Any]:
         form = '{"conn_type": "spark", "host": "local[2]"}'
@@ -63,7 +75,13 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
                 f"connection '{self._conn_id}': '{resolved['master']}' is not a Spark master "
                 f"(local[n], spark://…, k8s://…, yarn); write it as JSON, not as a URI: {form}"
             )
-        return resolved
+        if resolved["deploy_mode"] == "cluster" and not _CLUSTER_MASTER.fullmatch(resolved["master"]):
+            raise AirflowFailException(
+                f"submit.deploy_mode: found cluster, but the connection '{self._conn_id}' names {resolved['master']}: "
+                "Spark runs a Python driver in the cluster on yarn and k8s://… alone; take deploy_mode client"
+            )
+        self._master = resolved["master"]
+        return resolved | ({"master": ""} if self._master.startswith("k8s://") else {})
 
     def _build_spark_submit_command(self, application: str) -> list[str]:
         arguments = [str(argument) for argument in self._application_args or []]
@@ -76,9 +94,29 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
         submit = [*self._get_spark_binary_path(), *self._build_spark_common_args(), application, *arguments]
         return [sys.executable, "-I", "-S", _GUARD, *submit]
 
-    def submit(self, application: str = "", **kwargs: Any) -> str | None:
-        """Run spark-submit to its end; its standard input, the guard's lifeline, closes with this process."""
-        return super().submit(application, stdin=subprocess.PIPE, start_new_session=True, **kwargs)
+    def start(self, application: str) -> None:
+        """Start spark-submit; its standard input, the guard's lifeline, closes with this process."""
+        self._submit_sp = subprocess.Popen(
+            self._build_spark_submit_command(application),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env=os.environ | (self._env or {}),
+        )
+
+    def finish(self) -> int:
+        """Show the output of spark-submit until it ends; its exit code, 128 + n when signal n ended it.
+
+        On Kubernetes spark-submit ends well whatever the driver did, and prints the driver's exit code.
+        """
+        process = self._submit_sp
+        assert process is not None, "start comes before"
+        self._process_spark_submit_log(iter(process.stdout))
+        code: int = process.wait()
+        code = 128 - code if code < 0 else code
+        return code or (self._spark_exit_code or 0 if self._is_kubernetes else 0)
 
     def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
         super()._process_spark_submit_log(self._shown(itr))
@@ -88,23 +126,50 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
         for line in lines:
             if line.startswith(_JVM_GREETING):
                 continue
-            if not line.strip() or _LOG_LINE.match(line):
+            # Lines about a driver in the cluster stay whole: the provider looks for its id and its exit code in them.
+            if not line.strip() or _LOG_LINE.match(line) or self._connection["deploy_mode"] == "cluster":
                 yield line
                 continue
             self._last_line = line.strip()
             yield from wrapped(line).splitlines() if len(line) > LONGEST_LINE else [line]
 
     def on_kill(self) -> None:
-        """End the whole process group, then the application on a cluster (YARN, Kubernetes)."""
+        """End the whole process group, then the driver in the cluster (YARN, Kubernetes)."""
         process = self._submit_sp
         if process is not None and process.poll() is None:
             _end_group(process)
-        super().on_kill()
+        if self._yarn_application_id:
+            self._end_driver(["yarn", "application", "-kill", self._yarn_application_id])
+        if self._is_kubernetes and self._kubernetes_driver_pod:
+            pod = f"{self._connection['namespace'] or 'default'}:{self._kubernetes_driver_pod}"
+            self._end_driver([*self._get_spark_binary_path(), "--master", self._master, "--kill", pod])
+
+    def _end_driver(self, command: list[str]) -> None:
+        """Run the command that ends a driver in the cluster; what it could not do is told, and the task ends anyway."""
+        try:
+            done = subprocess.run(
+                command,
+                env=os.environ | (self._env or {}),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_KILL_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.log.error("the driver in the cluster may still run: %s", error)
+            return
+        if done.returncode:
+            self.log.error("the driver in the cluster may still run: %s", done.stdout.strip()[-500:])
+
+    def take_driver(self, pod: str) -> None:
+        """Keep the name of the driver's pod, which spark-submit is told to use."""
+        self._kubernetes_driver_pod = pod
 
     @property
-    def exit_code(self) -> int | None:
-        """The exit code of the job; None while it runs."""
-        return None if self._submit_sp is None else self._submit_sp.returncode
+    def driver_id(self) -> str:
+        """The id of a driver in the cluster; empty until spark-submit has printed it, and beside the task."""
+        return str(self._kubernetes_driver_pod or self._yarn_application_id or "")
 
     @property
     def last_sentence(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from exp_platform.alerts.book import Delivery, deliver, record, waiting
@@ -16,6 +15,7 @@ from exp_platform.config.models.stream import stream_name
 from exp_platform.errors import ContractViolation
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.rows import read_arrow
+from exp_platform.lake.store_path import page_folder
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import EXPOSURE_QUALITY_DAILY, GUARDRAIL_STATUS, STATISTICAL_VALIDATION
 from exp_platform.ledger import manifest
@@ -111,4 +111,4 @@ def links_of(project: Project, experiment_id: str) -> Mapping[str, str]:
     base = project.profile.ui_base_url
     if base:
         return {"memo": f"{base.rstrip('/')}/experiments/memos/{experiment_id}.html"}
-    return {"memo": str(Path(project.resolve(project.profile.memo_dir)) / f"{experiment_id}.html")}
+    return {"memo": str(page_folder(project, project.profile.memo_dir) / f"{experiment_id}.html")}

@@ -13,16 +13,23 @@ from exp_platform.lake.raw_zone import filesystem
 
 
 def ensure_buckets(project: Project) -> list[str]:
-    """Create the buckets of the raw zone and the warehouse where they are missing, and return their names."""
+    """Create the missing buckets of raw zone, warehouse and pages, and return the names of all."""
     names = []
-    for location in (project.raw_root, project.profile.catalog.warehouse):
+    profile = project.profile
+    words = (profile.submit.outcomes,) if profile.submit.outcomes else ()
+    for location in (project.raw_root, profile.catalog.warehouse, profile.memo_dir, profile.docs_dir, *words):
         if location.startswith(("s3://", "s3a://")):
-            files, path = filesystem(project, location, new_buckets=True)
-            bucket = path.split("/", 1)[0]
-            if files.get_file_info(bucket).type == FileType.NotFound:
-                files.create_dir(bucket, recursive=False)
-            names.append(bucket)
-    return names
+            names.append(ensure_bucket(project, location))
+    return list(dict.fromkeys(names))
+
+
+def ensure_bucket(project: Project, location: str) -> str:
+    """Create the bucket of one location where it is missing, and return its name."""
+    files, path = filesystem(project, location, new_buckets=True)
+    bucket = path.split("/", 1)[0]
+    if files.get_file_info(bucket).type == FileType.NotFound:
+        files.create_dir(bucket, recursive=False)
+    return bucket
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def require_bucket(project: Project, location: str) -> None:
         store = project.profile.object_store
         raise ConfigError(
             f"the bucket {bucket!r} of {location} is not in the object store"
-            f"{f' {store.endpoint}' if store else ''}: correct the location, or create the buckets of the profile with "
+            f"{f' {store.endpoint}' if store else ''}. Correct the location, or create the buckets of the profile with "
             "`python -m exp_platform.lake.object_store`"
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
+from exp_platform.lake.store_path import Folder
 from exp_platform.memo import names
 from exp_platform.memo import wording as words
 from exp_platform.memo.blocks import Memo, Section, to_plain, to_records
@@ -26,7 +26,9 @@ _STREAM = re.compile(r"^\S+: stream \S+ is blocked since ")  # from pipelines.st
 _FILES = re.compile(r"[^\s:;'(]+\.(?:parquet|csv|json|jsonl)\b")
 
 
-def write_blocked_memo(project: Project, experiment_id: str, dt: date, run_id: str, stage: str, sentence: str) -> Path:
+def write_blocked_memo(
+    project: Project, experiment_id: str, dt: date, run_id: str, stage: str, sentence: str
+) -> Folder:
     """Write the latest memo again below the reason; `since` is the first dt blocked since a run last finished."""
     last = read_latest(project, experiment_id)
     if last and last["dt"] and dt.isoformat() < last["dt"]:

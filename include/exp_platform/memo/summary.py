@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from datetime import date
-from pathlib import Path
 
 from exp_platform.config.load import Project
+from exp_platform.lake.store_path import Folder
 from exp_platform.memo.blocks import Arm, FirstScreen
 from exp_platform.memo.draw.line import interval_line
-from exp_platform.memo.memo_files import latest_path, memo_dir, read_latest
+from exp_platform.memo.memo_files import latest_path, memo_dir, read_json, read_latest
 from exp_platform.memo.render import records
 from exp_platform.memo.text import clean
 
@@ -20,9 +19,9 @@ WIDTH = 100
 def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
     """The first screen as plain text, read from the memo of a dt."""
     path = memo_dir(project) / experiment_id / f"{dt}.json"
-    if not path.is_file():
+    content = read_json(path)
+    if content is None:
         return f"{experiment_id}: no memo for {dt}; run the stage write_memo"
-    content = json.loads(path.read_text(encoding="utf-8"))
     if "memo" not in content:
         return f"{experiment_id}: the memo for {dt} was written by an earlier version; run the stage write_memo again"
     latest = read_latest(project, experiment_id)
@@ -31,7 +30,7 @@ def decision_summary(project: Project, experiment_id: str, dt: date) -> str:
     return terminal(records(content).first, where)
 
 
-def terminal(first: FirstScreen, memo: Path) -> str:
+def terminal(first: FirstScreen, memo: Folder) -> str:
     """The first screen in lines of at most a hundred characters."""
     about = f"{clean(first.owner)} · {clean(first.as_of)}, {clean(first.next_due)}"
     lines = [

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from exp_platform.config.load import Project, check_experiment_id, load_project
 from exp_platform.errors import WIDTH, ConfigError, ExpError, cause_first, wrapped
+from exp_platform.pipelines import last_word
 from exp_platform.pipelines.causes import cause_of
 from exp_platform.pipelines.dates import default_dt, parse_dt, past_dt
 from exp_platform.pipelines.registry import BY_NAME
@@ -93,12 +94,12 @@ def dt_of_run(
 def exit_with(error: BaseException) -> NoReturn:
     """End the process with the error's exit code; the last line on standard error is the sentence for a person."""
     if isinstance(error, ExpError):
-        print(_for_people(cause_first(str(error))), file=sys.stderr, flush=True)
-        code = error.exit_code
+        sentence, code = cause_first(str(error)), error.exit_code
     else:
         traceback.print_exception(error)
-        print(_for_people(f"fault: {cause_first(cause_of(error))}"), file=sys.stderr)
-        code = 1
+        sentence, code = f"fault: {cause_first(cause_of(error))}", 1
+    last_word.leave(code, sentence)
+    print(_for_people(sentence), file=sys.stderr, flush=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: a JVM that is shutting down must not write below the sentence.

@@ -7,6 +7,7 @@ It is only a matter of speed: without it everything works.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from exp_platform.paths import clone_root
 from exp_platform.spark.java import find_java_home
 from exp_platform.spark.session import CLASS_ARCHIVE, launch_conf
 
+_FAULT = re.compile(r"(?i)error|exception|no such|cannot|denied|not found")
 _APPLICATION = """
 import sys
 from exp_platform.config.load import load_project
@@ -70,10 +72,15 @@ def build_archive() -> str:
             [*command, str(application), str(config)], env=environment, capture_output=True, text=True, check=False
         )
     if not archive.exists():
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        return f"exit code {done.returncode}: {said[-1].strip() if said else 'it said nothing'}"
+        return f"exit code {done.returncode}: {_reason(done.stderr)}"
     archive.with_suffix(".stamp").write_text(archive_stamp())
     return ""
+
+
+def _reason(said: str) -> str:
+    """The first line that names a fault, else the last one: shell scripts and stack traces go on below it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+    return next((line for line in lines if _FAULT.search(line)), lines[-1])
 
 
 def _scratch_config(folder: Path) -> Path:

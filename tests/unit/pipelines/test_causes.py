@@ -14,12 +14,44 @@ def through_spark(name: str, text: str, trace: str = "") -> Exception:
     return error
 
 
+REFUSED = (
+    "An error occurred while calling o120.table.\n"
+    ": org.apache.iceberg.jdbc.UncheckedSQLException: Failed to connect: jdbc:postgresql://db:5432/iceberg\n"
+    "Caused by: org.postgresql.util.PSQLException: Connection to db:5432 refused.\n"
+    "Caused by: java.net.ConnectException: Connection refused\n"
+)
+FULL = (
+    "Job aborted due to stage failure: Task 3 in stage 9.0 failed 4 times, most recent failure: Lost task 3.3 in stage "
+    "9.0 (TID 31) (10.0.0.7 executor 2): java.io.IOException: No space left on device\n\tat java.base/sun.nio.ch.a\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("When reading key 'a' in bucket 'b': AWS Error ACCESS_DENIED during HeadObject"), "refused the key"),
+        (OSError("When listing objects: AWS Error SIGNATURE_DOES_NOT_MATCH during ListObjectsV2"), "refused the key"),
+        (OSError("When reading key 'a': AWS Error NETWORK_CONNECTION: curlCode: 7"), "the object store did not answer"),
+        (
+            RuntimeError('connection to server at "db", port 5 failed: password authentication failed for user "ann"'),
+            "the catalog's database refused the password of ann",
+        ),
+        (RuntimeError('connection to server at "db", port 5 failed: refused'), "the catalog's database did not answer"),
+        (through_spark("Py4JJavaError", REFUSED), "the catalog's database did not answer"),
+        (through_spark("SparkException", FULL), "no space is left on a disk of 10.0.0.7 (executor 2)"),
+        (OSError(28, "No space left on device"), "no space is left on a disk of this machine"),
+    ],
+)
+def test_a_place_that_is_gone_full_or_refuses_is_named_by_what_it_is_for(error: Exception, said: str) -> None:
+    assert said in cause_of(error)
+
+
 def test_a_java_error_names_its_innermost_cause_and_not_the_call() -> None:
     text = (
         "An error occurred while calling o120.table.\n"
-        ": org.apache.iceberg.jdbc.UncheckedSQLException: Failed to connect: jdbc:postgresql://db:5432/iceberg\n"
-        "\tat org.apache.iceberg.jdbc.JdbcClientPool.newClient(JdbcClientPool.java:121)\n"
-        "Caused by: org.postgresql.util.PSQLException: Connection to db:5432 refused.\n"
+        ": org.apache.hadoop.ipc.RemoteException: Failed to connect to db:5432\n"
+        "\tat org.apache.hadoop.ipc.Client.newClient(Client.java:121)\n"
+        "Caused by: java.io.IOException: Call failed.\n"
         "\t... 11 more\n"
         "Caused by: java.net.ConnectException: Connection refused\n"
         "\tat java.base/sun.nio.ch.Net.pollConnect(Native Method)\n"

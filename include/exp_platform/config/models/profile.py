@@ -8,6 +8,7 @@ from pydantic import Field
 
 from exp_platform.config.models.base import Model, UtcTime
 from exp_platform.config.models.experiment import ContractSettings, Guardrail, QualitySettings
+from exp_platform.config.models.submitting import SubmitSettings
 
 
 class Fault(Model):
@@ -127,8 +128,13 @@ class Profile(Model):
     profile: str = Field(description="Name of the environment.")
     synthetic: bool = Field(default=False, description="True: the generator may write into the raw zone.")
     raw_root: str = Field(description="Where raw events land: a folder, or s3a://bucket/prefix.")
-    memo_dir: str = Field(default="data/memos", description="Where memos are written.")
-    docs_dir: str = Field(default="data/docs", description="Where the data docs of the audits are written.")
+    memo_dir: str = Field(
+        default="data/memos", description="Where memos are written: a folder, or s3a://bucket/prefix."
+    )
+    docs_dir: str = Field(
+        default="data/docs",
+        description="Where the data docs of the audits are written: a folder, or s3a://bucket/prefix.",
+    )
     experiments_dir: str = Field(default="configs/experiments", description="Where the registry's files are.")
     metrics_dir: str = Field(default="configs/metrics", description="Where the metric contracts are.")
     streams_dir: str = Field(default="configs/streams", description="Where the contracts of the streams are.")
@@ -137,6 +143,9 @@ class Profile(Model):
         default=None, description="The object store of raw events and tables; left out: local folders."
     )
     spark: SparkSettings = Field(default=SparkSettings(), description="Settings of the Spark applications.")
+    submit: SubmitSettings = Field(
+        default=SubmitSettings(), description="How Airflow submits a stage that needs a Spark session."
+    )
     contracts: ContractSettings = Field(
         default=ContractSettings(), description="Tolerance for bad data of an experiment without its own."
     )

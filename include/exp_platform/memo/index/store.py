@@ -1,7 +1,8 @@
 """Files of the index: `index.html` beside the memos, and `index-entries.json` with the entries that it was made of.
 
 The memos' JSON files are the truth. An entry is kept with the size and time of its file and is made anew when they
-differ, so that two writers at once can lose nothing but a kept entry. Who has written the page looks at the files
+differ, so that two writers at once can lose nothing but a kept entry. In a store an entry is kept only once its memo
+is two seconds older than the kept entries, by the store's own clock. Who has written the page looks at the files
 again, and writes once more if one of them has changed: the page that is written last has seen every memo.
 """
 
@@ -9,20 +10,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from exp_platform.config.load import Project
+from exp_platform.lake.store_path import Folder
+from exp_platform.lake.whole import write_whole
 from exp_platform.memo.index import entry as entries
 from exp_platform.memo.index.entry import Entry
 from exp_platform.memo.index.page import page
-from exp_platform.memo.whole import write_whole
 
 PAGE, KEPT = "index.html", "index-entries.json"  # an experiment's id has no hyphen
 VERSION = 2  # of kept entries; raised when a memo is reduced to other facts
-Stamp = tuple[int, int, int]  # size, time and number of a file
+Stamp = tuple[int, int, int]  # size, time and number of a file; in an object store no file has a number
+SETTLED_NS = 2_000_000_000  # a store's times are whole seconds: a younger file may change and keep its stamp
+READERS = 16  # requests to a store at a time
 Kept = Mapping[str, tuple[Stamp, Entry]]
 
 
@@ -44,7 +48,7 @@ def registered(project: Project) -> tuple[Registered, ...]:
     return (*read, *refused)
 
 
-def write_index(folder: Path, registry: tuple[Registered, ...], today: date) -> Path:
+def write_index(folder: Folder, registry: tuple[Registered, ...], today: date) -> Folder:
     """Write the page of all memos in the folder; also after other writers have changed a memo meanwhile."""
     while True:
         seen = _stamps(folder)
@@ -55,7 +59,7 @@ def write_index(folder: Path, registry: tuple[Registered, ...], today: date) -> 
             return folder / PAGE
 
 
-def read_index(folder: Path, registry: tuple[Registered, ...]) -> tuple[Entry, ...]:
+def read_index(folder: Folder, registry: tuple[Registered, ...]) -> tuple[Entry, ...]:
     """The entries of all experiments as they are now, without writing."""
     return listed(_entries(folder, _stamps(folder)), registry)
 
@@ -72,25 +76,26 @@ def listed(found: Kept, registry: tuple[Registered, ...]) -> tuple[Entry, ...]:
     return tuple(shown)
 
 
-def _stamps(folder: Path) -> dict[str, Stamp]:
+def _stamps(folder: Folder) -> dict[str, Stamp]:
     """Experiment id -> stamp of its memo's JSON; a file that is just being replaced counts with the next look."""
     found = {}
-    for file in sorted(folder.glob("*.json")):
+    files: list[Folder] = [*folder.glob("*.json")]
+    for file in sorted(files, key=str):
         if file.name != KEPT and not file.name.startswith("."):
             about = file.stat()
             found[file.stem] = (about.st_size, about.st_mtime_ns, about.st_ino)
     return found
 
 
-def _entries(folder: Path, stamps: Mapping[str, Stamp]) -> Kept:
+def _entries(folder: Folder, stamps: Mapping[str, Stamp]) -> Kept:
     kept = _kept(folder)
-    return {
-        key: kept[key] if key in kept and kept[key][0] == stamp else (stamp, _reduced(folder / f"{key}.json"))
-        for key, stamp in stamps.items()
-    }
+    changed = [key for key, stamp in stamps.items() if key not in kept or kept[key][0] != stamp]
+    with ThreadPoolExecutor(READERS) as readers:
+        read = dict(zip(changed, readers.map(_reduced, [folder / f"{key}.json" for key in changed]), strict=True))
+    return {key: (stamp, read[key]) if key in read else kept[key] for key, stamp in stamps.items()}
 
 
-def _reduced(file: Path) -> Entry:
+def _reduced(file: Folder) -> Entry:
     try:
         found = entries.entry_of(json.loads(file.read_text(encoding="utf-8")))
         return replace(found, experiment_id=file.stem)
@@ -98,14 +103,16 @@ def _reduced(file: Path) -> Entry:
         return entries.unreadable(file.stem, f"{type(broken).__name__} {broken}")
 
 
-def _kept(folder: Path) -> dict[str, tuple[Stamp, Entry]]:
+def _kept(folder: Folder) -> dict[str, tuple[Stamp, Entry]]:
     """The kept entries; none where there is no such file, or one that this version did not write."""
     try:
         content = json.loads((folder / KEPT).read_text(encoding="utf-8"))
         if content["version"] != VERSION:
             return {}
         rows: list[dict[str, Any]] = content["entries"]
-        return {row["entry"]["experiment_id"]: (_stamp(row["stamp"]), entries.from_json(row["entry"])) for row in rows}
+        found = {row["entry"]["experiment_id"]: (_stamp(row["stamp"]), entries.from_json(row["entry"])) for row in rows}
+        settled = (folder / KEPT).stat().st_mtime_ns - SETTLED_NS
+        return {key: one for key, one in found.items() if one[0][2] or one[0][1] <= settled}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

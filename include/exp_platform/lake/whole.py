@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
+
+from exp_platform.lake.store_path import Folder, StorePath
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write the text beside the path, then put it in the path's place."""
+def write_whole(path: Folder, text: str) -> None:
+    """Write the text beside the path, then put it in the path's place; a store does that by itself."""
+    if isinstance(path, StorePath):
+        path.write_text(text)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.write_text(text, encoding="utf-8")
