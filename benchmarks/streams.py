@@ -1,6 +1,7 @@
 """Cost of one stream of outcomes that many experiments read, against a copy for each of them and against DuckDB.
 
 python -m benchmarks.streams --users 100000 --experiments 20 --copies 20 --next-day
+python -m benchmarks.streams --users 1000000 --share 10 --experiments 3 --copies 1
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from exp_platform.spark.session import build_spark_session
 
 EVENTS_PER_USER = 20
 WARM_UP = 99  # number of the experiment that runs first and is not counted
-SHARE = 5  # one in so many users is in an experiment
 NAMES = ("sessions", "latency", "revenue", "conversion", "refunds")
 STAGES = ("sync_registry", "ingest_events", "build_assignments", "validate_exposures")
 SPINE = ("build_unit_outcomes", "aggregate_metrics")
@@ -42,14 +42,14 @@ SPINE = ("build_unit_outcomes", "aggregate_metrics")
 class Bench:
     """One size: the same experiments over a stream, over copies, and in DuckDB."""
 
-    def __init__(self, folder: Path, users: int, experiments: int) -> None:
+    def __init__(self, folder: Path, users: int, experiments: int, share: int) -> None:
         self.folder, self.users, self.experiments = folder, users, experiments
         self.project = make_project(folder, experiments)
         self.spark = build_spark_session("streams", self.project)
         self.session = Session.given(self.spark)
         self.say(users=users, events=write_events(folder, users))
         for number in (*range(experiments), WARM_UP):
-            write_assignments(folder, users, number)
+            write_assignments(folder, users, number, share)
         ensure_tables(self.project)
 
     def say(self, **found: Any) -> None:
@@ -195,8 +195,8 @@ def write_events(folder: Path, users: int) -> int:
     return users * EVENTS_PER_USER
 
 
-def write_assignments(folder: Path, users: int, number: int) -> None:
-    """One in five users, over 30 days; and a folder in which DuckDB finds them beside the events."""
+def write_assignments(folder: Path, users: int, number: int, share: int) -> None:
+    """One in `share` users, over 30 days; and a folder in which DuckDB finds them beside the events."""
     db = duckdb.connect(config={"threads": 2})
     db.execute("set timezone = 'UTC'")
     target = folder / "assignments" / f"{number:02d}" / "dt=2026-01-30"
@@ -206,7 +206,7 @@ def write_assignments(folder: Path, users: int, number: int) -> None:
         if(hash('v', i, {number}) % 2 = 0, 'control', 'treatment') as variant,
         make_timestamptz(epoch_us(timestamptz '2026-01-01')
             + (hash('t', i, {number}) % (30::bigint * {DAY_US}))::bigint) as assignment_ts, 'user' as unit
-        from range({users}) r(i) where hash('e', i, {number}) % {SHARE} = 0)
+        from range({users}) r(i) where hash('e', i, {number}) % {share} = 0)
         to '{target}/a.parquet' (format parquet)"""
     )
     raw = folder / "duckdb" / f"{number:02d}"
@@ -215,19 +215,17 @@ def write_assignments(folder: Path, users: int, number: int) -> None:
     (raw / "outcomes").symlink_to(folder / "events")
 
 
-def measure(folder: Path, users: int, experiments: int, copies: int, *, next_day: bool) -> None:
+def measure(folder: Path, users: int, experiments: int, copies: int, *, share: int, next_day: bool) -> None:
     """Print one line of JSON for each measurement of one size."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    bench = Bench(folder, users, experiments)
+    bench = Bench(folder, users, experiments, share)
     started = datetime.now(UTC)
-    # Classes are loaded once, for whoever comes first: one more copy runs before all others, and counts among none.
-    if copies:
-        bench.say(warm_up=bench.analyse(f"exp_copy_{WARM_UP}", DAY_30))
-    first = bench.stored(OUTCOMES)
     bench.say(stream_ingest=bench.ingest_stream(DAY_30), stream_mib=bench.stored(STREAM_OUTCOMES))
+    # Classes are loaded once, for whoever comes first: one more experiment runs before all others, and counts in none.
+    bench.say(warm_up=bench.analyse(f"exp_stream_{WARM_UP}", DAY_30))
     bench.analyse_all(copies, DAY_30)
-    bench.say(stream_mib=bench.stored(STREAM_OUTCOMES), copy_mib=bench.stored(OUTCOMES), warm_up_mib=first)
+    bench.say(stream_mib=bench.stored(STREAM_OUTCOMES), copy_mib=bench.stored(OUTCOMES))
     bench.say(duckdb=bench.duckdb(DAY_30))
     if next_day:
         bench.next_day()
@@ -243,12 +241,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--experiments", type=int, default=5)
     parser.add_argument("--copies", type=int, default=5, help="how many of the experiments run over a copy too")
+    parser.add_argument("--share", type=int, default=5, help="one in so many users is in an experiment")
     parser.add_argument("--next-day", action="store_true", help="measure a second day, on what the first has left")
     parser.add_argument("--folder", type=Path, default=ROOT / "data" / "bench_streams")
     found = parser.parse_args(arguments)
     folder = found.folder / str(found.users)
     try:
-        measure(folder, found.users, found.experiments, found.copies, next_day=found.next_day)
+        measure(folder, found.users, found.experiments, found.copies, share=found.share, next_day=found.next_day)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

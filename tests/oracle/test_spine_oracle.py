@@ -30,7 +30,8 @@ from exp_platform.second_opinion.compare import compare_sums
 from exp_platform.second_opinion.recompute import recompute
 from exp_platform.second_opinion.spine import DAY, Oracle
 from exp_platform.stats.quantile import BIN_SQL
-from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.metric_tables import metric_tables
+from exp_platform.transforms.sum_inputs import SumInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark

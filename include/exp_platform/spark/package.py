@@ -28,9 +28,12 @@ KERNELS = (
     "exp_platform.lake.arrow_files",
     "exp_platform.lake.batches",
     "exp_platform.spark.worker_daemon",
+    "exp_platform.sums.calendar_sums",
+    "exp_platform.sums.event_bins",
+    "exp_platform.sums.panel_events",
+    "exp_platform.sums.series_sums",
+    "exp_platform.transforms.event_pass",
     "exp_platform.transforms.exposure_sums",
-    "exp_platform.transforms.daily_values",
-    "exp_platform.transforms.running_values",
     "exp_platform.transforms.unit_outcomes",
 )
 _NOT_NEEDED = re.compile(r"(^|/)(tests?|include|__pycache__)/|\.(pyi|pyx|pxd|pxi|h|hpp|cpp|c|a)$|^\.\./")

@@ -12,6 +12,10 @@ A row of units passes through this room in this order:
 6. `group_sums`, `statistics_table`: limbs become doubles again, and rows of the statistics and their roll-ups.
 `panels`, `panel_sums` do the same for a unit's daily values before assignment, in pairs of days.
 
+Events pass through this room once, each with what its unit is (`event_columns`); each of four kernels takes those that
+count in its table. `panel_events` adds them up to the daily values of `panel_sums`, `event_days` to those of
+`series_sums`, `calendar_sums` adds them up by day, and `event_bins` counts them by value.
+
 Letters of a product (`metrics/families.py` lists the products): y value, x covariate, p pre-period value; d, w, q are
 value, covariate and pre-period value of a ratio's denominator; g is 1 for units in difference-in-differences (p and q
 are 0 elsewhere); z is 1 where the covariate is missing. So `xy` is the sum of covariate × value, `v_yp` that of value ×

@@ -35,18 +35,11 @@ class Histograms:
 
     @classmethod
     def of_sums(cls, sums: pa.Table) -> Histograms:
-        """From the sums of unit rows, whose partitions each have lists of their own."""
+        """From sums of unit rows or bins of events, whose partitions each have lists of their own."""
         whole = sums.combine_chunks()
         keys = list(zip(*(whole[name].to_pylist() for name in GROUP), strict=True))
         names = ("bins", "bin_units", "bin_lows", "bin_highs")
         return cls.of_lists(keys, [whole[name].combine_chunks() for name in names])
-
-    @classmethod
-    def of_rows(cls, rows: pa.Table) -> Histograms:
-        """From one row for each group × bin with `count`, `low` and `high`."""
-        keys, number = _groups_of(rows)
-        count, low, high = (rows[name].to_numpy().astype(float) for name in ("count", "low", "high"))
-        return cls(keys, Bins.merged([Bins(coded(number, rows["bin"].to_numpy()), count, low, high)]))
 
     @classmethod
     def merged(cls, parts: Sequence[Histograms]) -> Histograms:
@@ -94,13 +87,3 @@ def bins_of(histogram: pa.ChunkedArray, lows: pa.ChunkedArray, highs: pa.Chunked
 
 def _sizes(maps: pa.MapArray) -> NDArray[np.int64]:
     return np.where(maps.is_valid().to_numpy(zero_copy_only=False), np.diff(maps.offsets.to_numpy()), 0)
-
-
-def _groups_of(rows: pa.Table) -> tuple[tuple[Key, ...], NDArray[np.int64]]:
-    """The groups that occur, and the place of each row's."""
-    code = np.zeros(rows.num_rows, dtype=np.int64)
-    for name in GROUP:
-        column = rows[name].combine_chunks().dictionary_encode()
-        code = code * (len(column.dictionary) + 1) + column.indices.fill_null(-1).to_numpy().astype(np.int64) + 1
-    _, heads, number = np.unique(code, return_index=True, return_inverse=True)
-    return tuple(zip(*(rows[name].take(pa.array(heads)).to_pylist() for name in GROUP), strict=True)), number

@@ -104,7 +104,7 @@ def panel_sums(
     known: dict[Cell, int] = {}
     held = [UnitDays.of(panels, number) for number in range(len(sources_of(panels)))]
     for batch in batches:
-        cell = _numbered(batch, known)
+        cell = numbered(batch, known)
         for source in held:
             source.add(batch, cell)
     cells = Cells.of(known)
@@ -294,7 +294,7 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return whole
 
 
-def _numbered(batch: pa.RecordBatch, known: dict[Cell, int]) -> NDArray[np.int32]:
+def numbered(batch: pa.RecordBatch, known: dict[Cell, int]) -> NDArray[np.int32]:
     """The number of each row's arm, cohort date and cluster; new ones are added."""
     variants = batch.column("variant_id").dictionary_encode()
     names = variants.dictionary.to_pylist()

@@ -4,9 +4,9 @@ A unit's running value as of a day is the value that it has when only the events
 It counts from the day on which the unit's window opens, with `maturity: complete` from the day on which the window
 closes; an extreme, a mean or a latest value counts from the first event on.
 
-`entries` takes unit rows: who enters on which day, with a value of 0 where the aggregation knows that. `changes` takes
-unit × source × day, all rows of a unit in one partition: a value's products come on its day and go on the unit's next
-one. What comes and goes is the exact product that J5's statistics add up, so the changes up to a day add up to the
+`entries` takes unit rows: who enters on which day, with a value of 0 where the aggregation knows that. `Changes` takes
+events inside windows, all events of a unit in one partition: a value's products come on its day and go on the unit's
+next one. What comes and goes is the exact product that J5's statistics add up, so the changes up to a day add up to the
 statistics of that day, to the last bit.
 """
 
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import COLUMN_OF, Family
 from exp_platform.metrics.values import unit_values
+from exp_platform.sums.event_columns import Cell, EventColumns
+from exp_platform.sums.event_days import EventDays
 from exp_platform.sums.exact_sums import FAR_REACH, Limbs, Numbers
 from exp_platform.sums.scales import exponent_of, power_of_two
 from exp_platform.sums.series_plan import SeriesPlan, changes_later, counts_without_events, products_of
@@ -61,19 +63,44 @@ def entries(batches: Iterable[pa.RecordBatch], plan: SeriesPlan) -> Iterator[pa.
         yield from one.rows()
 
 
-def changes(
-    batches: Iterable[pa.RecordBatch], plan: SeriesPlan, slots: DaySlots, units: UnitSource
-) -> Iterator[pa.RecordBatch]:
-    """The changes that one partition's unit-days make, each on the day on which it counts."""
-    values = RunningValues.of(batches, slots, plan.span.first, plan.span.days)
-    if values is None:
-        return
-    known = units.known(values.users, plan)
-    for family in plan.families:
-        for i, metric in family.members:
-            one = DaySums(i, family, plan)
-            one.change(values, known, metric)
-            yield from one.rows()
+def series_cells(slots: DaySlots) -> tuple[Cell, ...]:
+    """The events in any window of their source."""
+    return tuple(Cell(source, window) for source in slots.sources for window in slots.windows[source])
+
+
+class Changes:
+    """The kernel of changes: the events of one partition inside windows, added up by unit × source × day."""
+
+    def __init__(self, plan: SeriesPlan, slots: DaySlots, units: UnitSource, names: EventColumns) -> None:
+        self.plan, self.slots, self.units, self.names = plan, slots, units, names
+        self.held = EventDays(slots.columns, slots.width, plan.span.first)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take the events that are in a window."""
+        mine = batch.take(pa.array(np.flatnonzero(self.names.inside(batch, series_cells(self.slots)))))
+        if not len(mine):
+            return
+        number = {source: i for i, source in enumerate(self.slots.sources)}
+        sources = np.array([number.get(source, -1) for source in self.names.sources])[mine.column("source").to_numpy()]
+        windows = self.slots.windows
+        flags = {
+            f"f{j}": self.names.inside(mine, [Cell(source, own[j]) for source, own in windows.items() if j < len(own)])
+            for j in range(self.slots.width)
+        }
+        columns = {name: mine.column(name) for name in ("user_id", "event_us", "value")}
+        self.held.add(pa.RecordBatch.from_pydict(columns | {"source": sources} | flags))
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The changes, each on the day on which it counts."""
+        values = RunningValues.of(self.held, self.slots, self.plan.span.days)
+        if values is None:
+            return
+        known = self.units.known(values.users, self.plan)
+        for family in self.plan.families:
+            for i, metric in family.members:
+                one = DaySums(i, family, self.plan)
+                one.change(values, known, metric)
+                yield from one.rows()
 
 
 @dataclass

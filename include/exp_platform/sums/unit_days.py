@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.values import Period, UnitValue
+from exp_platform.sums.event_columns import put_together
+from exp_platform.sums.event_days import EventDays
 from exp_platform.sums.exact_sums import Numbers
 
 Codes = NDArray[np.int64]
-HI, LO, CARRY = float(2**16), float(2**58), 2**42  # as the unit's sums of J4 are cut and put together
 COLUMNS = {
     "sum": ("hi", "lo"),
     "count": ("n",),
@@ -67,23 +68,13 @@ class RunningValues:
     _known: dict[tuple[str, Period, str], tuple[Codes, Numbers]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, batches: Iterable[pa.RecordBatch], slots: DaySlots, first: int, days: int) -> RunningValues | None:
-        """From rows of unit × source × day; None without any."""
-        held = [batch for batch in batches if len(batch)]
-        if not held:
+    def of(cls, events: EventDays, slots: DaySlots, days: int) -> RunningValues | None:
+        """From the events inside a window of their unit; None without any."""
+        events.add_up()
+        if not len(events.key):
             return None
-        rows = pa.Table.from_batches(held)
-        users = rows["user_id"].combine_chunks().dictionary_encode()
-        unit = users.indices.to_numpy().astype(np.int64)
-        source, day = (rows[name].to_numpy().astype(np.int64) for name in ("source", "day"))
-        key = (source * len(users.dictionary) + unit) * days + np.maximum(day - first, 0)
-        order = np.argsort(key)
-        columns = {
-            f"{name}{j}": rows[f"{name}{j}"].to_numpy()[order]
-            for name in ("n", *slots.columns)
-            for j in range(slots.width)
-        }
-        return cls(users.dictionary, key[order], columns, slots, days)
+        source, unit, day = events.parts
+        return cls(events.users, (source * len(events.users) + unit) * days + day, events.columns, slots, days)
 
     def states(self, values: Sequence[UnitValue], period: Period) -> tuple[Codes, Codes, list[Numbers]]:
         """Unit, day (0 is the first) and running values on every day on which one of the values has an event.
@@ -121,8 +112,7 @@ class RunningValues:
 def _total(unit: Codes, column: Callable[[str], NDArray[Any]], far: bool) -> Numbers:
     """J4's exact sum of the events so far, rounded as J4 rounds."""
     high, low = (added_up(unit, column(name).astype(np.int64)) for name in ("hi", "lo"))
-    carry = np.floor(low / float(CARRY)).astype(np.int64)
-    near = (high + carry) / HI + (low - carry * CARRY) / LO
+    near = put_together(high, low)
     return near + added_up(unit, column("far")) if far else near
 
 

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import reduce
-from operator import or_
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -16,12 +15,14 @@ from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
 from exp_platform.metrics.values import DAY_US, Period, UnitValue, micros, post_period, unit_values
+from exp_platform.sums.calendar_sums import CALENDAR_SCHEMA, CalendarSums, calendar_totals
+from exp_platform.sums.event_columns import Cell
 from exp_platform.sums.group_sums import ALL
 from exp_platform.sums.statistics_table import as_table
-from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of, segments
+from exp_platform.transforms.cohort import dimension_columns, dimension_names, dimensions_of
+from exp_platform.transforms.event_pass import EventPart
 from exp_platform.transforms.excluded import touches
-from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
-from exp_platform.transforms.unit_partials import cut_in_two, far_sum, seen_events, sum_by_size, unit_windows, whole_sum
+from exp_platform.transforms.unit_partials import unit_windows
 from exp_platform.transforms.windows import period_end, period_start
 
 
@@ -34,7 +35,7 @@ class KnownSums:
 
 
 Calendar = tuple[tuple[Metric, tuple[UnitValue, ...]], ...]
-Cell = tuple[str, Period]
+Sums = dict[tuple[str, str, str, date], float]  # by key × arm × segment × day
 EPOCH = date(1970, 1, 1)
 
 
@@ -46,15 +47,13 @@ def calendar_metrics(metrics: Sequence[Metric]) -> Calendar:
 
 def calendar_rows(
     cohort: DataFrame,
-    outcomes: DataFrame,
     metrics: Sequence[Metric],
+    counted: Sums,
     *,
     experiment_id: str,
     end_ts: datetime,
     cutoff: datetime,
     schema: pa.Schema,
-    far: bool = False,
-    join: JoinHint = HASH,
     known: KnownSums | None = None,
     excluded: Sequence[date] = (),
 ) -> pa.Table:
@@ -62,7 +61,7 @@ def calendar_rows(
 
     n counts the included units whose window is open on some of the day; a day without an open window has no row. Sums
     of squares and of covariates are null: they need each unit's total and do not add up over days. A unit whose window
-    holds some of an `excluded` date is in none of the metric's rows.
+    holds some of an `excluded` date is in none of the metric's rows. `counted` are the sums that `known` does not have.
     """
     wanted = calendar_metrics(metrics)
     if not wanted:
@@ -71,10 +70,7 @@ def calendar_rows(
     units = unit_windows(cohort, "variant_id", *dimension_columns(names))
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
     open_units = units_at_risk(units, names, periods, cutoff, excluded)
-    sums = {} if known is None else _by_part(known, wanted)
-    if known is None or known.until is not None:
-        later = outcomes if known is None else outcomes.where(F.col("outcome_ts") >= F.lit(known.until))
-        sums |= event_sums(units, names, later, wanted, end_ts, cutoff, far=far, join=join, excluded=excluded)
+    sums = ({} if known is None else _by_part(known, wanted)) | counted
     columns: dict[str, list[Any]] = defaultdict(list)
     for metric, parts in wanted:
         for (variant, segment, day), n in sorted(open_units[periods.index(post_period(metric, end_ts))].items()):
@@ -89,7 +85,7 @@ def calendar_rows(
     return as_table(columns, schema) if columns else schema.empty_table()
 
 
-def _by_part(known: KnownSums, wanted: Calendar) -> dict[tuple[str, str, str, date], float]:
+def _by_part(known: KnownSums, wanted: Calendar) -> Sums:
     parts = {metric.name: own for metric, own in wanted}
     return {
         (part.key, variant, segment, day): value
@@ -99,73 +95,25 @@ def _by_part(known: KnownSums, wanted: Calendar) -> dict[tuple[str, str, str, da
     }
 
 
-def event_sums(
-    units: DataFrame,
-    names: Sequence[str],
-    outcomes: DataFrame,
-    wanted: Calendar,
-    end_ts: datetime,
-    cutoff: datetime,
-    *,
-    far: bool = False,
-    join: JoinHint = HASH,
-    excluded: Sequence[date] = (),
-) -> dict[tuple[str, str, str, date], float]:
-    """Sum, or count, of the events in the window, by key × arm × segment × day.
+def calendar_part(metrics: Sequence[Metric], end_ts: datetime) -> EventPart:
+    """The sums of events by arm × segment × day, as a part of the pass over events."""
+    cells = tuple(dict.fromkeys(_cell(part, end_ts) for _, own in calendar_metrics(metrics) for part in own))
+    return EventPart(cells, ("variant_id", "dimensions"), partial(CalendarSums, cells), CALENDAR_SCHEMA)
 
-    `units` comes from `unit_windows`, with the columns of the dimensions `names`.
-    """
-    parts = [part for _, own in wanted for part in own]
-    cells = tuple(dict.fromkeys((part.source, post_period(part.metric, end_ts)) for part in parts))
-    events = seen_events(outcomes, [part.source for part in parts], cutoff)
-    frame = sums_by_day(units, names, events, cells, far, join, excluded)
-    by_cell = defaultdict(list)
-    for row in frame.collect():
-        group = row["variant_id"], row["segment"], _date(row["day"])
-        for i, cell in enumerate(cells):
-            if row[f"n{i}"]:
-                by_cell[cell].append((group, float(row[f"n{i}"]), row[f"sum{i}"]))
+
+def event_sums(rows: pa.Table, metrics: Sequence[Metric], end_ts: datetime) -> Sums:
+    """Sum, or count, of the events in the window, by key × arm × segment × day, from the rows of `calendar_part`."""
+    totals = calendar_totals(rows, calendar_part(metrics, end_ts).cells)
     return {
-        (part.key, *group): n if part.aggregation == "count" else total
-        for part in parts
-        for group, n, total in by_cell[part.source, post_period(part.metric, end_ts)]
+        (part.key, variant, segment, _date(day)): float(n) if part.aggregation == "count" else total
+        for _, own in calendar_metrics(metrics)
+        for part in own
+        for (variant, segment, day), (n, total) in totals[_cell(part, end_ts)].items()
     }
 
 
-def sums_by_day(
-    units: DataFrame,
-    names: Sequence[str],
-    events: DataFrame,
-    cells: Sequence[Cell],
-    far: bool,
-    join: JoinHint,
-    excluded: Sequence[date] = (),
-) -> DataFrame:
-    """One row per arm × segment × day: number `n<i>` and `sum<i>` of the events in cell i, a source and a window."""
-    inside = [_inside(*cell, excluded) for cell in cells]
-    joined = events_of_units(units, events, join).where(reduce(or_, inside))
-    flags = [here.alias(f"in{i}") for i, here in enumerate(inside)]
-    day, known = _day(F.col("event_us")).alias("day"), dimensions_of(names)
-    flagged = joined.select("variant_id", *known, day, "value", *cut_in_two(far=far), *flags)
-    totals = flagged.groupBy("variant_id", *known, "day").agg(
-        *(
-            F.sum(F.when(F.col(f"in{i}"), F.col(limb))).alias(f"{limb}{i}")
-            for i in range(len(cells))
-            for limb in ("hi", "lo")
-        ),
-        *(F.count(F.when(F.col(f"in{i}"), F.lit(1))).alias(f"n{i}") for i in range(len(cells))),
-        *(far_sum(F.col(f"in{i}")).alias(f"far{i}") for i in range(len(cells)) if far),
-    )
-    in_segments = totals.withColumn("segment", segments(names)).where("segment is not null")
-    merged = in_segments.groupBy("variant_id", "segment", "day").agg(
-        *(F.sum(f"{name}{i}").alias(f"{name}{i}") for i in range(len(cells)) for name in ("hi", "lo", "n")),
-        *(sum_by_size(F.col(f"far{i}")).alias(f"far{i}") for i in range(len(cells)) if far),
-    )
-    sums = [
-        (whole_sum(f"hi{i}", f"lo{i}") + (F.col(f"far{i}") if far else F.lit(0.0))).alias(f"sum{i}")
-        for i in range(len(cells))
-    ]
-    return merged.select("variant_id", "segment", "day", *(f"n{i}" for i in range(len(cells))), *sums)
+def _cell(part: UnitValue, end_ts: datetime) -> Cell:
+    return Cell(part.source, post_period(part.metric, end_ts), usable=True)
 
 
 def units_at_risk(
@@ -203,12 +151,6 @@ def _first(period: Period, excluded: Sequence[date]) -> Column:
     """The window's first instant; null, so that there is no span, where the window holds some of an excluded date."""
     start = period_start(period)
     return F.when(~touches(period, excluded), start) if excluded else start
-
-
-def _inside(source: str, period: Period, excluded: Sequence[date]) -> Column:
-    time = F.col("event_us")
-    here = (F.col("metric_name") == source) & (time >= period_start(period)) & (time < period_end(period))
-    return here & ~touches(period, excluded) if excluded else here
 
 
 def _day(instant: Column) -> Column:

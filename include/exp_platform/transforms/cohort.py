@@ -11,7 +11,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from exp_platform.config.models import Experiment
-from exp_platform.sums.group_sums import ALL
 from exp_platform.transforms.excluded import exposure_unknown, lies_on
 from exp_platform.transforms.exposures import EXCLUDED_DATE
 from exp_platform.transforms.first_reason import first_reason
@@ -150,14 +149,6 @@ def dimension_columns(names: Sequence[str]) -> list[Column]:
 def dimensions_of(names: Sequence[str]) -> list[str]:
     """Names of the columns that `dimension_columns` makes."""
     return [f"d{i}" for i in range(len(names))]
-
-
-def segments(names: Sequence[str]) -> Column:
-    """Explode a row into one row per segment: `all`, and one for each dimension, null where it is unknown."""
-    if not names:
-        return F.lit(ALL)
-    known = [F.concat(F.lit(f"{name}="), F.col(f"d{i}")) for i, name in enumerate(names)]
-    return F.explode(F.array(F.lit(ALL), *known))
 
 
 def _with_dimensions(

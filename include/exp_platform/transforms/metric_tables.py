@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,8 +12,6 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from exp_platform.config.models import Metric
-from exp_platform.lake.batches import Batches
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import (
     METRIC_AGGREGATES_DAILY,
@@ -27,44 +24,24 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import families
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.histograms import Histograms
-from exp_platform.sums.panel_sums import PanelCut
-from exp_platform.sums.panels import PanelSums, panel_rows, panels_of
+from exp_platform.sums.panel_sums import totals
+from exp_platform.sums.panels import PanelSums, panel_rows
 from exp_platform.sums.scales import Scales
+from exp_platform.sums.series_plan import SeriesPlan
 from exp_platform.sums.series_table import family_key, totals_of
 from exp_platform.sums.statistics_table import Statistics, in_order, units_by_value, units_of
 from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
-from exp_platform.transforms.aggregates import KnownSums, calendar_rows
+from exp_platform.transforms.aggregates import KnownSums, calendar_part, calendar_rows, event_sums
 from exp_platform.transforms.cohort_dates import on_dates
-from exp_platform.transforms.daily_values import daily_values, source_bounds, sums_and_products
 from exp_platform.transforms.earlier_sums import LastRun, known_histograms, known_sums
-from exp_platform.transforms.event_histograms import event_histograms
+from exp_platform.transforms.event_histograms import histogram_part
 from exp_platform.transforms.excluded import usable
-from exp_platform.transforms.joins import HASH, JoinHint
-from exp_platform.transforms.running_values import Series, SeriesInputs, metric_series
+from exp_platform.transforms.running_values import Series, metric_series
+from exp_platform.transforms.sum_inputs import EventTables, SumInputs, UnitRows, WantedPanels
 
 WARNINGS = "warnings"  # key in the notes that are stored with the statistics
 PANEL_ORDER = ("metric_name", "variant_id", "cohort_date", "day_i", "day_j")
-
-
-@dataclass(frozen=True)
-class SumInputs:
-    """The inputs of J5 for one experiment."""
-
-    experiment_id: str
-    units: Batches  # gold.fct_experiment_unit_outcomes
-    cohort: DataFrame  # gold.fct_experiment_cohort
-    outcomes: DataFrame  # exp.outcomes
-    metrics: Sequence[Metric]
-    variants: Sequence[str]  # live arms
-    end_ts: datetime
-    cutoff: datetime
-    far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
-    join: JoinHint = HASH
-    cluster: str | None = None  # dimension that clusters a rollout's errors
-    excluded: Sequence[date] = ()  # dates whose outcomes can't be used
-    last: LastRun | None = None  # the earlier run whose sums are reused
-    series: SeriesInputs | None = None  # None: no rows of the series are asked for
 
 
 @dataclass(frozen=True)
@@ -92,7 +69,10 @@ class UnitSums:
 
 
 def metric_tables(inputs: SumInputs) -> MetricTables:
-    """Make the tables in Arrow, by two passes over unit rows and three over events that no earlier run has counted."""
+    """Make the tables in Arrow, by two passes over unit rows and one over the events that no earlier run has counted.
+
+    Beside an earlier run's tables each part has a pass of its own, over the events and units that are new to it.
+    """
     schemas = {
         name: arrow_schema(TABLES[name])
         for name in (
@@ -105,19 +85,28 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
     }
     inputs = _usable(inputs)
     last = inputs.last
-    sums = _known(last, schemas) if last is not None and last.same_units else _counted(inputs, schemas)
-    panel, cut = _panel(inputs, sums, schemas[PANEL_STATISTICS])
+    panels = WantedPanels.of(inputs)
+    events = EventTables()
+    if last is not None and last.same_units:
+        sums = _known(last, schemas)
+    else:
+        units = _unit_rows(inputs)
+        if last is None:
+            events = _all_events(inputs, panels, units)
+        sums = _counted(inputs, units, events.bins, schemas)
+    panel, cut = _panel(inputs, panels, sums, events.panel, schemas[PANEL_STATISTICS])
+    calendar = _calendar(inputs, events.calendar, schemas[METRIC_AGGREGATES_DAILY])
     rows = {
         METRIC_STATISTICS: sums.statistics,
         METRIC_AGGREGATES_OVERALL: sums.overall,
-        METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, _calendar(inputs, schemas[METRIC_AGGREGATES_DAILY])]),
+        METRIC_AGGREGATES_DAILY: in_order([sums.by_cohort_date, calendar]),
         PANEL_STATISTICS: panel,
     }
     said = ""
     if inputs.excluded:  # a user leaves a metric whose window holds such a day: running values do not know that
         rows[METRIC_SERIES], said = schemas[METRIC_SERIES].empty_table(), "no series: outcome days are excluded"
     elif inputs.series is not None:
-        rows[METRIC_SERIES], said = _series(inputs, inputs.series, sums, schemas[METRIC_SERIES])
+        rows[METRIC_SERIES], said = _series(inputs, sums, events.changes)
     notes = {METRIC_STATISTICS: {WARNINGS: sums.warnings}, PANEL_STATISTICS: cut}
     return MetricTables(rows, notes, sums.warnings, sums.scales, said)
 
@@ -133,13 +122,39 @@ def _usable(inputs: SumInputs) -> SumInputs:
     return replace(inputs, outcomes=usable(inputs.outcomes, "outcome_ts", dates), last=last)
 
 
-def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
-    metrics = inputs.metrics
+def _unit_rows(inputs: SumInputs) -> UnitRows:
     scales = _scales(inputs)
-    sums = inputs.units.collect(partial(unit_sums, metrics=metrics, scales=scales), SUMS_SQL)
-    histograms = Histograms.merged([Histograms.of_sums(sums), _event_histograms(inputs)])
+    return UnitRows(scales, inputs.units.collect(partial(unit_sums, metrics=inputs.metrics, scales=scales), SUMS_SQL))
+
+
+def _scales(inputs: SumInputs) -> Scales:
+    ends = inputs.units.collect(partial(unit_ends, metrics=inputs.metrics, units=inputs.units.rows), ENDS_SQL)
+    return pooled_scales(ends, inputs.metrics, inputs.units.rows)
+
+
+def _all_events(inputs: SumInputs, panels: WantedPanels, units: UnitRows) -> EventTables:
+    """One pass over all events, with the parts of all tables."""
+    wanted = {
+        "bins": histogram_part(inputs.metrics, inputs.end_ts),
+        "calendar": calendar_part(inputs.metrics, inputs.end_ts),
+    }
+    if panels.panels:
+        wanted["panel"] = panels.part(inputs)
+    series = _series_of(inputs)
+    if series is not None and series.names and (span := series.span(units.dates)).days > 0:
+        wanted["changes"] = series.part(series.plan(units.scales, span, series.names))
+    found = inputs.over(inputs.cohort, inputs.outcomes).run(list(wanted.values()))
+    return EventTables(**dict(zip(wanted, found, strict=True)))
+
+
+def _counted(inputs: SumInputs, units: UnitRows, bins: pa.Table | None, schemas: dict[str, pa.Schema]) -> UnitSums:
+    metrics, scales = inputs.metrics, units.scales
+    of_events = _event_histograms(inputs) if bins is None else Histograms.of_sums(bins)
+    histograms = Histograms.merged([Histograms.of_sums(units.sums), of_events])
     parts = [
-        Statistics.of(inputs.experiment_id, family, roll_up(by_column(sums, family), GROUP), scales, inputs.variants)
+        Statistics.of(
+            inputs.experiment_id, family, roll_up(by_column(units.sums, family), GROUP), scales, inputs.variants
+        )
         for family in families(metrics)
     ]
     statistics = in_order([part.rows(histograms, schemas[METRIC_STATISTICS]) for part in parts])
@@ -154,27 +169,31 @@ def _counted(inputs: SumInputs, schemas: dict[str, pa.Schema]) -> UnitSums:
     )
 
 
-def _scales(inputs: SumInputs) -> Scales:
-    ends = inputs.units.collect(partial(unit_ends, metrics=inputs.metrics, units=inputs.units.rows), ENDS_SQL)
-    return pooled_scales(ends, inputs.metrics, inputs.units.rows)
-
-
-def _series(inputs: SumInputs, series: SeriesInputs, sums: UnitSums, schema: pa.Schema) -> tuple[pa.Table, str]:
-    wanted = Series(
+def _series_of(inputs: SumInputs) -> Series | None:
+    if inputs.series is None or inputs.excluded:
+        return None
+    return Series(
         inputs.experiment_id,
-        series,
-        inputs.cohort,
-        inputs.outcomes,
+        inputs.series,
         inputs.metrics,
         inputs.variants,
         inputs.end_ts,
         inputs.cutoff,
-        schema,
+        arrow_schema(TABLES[METRIC_SERIES]),
         inputs.far,
-        inputs.join,
     )
+
+
+def _series(inputs: SumInputs, sums: UnitSums, counted: pa.Table | None) -> tuple[pa.Table, str]:
+    series = _series_of(inputs)
+    assert series is not None
+
+    def changes(plan: SeriesPlan) -> pa.Table:
+        everything = inputs.over(inputs.cohort, inputs.outcomes)
+        return everything.run([series.part(plan)])[0] if counted is None else counted
+
     dates = {day for _, day in sums.units}
-    return metric_series(wanted, dates, lambda: sums.scales or _scales(inputs), sums.totals, inputs.last)
+    return metric_series(series, dates, lambda: sums.scales or _scales(inputs), sums.totals, inputs.last, changes)
 
 
 def _known(last: LastRun, schemas: dict[str, pa.Schema]) -> UnitSums:
@@ -208,42 +227,38 @@ def _event_histograms(inputs: SumInputs) -> Histograms:
 
 
 def _histograms(inputs: SumInputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
-    counts = event_histograms(
-        cohort,
-        outcomes,
-        inputs.metrics,
-        end_ts=inputs.end_ts,
-        cutoff=inputs.cutoff,
-        join=inputs.join,
-        excluded=inputs.excluded,
-    )
-    return Histograms.merged([]) if counts is None else Histograms.of_rows(counts.toArrow())
+    part = histogram_part(inputs.metrics, inputs.end_ts)
+    return Histograms.of_sums(inputs.over(cohort, outcomes).run([part])[0])
 
 
-def _calendar(inputs: SumInputs, schema: pa.Schema) -> pa.Table:
-    last = inputs.last
+def _calendar(inputs: SumInputs, counted: pa.Table | None, schema: pa.Schema) -> pa.Table:
+    last, known, sums = inputs.last, None, {}
+    if last is not None:
+        known = KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from)
+    if counted is None and known is not None and known.until is not None:
+        later = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(known.until))
+        counted = inputs.over(inputs.cohort, later).run([calendar_part(inputs.metrics, inputs.end_ts)])[0]
+    if counted is not None:
+        sums = event_sums(counted, inputs.metrics, inputs.end_ts)
     return calendar_rows(
         inputs.cohort,
-        inputs.outcomes,
         inputs.metrics,
+        sums,
         experiment_id=inputs.experiment_id,
         end_ts=inputs.end_ts,
         cutoff=inputs.cutoff,
         schema=schema,
-        far=inputs.far,
-        join=inputs.join,
-        known=None if last is None else KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from),
+        known=known,
         excluded=inputs.excluded,
     )
 
 
-def _panel(inputs: SumInputs, known: UnitSums, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
-    by_metric, last, units = panels_of(inputs.metrics), inputs.last, known.units
-    panels = tuple(dict.fromkeys(by_metric.values()))
+def _panel(
+    inputs: SumInputs, wanted: WantedPanels, known: UnitSums, counted: pa.Table | None, schema: pa.Schema
+) -> tuple[pa.Table, dict[str, Any]]:
+    last, units, panels, cut = inputs.last, known.units, wanted.panels, wanted.cut
     if not panels:
         return schema.empty_table(), {}
-    bounds = source_bounds(inputs.outcomes if last is None else last.appended, panels)
-    cut = PanelCut.of(panels, bounds, inputs.units.rows, None if last is None else last.panel_notes)
     cohort, outcomes = inputs.cohort, inputs.outcomes
     kept = schema.empty_table()
     if last is not None and cut.same_as(last.panel_notes):
@@ -253,10 +268,11 @@ def _panel(inputs: SumInputs, known: UnitSums, schema: pa.Schema) -> tuple[pa.Ta
         cohort, outcomes = _of_dates(cohort, outcomes, last.panel_dates, max(panel.days for panel in panels))
     found = PanelSums({}, {}, {})
     if units:
-        options: dict[str, Any] = {"far": inputs.far, "join": inputs.join, "cluster": inputs.cluster}
-        found = sums_and_products(daily_values(cohort, outcomes, panels, inputs.cutoff, **options), panels, cut)
+        if counted is None:
+            counted = inputs.over(cohort, outcomes).run([wanted.part(inputs)])[0]
+        found = PanelSums(*totals(counted, cut.exponents))
     clusters = units_by_value(known.statistics, inputs.cluster) if inputs.cluster else {}
-    taken = panel_rows(inputs.experiment_id, by_metric, panels, units, clusters, found, schema)
+    taken = panel_rows(inputs.experiment_id, wanted.by_metric, panels, units, clusters, found, schema)
     order = [(name, "ascending") for name in PANEL_ORDER]
     return pa.concat_tables([kept.cast(schema), taken]).sort_by(order), cut.notes()
 

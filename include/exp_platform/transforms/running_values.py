@@ -1,41 +1,27 @@
-"""J5: the series of running values: unit-days by Spark, their changes by NumPy, or one more day from today's sums."""
+"""J5: the series of running values: changes by NumPy from the pass over events, or one more day from today's sums."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import Batches
 from exp_platform.metrics.values import DAY_US, hours_us, micros, post_period, unit_values
 from exp_platform.sums.scales import Scales
 from exp_platform.sums.series_plan import SeriesPlan, Span, has_series
-from exp_platform.sums.series_sums import SERIES_SQL, changes, entries
+from exp_platform.sums.series_sums import SERIES_SCHEMA, SERIES_SQL, Changes, entries, series_cells
 from exp_platform.sums.series_table import EPOCH, in_order, next_rows, series_rows
 from exp_platform.sums.series_units import UnitSource
 from exp_platform.sums.unit_days import DaySlots
 from exp_platform.transforms.earlier_sums import LastRun
-from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
-from exp_platform.transforms.sql import quoted
-from exp_platform.transforms.unit_partials import USER, cut_in_two, far_sum, in_cell, seen_events, unit_windows
-
-_SUM_OF = {"hi": "sum(case when f{j} then hi end)", "lo": "sum(case when f{j} then lo end)"}
-_SQL = {
-    **_SUM_OF,
-    "n": "count(case when f{j} then 1 end)",
-    "positive": "count(case when f{j} and value > 0 then 1 end)",
-    "max": "max(case when f{j} then value end)",
-    "last": "max(case when f{j} then struct(event_us, value) end).value",
-}
+from exp_platform.transforms.event_pass import EventPart
 
 
 @dataclass(frozen=True)
@@ -53,15 +39,12 @@ class Series:
 
     experiment_id: str
     inputs: SeriesInputs
-    cohort: DataFrame
-    outcomes: DataFrame
     metrics: Sequence[Metric]
     variants: Sequence[str]
     end_ts: datetime
     cutoff: datetime
     schema: pa.Schema
     far: bool = False
-    join: JoinHint = HASH
 
     def span(self, dates: Iterable[date]) -> Span:
         """The days from the start, or an earlier cohort date, to dt, or the day on which the last window closes."""
@@ -70,20 +53,27 @@ class Series:
         closes = max(-(-end // DAY_US) - 1 for end in ends)
         return Span((first - EPOCH).days, min(micros(self.cutoff) // DAY_US - 1, closes))
 
+    @property
+    def names(self) -> list[str]:
+        """The metrics that have a series."""
+        return [metric.name for metric in self.metrics if has_series(metric)]
+
     def plan(self, scales: Scales, span: Span, chosen: Iterable[str]) -> SeriesPlan:
         """The plan for the kernels, for the metrics of some names."""
         periods = tuple(post_period(metric, self.end_ts) for metric in self.metrics)
         return SeriesPlan(tuple(self.metrics), periods, scales, tuple(self.variants), span, frozenset(chosen))
 
-    def counted(self, plan: SeriesPlan) -> pa.Table:
-        """Every day of the plan's metrics, from unit rows and events."""
-        found = [self.inputs.entrants.collect(partial(entries, plan=plan), SERIES_SQL)]
+    def part(self, plan: SeriesPlan) -> EventPart:
+        """The changes of the plan's metrics, as a part of a pass over events."""
         values = [(v, plan.periods[i]) for family in plan.families for i, m in family.members for v in unit_values(m)]
         slots = DaySlots.of(values, far=self.far)
-        kernel = partial(changes, plan=plan, slots=slots, units=self.inputs.units())
-        days = unit_days(self.cohort, self.outcomes, slots, self.cutoff, self.join)
-        found.append(days.mapInArrow(_named(kernel), SERIES_SQL).toArrow())
-        merged = pa.concat_tables([table.cast(found[0].schema) for table in found])
+        kernel = partial(Changes, plan, slots, self.inputs.units())
+        return EventPart(series_cells(slots), ("user_id",), kernel, SERIES_SCHEMA)
+
+    def counted(self, plan: SeriesPlan, changes: pa.Table) -> pa.Table:
+        """Every day of the plan's metrics, from unit rows and the changes that events make."""
+        entered = self.inputs.entrants.collect(partial(entries, plan=plan), SERIES_SQL)
+        merged = pa.concat_tables([entered, changes.cast(entered.schema)])
         return series_rows(merged, plan, self.experiment_id, self.schema, far=self.far)
 
 
@@ -93,14 +83,15 @@ def metric_series(
     scales: Callable[[], Scales],
     totals: dict[str, pa.Table],
     last: LastRun | None,
+    changes: Callable[[SeriesPlan], pa.Table],
 ) -> tuple[pa.Table, str]:
     """Rows of gold.fct_experiment_metric_series: an earlier run's with one more day, or counted from all events.
 
     `dates` are the cohort dates, `scales` counts those of the unit rows, `totals` are J5's sums of all units by family;
-    these are empty where no unit row has changed. A line for the log comes with the rows.
+    these are empty where no unit row has changed. `changes` counts those that all events make. A line for the log comes
+    with the rows.
     """
-    names = [metric.name for metric in series.metrics if has_series(metric)]
-    span = series.span(dates)
+    names, span = series.names, series.span(dates)
     if not names or span.days <= 0:
         return series.schema.empty_table(), "no metric has a series"
     known = [] if last is None else [name for name in names if _holds(last, name, span, totals, scales, series.metrics)]
@@ -112,60 +103,10 @@ def metric_series(
         )
     if len(known) < len(names):
         anew = [name for name in names if name not in known]
-        tables.append(series.counted(series.plan(scales(), span, anew)))
+        plan = series.plan(scales(), span, anew)
+        tables.append(series.counted(plan, changes(plan)))
     said = f"series: one more day of {len(known)} metrics, all days of {len(names) - len(known)} counted anew"
     return in_order(tables, series.schema), said
-
-
-def unit_days(cohort: DataFrame, outcomes: DataFrame, slots: DaySlots, cutoff: datetime, join: JoinHint) -> DataFrame:
-    """One row per included unit × source × UTC day with an event in a window: what its events in each window add up to.
-
-    Rows of a unit are in the same partition, as the join puts them there.
-    """
-    sources = slots.sources
-    flags = [
-        reduce(or_, (in_cell(s, slots.windows[s][j]) for s in sources if j < len(slots.windows[s])))
-        for j in range(slots.width)
-    ]
-    events = seen_events(outcomes, sources, cutoff)
-    joined = events_of_units(unit_windows(cohort), events, join).where(reduce(or_, flags))
-    cases = " ".join(f"when {quoted(name)} then {i}" for i, name in enumerate(sources))
-    flagged = joined.select(
-        *USER,
-        F.expr(f"case metric_name {cases} end").alias("source"),
-        F.floor(F.col("event_us") / F.lit(float(DAY_US))).cast("int").alias("day"),
-        "event_us",
-        "value",
-        *(cut_in_two(far=slots.far) if "hi" in slots.columns else []),
-        *(flag.alias(f"f{j}") for j, flag in enumerate(flags)),
-    )
-    columns = [_column(name, j).alias(f"{name}{j}") for name in ("n", *slots.columns) for j in range(slots.width)]
-    found = flagged.groupBy(*USER, "source", "day").agg(*columns)
-    return found.select(
-        "user_id", "source", "day", *(f"{n}{j}" for n in ("n", *slots.columns) for j in range(slots.width))
-    )
-
-
-def _column(name: str, j: int) -> Column:
-    if name == "far":
-        return F.coalesce(far_sum(F.col(f"f{j}")), F.lit(0.0))
-    return F.expr(_SQL[name].format(j=j)) if name in ("n", "positive") else _or_zero(name, j)
-
-
-def _or_zero(name: str, j: int) -> Column:
-    value = F.expr(_SQL[name].format(j=j))
-    return F.coalesce(value, F.lit(0)) if name in ("hi", "lo") else F.coalesce(value, F.lit(0.0))
-
-
-def _named(
-    kernel: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]],
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function of its own, because Spark asks a mapped function for its name."""
-
-    def of_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return kernel(batches)
-
-    return of_partition
 
 
 def _longest(metric: Metric) -> int:

@@ -18,12 +18,12 @@ from tests.oracle.spine_data import CUTOFF, END, METRICS, VARIANTS, Data
 from tests.oracle.test_spine_oracle import awkward
 
 from exp_platform.lake.batches import FrameBatches
-from exp_platform.sums.panels import panels_of
-from exp_platform.transforms.aggregates import calendar_metrics, event_sums
-from exp_platform.transforms.daily_values import daily_values
-from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.aggregates import calendar_part
+from exp_platform.transforms.event_pass import EventPass
+from exp_platform.transforms.metric_tables import metric_tables
+from exp_platform.transforms.sum_inputs import SumInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
-from exp_platform.transforms.unit_partials import has_far_values, unit_windows
+from exp_platform.transforms.unit_partials import has_far_values
 
 pytestmark = pytest.mark.spark
 
@@ -122,12 +122,8 @@ def test_every_pass_over_events_refuses_a_far_value_that_nobody_expected(spark: 
     data.event("u", at, size)
     data.event("u", at - timedelta(hours=5), size)
     cohort, outcomes = data.frames(spark)
-    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
-    units, calendar = unit_windows(cohort, "variant_id"), calendar_metrics(METRICS)
     with pytest.raises(Exception, match="none was expected: a"):
-        daily_values(cohort, outcomes, panels, CUTOFF).collect()
-    with pytest.raises(Exception, match="none was expected: a"):
-        event_sums(units, (), outcomes, calendar, END, CUTOFF)
+        EventPass(cohort, outcomes, CUTOFF).run([calendar_part(METRICS, END)])
     with pytest.raises(Exception, match="none was expected: a"):
         unit_outcomes(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF).collect()
 

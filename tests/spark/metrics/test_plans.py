@@ -16,15 +16,16 @@ from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.staging import laid_out
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import UNIT_OUTCOMES
-from exp_platform.metrics.values import post_period
+from exp_platform.sums.panel_sums import PanelCut
 from exp_platform.sums.panels import panels_of
-from exp_platform.transforms.aggregates import calendar_metrics, open_spans, sums_by_day
+from exp_platform.transforms.aggregates import calendar_part, open_spans
 from exp_platform.transforms.cohort import dimension_columns, dimension_names
-from exp_platform.transforms.daily_values import daily_values
-from exp_platform.transforms.event_histograms import event_histograms
+from exp_platform.transforms.daily_values import panel_part
+from exp_platform.transforms.event_histograms import histogram_part
+from exp_platform.transforms.event_pass import EventPart, EventPass
 from exp_platform.transforms.joins import HASH, SORT, UNITS_IN_MEMORY, join_for
 from exp_platform.transforms.unit_outcomes import unit_columns
-from exp_platform.transforms.unit_partials import seen_events, unit_windows
+from exp_platform.transforms.unit_partials import unit_windows
 
 pytestmark = pytest.mark.spark
 
@@ -68,20 +69,26 @@ def test_unit_outcomes_shuffle_neither_events_nor_units(spark: Any, lake_frames:
     assert exchanges(plan_of(units)) == 0 and "Sort [cohort_date" in plan_of(units)
 
 
+def all_parts() -> list[EventPart]:
+    """Panels, calendar and histograms: what J5 makes of events, but for the series, which reads a published table."""
+    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
+    return [
+        panel_part(panels, PanelCut.of(panels, {}, 100)),
+        calendar_part(METRICS, END),
+        histogram_part(METRICS, END),
+    ]
+
+
 def test_no_plan_over_events_has_a_cartesian_product_or_leaves_the_engine(spark: Any, lake_frames: Any) -> None:
     cohort, outcomes = lake_frames
-    names, panels = dimension_names(cohort), tuple(dict.fromkeys(panels_of(METRICS).values()))
+    names = dimension_names(cohort)
     assert names
     units = unit_windows(cohort, "variant_id", *dimension_columns(names))
-    values = [value for _, own in calendar_metrics(METRICS) for value in own]
-    cells = tuple(dict.fromkeys((value.source, post_period(value.metric, END)) for value in values))
-    events = seen_events(outcomes, [source for source, _ in cells], CUTOFF)
+    periods = [cell.period for cell in calendar_part(METRICS, END).cells]
     frames = {
         "unit rows": unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
-        "daily values": daily_values(cohort, outcomes, panels, CUTOFF),
-        "calendar": sums_by_day(units, names, events, cells, False, HASH),
-        "units at risk": open_spans(units, names, [period for _, period in cells], CUTOFF),
-        "histograms": event_histograms(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
+        "events": EventPass(cohort, outcomes, CUTOFF).frame(all_parts()),
+        "units at risk": open_spans(units, names, periods, CUTOFF),
     }
     for name, frame in frames.items():
         plan = plan_of(frame)
@@ -89,17 +96,17 @@ def test_no_plan_over_events_has_a_cartesian_product_or_leaves_the_engine(spark:
             assert banned not in plan, f"{banned} in the plan of {name}"
 
 
-def test_daily_values_of_a_unit_stay_where_its_events_are(spark: Any, lake_frames: Any) -> None:
+def test_events_and_units_are_read_and_joined_once_and_not_shuffled(spark: Any, lake_frames: Any) -> None:
     cohort, outcomes = lake_frames
-    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
-    assert exchanges(plan_of(daily_values(cohort, outcomes, panels, CUTOFF))) == 0
+    plan = plan_of(EventPass(cohort, outcomes, CUTOFF).frame(all_parts()))
+    assert exchanges(plan) == 0 and plan.count("BatchScan") == 2, plan
 
 
-def test_without_buckets_the_daily_values_of_a_unit_still_end_in_one_partition(spark: Any) -> None:
+def test_without_buckets_the_events_of_a_unit_still_end_in_one_partition(spark: Any) -> None:
     cohort, outcomes = awkward(Random(8), users=40).frames(spark, 5)
-    panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
-    daily = daily_values(cohort, outcomes, panels, CUTOFF).selectExpr("unit", "spark_partition_id() as p").distinct()
-    assert daily.count() == daily.select("unit").distinct().count() > 0
+    frame = EventPass(cohort, outcomes, CUTOFF).frame(all_parts())
+    events = frame.selectExpr("unit", "spark_partition_id() as p").distinct()
+    assert events.count() == events.select("unit").distinct().count() > 0
 
 
 def test_many_units_are_sorted_instead_of_held_in_memory(spark: Any, lake_frames: Any) -> None:

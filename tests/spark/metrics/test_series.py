@@ -24,12 +24,13 @@ from exp_platform.results.cube import Cube, cubes, read_axes
 from exp_platform.results.series_cube import series_cubes, series_days
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.histograms import Histograms
-from exp_platform.sums.series_plan import UNIT_COLUMNS
+from exp_platform.sums.series_plan import UNIT_COLUMNS, SeriesPlan
 from exp_platform.sums.series_units import TableUnits
 from exp_platform.sums.statistics_table import Statistics, in_order
 from exp_platform.sums.unit_scales import ENDS_SCHEMA, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SCHEMA, by_column, unit_sums
 from exp_platform.transforms.earlier_sums import LastRun
+from exp_platform.transforms.event_pass import EventPass
 from exp_platform.transforms.running_values import Series, SeriesInputs, metric_series
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 
@@ -113,15 +114,16 @@ def series_of(
     scales, sums = sums_of(units, metrics)
     wanted = units.select(UNIT_COLUMNS)
     inputs = SeriesInputs(InMemory(wanted), lambda: TableUnits(wanted), START)
-    series = Series(
-        "exp_spine", inputs, *as_of(data, day).frames(spark), metrics, VARIANTS, END, end_of(day),
-        arrow_schema(TABLES[METRIC_SERIES]),
-    )  # fmt: skip
+    series = Series("exp_spine", inputs, metrics, VARIANTS, END, end_of(day), arrow_schema(TABLES[METRIC_SERIES]))
+
+    def changes(plan: SeriesPlan) -> pa.Table:
+        return EventPass(*as_of(data, day).frames(spark), end_of(day)).run([series.part(plan)])[0]
+
     totals = {
         family_key(family): totals_of(Statistics.of("exp_spine", family, rows, scales, VARIANTS).sums)
         for family, rows in sums
     }
-    return metric_series(series, units["cohort_date"].to_pylist(), lambda: scales, totals, last)[0]
+    return metric_series(series, units["cohort_date"].to_pylist(), lambda: scales, totals, last, changes)[0]
 
 
 def by_name(found: list[Cube]) -> dict[str, tuple[Cube, int]]:

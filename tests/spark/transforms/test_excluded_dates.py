@@ -13,9 +13,10 @@ from exp_platform.config.models import Exclusion
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import METRIC_AGGREGATES_DAILY
 from exp_platform.lake.types import arrow_schema
-from exp_platform.transforms.aggregates import calendar_rows
+from exp_platform.transforms.aggregates import calendar_part, calendar_rows, event_sums
 from exp_platform.transforms.assignments import canonical_assignments
 from exp_platform.transforms.cohort import Unusable, experiment_cohort
+from exp_platform.transforms.event_pass import EventPass
 from exp_platform.transforms.excluded_days import excluded_days
 from exp_platform.transforms.exposures import exposure_events, judge_exposures, validate_users
 from exp_platform.transforms.unit_outcomes import unit_outcomes
@@ -156,15 +157,17 @@ def test_a_unit_leaves_a_metric_whose_window_holds_an_excluded_day_and_keeps_its
 
 def test_calendar_days_hold_the_units_that_are_left_alone(spark):
     cohort, outcomes = before_on_and_after().frames(spark)
+    lost, metrics = [date(2026, 1, 8)], [contract("spent", "sum")]
+    (counted,) = EventPass(cohort, outcomes, END, excluded=lost).run([calendar_part(metrics, END)])
     rows = calendar_rows(
         cohort,
-        outcomes,
-        [contract("spent", "sum")],
+        metrics,
+        event_sums(counted, metrics, END),
         experiment_id="exp_spine",
         end_ts=END,
         cutoff=END,
         schema=arrow_schema(TABLES[METRIC_AGGREGATES_DAILY]),
-        excluded=[date(2026, 1, 8)],
+        excluded=lost,
     ).to_pylist()
     assert [(row["date"].day, row["n"], row["sum"]) for row in rows] == [
         (6, 1, 10.0),

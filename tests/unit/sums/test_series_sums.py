@@ -20,15 +20,16 @@ from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import METRIC_SERIES, METRIC_STATISTICS
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import Family, families
-from exp_platform.metrics.values import DAY_US, Period, UnitValue, post_period, unit_values
+from exp_platform.metrics.values import Period, UnitValue, post_period, unit_values
 from exp_platform.results.cube import Cube, cubes, read_axes
 from exp_platform.results.series_cube import series_cubes
+from exp_platform.sums.event_columns import EventColumns
 from exp_platform.sums.group_sums import GROUP, roll_up
 from exp_platform.sums.histograms import Histograms
 from exp_platform.sums.numbers import stored_numbers
 from exp_platform.sums.scales import Scales
 from exp_platform.sums.series_plan import SeriesPlan, Span
-from exp_platform.sums.series_sums import SERIES_SCHEMA, changes, entries
+from exp_platform.sums.series_sums import SERIES_SCHEMA, Changes, entries, series_cells
 from exp_platform.sums.series_table import EPOCH, family_key, next_rows, series_rows, totals_of
 from exp_platform.sums.series_units import TableUnits
 from exp_platform.sums.statistics_table import Statistics, in_order
@@ -143,45 +144,30 @@ def plan_of(metrics: Sequence[Metric], scales: Scales, day: date) -> SeriesPlan:
     return SeriesPlan(tuple(metrics), periods, scales, VARIANTS, span, frozenset(m.name for m in metrics))
 
 
-def unit_days(found: dict[str, Any], slots: DaySlots, day: date) -> list[dict[str, Any]]:
-    """The rows that Spark makes: the events of each user × source × day inside each window, added up."""
-    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+def events_in_windows(found: dict[str, Any], slots: DaySlots, day: date) -> list[dict[str, Any]]:
+    """The rows that Spark makes: the events of each user with a flag for each window."""
+    order = {source: i for i, source in enumerate(slots.sources)}
+    rows = []
     for name, user in found.items():
         for source, at, value in user["events"]:
             if at >= end_of(day) or user["anchor"] >= end_of(day) or source not in slots.windows:
                 continue
-            for j, period in enumerate(slots.windows[source]):
-                if inside(user, period, at):
-                    key = (name, source, micros(at) // DAY_US)
-                    add(rows.setdefault(key, empty(slots)), j, at, value)
-    order = {source: i for i, source in enumerate(slots.sources)}
-    return [
-        {"user_id": name, "source": order[source], "day": on} | {k: v for k, v in row.items() if k[:2] != "at"}
-        for (name, source, on), row in rows.items()
-    ]
+            flags = {
+                columns_of(slots).flag(cell): cell.source == source and inside(user, cell.period, at)
+                for cell in series_cells(slots)
+            }
+            rows.append({"user_id": name, "source": order[source], "event_us": micros(at), "value": value} | flags)
+    return rows
+
+
+def columns_of(slots: DaySlots) -> EventColumns:
+    return EventColumns(slots.sources, series_cells(slots))
 
 
 def inside(user: dict[str, Any], period: Period, at: datetime) -> bool:
     anchor = micros(user["anchor"])
     ends = [e for e in (period.end_us and anchor + period.end_us, period.not_after_us) if e is not None]
     return anchor + period.start_us <= micros(at) < min(ends)
-
-
-def empty(slots: DaySlots) -> dict[str, Any]:
-    start = {"hi": 0, "lo": 0, "n": 0, "positive": 0, "max": -1e300, "last": 0.0}
-    return {f"{name}{j}": start[name] for name in ("n", *slots.columns) for j in range(slots.width)}
-
-
-def add(row: dict[str, Any], j: int, at: datetime, value: float) -> None:
-    high = int(np.floor(value * 2**16))
-    row[f"n{j}"] += 1
-    for name, more in (("hi", high), ("lo", int(np.floor((value - high / 2**16) * 2**58))), ("positive", value > 0)):
-        if f"{name}{j}" in row:
-            row[f"{name}{j}"] += more
-    if f"max{j}" in row:
-        row[f"max{j}"] = max(row[f"max{j}"], value)
-    if f"last{j}" in row and (at, value) >= row.get(f"at{j}", (at, value)):
-        row[f"last{j}"], row[f"at{j}"] = value, (at, value)
 
 
 def series(seed: int, metrics: tuple[str, ...], day: date, parts: int = 1) -> pa.Table:
@@ -197,10 +183,13 @@ def series(seed: int, metrics: tuple[str, ...], day: date, parts: int = 1) -> pa
         for k in range(parts)
         for batch in entries(units.take(list(range(k, len(units), parts))).to_batches(), plan)
     ]
-    days = unit_days(found, slots, day)
+    events = events_in_windows(found, slots, day)
     for k in range(parts):
-        mine = [row for row in days if int(row["user_id"][1:]) % parts == k]
-        made += list(changes(pa.Table.from_pylist(mine).to_batches(4) if mine else [], plan, slots, TableUnits(units)))
+        mine = [row for row in events if int(row["user_id"][1:]) % parts == k]
+        kernel = Changes(plan, slots, TableUnits(units), columns_of(slots))
+        for batch in pa.Table.from_pylist(mine).to_batches(4) if mine else []:
+            kernel.add(batch)
+        made += list(kernel.rows())
     return series_rows(
         pa.Table.from_batches(made, SERIES_SCHEMA), plan, "e", arrow_schema(TABLES[METRIC_SERIES]), far=False
     )

@@ -25,7 +25,7 @@ from exp_platform.transforms.earlier_sums import LastRun, reach_of_new_events
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
-    from exp_platform.transforms.metric_tables import SumInputs
+    from exp_platform.transforms.sum_inputs import SumInputs
 
 SUMS = (METRIC_STATISTICS, METRIC_AGGREGATES_OVERALL, METRIC_AGGREGATES_DAILY, PANEL_STATISTICS, METRIC_SERIES)
 

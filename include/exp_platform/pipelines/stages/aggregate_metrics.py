@@ -39,8 +39,9 @@ from exp_platform.transforms.exposure_sums import (
     split_units,
 )
 from exp_platform.transforms.joins import SORT, join_for
-from exp_platform.transforms.metric_tables import SumInputs, metric_tables
+from exp_platform.transforms.metric_tables import metric_tables
 from exp_platform.transforms.running_values import SeriesInputs
+from exp_platform.transforms.sum_inputs import SumInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
 from exp_platform.transforms.unit_partials import has_far_values
 
