@@ -34,9 +34,9 @@ def csv_groups(
     for path, inner in places:
         try:
             with file_system.open_input_stream(inner, compression=None) as stream:
-                first = _first_line_of(stream.read(65536), path)
-                by_header[first if source.header else _shape(first, source.delimiter)].append(path)
-        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+                first = first_line_of(stream.read(65536), path)
+                by_header[first if source.header else shape_of(first, source.delimiter)].append(path)
+        except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as error:
             if is_of_the_store(str(error)):
                 raise
             what = f"cannot be read as CSV ({str(error).splitlines()[0]})"
@@ -56,13 +56,16 @@ def csv_groups(
     return groups
 
 
-def _shape(line: str, delimiter: str) -> str:
+def shape_of(line: str, delimiter: str) -> str:
     """A line with as many empty fields as the given one: files without a header are read together by their width."""
-    fields = next(csv.reader([line], delimiter=delimiter[0])) if line else []
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter[0])) if line else []
+    except csv.Error as error:
+        raise ValueError(f"its first line cannot be split into fields: {error}") from None
     return delimiter.join("_" for _ in fields)
 
 
-def _first_line_of(head: bytes, path: str) -> str:
+def first_line_of(head: bytes, path: str) -> str:
     if path.endswith(".gz") and head:
         head = zlib.decompressobj(wbits=31).decompress(head, 65536)
     return head.decode("utf-8-sig", errors="strict" if len(head) < 4 else "ignore").split("\n", 1)[0].rstrip("\r")
