@@ -1,6 +1,6 @@
-"""Configuration at random: whatever a file holds, its own experiment ends in sentences that name it, no other is stopped.
+"""Configuration at random: whatever a file holds, it is taken or refused by its name, and stops no other file.
 
-Hypothesis writes the files: keys that vanish, are new or hold a value of another kind, and texts with damaged characters.
+Hypothesis writes the files: keys that vanish, are new or hold another kind of value, and texts with damaged bytes.
 """
 
 from __future__ import annotations
@@ -42,16 +42,24 @@ STREAM = {
     "delivers": ["revenue", "sessions"],
 }
 
-ODD_TEXTS = ["", " ", "a\nb", "\u202eevil", "a\x00b", "\x1b[31m", "ä" * 300, "../../etc", "'; DROP TABLE x; --", "${HOME}", "{{ x }}",
-             "2026-02-30", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "<script>", "yes", "null", "1e999"]  # fmt: skip
+ODD_TEXTS = [
+    "",
+    " ",
+    "a\nb",
+    "\u202eevil",
+    "a\x00b",
+    "\x1b[31m",
+    "ä" * 300,
+    "../../etc",
+    "'; DROP TABLE x; --",
+    "${HOME}",
+]
+ODD_TEXTS += ["{{ x }}", "2026-02-30", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "<script>", "yes", "1e999"]
 ODD_NUMBERS = [0, -1, 1, 10**400, -(10**30), 0.0, -0.0, 5e-324, 1e308, math.inf, -math.inf, math.nan]
 SCALARS = st.one_of(st.none(), st.booleans(), st.sampled_from([*ODD_NUMBERS, *ODD_TEXTS]), st.integers(), st.text())
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
-    max_leaves=5,
-)  # fmt: skip
-EXAMPLES = int(os.environ.get("EXP_FUZZ_EXAMPLES", "25"))  # a thousand of each found what is mended now
-PLENTY = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.text(max_size=8), SCALARS, max_size=3))
+EXAMPLES = int(os.environ.get("EXP_FUZZ_EXAMPLES", "25"))  # some hundreds of each have found what is mended now
+PLENTY = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

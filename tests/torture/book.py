@@ -16,6 +16,7 @@ def entered(path: Path, outcome: Outcome) -> None:
         "seen": outcome.seen,
         "broken": outcome.broken,
         "seconds": round(outcome.seconds, 1),
+        "processor": round(outcome.processor, 1),
         "was_played": outcome.was_played,
     }
     with path.open("a", encoding="utf-8") as book:
@@ -28,7 +29,8 @@ def outcomes_of(path: Path | None, scenarios: Iterable[Scenario]) -> Iterator[Ou
     said = {line["name"]: line for line in map(json.loads, lines)}
     for scenario in scenarios:
         if line := said.get(scenario.name):
-            yield Outcome(scenario, line["seen"], tuple(line["broken"]), line["seconds"], line["was_played"])
+            times = line["seconds"], line["processor"]
+            yield Outcome(scenario, line["seen"], tuple(line["broken"]), *times, line["was_played"])
 
 
 def with_the_rest(outcomes: Sequence[Outcome], scenarios: Iterable[Scenario]) -> Iterator[Outcome]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from tests.conftest import make_project
+from tests.sessions import session_for
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.ledger.claim import release
@@ -20,7 +21,6 @@ from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.registry import Stage, stages_for
 from exp_platform.pipelines.run import Options, Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,6 +54,7 @@ class World:
     plan: tuple[Stage, ...] = stages_for(False)
     shared: SparkSession | None = field(default=None, repr=False)  # any session of the process
     spark: SparkSession | None = field(default=None, repr=False)
+    relay: Any = field(default=None, repr=False)  # what stands before the object store, where the warehouse is one
 
     def __post_init__(self) -> None:
         self.renew()
@@ -72,9 +73,7 @@ class World:
         """Open the catalog anew: a connection to a file that was put away would see the old one."""
         if self.shared is None:
             return
-        self.spark = self.shared.newSession()
-        for key, value in spark_catalog_conf(self.project).items():
-            self.spark.conf.set(key, value)
+        self.spark = session_for(self.shared, self.project)
 
     def save(self, name: str) -> None:
         """Keep the present state under a name."""
@@ -106,6 +105,10 @@ class World:
     def rest(self, run: Run, first: Stage) -> None:
         """A stage and all that follow it."""
         self.stages(run, self.plan[self.plan.index(first) :])
+
+    def up_to(self, last: Stage) -> tuple[Stage, ...]:
+        """The stages of a run as far as a stage, which is one of them."""
+        return self.plan[: self.plan.index(last) + 1]
 
     def raw(self, experiment_id: str, dataset: str, day: int, name: str = "events.parquet") -> Path:
         """A file of the raw zone; `day` counts from the start."""
@@ -185,6 +188,13 @@ def land_day(world: World, experiment_id: str, day: int, users: int = USERS) -> 
         rows[dataset] += [row, row] if number % 10 == 0 else [row]
     for dataset, events in rows.items():
         world.land(experiment_id, dataset, day, events)
+
+
+def kept_world(folder: Path, shared: SparkSession, plan: tuple[Stage, ...]) -> World | None:
+    """The world that an earlier sitting has filled and saved at all of its moments; None where there is none."""
+    if not (folder / "saved" / "done").is_dir():
+        return None
+    return World(load_project(folder / "configs" / "dev.yaml"), plan=plan, shared=shared)
 
 
 def filled_world(folder: Path, shared: SparkSession, plan: tuple[Stage, ...] = stages_for(False)) -> World:
