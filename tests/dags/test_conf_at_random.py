@@ -78,13 +78,15 @@ def test_the_dag_is_parsed_in_under_a_second_with_three_thousand_experiments(
     for number in range(3000):
         (folder / f"exp_one_of_many_{number:04}.yaml").write_text("is never read by a DAG file")
     file = clone_root() / "dags" / "experiment_analysis.py"
-    runpy.run_path(str(file))  # imports are the same for a registry of three
+    DagSerialization.serialize_dag(runpy.run_path(str(file))["dag"])  # imports are those of a registry of three
     monkeypatch.setattr("exp_platform.paths.clone_root", lambda: tmp_path)
 
     began = time.process_time()
     dag = runpy.run_path(str(file))["dag"]
+    parsed = time.process_time() - began
     serialized = DagSerialization.serialize_dag(dag)
     spent = time.process_time() - began
+    print(f"parsed in {parsed:.2f} s, serialized in {spent - parsed:.2f} s of processor")
 
     assert len(dag.params.get_param("experiment_id").schema["enum"]) == 3000
     assert "exp_one_of_many_2999" in json.dumps(serialized)

@@ -78,7 +78,7 @@ def test_a_column_whose_name_is_no_text_is_a_reason(tmp_path: Path, sound: bytes
 
 def test_the_first_line_of_a_damaged_csv_is_text_or_no_csv(tmp_path: Path) -> None:
     random = Random(2)
-    plain = 'user_id,value,outcome_ts\n"u,1",1.5,2026-01-06T10:00:00Z\r\nu\r2,,\n'.encode()
+    plain = b'user_id,value,outcome_ts\n"u,1",1.5,2026-01-06T10:00:00Z\r\nu\r2,,\n'
     refused = 0
     for number in range(FILES):
         packed = number % 2 == 0
