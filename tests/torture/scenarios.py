@@ -50,6 +50,8 @@ def of_spark(stages: Sequence[Stage]) -> Iterator[Scenario]:
     yield from own_jvm.own_jvms(publishing[1])
     yield from together.schema_changes(publishing[1:2])
     yield upkeep.beside_a_run(publishing[-1])
+    yield upkeep.canary()
+    yield upkeep.trial_of_code()
     yield events.odd_events()
     yield events.before_the_start()
     yield from events.zones("every stage with Spark", publishing[-1])

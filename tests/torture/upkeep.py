@@ -1,4 +1,4 @@
-"""Scenarios of maintenance that is at work while a run is."""
+"""Scenarios of upkeep: maintenance that is at work while a run is, the canary, and the trial of new code."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from tests.torture.bench import Bench, Scenario
 from tests.torture.world import World, quiet
 
 from exp_platform.operations import maintenance
+from exp_platform.operations.promote import try_code
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
+from exp_platform.second_opinion.check import check_experiment
 
 
 def beside_a_run(last: Stage) -> Scenario:
@@ -27,6 +29,44 @@ def beside_a_run(last: Stage) -> Scenario:
         partial(_beside, last),
         last=last,
     )
+
+
+def canary() -> Scenario:
+    """The second implementation computes the run's numbers again from the raw files."""
+    return Scenario(
+        "second opinion",
+        "the canary checks a run",
+        "`exp canary` computes every metric of the run again from the raw files, by DuckDB",
+        "numbers were compared, 0 differ",
+        "done",
+        _check,
+    )
+
+
+def trial_of_code() -> Scenario:
+    """The code at hand computes the latest run of each experiment again."""
+    return Scenario(
+        "second opinion",
+        "exp promote tries the code on published runs",
+        "`exp promote` computes the latest run of both experiments again in a scratch lake",
+        "2 of 2 runs agree in every number: this code may publish",
+        "done",
+        _promote,
+    )
+
+
+def _check(bench: Bench) -> tuple[str, Run]:
+    world = bench.world
+    found = check_experiment(world.project, world.one, cells=1000, say=quiet).opinion
+    compared = "numbers were" if found.compared else "nothing was"
+    return f"{compared} compared, {found.differ} differ", world.run()
+
+
+def _promote(bench: Bench) -> tuple[str, Run]:
+    world = bench.world
+    trial = try_code(world.project, experiments=2, spark=world.spark)
+    differing = [line for line in trial.text().splitlines() if line.startswith(("DIFFER", "left out"))]
+    return "; ".join([*differing, trial.text().splitlines()[-1].partition(": ")[2]]), world.run()
 
 
 def _beside(last: Stage, bench: Bench) -> tuple[str, Run]:
