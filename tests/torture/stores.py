@@ -244,7 +244,7 @@ def small_disk(folder: Path, elsewhere: str = "") -> Iterator[Path]:
         kept = folder.with_name(f"{folder.name}.kept")
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(folder, kept)
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # this process may hold the catalog open
         folder.rmdir()
         if elsewhere:
             (aside / elsewhere).rename(kept / elsewhere)

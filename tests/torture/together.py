@@ -115,7 +115,7 @@ def _answer(world: World, name: str) -> str:
     for table in LOOKED_AT:
         rows = load_handle(world.project, table).scan(row_filter=f"experiment_id = '{name}'").to_arrow().to_pylist()
         kept = [c for c in TABLES[table].columns if c not in UNLIKE and c != "experiment_id"]
-        said += sorted(repr([row[column] for column in kept]) for row in rows)
+        said += sorted(repr([row[column] for column in kept]).replace(name, "") for row in rows)
     return "\n".join(said)
 
 

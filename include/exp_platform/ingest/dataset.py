@@ -108,7 +108,7 @@ def groups_of(
     elif source.format == "csv":
         groups = csv_groups(spark, project, source, files, result)
     else:
-        groups = json_groups(spark, files, result, source)
+        groups = json_groups(spark, project, source, files, result)
     return [_with_folder_keys(spark, source, group) for group in groups]
 
 
