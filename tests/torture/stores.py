@@ -118,15 +118,21 @@ def full_memos(stage: Stage) -> Scenario:
 
 
 def _without_catalog(stage: Stage, kept: float | None, bench: Bench) -> tuple[str, Run]:
-    path = Path(bench.world.project.resolve(bench.world.project.profile.catalog.uri))
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    path = _catalog_alone(bench)
     content = path.read_bytes()
     _replace(path, None if kept is None else content[: int(len(content) * kept)])
     end = ended(forked(lambda: bench.world.stage(bench.world.run(), stage)))
     _replace(path, content)
     return _seen(bench, stage, str(end))
+
+
+def _catalog_alone(bench: Bench) -> Path:
+    """The catalog's file, with nothing left in the log beside it: a commit must make that longer."""
+    path = Path(bench.world.project.resolve(bench.world.project.profile.catalog.uri))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path
 
 
 def _replace(path: Path, content: bytes | None) -> None:
@@ -138,6 +144,7 @@ def _replace(path: Path, content: bytes | None) -> None:
 
 
 def _full_catalog(stage: Stage, bench: Bench) -> tuple[str, Run]:
+    _catalog_alone(bench)
     with small_disk(bench.world.data, elsewhere="warehouse") as data:
         return _tried_again(bench, stage, filled(data, 0))
 
