@@ -13,6 +13,7 @@ from tests.torture.world import World
 
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
+from exp_platform.version import code_version
 
 
 class NotPossible(Exception):
@@ -44,6 +45,7 @@ class Outcome:
     seconds: float  # by the clock
     processor: float = 0.0  # seconds of processor, those of the JVM included
     was_played: bool = True
+    code: str = field(default_factory=code_version)  # the code that it was played with
 
     @property
     def as_expected(self) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from tests.torture.bench import Outcome
 
+from exp_platform.version import code_version
+
 WORLDS = 150  # seconds of processor to fill the worlds, and to run their days undisturbed
 
 TEMPLATE = """\
@@ -25,7 +27,7 @@ when afterwards every promise holds:
 A run goes on to its end where its stage was killed after the commit, and in most scenarios of time. Elsewhere it ends
 with the stage that was harmed: the later stages of an undisturbed run began with the same rows.
 
-{played} scenarios played, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
+{played} scenarios played{earlier}, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
 {ending}
 
 How long each part takes, in seconds of processor (two cores give two of them a second), with the JVM, the retry and all
@@ -45,11 +47,13 @@ def page(outcomes: Iterable[Outcome], last: str = "") -> str:
     """The page as Markdown."""
     found = list(outcomes)
     played = [outcome for outcome in found if outcome.was_played]
+    old = sum(outcome.code != code_version() for outcome in played)
     return TEMPLATE.format(
         played=len(played),
+        earlier=f" ({old} of them with an earlier version of the code)" if old else "",
         wrong=sum(not outcome.as_expected for outcome in played),
         skipped=len(found) - len(played),
-        stages=", ".join(dict.fromkeys(outcome.scenario.begins.removeprefix("before ") for outcome in played)),
+        stages=", ".join(dict.fromkeys(one.scenario.begins[7:] for one in played if one.scenario.begins != "done")),
         ending=f"The runs with Spark end with the stage {last}." if last else "All stages were run.",
         costs="\n".join(_costs(played)),
         worlds=WORLDS,
@@ -61,7 +65,7 @@ def page(outcomes: Iterable[Outcome], last: str = "") -> str:
 def _costs(played: Iterable[Outcome]) -> Iterator[str]:
     """One row for each part, and one for all."""
     parts: dict[str, list[float]] = {}
-    for outcome in played:
+    for outcome in (outcome for outcome in played if outcome.processor):
         parts.setdefault(outcome.scenario.group, []).append(outcome.processor)
     every = [second for spent in parts.values() for second in spent]
     for part, seconds in [*parts.items(), ("all", every)]:
