@@ -10,8 +10,9 @@ import numpy as np
 from exp_platform.calibration.daily_looks import CASES, DAYS, PER_DAY
 from exp_platform.calibration.findings import Measured, Promise, finding
 from exp_platform.calibration.one_look import ALPHA, estimate
+from exp_platform.calibration.one_metric import experiment_on_sales, sales
 from exp_platform.calibration.worlds import SPLITS, simulate, split
-from exp_platform.config.models import Experiment, Metric, Variant, Window
+from exp_platform.config.models import Window
 from exp_platform.results.plan import AnalysisPlan
 from exp_platform.results.plan import Promise as Sealed
 from exp_platform.stats.effect import Effect
@@ -50,27 +51,7 @@ def significant(effect: Effect, *, sealed: bool) -> Array:
 def plan(day: int, sealed: bool) -> AnalysisPlan:
     """The plan whose end was moved to a day, as of that day; sealed with the end that was planned at first."""
     end = START + timedelta(days=day)
-    metric = Metric(
-        name="sales",
-        version=1,
-        description="Sales.",
-        owner="calibration",
-        type="sum",
-        window=Window(end_hours="experiment"),
-        pre_period_days=14,
-        direction="increase",
-    )
-    experiment = Experiment(
-        experiment_id="exp_moved",
-        name="An experiment with a moved end",
-        owner="calibration",
-        hypothesis="It is better.",
-        start_ts=START,
-        end_ts=end,
-        variants=(Variant(id="control", allocation=0.5, is_control=True), Variant(id="treatment", allocation=0.5)),
-        analysis_mode="itt",
-        primary_metric="sales",
-        metrics=("sales",),
-    )
+    metric = sales(Window(end_hours="experiment"))
+    experiment = experiment_on_sales("exp_moved", "An experiment with a moved end", START, end)
     promise = Sealed("sales", PLANNED, PLANNED, DAYS * PER_DAY) if sealed else None
     return AnalysisPlan(experiment, (metric,), end.date() - timedelta(days=1), end, promise=promise)

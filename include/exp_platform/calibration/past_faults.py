@@ -10,10 +10,11 @@ import numpy as np
 from exp_platform.calibration import clusters
 from exp_platform.calibration.edges import MARGIN, RARE, simulate_sums
 from exp_platform.calibration.findings import UNMEASURED, Measured, Promise, finding
+from exp_platform.calibration.one_metric import experiment_on_sales, sales
 from exp_platform.calibration.worlds import Sizes
 from exp_platform.causal.clustered import FEW_CLUSTERS
 from exp_platform.causal.did import UNIT_LEVEL_ERRORS, did_effect
-from exp_platform.config.models import Experiment, Metric, Variant, Window
+from exp_platform.config.models import Window
 from exp_platform.decision.evidence import evidence
 from exp_platform.decision.rules import Moment, decide_arm
 from exp_platform.decision.trust import TrustVerdict
@@ -157,31 +158,8 @@ def cluster_named_alone(rng: np.random.Generator, experiments: int) -> Iterator[
 
 def _rollout(cluster: str | None) -> AnalysisPlan:
     """A finished rollout with one metric."""
-    window = Window(end_hours=168)
-    metric = Metric(
-        name="sales",
-        version=1,
-        description="Sales.",
-        owner="calibration",
-        type="sum",
-        window=window,
-        pre_period_days=14,
-        direction="increase",
-    )
-    experiment = Experiment(
-        experiment_id="exp_rollout",
-        name="A rollout",
-        owner="calibration",
-        hypothesis="It is better.",
-        start_ts=START,
-        end_ts=START + timedelta(days=28),
-        design="rollout",
-        variants=(Variant(id="control", allocation=0.5, is_control=True), Variant(id="treatment", allocation=0.5)),
-        cluster=cluster,
-        analysis_mode="itt",
-        primary_metric="sales",
-        metrics=("sales",),
-    )
+    metric, end = sales(Window(end_hours=168)), START + timedelta(days=28)
+    experiment = experiment_on_sales("exp_rollout", "A rollout", START, end, design="rollout", cluster=cluster)
     cutoff = START + timedelta(days=60)
     return AnalysisPlan(experiment, (metric,), cutoff.date() - timedelta(days=1), cutoff)
 

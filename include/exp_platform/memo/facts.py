@@ -12,8 +12,8 @@ from exp_platform.memo.answers import ALL, Answers, Row, Rows
 from exp_platform.memo.exposed_beside_all import exposure_rows
 from exp_platform.memo.result_facts import judged_arms, mature_shares, method_rows, metric_rows, segment_rows
 from exp_platform.memo.rollout import before_after_rows
-from exp_platform.results.plan import AnalysisPlan, in_force, metric_end
-from exp_platform.status import CheckStatus, ResultStatus
+from exp_platform.results.plan import AnalysisPlan, metric_end
+from exp_platform.status import CheckStatus
 
 
 def facts_of(published: Answers, plan: AnalysisPlan, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,24 +117,7 @@ def _plan(published: Answers, plan: AnalysisPlan) -> dict[str, Any]:
         "deciding_method": plan.experiment.method_in_force,
         "deciding_scale": primary.decision_scale if primary else None,
         "mature_share": mature_shares(published.checks).get(primary.name) if primary else None,
-        "first_crossing": first_crossings(published.looks, plan),
-        "first_look": min((row["dt"] for row in published.looks), default=plan.dt).isoformat(),
     }
-
-
-def first_crossings(looks: Rows, plan: AnalysisPlan) -> dict[str, str | None]:
-    """Arm -> the first dt among the kept results at which the primary's anytime-valid p was below alpha."""
-    if plan.primary is None:
-        return {}
-    p_column = in_force("anytime", plan.primary.decision_scale)["p"]
-    found: dict[str, str | None] = {arm.id: None for arm in plan.experiment.treatments}
-    mine = [row for row in looks if row["metric_name"] == plan.primary.name]
-    for row in sorted(mine, key=lambda r: r["dt"]):
-        arm, p = row["variant_id"], row[p_column]
-        crossed = row["status"] == ResultStatus.OK.value and p is not None and p < plan.experiment.alpha
-        if crossed and row["dt"] <= plan.dt and arm in found and found[arm] is None:
-            found[arm] = row["dt"].isoformat()
-    return found
 
 
 def _guardrail(row: Row, published: Answers, plan: AnalysisPlan) -> dict[str, Any]:

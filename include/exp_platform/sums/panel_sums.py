@@ -132,16 +132,15 @@ def panel_sums(
 
 
 def totals(rows: pa.Table, exponents: Mapping[int, int]) -> tuple[Sums, Products, ClusterSums]:
-    """The rows of all partitions added up, each rounded once and scaled back; those of clusters by cluster."""
-    limbs: dict[tuple[int, str, date, int, int | None, str | None], Numbers] = {}
-    keys = zip(*(rows[name].to_pylist() for name in PANEL_SUMS_SCHEMA.names[:-1]), strict=True)
-    for key, pieces in zip(keys, rows["limbs"].to_pylist(), strict=True):
-        limbs[key] = limbs[key] + np.array(pieces) if key in limbs else np.array(pieces)
+    """The rows of all partitions added up, each rounded once and scaled back; those of clusters by cluster.
+
+    Limbs are exact, so that it does not matter in which order they are added up.
+    """
     sums: Sums = {}
     products: Products = {}
     clusters: ClusterSums = {}
-    for (panel, variant, day, i, j, cluster), pieces in limbs.items():
-        total = float(sum(pieces[1:].tolist(), start=float(pieces[0])))
+    keys = PANEL_SUMS_SCHEMA.names[:-1]
+    for (panel, variant, day, i, j, cluster), total in zip(*_rounded(rows, keys), strict=True):
         if j is not None:
             products[panel, variant, day, i, j] = total * power_of_two(2 * exponents[panel])
         elif cluster is not None:
@@ -149,6 +148,22 @@ def totals(rows: pa.Table, exponents: Mapping[int, int]) -> tuple[Sums, Products
         else:
             sums[panel, variant, day, i] = total * power_of_two(exponents[panel])
     return sums, products, clusters
+
+
+def _rounded(rows: pa.Table, keys: list[str]) -> tuple[list[tuple[Any, ...]], list[float]]:
+    """The keys of the rows, each once, and the sum of their limbs, rounded from the first limb on."""
+    if not len(rows):
+        return [], []
+    limbs = rows["limbs"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
+    names = [f"limb{k}" for k in range(limbs.shape[1])]
+    table = rows.select(keys)
+    for name, column in zip(names, limbs.T, strict=True):
+        table = table.append_column(name, pa.array(column))
+    added = table.group_by(keys).aggregate([(name, "sum") for name in names])
+    found = np.zeros(len(added))
+    for name in names:
+        found += added[f"{name}_sum"].to_numpy()
+    return list(zip(*(added[name].to_pylist() for name in keys), strict=True)), found.tolist()
 
 
 @dataclass(frozen=True)

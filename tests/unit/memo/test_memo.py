@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from html.parser import HTMLParser
 
@@ -20,7 +20,6 @@ from exp_platform.config.models import Guardrail
 from exp_platform.memo.blocked import write_blocked_memo
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.data import data_section
-from exp_platform.memo.facts import first_crossings
 from exp_platform.memo.memo_files import memo_dir, read_latest, write_memo
 from exp_platform.memo.render import records, to_html, to_json, to_markdown
 from exp_platform.memo.result_facts import tone
@@ -196,17 +195,6 @@ def test_every_picture_has_words_for_who_cannot_see_it():
         assert label.strip()
     page = to_html(memo())
     assert len(re.findall("<svg (?!x=)", page)) == page.count('role="img"')  # one inside a picture is part of it
-
-
-def test_the_first_crossing_is_the_earliest_look_with_evidence():
-    plan = hm.plan([hm.metric("conversion", "binary")])
-    days = [plan.dt - timedelta(days=n) for n in (0, 1, 2, 3)]
-    looks = [
-        {"dt": day, "metric_name": "conversion", "variant_id": "treatment", "status": status, "anytime_p_value": p}
-        for day, p, status in zip(days, (0.01, 0.2, 0.03, 0.001), ("ok", "ok", "ok", "insufficient_data"), strict=True)
-    ]
-    assert first_crossings(looks, plan) == {"treatment": days[2].isoformat()}
-    assert first_crossings(looks[1:2], plan) == {"treatment": None}
 
 
 def test_the_data_section_counts_what_came_what_was_refused_and_what_was_there_twice():

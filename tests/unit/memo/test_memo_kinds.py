@@ -12,11 +12,13 @@ import pytest
 from tests.memo_kinds import HARMLESS, HOSTILE, KINDS, RUN, named, rollout, small_win
 from tests.unit.memo.test_memo import Page, words_of
 
-from exp_platform.memo.blocks import Chart, FirstScreen, to_plain, to_records
+from exp_platform.memo import names
+from exp_platform.memo.blocks import Bullets, Chart, FirstScreen, Heading, to_plain, to_records
 from exp_platform.memo.content import memo_content
 from exp_platform.memo.render import records, to_html, to_json, to_markdown
 from exp_platform.results.series_points import EffectPoint, EffectSeries
 
+HEADS_OF_THREE = ["blue: Ship", "green: Inconclusive: a person decides"]
 RENDER = {"html": to_html, "md": to_markdown, "json": to_json}
 
 
@@ -189,6 +191,26 @@ def test_chart_and_progress_name_the_same_first_clear_day():
         content = memo_content(replace(answers, effects=effects), plan, RUN)
         (progress,) = [section for section in records(content).sections if section.key == "progress"]
         assert f"('First clear at every look, treatment', '{told}')" in str(progress)
+
+
+def test_without_a_series_progress_names_the_day_that_the_chart_of_past_runs_flags():
+    sections = {section.key: section for section in records(content("win")).sections}
+    chart = next(block for block in sections["over-time"].blocks if "effect as of each day" in block.title)
+    ((flagged, _),) = chart.flags
+    assert f"('First clear at every look, treatment', '{names.day(flagged)}')" in str(sections["progress"])
+
+
+def test_a_reason_of_several_arms_is_said_once_and_stands_with_the_arm_that_it_is_about():
+    (section,) = [s for s in records(content("three_arms")).sections if s.key == "decision"]
+    shared, *arms = section.blocks
+    told = [*shared.items, *(sentence for block in arms if isinstance(block, Bullets) for sentence in block.items)]
+    assert len(told) == len(set(told)), told
+    assert [block.text for block in arms if isinstance(block, Heading)] == [
+        "blue: Ship",
+        "green: Inconclusive: a person decides",
+    ]
+    assert "blue ships." in shared.items and any(sentence.startswith("Caution: ") for sentence in shared.items)
+    assert "Every guardrail passed." in arms[1].items and "Every guardrail passed." not in shared.items
 
 
 def test_a_series_of_an_arm_without_trust_names_no_first_clear_day():

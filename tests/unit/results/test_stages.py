@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import numpy as np
@@ -18,6 +19,7 @@ from exp_platform.config.models import Guardrail
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.ledger.claim import claim
 from exp_platform.memo.memo_files import memo_dir
+from exp_platform.memo.names import day
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.results.plan import AnalysisPlan
 
@@ -113,6 +115,6 @@ def test_each_dt_keeps_its_answers_and_the_memo_names_the_first_look_with_eviden
         )
     dts = {row["dt"] for row in answers(project, "exp.analysis_results")}
     assert len(dts) == 3
-    memo = json.loads((memo_dir(project) / "exp_test.json").read_text())
-    assert memo["plan"]["first_crossing"]["a"] == min(dts).isoformat()
-    assert memo["plan"]["first_crossing"]["b"] is None
+    page = (memo_dir(project) / "exp_test.md").read_text()
+    assert re.search(rf"First clear at every look, a\W+{day(min(dts).isoformat())}", page), page
+    assert re.search(r"First clear at every look, b\W+not yet", page), page

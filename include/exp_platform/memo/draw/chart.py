@@ -25,13 +25,15 @@ def chart_svg(chart: Chart) -> Markup:
     inner = [part for line in chart.lines for part in _line(line, len(chart.days), scale)]
     parts = [
         f'<svg class="chart" width="100%" height="{HEIGHT}" role="img" aria-label="{escape(clean(chart.alt))}">',
-        *(_tick(tick, scale, chart) for tick in scale.ticks),
+        *(_grid(tick, scale) for tick in scale.ticks),
         f'<svg x="0%" y="{TOP}" width="100%" height="{floor - TOP}" viewBox="0 0 100 100" preserveAspectRatio="none">',
         *inner,
         "</svg>",
-        *(_mark(mark.at, mark.label, scale) for mark in chart.marks),
+        *(_mark(mark.at, scale) for mark in chart.marks),
         *_dots(chart, scale),
         *_flags(chart, floor),
+        *(_tick(tick, scale, chart) for tick in scale.ticks),
+        *(_label(mark.at, mark.label, scale) for mark in chart.marks if mark.label),
         *_days(chart, floor),
         "</svg>",
     ]
@@ -88,21 +90,26 @@ def _stretches(values: Values) -> list[list[int]]:
     return found
 
 
-def _tick(tick: float, scale: Scale, chart: Chart) -> str:
+def _grid(tick: float, scale: Scale) -> str:
     y = _pixel(tick, scale)
+    return f'<line class="{"zero" if tick == 0 else "grid"}" x1="0%" x2="100%" y1="{y}" y2="{y}"/>'
+
+
+def _tick(tick: float, scale: Scale, chart: Chart) -> str:
+    """The figure above a line of the grid; it is drawn after all lines, so that none crosses it."""
     digits = tick_decimals(scale.ticks, 100 if chart.unit.in_percent else 1)
-    kind = "zero" if tick == 0 else "grid"
     text = escape(clean(chart.unit.bare(tick, digits)))
-    return (
-        f'<line class="{kind}" x1="0%" x2="100%" y1="{y}" y2="{y}"/>'
-        f'<text class="ticks" x="0.3%" y="{y - 3}" text-anchor="start">{text}</text>'
-    )
+    return f'<text class="ticks" x="0.3%" y="{_pixel(tick, scale) - 3}" text-anchor="start">{text}</text>'
 
 
-def _mark(value: float, label: str, scale: Scale) -> str:
+def _mark(value: float, scale: Scale) -> str:
     y = _pixel(value, scale)
-    text = f'<text class="ticks" x="99.5%" y="{y - 3}" text-anchor="end">{escape(clean(label))}</text>' if label else ""
-    return f'<line class="mark" x1="0%" x2="100%" y1="{y}" y2="{y}"/>{text}'
+    return f'<line class="mark" x1="0%" x2="100%" y1="{y}" y2="{y}"/>'
+
+
+def _label(value: float, label: str, scale: Scale) -> str:
+    y = _pixel(value, scale) - 3
+    return f'<text class="ticks" x="99.5%" y="{y}" text-anchor="end">{escape(clean(label))}</text>'
 
 
 def _flags(chart: Chart, floor: int) -> list[str]:

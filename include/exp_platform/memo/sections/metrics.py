@@ -100,8 +100,25 @@ def _more(row: Row) -> tuple[Any, ...]:
 def _definition(row: Row, source: Source) -> Fold:
     """The contract behind the numbers, key by key; keys at their default are left out."""
     content = definition_of(source.plan.metric(row["metric"]))
-    pairs = tuple((key, value if isinstance(value, str) else json.dumps(value)) for key, value in content.items())
+    pairs = tuple((key, _spelled(value)) for key, value in content.items())
     return Fold(f"Definition of version {row['metric_version']}", (Facts(pairs),))
+
+
+def _spelled(value: Any) -> str:
+    """A value of a contract as a person would write it.
+
+    >>> _spelled({"start_hours": 0, "end_hours": 168.0})
+    'start_hours: 0, end_hours: 168'
+    >>> _spelled([0.5, True])
+    '0.5, true'
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_spelled(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_spelled(inner) for inner in value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _methods(rows: Sequence[Row], source: Source) -> Table:

@@ -7,6 +7,7 @@ from exp_platform.memo.blocks import Bullets, Facts, Section, Text
 from exp_platform.memo.flips import flips
 from exp_platform.memo.progress import can_see, wait, ways_of
 from exp_platform.memo.published import Source
+from exp_platform.memo.sections.over_time import primary_effects
 from exp_platform.status import Decision
 
 # Decisions after which more data may still change the answer.
@@ -56,18 +57,14 @@ def _facts(source: Source) -> tuple[tuple[str, str], ...]:
 
 
 def _first_clear(source: Source) -> list[tuple[str, str]]:
-    """Arm and first day on which the interval in force excluded 0: by the whole series, else among the kept looks."""
-    plan, primary = source.facts["plan"], source.plan.experiment.primary_metric
+    """Arm and first day on which the interval in force excluded 0, by the series that the chart over time draws."""
+    primary = source.plan.experiment.primary_metric
     if not any(row["is_judged"] for row in source.facts["metrics"] if row["metric"] == primary):
         return []
-    series = {s.variant_id: s.cleared_zero for s in source.published.effects if s.metric_name == primary and s.points}
     found = []
-    for arm, look in plan["first_crossing"].items():
-        if arm in series:
-            cleared = series[arm]
-            found.append((arm, names.day(cleared.isoformat()) if cleared else "not yet"))
-        elif look:
-            found.append(
-                (arm, names.day(look) + (", the first look that was kept" if look == plan["first_look"] else ""))
-            )
+    for series in primary_effects(source):
+        answered = [point.as_of for point in series.points if point.effect is not None]
+        if answered:
+            cleared = series.cleared_zero
+            found.append((series.variant_id, names.day(cleared.isoformat()) if cleared else "not yet"))
     return found
