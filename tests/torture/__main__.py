@@ -40,7 +40,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     every = {part: list(scenarios()) for part, scenarios in PARTS.items()}
     known = list(outcomes_of(arguments.book, [one for part in every.values() for one in part]))
-    names = {outcome.scenario.name for outcome in known if outcome.was_played}
+    names = {outcome.scenario.name for outcome in known if outcome.was_played and outcome.as_expected}
 
     def wanted(part: str) -> list[Scenario]:
         asked = part in (arguments.part or PARTS) and not (part == "spark" and arguments.no_spark)
@@ -72,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--part", action="append", choices=tuple(PARTS), help="play this part; all of them by default")
     parser.add_argument("--no-spark", action="store_true", help="play no stage with Spark")
     parser.add_argument(
-        "--book", type=Path, default=None, help="keep outcomes in this file and play only what it lacks"
+        "--book",
+        type=Path,
+        default=None,
+        help="keep outcomes in this file and play what it lacks or what was unexpected",
     )
     parser.add_argument(
         "--world",

@@ -131,7 +131,7 @@ def _read_meanwhile(bench: Bench) -> tuple[str, Run]:
             found = _rows_by_run(world, table)
             seen |= found.keys()
             half |= {table} if len(found) != 1 or sum(found.values()) != whole[table] else set()
-        time.sleep(0.1)
+        time.sleep(1.0)
     end = Ended(code=os.waitstatus_to_exitcode(state[1]))
     many = "rows of more than one run were read" if len(seen) > 2 else f"only rows of {sorted(seen)} were read"
     never = f"{len(LOOKED_AT) - len(half)} tables were never seen half"
