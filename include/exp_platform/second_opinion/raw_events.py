@@ -64,7 +64,7 @@ def load_events(db: duckdb.DuckDBPyConnection, project: Project, experiment: Exp
     Events that come through a mapping, as all of a stream do, are taken as they were ingested: the mapping is the
     team's own SQL, of which there is no second version.
     """
-    as_ingested = []
+    as_ingested: list[str] = []
     for dataset in COLUMNS:
         _create(db, dataset)
         if dataset in experiment.streams:
