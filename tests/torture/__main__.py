@@ -56,7 +56,8 @@ def main() -> None:
     if arguments.out is not None:
         rows = with_the_rest(outcomes, [one for part in every.values() for one in part])
         arguments.out.write_text(page(rows, arguments.last), encoding="utf-8")
-    _end([outcome for outcome in outcomes if outcome.was_played], sum(map(len, every.values())))
+    latest = {outcome.scenario.name: outcome for outcome in outcomes}.values()
+    _end([outcome for outcome in latest if outcome.was_played], sum(map(len, every.values())))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -110,11 +110,11 @@ def copy_rows(world: World, name: str, whose: str) -> None:
 
 
 def _answer(world: World, name: str) -> str:
-    """The answer columns of an experiment's results and decision, without its id."""
+    """The answer columns of an experiment's results and decision, without its id and the hash that it is part of."""
     said = []
     for table in LOOKED_AT:
         rows = load_handle(world.project, table).scan(row_filter=f"experiment_id = '{name}'").to_arrow().to_pylist()
-        kept = [c for c in TABLES[table].columns if c not in UNLIKE and c != "experiment_id"]
+        kept = [c for c in TABLES[table].columns if c not in UNLIKE | {"experiment_id", "config_hash"}]
         said += sorted(repr([row[column] for column in kept]).replace(name, "") for row in rows)
     return "\n".join(said)
 
