@@ -51,7 +51,7 @@ def test_the_checker_sees_rows_files_audits_and_books_that_are_wrong(bench: Benc
     world, done = bench.world, bench.states["done"]
     world.restore("done")
     run = world.run()
-    assert list(broken(world, run, done, done.of(world.one))) == []
+    assert list(broken(world, run, done, done.of(world.one), world.plan)) == []
 
     handle = load_handle(world.project, RESULTS)
     rows = handle.scan().to_arrow()
@@ -64,7 +64,7 @@ def test_the_checker_sees_rows_files_audits_and_books_that_are_wrong(bench: Benc
     replace_rows(world.project, "ops.contract_results", key | {"table": RESULTS}, [])
     replace_rows(world.project, "ops.run_manifest", key | {"table": "gold.fct_experiment_decision"}, [])
 
-    found = "\n".join(broken(world, run, done, done.of(world.one)))
+    found = "\n".join(broken(world, run, done, done.of(world.one), world.plan))
     assert "raw file new.parquet was changed" in found
     assert f"{RESULTS}: another experiment's rows" in found
     assert any(sentence.startswith(f"{RESULTS}: 2 rows share their grain") for sentence in broken_grains(world))
@@ -76,13 +76,14 @@ def test_the_page_marks_what_was_not_expected() -> None:
     (scenario, *_) = FAST
     text = page(
         [
-            Outcome(scenario, scenario.expected, (), 1.0),
-            Outcome(scenario, "exit 0", ("t: 2 rows share their grain",), 1.0),
+            Outcome(scenario, scenario.expected, (), 1.0, 2.0),
+            Outcome(scenario, "exit 0", ("t: 2 rows share their grain",), 1.0, 3.0),
             Outcome(scenario, "not played: no tmpfs", (), 0.0, was_played=False),
         ]
     )
     assert "2 scenarios played, 1 unexpected, 1 not played." in text
     assert "exit 0; **broken: t: 2 rows share their grain** ✗ |" in text
+    assert "| killed drivers | 2 | 5 | 2.5 |" in text
 
 
 def test_a_book_keeps_the_last_outcome_of_each_scenario_and_the_page_says_which_were_not_played(tmp_path: Path) -> None:
@@ -90,13 +91,13 @@ def test_a_book_keeps_the_last_outcome_of_each_scenario_and_the_page_says_which_
     book = tmp_path / "book.jsonl"
     assert list(outcomes_of(book, FAST)) == []
     for outcome in (
-        Outcome(second, "exit 0", ("t: 2 rows share their grain",), 2.0),
-        Outcome(first, first.expected, (), 1.0),
+        Outcome(second, "exit 0", ("t: 2 rows share their grain",), 2.0, 4.0),
+        Outcome(first, first.expected, (), 1.0, 4.0),
         Outcome(second, second.expected, (), 3.0),
     ):
         entered(book, outcome)
     kept = list(outcomes_of(book, FAST))
-    assert kept == [Outcome(first, first.expected, (), 1.0), Outcome(second, second.expected, (), 3.0)]
+    assert kept == [Outcome(first, first.expected, (), 1.0, 4.0), Outcome(second, second.expected, (), 3.0)]
     every = list(with_the_rest(kept, [third, first, second]))
     assert [outcome.was_played for outcome in every] == [False, True, True]
     assert "2 scenarios played, 0 unexpected, 1 not played." in page(every)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tests.processor_time import of_tree
 from tests.torture.invariants import Seen, broken, look
 from tests.torture.world import World
 
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
+from exp_platform.version import code_version
 
 
 class NotPossible(Exception):
@@ -29,6 +32,7 @@ class Scenario:
     act: Callable[[Bench], tuple[str, Run]]  # does the harm and finishes a run: what was seen, and that run
     may_differ: tuple[str, ...] = ()  # tables whose rows the scenario changes on purpose
     changes_raw: bool = False
+    last: Stage | None = None  # the stage with which the run ends; None: it goes on to its end
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class Outcome:
     scenario: Scenario
     seen: str
     broken: tuple[str, ...]  # one sentence for each broken promise
-    seconds: float
+    seconds: float  # by the clock
+    processor: float = 0.0  # seconds of processor, those of the JVM included
     was_played: bool = True
+    code: str = field(default_factory=code_version)  # the code that it was played with
 
     @property
     def as_expected(self) -> bool:
@@ -61,9 +67,15 @@ class Bench:
             self.world.stages(self.world.run(), [stage])
         self._save("done")
 
+    def recall(self) -> None:
+        """Look at the states that an earlier sitting has saved."""
+        for name in (*(f"before {stage.name}" for stage in self.world.plan), "done"):
+            self.world.restore(name)
+            self.states[name] = look(self.world)
+
     def play(self, scenario: Scenario) -> Outcome:
         """Play one scenario."""
-        world, began = self.world, time.monotonic()
+        world, began, spent = self.world, time.monotonic(), of_tree(os.getpid())
         world.restore(scenario.begins)
         before = self.states[scenario.begins]
         try:
@@ -72,9 +84,12 @@ class Bench:
             return Outcome(scenario, f"not played: {reason}", (), 0.0, was_played=False)
         if scenario.changes_raw:
             before = Seen(look(world).raw, before.rows)
-        expected = self.states["done"].of(world.one)
+        last = scenario.last or world.plan[-1]
+        expected = self.states[self._after(last)].of(world.one)
         kept = {table: digest for table, digest in expected.items() if table not in scenario.may_differ}
-        return Outcome(scenario, seen, tuple(broken(world, run, before, kept)), time.monotonic() - began)
+        found = tuple(broken(world, run, before, kept, world.up_to(last)))
+        processor = of_tree(os.getpid()) - spent
+        return Outcome(scenario, seen, found, time.monotonic() - began, processor)
 
     def half_published(self, stage: Stage) -> Iterator[str]:
         """Tables of a stopped stage that show neither the rows before the stage nor those after it."""
@@ -107,7 +122,7 @@ def play_all(bench: Bench, scenarios: Iterable[Scenario], say: Callable[[str], N
     for scenario in scenarios:
         outcome = bench.play(scenario)
         mark = "ok  " if outcome.as_expected and outcome.was_played else "skip" if outcome.as_expected else "WRONG"
-        say(f"{mark} {outcome.seconds:5.1f} s  {scenario.name}")
+        say(f"{mark} {outcome.processor:5.1f} processor s  {scenario.name}")
         say(f"       done: {scenario.done}; expected: {scenario.expected}; seen: {outcome.seen}")
         for sentence in outcome.broken:
             say(f"       BROKEN {sentence}")

@@ -16,7 +16,9 @@ def entered(path: Path, outcome: Outcome) -> None:
         "seen": outcome.seen,
         "broken": outcome.broken,
         "seconds": round(outcome.seconds, 1),
+        "processor": round(outcome.processor, 1),
         "was_played": outcome.was_played,
+        "code": outcome.code,
     }
     with path.open("a", encoding="utf-8") as book:
         book.write(json.dumps(line) + "\n")
@@ -28,7 +30,9 @@ def outcomes_of(path: Path | None, scenarios: Iterable[Scenario]) -> Iterator[Ou
     said = {line["name"]: line for line in map(json.loads, lines)}
     for scenario in scenarios:
         if line := said.get(scenario.name):
-            yield Outcome(scenario, line["seen"], tuple(line["broken"]), line["seconds"], line["was_played"])
+            times = line["seconds"], line.get("processor", 0.0)
+            how = line["was_played"], line.get("code", "")
+            yield Outcome(scenario, line["seen"], tuple(line["broken"]), *times, *how)
 
 
 def with_the_rest(outcomes: Sequence[Outcome], scenarios: Iterable[Scenario]) -> Iterator[Outcome]:

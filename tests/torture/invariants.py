@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import RUN_COLUMNS, TABLES, Table
 from exp_platform.ledger.manifest import OK
-from exp_platform.pipelines.registry import EVENTS, STAGES
+from exp_platform.pipelines.registry import EVENTS, STAGES, Stage
 from exp_platform.pipelines.run import Run
 
 UNLIKE = RUN_COLUMNS | {"at", "updated_at", "synced_at"}  # tell when and by whom, not the answer
@@ -70,15 +70,15 @@ def _rows_digest(handle: IcebergTable, table: Table, experiment_id: str) -> str:
     return hashlib.sha256("\n".join(sorted(map(repr, rows))).encode()).hexdigest()
 
 
-def broken(world: World, run: Run, before: Seen, expected: Mapping[str, str]) -> Iterator[str]:
-    """One sentence for each promise that a finished run of an experiment has broken."""
+def broken(world: World, run: Run, before: Seen, expected: Mapping[str, str], stages: Sequence[Stage]) -> Iterator[str]:
+    """One sentence for each promise that a run of an experiment has broken which has finished some stages."""
     now = look(world)
     yield from changed_raw(before, now)
     yield from changed_rows("another experiment's rows", before.of(world.two), now.of(world.two))
     yield from changed_rows("unlike an undisturbed run", expected, now.of(world.one))
     yield from broken_grains(world)
     yield from unaudited(world, run.experiment_id)
-    yield from books_that_disagree(world, run)
+    yield from books_that_disagree(world, run, stages)
 
 
 def changed_raw(before: Seen, now: Seen) -> Iterator[str]:
@@ -133,8 +133,8 @@ def _auditor(table: str, run_id: str) -> str:
     return "" if table in EVENTS else run_id
 
 
-def books_that_disagree(world: World, run: Run) -> Iterator[str]:
-    """Differences between the manifest of a finished run, the tables, the decision and the memo."""
+def books_that_disagree(world: World, run: Run, stages: Sequence[Stage]) -> Iterator[str]:
+    """Differences between the manifest of a run's finished stages, the tables, the decision and the memo."""
     handles = ensure_tables(world.project)
     where = f"experiment_id = '{run.experiment_id}' AND run_id = '{run.run_id}'"
     manifest = handles["ops.run_manifest"].scan(row_filter=where).to_arrow().to_pylist()
@@ -142,12 +142,12 @@ def books_that_disagree(world: World, run: Run) -> Iterator[str]:
         if row["status"] != OK:
             yield f"manifest: {row['stage']}: {row['table']} is {row['status']}: {row['error']}"
     recorded = {row["table"]: row for row in manifest if row["role"] == "published" and row["status"] == OK}
-    must = {name for stage in world.plan if stage.name != "ingest_events" for name in stage.publishes}
+    must = {name for stage in stages if stage.name != "ingest_events" for name in stage.publishes}
     for name in sorted(must - recorded.keys()):
         yield f"manifest: {name} is not recorded as published"
     for name in sorted(recorded.keys() & set(ANSWERS)):
         yield from _unlike_manifest(handles[name], TABLES[name], run, recorded[name])
-    if STAGES[-1] in world.plan:
+    if STAGES[-1] in stages:
         yield from _unlike_memo(world, run, handles)
 
 

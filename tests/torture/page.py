@@ -6,6 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from tests.torture.bench import Outcome
 
+from exp_platform.version import code_version
+
+WORLDS = 150  # seconds of processor to fill the worlds, and to run their days undisturbed
+
 TEMPLATE = """\
 # Torture
 
@@ -20,8 +24,18 @@ when afterwards every promise holds:
 - manifest, tables, decision and memo agree
 - all answers equal those of an undisturbed run
 
-{played} scenarios played, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
+A run goes on to its end where its stage was killed after the commit, and in most scenarios of time. Elsewhere it ends
+with the stage that was harmed: the later stages of an undisturbed run began with the same rows.
+
+{played} scenarios played{earlier}, {wrong} unexpected, {skipped} not played. Stages that were harmed: {stages}.
 {ending}
+
+How long each part takes, in seconds of processor (two cores give two of them a second), with the JVM, the retry and all
+checks after it; the two worlds cost some {worlds} more:
+
+| part | scenarios | seconds of processor | of one |
+|---|---|---|---|
+{costs}
 
 | part | scenario | what was done | expected | seen |
 |---|---|---|---|---|
@@ -30,18 +44,32 @@ when afterwards every promise holds:
 
 
 def page(outcomes: Iterable[Outcome], last: str = "") -> str:
-    """The page as Markdown; equal outcomes give equal bytes, however long they took."""
+    """The page as Markdown."""
     found = list(outcomes)
     played = [outcome for outcome in found if outcome.was_played]
+    old = sum(outcome.code != code_version() for outcome in played)
     return TEMPLATE.format(
         played=len(played),
+        earlier=f" ({old} of them with an earlier version of the code)" if old else "",
         wrong=sum(not outcome.as_expected for outcome in played),
         skipped=len(found) - len(played),
-        stages=", ".join(dict.fromkeys(outcome.scenario.begins.removeprefix("before ") for outcome in played)),
+        stages=", ".join(dict.fromkeys(one.scenario.begins[7:] for one in played if one.scenario.begins != "done")),
         ending=f"The runs with Spark end with the stage {last}." if last else "All stages were run.",
+        costs="\n".join(_costs(played)),
+        worlds=WORLDS,
         rows="\n".join(map(_row, played)),
         absent="".join(_absent(outcome for outcome in found if not outcome.was_played)),
     )
+
+
+def _costs(played: Iterable[Outcome]) -> Iterator[str]:
+    """One row for each part, and one for all."""
+    parts: dict[str, list[float]] = {}
+    for outcome in (outcome for outcome in played if outcome.processor):
+        parts.setdefault(outcome.scenario.group, []).append(outcome.processor)
+    every = [second for spent in parts.values() for second in spent]
+    for part, seconds in [*parts.items(), ("all", every)]:
+        yield f"| {part} | {len(seconds)} | {sum(seconds):.0f} | {sum(seconds) / max(len(seconds), 1):.1f} |"
 
 
 def _absent(outcomes: Iterable[Outcome]) -> Iterator[str]:

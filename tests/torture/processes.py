@@ -29,6 +29,7 @@ from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
 
 ALL_OR_NOTHING = "each table as before or as after the stage"
+TO_THE_END = ("after the commit",)  # after these kills the run goes on to its end; after others its stage is enough
 
 
 def kills(stages: Iterable[Stage], points: Iterable[str] = tuple(POINTS)) -> Iterator[Scenario]:
@@ -42,6 +43,7 @@ def kills(stages: Iterable[Stage], points: Iterable[str] = tuple(POINTS)) -> Ite
                 f"SIGKILL; {ALL_OR_NOTHING}",
                 f"before {stage.name}",
                 partial(_kill, stage, point, signal.SIGKILL),
+                last=None if point in TO_THE_END else stage,
             )
 
 
@@ -56,6 +58,7 @@ def terminations(stages: Iterable[Stage]) -> Iterator[Scenario]:
             f"SIGTERM; {ALL_OR_NOTHING}",
             f"before {stage.name}",
             partial(_kill, stage, point, signal.SIGTERM),
+            last=stage,
         )
 
 
@@ -70,6 +73,7 @@ def stood_still(stages: Iterable[Stage]) -> Iterator[Scenario]:
                 "exit 75",
                 f"before {stage.name}",
                 partial(_stand_still, stage, newer),
+                last=stage,
             )
 
 
@@ -83,6 +87,7 @@ def lost_answers(stages: Iterable[Stage]) -> Iterator[Scenario]:
             f"exit 1; {ALL_OR_NOTHING}",
             f"before {stage.name}",
             partial(_lose_answer, stage),
+            last=stage,
         )
 
 
@@ -96,6 +101,7 @@ def cleanings(stages: Iterable[Stage]) -> Iterator[Scenario]:
             "something was left; nothing is left",
             f"before {stage.name}",
             partial(_clean, stage),
+            last=stage,
         )
 
 
@@ -104,7 +110,7 @@ def _clean(stage: Stage, bench: Bench) -> tuple[str, Run]:
     assert world.spark is not None
     killed_at(world, run, stage, "after the data files")
     before = list(bench.leftovers(stage))
-    _finished(bench, run, stage)
+    world.stages(run, [stage])
     now = datetime.now(UTC) + timedelta(days=30)
     expire(world.project, world.spark, now, log=quiet, tables=stage.publishes)
     remove_orphans(world.project, world.spark, now, log=quiet, tables=stage.publishes)
@@ -115,7 +121,10 @@ def _clean(stage: Stage, bench: Bench) -> tuple[str, Run]:
 def _kill(stage: Stage, point: str, how: signal.Signals, bench: Bench) -> tuple[str, Run]:
     run = bench.world.run()
     end = killed_at(bench.world, run, stage, point, how)
-    return f"{end}; {_visible(bench, stage)}", _finished(bench, run, stage)
+    seen = f"{end}; {_visible(bench, stage)}"
+    to_the_end = how is signal.SIGKILL and point in TO_THE_END
+    bench.world.rest(run, stage) if to_the_end else bench.world.stages(run, [stage])
+    return seen, run
 
 
 def _stand_still(stage: Stage, newer: bool, bench: Bench) -> tuple[str, Run]:
@@ -130,9 +139,9 @@ def _stand_still(stage: Stage, newer: bool, bench: Bench) -> tuple[str, Run]:
         return "the stage ended before it came to its commit", run
     if newer:
         run = world.run("newer")
-        world.stages(run)
+        world.stages(run, world.up_to(stage))
     else:
-        world.rest(run, stage)
+        world.stages(run, [stage])
     os.kill(child, signal.SIGCONT)
     return str(ended(child)), run
 
@@ -150,14 +159,10 @@ def _lose_answer(stage: Stage, bench: Bench) -> tuple[str, Run]:
         with mock.patch.object(sql_catalog(), "commit_table", commit):
             bench.world.stage(run, stage)
 
-    end = ended(forked(action))
-    return f"{end}; {_visible(bench, stage)}", _finished(bench, run, stage)
+    seen = f"{ended(forked(action))}; {_visible(bench, stage)}"
+    bench.world.stages(run, [stage])
+    return seen, run
 
 
 def _visible(bench: Bench, stage: Stage) -> str:
     return "; ".join(bench.half_published(stage)) or ALL_OR_NOTHING
-
-
-def _finished(bench: Bench, run: Run, stage: Stage) -> Run:
-    bench.world.rest(run, stage)
-    return run

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tests.torture import events, processes, stores
+from tests.torture import clocks, events, own_jvm, processes, stores, together, upkeep, weak_store
 from tests.torture.bench import Scenario
-from tests.torture.small_world import ARITHMETIC
+from tests.torture.small_world import ARITHMETIC, INPUTS
 
 from exp_platform.pipelines.registry import Stage
 
@@ -24,6 +24,17 @@ def of_arithmetic() -> Iterator[Scenario]:
         yield from stores.stores([stage])
     yield from events.zones("arithmetic")
     yield stores.locked_for_long(ARITHMETIC[1], _LONGER_THAN_THE_CATALOG_WAITS)
+    yield from stores.lost_catalogs(ARITHMETIC[1])
+    yield stores.full_catalog(ARITHMETIC[1])
+    yield together.several_experiments(ARITHMETIC[-1], INPUTS)
+    yield together.reader(ARITHMETIC[-1])
+    yield from together.schema_changes(publishing)
+    yield from clocks.clocks()
+
+
+def of_store() -> Iterator[Scenario]:
+    """Those of a warehouse in an object store; arithmetic writes to it as Spark does."""
+    yield from weak_store.weak_stores(ARITHMETIC[1])
 
 
 def of_spark(stages: Sequence[Stage]) -> Iterator[Scenario]:
@@ -35,6 +46,12 @@ def of_spark(stages: Sequence[Stage]) -> Iterator[Scenario]:
     yield from processes.stood_still(publishing)
     yield from stores.stores(publishing)
     yield from processes.cleanings(publishing)
-    yield from events.odd_events()
+    yield stores.full_memos(wanted[-1])
+    yield from own_jvm.own_jvms(publishing[1])
+    yield from together.schema_changes(publishing[1:2])
+    yield upkeep.beside_a_run(publishing[-1])
+    yield upkeep.canary()
+    yield upkeep.trial_of_code()
+    yield events.odd_events()
     yield events.before_the_start()
-    yield from events.zones("a whole run")
+    yield from events.zones("every stage with Spark", publishing[-1])

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
 from tests.published_lake import published_lake
 from tests.torture.invariants import ANSWERS
+from tests.torture.together import copy_rows
 from tests.torture.world import World
 
-from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.pipelines.registry import BY_NAME
 
 _NAMES = ("sync_registry", "analyze_results", "validate_statistics", "check_guardrails")
+# The tables by hand that the stages of arithmetic read.
+INPUTS = (
+    "gold.fct_experiment_metric_statistics",
+    "gold.fct_experiment_quality_metrics_daily",
+    "silver.fact_assignment_canonical",
+    "gold.fct_experiment_cohort",
+    "gold.fct_experiment_unit_outcomes",
+)
 ARITHMETIC = tuple(BY_NAME[name] for name in _NAMES)
 
 
@@ -23,14 +30,5 @@ def small_world(folder: Path) -> World:
     world = World(project, dt=plan.dt, one="exp_test", two="exp_other", plan=ARITHMETIC)
     for name in ANSWERS:
         if TABLES[name].engine == "pyiceberg":
-            _copy_rows(world, name)
+            copy_rows(world, name, world.two)
     return world
-
-
-def _copy_rows(world: World, name: str) -> None:
-    handle = load_handle(world.project, name)
-    rows = handle.scan(row_filter=f"experiment_id = '{world.one}'").to_arrow()
-    if rows.num_rows:
-        place = rows.column_names.index("experiment_id")
-        others = pa.array([world.two] * rows.num_rows, rows.schema.field(place).type)
-        handle.append(rows.set_column(place, rows.schema.field(place), others))

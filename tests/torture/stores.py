@@ -34,6 +34,7 @@ def stores(stages: Iterable[Stage], locked_seconds: float = 5.0) -> Iterator[Sce
             f"exit 1; {ALL_OR_NOTHING}",
             f"before {stage.name}",
             partial(_full_disk, stage),
+            last=stage,
         )
         yield Scenario(
             "disk",
@@ -42,6 +43,7 @@ def stores(stages: Iterable[Stage], locked_seconds: float = 5.0) -> Iterator[Sce
             f"exit 1; {ALL_OR_NOTHING}",
             f"before {stage.name}",
             partial(_read_only, stage),
+            last=stage,
         )
         yield Scenario(
             "catalog",
@@ -50,6 +52,7 @@ def stores(stages: Iterable[Stage], locked_seconds: float = 5.0) -> Iterator[Sce
             "exit 0 after the lock",
             f"before {stage.name}",
             partial(_locked, stage, locked_seconds),
+            last=stage,
         )
         yield Scenario(
             "catalog",
@@ -58,6 +61,7 @@ def stores(stages: Iterable[Stage], locked_seconds: float = 5.0) -> Iterator[Sce
             f"exit 64; {ALL_OR_NOTHING}",
             f"before {stage.name}",
             partial(_without_metadata, stage),
+            last=stage,
         )
 
 
@@ -70,19 +74,94 @@ def locked_for_long(stage: Stage, seconds: float) -> Scenario:
         "exit 1 after the lock",
         f"before {stage.name}",
         partial(_locked, stage, seconds),
+        last=stage,
     )
 
 
+def lost_catalogs(stage: Stage) -> Iterator[Scenario]:
+    """The file of the embedded catalog is gone or damaged beside a full warehouse; then it is put back."""
+    for what, harm in (("deleted", None), ("emptied", 0.0), ("cut in half", 0.5)):
+        yield Scenario(
+            "catalog",
+            f"{stage.name}: the catalog's file is {what}",
+            f"the file is {what} and the stage is started; the file is put back, and the stage is tried again",
+            f"exit 64; {ALL_OR_NOTHING}",
+            f"before {stage.name}",
+            partial(_without_catalog, stage, harm),
+            last=stage,
+        )
+
+
+def full_catalog(stage: Stage) -> Scenario:
+    """The catalog lies on a disk without room, the warehouse on another."""
+    return Scenario(
+        "disk",
+        f"{stage.name}: the catalog's disk is full",
+        "no byte is free beside the catalog's file; then space is made and the stage is tried again",
+        f"exit 1; {ALL_OR_NOTHING}",
+        f"before {stage.name}",
+        partial(_full_catalog, stage),
+        last=stage,
+    )
+
+
+def full_memos(stage: Stage) -> Scenario:
+    """The folder of memos has no room."""
+    return Scenario(
+        "disk",
+        f"{stage.name}: the memos' disk is full",
+        "no byte is free in the folder of memos; then space is made and the stage is tried again",
+        f"exit 1; {ALL_OR_NOTHING}",
+        f"before {stage.name}",
+        partial(_full_memos, stage),
+    )
+
+
+def _without_catalog(stage: Stage, kept: float | None, bench: Bench) -> tuple[str, Run]:
+    path = _catalog_alone(bench)
+    content = path.read_bytes()
+    _replace(path, None if kept is None else content[: int(len(content) * kept)])
+    end = ended(forked(lambda: bench.world.stage(bench.world.run(), stage)))
+    _replace(path, content)
+    return _seen(bench, stage, str(end))
+
+
+def _catalog_alone(bench: Bench) -> Path:
+    """The catalog's file, with nothing left in the log beside it: a commit must make that longer."""
+    path = Path(bench.world.project.resolve(bench.world.project.profile.catalog.uri))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path
+
+
+def _replace(path: Path, content: bytes | None) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        if not file.name.endswith(".backup"):
+            file.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+
+def _full_catalog(stage: Stage, bench: Bench) -> tuple[str, Run]:
+    _catalog_alone(bench)
+    with small_disk(bench.world.data, elsewhere="warehouse") as data:
+        return _tried_again(bench, stage, filled(data, 0))
+
+
+def _full_memos(stage: Stage, bench: Bench) -> tuple[str, Run]:
+    memos = Path(bench.world.project.resolve(bench.world.project.profile.memo_dir))
+    with small_disk(memos) as folder:
+        return _tried_again(bench, stage, filled(folder, 0))
+
+
 def _full_disk(stage: Stage, bench: Bench) -> tuple[str, Run]:
-    with _small_disk(bench) as warehouse:
-        filler = warehouse / "filler"
-        free = shutil.disk_usage(warehouse).free
-        filler.write_bytes(b"0" * max(0, free - FREE))
-        return _tried_again(bench, stage, filler.unlink)
+    with small_disk(_warehouse(bench)) as warehouse:
+        return _tried_again(bench, stage, filled(warehouse, FREE))
 
 
 def _read_only(stage: Stage, bench: Bench) -> tuple[str, Run]:
-    with _small_disk(bench) as warehouse:
+    with small_disk(_warehouse(bench)) as warehouse:
         _mount("-o", "remount,ro", str(warehouse))
         return _tried_again(bench, stage, lambda: _mount("-o", "remount,rw", str(warehouse)))
 
@@ -104,7 +183,7 @@ def _locked(stage: Stage, seconds: float, bench: Bench) -> tuple[str, Run]:
     end = ended(forked(lambda: bench.world.stage(run, stage)))
     waited = "after the lock" if time.monotonic() - began >= seconds else "before the lock was given back"
     ended(holder)
-    bench.world.rest(run, stage)
+    bench.world.stages(run, [stage])
     return f"{end} {waited}", run
 
 
@@ -127,33 +206,56 @@ def _tried_again(bench: Bench, stage: Stage, mend: Callable[[], None]) -> tuple[
 def _seen(bench: Bench, stage: Stage, end: str) -> tuple[str, Run]:
     run = bench.world.run()
     seen = f"{end}; {'; '.join(bench.half_published(stage)) or ALL_OR_NOTHING}"
-    bench.world.rest(run, stage)
+    bench.world.stages(run, [stage])
     return seen, run
 
 
+def _warehouse(bench: Bench) -> Path:
+    return Path(bench.world.project.resolve(bench.world.project.profile.catalog.warehouse))
+
+
+def filled(folder: Path, free: int) -> Callable[[], None]:
+    """Fill a folder's file system but for some bytes; what is returned makes room again."""
+    filler = folder / "filler"
+    filler.write_bytes(b"0" * max(0, shutil.disk_usage(folder).free - free))
+    return filler.unlink
+
+
 @contextmanager
-def _small_disk(bench: Bench) -> Iterator[Path]:
-    """The warehouse on a file system of its own, for the length of a `with` block."""
-    warehouse = Path(bench.world.project.resolve(bench.world.project.profile.catalog.warehouse))
-    aside = warehouse.with_name("warehouse.aside")
-    warehouse.rename(aside)
-    warehouse.mkdir()
+def small_disk(folder: Path, elsewhere: str = "") -> Iterator[Path]:
+    """A folder on a small file system of its own, for the length of a `with` block.
+
+    A folder in it that is named `elsewhere` stays where it was.
+    """
+    aside = folder.with_name(f"{folder.name}.aside")
+    folder.mkdir(exist_ok=True)
+    folder.rename(aside)
+    folder.mkdir()
     try:
-        _mount("-t", "tmpfs", "-o", f"size={SPACE}", "tmpfs", str(warehouse))
+        _mount("-t", "tmpfs", "-o", f"size={SPACE}", "tmpfs", str(folder))
     except NotPossible:
-        warehouse.rmdir()
-        aside.rename(warehouse)
+        folder.rmdir()
+        aside.rename(folder)
         raise
     try:
-        shutil.copytree(aside, warehouse, dirs_exist_ok=True)
-        yield warehouse
+        left_out = shutil.ignore_patterns(elsewhere) if elsewhere else None
+        shutil.copytree(aside, folder, dirs_exist_ok=True, ignore=left_out)
+        if elsewhere:
+            (folder / elsewhere).mkdir()
+            _mount("--bind", str(aside / elsewhere), str(folder / elsewhere))
+        yield folder
     finally:
-        kept = warehouse.with_name("warehouse.kept")
+        if elsewhere:
+            subprocess.run(["umount", str(folder / elsewhere)], check=True)
+            (folder / elsewhere).rmdir()
+        kept = folder.with_name(f"{folder.name}.kept")
         shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(warehouse, kept)
-        subprocess.run(["umount", str(warehouse)], check=True)
-        warehouse.rmdir()
-        kept.rename(warehouse)
+        shutil.copytree(folder, kept)
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # this process may hold the catalog open
+        folder.rmdir()
+        if elsewhere:
+            (aside / elsewhere).rename(kept / elsewhere)
+        kept.rename(folder)
         shutil.rmtree(aside)
 
 

@@ -54,6 +54,7 @@ class World:
     plan: tuple[Stage, ...] = stages_for(False)
     shared: SparkSession | None = field(default=None, repr=False)  # any session of the process
     spark: SparkSession | None = field(default=None, repr=False)
+    relay: Any = field(default=None, repr=False)  # what stands before the object store, where the warehouse is one
 
     def __post_init__(self) -> None:
         self.renew()
@@ -103,6 +104,10 @@ class World:
     def rest(self, run: Run, first: Stage) -> None:
         """A stage and all that follow it."""
         self.stages(run, self.plan[self.plan.index(first) :])
+
+    def up_to(self, last: Stage) -> tuple[Stage, ...]:
+        """The stages of a run as far as a stage, which is one of them."""
+        return self.plan[: self.plan.index(last) + 1]
 
     def raw(self, experiment_id: str, dataset: str, day: int, name: str = "events.parquet") -> Path:
         """A file of the raw zone; `day` counts from the start."""
@@ -182,6 +187,13 @@ def land_day(world: World, experiment_id: str, day: int, users: int = USERS) -> 
         rows[dataset] += [row, row] if number % 10 == 0 else [row]
     for dataset, events in rows.items():
         world.land(experiment_id, dataset, day, events)
+
+
+def kept_world(folder: Path, shared: SparkSession, plan: tuple[Stage, ...]) -> World | None:
+    """The world that an earlier sitting has filled and saved at all of its moments; None where there is none."""
+    if not (folder / "saved" / "done").is_dir():
+        return None
+    return World(load_project(folder / "configs" / "dev.yaml"), plan=plan, shared=shared)
 
 
 def filled_world(folder: Path, shared: SparkSession, plan: tuple[Stage, ...] = stages_for(False)) -> World:

@@ -342,14 +342,28 @@ def _build(model: type[M], file: ConfigFile) -> M:
 def _sentence(model: type[BaseModel], error: Any) -> str:
     """One pydantic error as a sentence with key, found and allowed values."""
     location = tuple(part for part in error["loc"] if part not in ("(one)", "(many)"))
-    key = ".".join(str(part) for part in location)
+    key = ".".join(map(_printable, location))
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, location[:-1])
         return f"{key}: unknown key{suggest(str(location[-1]), known)}; allowed: {', '.join(known)}"
     if error["type"] == "missing":
         return f"{key}: missing, and it is required"
     found = error.get("input")
-    return f"{key}: found {found!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{key}: found {_cut(repr(found))}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _printable(part: object) -> str:
+    """A part of a key as text that moves no cursor and begins no line.
+
+    >>> _printable("window"), _printable(0), _printable("a\\rb")
+    ('window', '0', "'a\\\\rb'")
+    """
+    text = str(part)
+    return text if text.isprintable() else repr(text)
+
+
+def _cut(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

@@ -22,7 +22,7 @@ from exp_platform.ingest.mapping import (
     quoted_name,
 )
 from exp_platform.ingest.parquet import Footer, group_alike, read_footers
-from exp_platform.ingest.problems import Problem, Rule
+from exp_platform.ingest.problems import Problem, Rule, named
 from exp_platform.ingest.raw_files import RawFile
 from exp_platform.ingest.result import FILE, SHOWN, URI, Group, ReadResult
 from exp_platform.ingest.row_rules import CORRUPT
@@ -108,7 +108,7 @@ def groups_of(
     elif source.format == "csv":
         groups = csv_groups(spark, project, source, files, result)
     else:
-        groups = json_groups(spark, files, result, source)
+        groups = json_groups(spark, project, source, files, result)
     return [_with_folder_keys(spark, source, group) for group in groups]
 
 
@@ -194,13 +194,13 @@ def _footer_problems(source: DatasetSource, footer: Footer, names: list[str] | N
     """Problems of one file's columns: missing, ambiguous by upper and lower case, or of a type Spark can't read."""
     problems = []
     if alike := footer.not_told_apart(names):
-        what = f"columns {', '.join(alike)} differ in nothing but small and capital letters; keep one"
+        what = f"columns {named(alike)} differ in nothing but small and capital letters; keep one"
         problems.append(Problem(source.dataset, "columns are there", footer.path, what))
     given = {*footer.columns, *source.folder_keys(footer.path), *source.defaults}
     if missing := [c for c in source.own_names if c not in given]:
         gone = f"column '{missing[0]}' is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
         there = (*footer.names, *source.folder_keys(footer.path))
-        what = f"{gone} missing; found: {', '.join(there) or 'none'}"
+        what = f"{gone} missing; found: {named(there) or 'none'}"
         problems.append(Problem(source.dataset, "columns are there", footer.path, what))
     for column, kind in source.types.items():
         found = None if column in source.constants else footer.columns.get(source.columns.get(column, column))

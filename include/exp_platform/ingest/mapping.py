@@ -27,6 +27,7 @@ from pyspark.sql.types import (
 
 from exp_platform.errors import ConfigError
 from exp_platform.ingest.engine_errors import reason_of
+from exp_platform.ingest.problems import named
 from exp_platform.ingest.times import TIME_SHOWN, epoch_time, in_zone, is_epoch, parsed_time
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def source_expression(frame: DataFrame, column: str, columns: Mapping[str, str])
     if text in frame.columns:
         return F.col(quoted_name(text))
     if column not in columns:
-        raise MissingColumnError(f"column '{column}' is missing; found: {', '.join(_shown(frame)) or 'none'}")
+        raise MissingColumnError(f"column '{column}' is missing; found: {named(_shown(frame)) or 'none'}")
     try:
         expression = F.expr(text)
         frame.select(expression)

@@ -71,7 +71,7 @@ def read_footers(files: fs.FileSystem, places: Sequence[tuple[str, str]]) -> tup
         try:
             with files.open_input_file(place[1]) as opened:
                 return _footer(place[0], pq.ParquetFile(opened))
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except (pa.ArrowException, OSError, EOFError, ValueError) as error:  # a name that is no text is a ValueError
             if is_of_the_store(str(error)):
                 raise
             return str(error).splitlines()[0]

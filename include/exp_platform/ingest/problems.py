@@ -12,6 +12,19 @@ from exp_platform.lake.row_audit import Finding
 Rule = Literal["files can be read", "columns are there", "columns have their type", "there are rows", "rows are valid"]
 
 
+MOST_NAMES = 20
+
+
+def named(names: Sequence[str]) -> str:
+    """Names in one sentence; of a file with thousands of columns only the first are told.
+
+    >>> named(["a", "b"]), named([f"c{n}" for n in range(10_000)])[-23:]
+    ('a, b', 'c18, c19 and 9,980 more')
+    """
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One broken dataset-level rule; `place` is the file, or the location of the whole dataset."""

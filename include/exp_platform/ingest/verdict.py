@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from exp_platform.ingest.increment import ReadPlan
-from exp_platform.ingest.problems import Problem
+from exp_platform.ingest.problems import Problem, named
 from exp_platform.lake.row_audit import Finding
 
 
@@ -85,7 +85,7 @@ def findings_of(tally: Tally, plan: ReadPlan, extra_columns: Mapping[str, list[s
         found.append(Finding("events arrive in time", False, "warning", tally.late, detail=detail))
     if extra_columns:
         files = tuple(path for paths in extra_columns.values() for path in paths[:1])
-        detail = f"columns {', '.join(sorted(extra_columns))} are not in the contract and were not read"
+        detail = f"columns {named(sorted(extra_columns))} are not in the contract and were not read"
         found.append(
             Finding("only contract columns", False, "warning", len(extra_columns), sample=files, detail=detail)
         )

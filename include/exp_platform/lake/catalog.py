@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog_properties import BUSY_SECONDS, location_of, pyiceberg_properties, warehouse_of
+from exp_platform.lake.clock import refuse_clock_behind
 from exp_platform.lake.metadata_files import metadata_files
 from exp_platform.lake.outages import explained, is_refused_login
 from exp_platform.lake.raw_zone import require_bucket
@@ -101,6 +102,7 @@ def existing_handle(project: Project, name: str) -> IcebergTable | None:
 def commit_again(handle: IcebergTable, change: Callable[[IcebergTable], T], attempts: int = 50) -> T:
     """Apply a change of refs or schema, reloading when another process committed first."""
     for attempt in range(attempts):
+        refuse_clock_behind(handle)
         try:
             return change(handle)
         except CommitFailedException:

@@ -14,6 +14,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.errors import FencedConflict
 from exp_platform.lake.catalog import commit_again
+from exp_platform.lake.clock import refuse_clock_behind
 from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_schema
@@ -71,6 +72,7 @@ def overwrite_arrow(
     handle: IcebergTable, frame: pa.Table, table: Table, scope: Scope, branch: str, summary: dict[str, str]
 ) -> None:
     """Replace the scope's rows in one commit; the handle was loaded at the stage's start and is the fence."""
+    refuse_clock_behind(handle)
     with fenced(table, scope), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Delete operation did not match")
         handle.overwrite(

@@ -13,6 +13,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from exp_platform.config.load import Project
 from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.clock import refuse_clock_behind
 from exp_platform.lake.filters import matching
 from exp_platform.lake.row_audit import conform_arrow
 from exp_platform.lake.tables import TABLES
@@ -32,6 +33,7 @@ def overwrite_rows(
 ) -> None:
     """Replace the rows of a key in one commit, which fails when the table has changed since the handle was loaded."""
     frame = conform_arrow(to_arrow(TABLES[name], rows), TABLES[name])
+    refuse_clock_behind(handle)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Delete operation did not match")
         handle.overwrite(_required(frame, name), overwrite_filter=matching(key), snapshot_properties=properties)

@@ -34,8 +34,11 @@ class Claim:
     released_at: datetime | None = None
 
     def is_active(self, now: datetime) -> bool:
-        """True when the run may still be at work: not released, and claimed less than 12 hours ago."""
-        return self.released_at is None and now - self.claimed_at < ABANDONED_AFTER
+        """True when the run may still be at work: not released, and claimed less than 12 hours ago.
+
+        A claim from the far future was made by a wrong clock; it must not keep maintenance away until then.
+        """
+        return self.released_at is None and abs(now - self.claimed_at) < ABANDONED_AFTER
 
 
 def current_claim(project: Project, experiment_id: str, catalog: Catalog | None = None) -> Claim | None:

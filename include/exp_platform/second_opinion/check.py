@@ -24,6 +24,7 @@ from exp_platform.lake.ops import read_rows
 from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, METRIC_STATISTICS
+from exp_platform.lake.tables.streams import STREAM_TABLES
 from exp_platform.ledger import claim, manifest
 from exp_platform.ledger.second_opinions import NOTHING, SecondOpinion, last_opinion, opinion_rows, write_opinion
 from exp_platform.operations.past_run import PastRun, find_past_run
@@ -154,10 +155,11 @@ def _computed(project: Project, past: PastRun, cells: int, folder: Path) -> list
 
 def _pinned(project: Project, past: PastRun) -> Pinned:
     rows = manifest.run_rows(project, past.experiment_id, past.run_id)
-    ingested = [row["at"] for row in rows if row["stage"] == "ingest_events"]
-    if not ingested:
-        raise NotChecked("the run has ingested nothing itself")
     snapshots = {table: pin for table in TABLES if table.startswith("exp.") and (pin := past.pins.of(table))}
+    ingested = [row["at"] for row in rows if row["stage"] == "ingest_events"]
+    if not ingested and not any(table in STREAM_TABLES for table in snapshots):
+        raise NotChecked("the run has ingested nothing itself")
+    ingested = ingested or [min(row["at"] for row in rows)]  # a run that reads streams alone has no raw file
     return Pinned(max(ingested), snapshots)
 
 

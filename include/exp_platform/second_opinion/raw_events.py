@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.table import Table as IcebergTable
 
@@ -60,14 +61,16 @@ class Pinned:
 def load_events(db: duckdb.DuckDBPyConnection, project: Project, experiment: Experiment, pinned: Pinned) -> list[str]:
     """Fill one DuckDB table for each dataset with distinct valid events; name the datasets that lack raw files.
 
-    Events that come through a mapping are taken as they were ingested: the mapping is the team's own SQL, of which
-    there is no second version.
+    Events that come through a mapping, as all of a stream do, are taken as they were ingested: the mapping is the
+    team's own SQL, of which there is no second version.
     """
-    if experiment.streams:
-        raise NotChecked("the experiment reads streams, whose ingest the second implementation does not cover")
-    as_ingested = []
+    as_ingested: list[str] = []
     for dataset in COLUMNS:
         _create(db, dataset)
+        if dataset in experiment.streams:
+            _take_of_streams(db, project, dataset, experiment, pinned)
+            as_ingested.append(dataset)
+            continue
         table = f"exp.{dataset}"
         if table not in pinned.snapshots:
             continue
@@ -157,15 +160,47 @@ def _take_ingested(
     db: duckdb.DuckDBPyConnection, handle: IcebergTable, dataset: str, experiment_id: str, snapshot_id: int
 ) -> None:
     """Append the events of a snapshot, which are distinct and valid; two with different ids may look alike."""
+    for table in _stored(handle, dataset, {"experiment_id": experiment_id}, COLUMNS[dataset], snapshot_id):
+        _append(db, dataset, table)
+
+
+def _take_of_streams(
+    db: duckdb.DuckDBPyConnection, project: Project, dataset: str, experiment: Experiment, pinned: Pinned
+) -> None:
+    """Append the events of an experiment's streams: of a log its own in its arms, of others what a stream delivers."""
+    name = f"exp.stream_{dataset}"
+    if name not in pinned.snapshots:
+        raise NotChecked(f"the run has not recorded the snapshot of {name} that it read")
+    handle, is_log = load_handle(project, name), dataset in ("assignments", "exposures")
+    column = {"assignments": "variant", "exposures": "variant", "outcomes": "metric_name", "attributes": "dimension"}
+    arms = [variant.id for variant in experiment.variants if variant.is_live]
+    for stream in experiment.streams[dataset]:  # type: ignore[index]
+        key = {"stream": stream} | ({"experiment_id": experiment.experiment_id} if is_log else {})
+        wanted = pa.array(arms if is_log else list(project.stream(stream).delivered), pa.string())
+        columns = tuple(one for one in COLUMNS[dataset] if is_log or one != "experiment_id")
+        for table in _stored(handle, dataset, key, columns, pinned.snapshots[name]):
+            found = table.filter(pc.is_in(table[column[dataset]], value_set=wanted))
+            if not is_log:
+                whose = pa.array([experiment.experiment_id] * found.num_rows, pa.string())
+                found = found.add_column(0, "experiment_id", whose)
+            _append(db, dataset, found)
+
+
+def _stored(
+    handle: IcebergTable, dataset: str, key: dict[str, str], columns: Sequence[str], snapshot_id: int
+) -> Iterator[pa.Table]:
+    """The rows of a key at a snapshot, some at a time."""
     if handle.snapshot_by_id(snapshot_id) is None:
-        raise NotChecked(f"the snapshot of exp.{dataset} that the run read has expired")
-    time = TIMES[dataset]
-    scan = handle.scan(
-        row_filter=matching({"experiment_id": experiment_id}), selected_fields=COLUMNS[dataset], snapshot_id=snapshot_id
-    )
+        raise NotChecked(f"the snapshot of {'.'.join(handle.name())} that the run read has expired")
+    scan = handle.scan(row_filter=matching(key), selected_fields=(*columns, *key), snapshot_id=snapshot_id)
     for batch in scan.to_arrow_batch_reader():
-        table = pa.Table.from_batches([batch]).select(COLUMNS[dataset])
-        at = table[time].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        db.register("incoming", table.set_column(table.column_names.index(time), time, at))
-        db.execute(f"INSERT INTO {dataset} SELECT * REPLACE (make_timestamp({time}) AS {time}) FROM incoming")
-        db.unregister("incoming")
+        yield pa.Table.from_batches([batch]).select(columns)
+
+
+def _append(db: duckdb.DuckDBPyConnection, dataset: str, rows: pa.Table) -> None:
+    """Append rows whose times are times, which DuckDB would take for local ones, as microseconds in UTC."""
+    time = TIMES[dataset]
+    at = rows[time].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    db.register("incoming", rows.set_column(rows.column_names.index(time), time, at))
+    db.execute(f"INSERT INTO {dataset} SELECT * REPLACE (make_timestamp({time}) AS {time}) FROM incoming")
+    db.unregister("incoming")

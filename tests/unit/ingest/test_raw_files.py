@@ -49,6 +49,32 @@ def test_a_location_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     assert listed(tmp_path / "nowhere") == []
 
 
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("dt=1/x.parquet", "../elsewhere/secret.parquet"),  # rows of another place
+        ("dt=1/all", "../elsewhere"),
+        ("dt=1/round", "."),  # leads in a circle
+        ("dt=1/gone.parquet", "../nowhere.parquet"),
+    ],
+)
+def test_a_link_that_leads_out_of_the_raw_folder_or_round_in_a_circle_is_refused(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    raw = tmp_path / "raw"
+    for name in ("raw/dt=1/a.parquet", "elsewhere/secret.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    (raw / link).symlink_to(raw / target)
+    with pytest.raises(PermissionError, match=f"the symbolic link {link} leads to .*: put the files themselves"):
+        listed(raw)
+    (raw / link).unlink()
+    (raw / "dt=1" / "again.parquet").symlink_to(raw / "dt=1" / "a.parquet")
+    assert listed(raw) == ["a.parquet", "again.parquet"]
+    (tmp_path / "by_another_name").symlink_to(raw)
+    assert listed(tmp_path / "by_another_name") == ["a.parquet", "again.parquet"], "the location itself may be a link"
+
+
 def test_writing_a_file_again_changes_its_fingerprint_or_its_size(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"1")

@@ -130,3 +130,14 @@ def test_of_several_claimants_at_the_same_moment_one_holds_the_experiment(lake_p
     for run_id in set(runs) - {held.run_id}:
         with pytest.raises(Superseded):
             check(lake_project, "exp_k", run_id)
+
+
+def test_a_claim_by_a_clock_that_was_far_ahead_keeps_maintenance_away_no_longer_than_another(
+    lake_project: Project,
+) -> None:
+    claim(lake_project, "exp_ahead", "run_1", DT, "daily", NOW + timedelta(days=365))
+    with borrowed(lake_project, "exp_ahead", "maintenance", "maintenance", NOW) as had:
+        assert had
+    claim(lake_project, "exp_ahead", "run_2", DT, "daily", NOW + timedelta(hours=1))  # a small step back
+    with borrowed(lake_project, "exp_ahead", "maintenance", "maintenance", NOW) as had:
+        assert not had
