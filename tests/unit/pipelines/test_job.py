@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -26,25 +24,6 @@ from exp_platform.pipelines.run_stage import run_stage
 
 ROOT = Path(__file__).resolve().parents[3]
 ID, DT = "exp_checkout_button_001", date(2026, 1, 14)
-
-
-def run_forked(project: Project, job: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """As `run_job`, in a copy of this process, which has imported already what a job imports."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if child == 0:
-            try:
-                os.dup2(out.fileno(), 1)
-                os.dup2(err.fileno(), 2)
-                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-                sys.argv = [f"spark_jobs/{job}.py", *words]
-                os.environ["EXP_CONFIG"] = str(project.path)
-                runpy.run_path(str(ROOT / "spark_jobs" / f"{job}.py"), run_name="__main__")
-            finally:
-                os._exit(99)  # a job that refuses its arguments ends the process itself
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        texts = [stream.seek(0) or stream.read() for stream in (out, err)]
-    return subprocess.CompletedProcess([job, *words], code, *texts)
 
 
 def run_job(project: Project, job: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -72,7 +51,7 @@ def run_job(project: Project, job: str, *words: str) -> subprocess.CompletedProc
     ],
 )
 def test_bad_usage_and_bad_config_end_with_64_and_one_sentence(project: Project, words: list[str], said: str) -> None:
-    done = run_forked(project, "build_assignments", *words)
+    done = run_job(project, "build_assignments", *words)
     assert done.returncode == 64
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
@@ -102,7 +81,7 @@ def test_a_person_at_a_terminal_gets_the_sentence_wrapped_and_a_program_gets_one
 
 
 def test_a_seed_below_zero_is_refused(project: Project) -> None:
-    done = run_forked(project, "generate_events", f"--experiment-id={ID}", "--seed=-1")
+    done = run_job(project, "generate_events", f"--experiment-id={ID}", "--seed=-1")
     assert (done.returncode, done.stderr.count("\n")) == (64, 1)
     assert "--seed: found '-1', expected a whole number from 0" in done.stderr
 
