@@ -8,6 +8,8 @@ import urllib.request
 from functools import cached_property
 from typing import Any
 
+ANSWER_SECONDS = 120  # a server that has just started on a busy machine takes its time
+
 
 class Client:
     """A client with one login; an error carries the server's answer."""
@@ -33,7 +35,7 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers | {"Content-Type": "application/json"}, method=method)  # noqa: S310  the address of the local API server
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  the address of the local API server
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310  the address of the local API server
                 text = answer.read()
         except urllib.error.HTTPError as error:
             raise ApiError(error.code, error.read().decode()) from None
