@@ -11,6 +11,7 @@ from exp_platform.memo.text import clean
 LINE, TICKS = 42, 58  # vertical middle of the interval, top of the axis
 SMALL_LINE, SMALL_TICKS = 12, 24
 WORDS, VALUES = 11, 29  # base lines of the words at marks and of the values at the interval
+LONG = 6  # letters of a figure, such as −€0.04, of which a small axis has room for few
 APART = 14.0  # percent of the width that two values need beside each other
 
 
@@ -19,6 +20,8 @@ def interval_svg(picture: Interval, *, small: bool = False) -> Markup:
     reach = picture.reach or (picture.low, picture.high)
     ends = [*reach, picture.low, picture.high, *(mark.at for mark in picture.marks)]
     scale = scale_of(min(ends), max(ends), 6 if small else 7)
+    if small and max(len(text) for text in _ticks(scale, picture)) >= LONG:
+        scale = scale_of(min(ends), max(ends), 3)  # else the figures run into each other on a phone
     middle, axis = (SMALL_LINE, SMALL_TICKS) if small else (LINE, TICKS)
     height = axis + 20
     parts = [
@@ -37,15 +40,18 @@ def interval_svg(picture: Interval, *, small: bool = False) -> Markup:
 
 
 def _axis(scale: Scale, picture: Interval, top: int) -> str:
-    unit = picture.unit
-    digits = tick_decimals(scale.ticks, 100 if unit.in_percent else 1)
     parts = [f'<line class="base" x1="0%" x2="100%" y1="{top}" y2="{top}"/>']
-    for tick in scale.ticks:
+    for tick, text in zip(scale.ticks, _ticks(scale, picture), strict=True):
         at = scale.at(tick)
         parts.append(_vertical("tick", at, top, top + 4))
-        text = escape(clean(unit.bare(tick, digits)))
-        parts.append(f'<text class="ticks" x="{at}%" y="{top + 16}" text-anchor="{_anchor(at)}">{text}</text>')
+        parts.append(f'<text class="ticks" x="{at}%" y="{top + 16}" text-anchor="{_anchor(at)}">{escape(text)}</text>')
     return "".join(parts)
+
+
+def _ticks(scale: Scale, picture: Interval) -> list[str]:
+    """The figures at the ticks of the axis."""
+    digits = tick_decimals(scale.ticks, 100 if picture.unit.in_percent else 1)
+    return [clean(picture.unit.bare(tick, digits)) for tick in scale.ticks]
 
 
 def _values(picture: Interval, scale: Scale) -> list[str]:
