@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from exp_platform.memo.blocks import Interval
 from exp_platform.memo.draw.interval import interval_svg
 from exp_platform.memo.draw.line import interval_line
 from exp_platform.memo.draw.scale import scale_of
@@ -179,3 +181,10 @@ def test_the_picture_draws_threshold_zero_and_interval_on_one_scale():
     line, ticks = interval_line(drawn, 100)
     assert line.index("│") < line.index("├") < line.index("●") < line.index("┤") and len(line) <= 100
     assert ticks.split() == ["0", "1", "2", "3", "percentage", "points"]
+
+
+def test_a_small_axis_names_few_long_figures_so_that_they_stand_apart():
+    euros = Interval(0.01, -0.04, 0.07, Unit("currency", "€"), "Revenue did not move")
+    assert re.findall(r'class="ticks"[^>]*>([^<]+)<', str(interval_svg(euros, small=True))) == ["€0.00", "€0.05"]
+    points = Interval(0.028, 0.014, 0.042, Unit("percent"), "Conversion rose")
+    assert len(re.findall(r'class="ticks"', str(interval_svg(points, small=True)))) >= 4
