@@ -6,9 +6,14 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from exp_platform.airflow.submitters import Job
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HOME = Path(tempfile.mkdtemp(prefix="exp-airflow-"))
@@ -49,3 +54,11 @@ def profile(tmp_path: Path) -> Path:
         "spark: {master: 'local[1]', driver_memory: 1g}\n"
     )
     return file
+
+
+@pytest.fixture
+def made(profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """A job of a profile with the given settings of `submit`; the folder of last words is local."""
+    from tests.dags.submitting import maker_of_jobs  # imports airflow, which reads the settings above
+
+    return maker_of_jobs(profile, tmp_path, monkeypatch)
