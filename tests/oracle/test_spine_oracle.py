@@ -26,10 +26,12 @@ from exp_platform.lake.tables.names import (
 )
 from exp_platform.lake.types import arrow_schema
 from exp_platform.pipelines.stream_view import StreamView, first_instant
+from exp_platform.second_opinion.cells import Cell
 from exp_platform.second_opinion.compare import compare_sums
+from exp_platform.second_opinion.histograms import binned, compare_histograms, histograms
+from exp_platform.second_opinion.panels import compare_panel, has_panel, make_panel
 from exp_platform.second_opinion.recompute import recompute
 from exp_platform.second_opinion.spine import DAY, Oracle
-from exp_platform.stats.quantile import BIN_SQL
 from exp_platform.transforms.metric_tables import metric_tables
 from exp_platform.transforms.sum_inputs import SumInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
@@ -109,8 +111,8 @@ def check(spark: Any, data: Data, lost: tuple[date, ...] = (), *, streamed: bool
     compare_aggregates(rows[METRIC_AGGREGATES_OVERALL], rows[METRIC_STATISTICS])
     compare_cohort_days(rows[METRIC_AGGREGATES_DAILY], rows[METRIC_STATISTICS])
     compare_calendar_days(rows[METRIC_AGGREGATES_DAILY], oracle)
-    compare_histograms(rows[METRIC_STATISTICS], oracle)
-    compare_panel(rows[PANEL_STATISTICS], oracle)
+    compare_bins(rows[METRIC_STATISTICS], oracle)
+    compare_panels(rows[PANEL_STATISTICS], oracle)
 
 
 def through_streams(spark: Any, data: Data) -> Any:
@@ -162,10 +164,12 @@ def compare_statistics(rows: list[dict[str, Any]], oracle: Oracle) -> None:
 def compare_to_the_last_bit(rows: list[dict[str, Any]], oracle: Oracle) -> None:
     """The sums as `exp canary` compares them: those that nothing rounds agree bit for bit."""
     for metric in METRICS:
-        if oracle.parts(metric):
-            ours = [row for row in rows if row["metric_name"] == metric.name]
-            for cell in compare_sums(metric, VARIANTS, ours, recompute(oracle, metric)).values():
-                assert cell.differ == 0, f"{metric.name} in {cell.variant_id}: {cell.examples}"
+        ours = [row for row in rows if row["metric_name"] == metric.name]
+        again = recompute(oracle, metric)
+        cells = compare_sums(metric, VARIANTS, ours, again)
+        if metric.type == "quantile":
+            compare_histograms(cells, ours, histograms(oracle, metric), exact=metric.of_events, scale=again.largest)
+        agree(cells)
 
 
 def expected(want: dict[str, Any], ratio: bool) -> dict[str, Any]:
@@ -232,23 +236,14 @@ def compare_calendar_days(rows: list[dict[str, Any]], oracle: Oracle) -> None:
             assert close(got["denominator_sum"], want.get("v1")), f"{key}: the denominator"
 
 
-def compare_histograms(rows: list[dict[str, Any]], oracle: Oracle) -> None:
-    units = next(m for m in METRICS if m.name == "median_a")
-    theirs = {(*group(r), r["bin"]): [r["n"], r["low"], r["high"]] for r in oracle.unit_histogram(units, BIN_SQL)}
-    ours = {(*group(row), bin_): rest for row, bin_, rest in bins_of(rows, units)}
-    assert ours.keys() == theirs.keys()
-    assert all(close(ours[key], theirs[key]) for key in theirs)  # a unit's value is a sum, which the oracle rounds
-    events = next(m for m in METRICS if m.level == "event")
-    theirs = {
-        (r["variant_id"], r["unit_bucket"], r["bin"]): [r["n"], r["low"], r["high"]]
-        for r in oracle.event_histogram(events, BIN_SQL)
-    }
-    ours = {
-        (row["variant_id"], row["unit_bucket"], bin_): rest
-        for row, bin_, rest in bins_of(rows, events)
-        if row["unit_bucket"] >= 0
-    }
-    assert ours == theirs
+def compare_bins(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    """The bins of every group, also those of each unit bucket."""
+    for metric in METRICS:
+        if metric.type == "quantile":
+            theirs = {(*group(r), r["bin"]): [r["n"], r["low"], r["high"]] for r in binned(oracle, metric)}
+            ours = {(*group(row), bin_): rest for row, bin_, rest in bins_of(rows, metric)}
+            assert ours.keys() == theirs.keys()
+            assert all(close(ours[key], theirs[key]) for key in theirs)  # a unit's value is a sum, which both round
 
 
 def bins_of(rows: list[dict[str, Any]], metric: Metric) -> Iterator[tuple[dict[str, Any], int, list[Any]]]:
@@ -260,35 +255,19 @@ def bins_of(rows: list[dict[str, Any]], metric: Metric) -> Iterator[tuple[dict[s
                 yield row, bin_, [n, low, high]
 
 
-def compare_panel(rows: list[dict[str, Any]], oracle: Oracle) -> None:
-    with_panel = [
-        m
-        for m in METRICS
-        if m.pre_period_days and len(p := oracle.parts(m)) == 1 and p[0][2] in ("sum", "count", "any")
-    ]
-    assert {row["metric_name"] for row in rows} <= {m.name for m in with_panel}
+def compare_panels(rows: list[dict[str, Any]], oracle: Oracle) -> None:
+    """Every row of every panel, with the users and sums of clusters, as `exp canary` compares them."""
+    with_panel = [metric for metric in METRICS if has_panel(oracle, metric)]
+    assert {row["metric_name"] for row in rows} <= {metric.name for metric in with_panel}
     for metric in with_panel:
-        ours = {panel_key(row): row for row in rows if row["metric_name"] == metric.name}
-        theirs = {panel_key(row): row for row in oracle.panel(metric)}
-        assert ours.keys() == theirs.keys(), metric.name
-        for key, want in theirs.items():
-            for name in ("n", "sum_i", "sum_j", "sum_ij"):
-                assert close(ours[key][name], want[name]), f"panel of {metric.name} {key} {name}"
-        compare_clusters(ours, oracle.panel_clusters(metric, "land"), metric.name)
+        cells = {variant: Cell(metric.name, variant) for variant in VARIANTS}
+        compare_panel(cells, [r for r in rows if r["metric_name"] == metric.name], make_panel(oracle, metric, "land"))
+        agree(cells)
 
 
-def compare_clusters(ours: dict[tuple[Any, ...], dict[str, Any]], theirs: list[dict[str, Any]], name: str) -> None:
-    """Rows of a day with itself hold every cluster of their arm and date; no other row holds any."""
-    want: dict[tuple[Any, ...], dict[str, tuple[int, float]]] = {}
-    for row in theirs:
-        key = (row["variant_id"], row["cohort_date"], row["day"], row["day"])
-        want.setdefault(key, {})[row["cluster"]] = (row["n"], row["total"])
-    for key, row in ours.items():
-        expected = want.get(key, {})
-        assert (row["cluster_units"] or {}) == {cluster: n for cluster, (n, _) in expected.items()}, f"{name} {key}"
-        got = row["cluster_sums"] or {}
-        assert got.keys() == expected.keys()
-        assert all(close(got[cluster], total) for cluster, (_, total) in expected.items()), f"{name} {key}"
+def agree(cells: dict[str, Cell]) -> None:
+    for cell in cells.values():
+        assert cell.differ == 0, f"{cell.metric_name} in {cell.variant_id}: {cell.examples}"
 
 
 def group(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -297,10 +276,6 @@ def group(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def group_of_day(row: dict[str, Any], day: Any) -> tuple[Any, ...]:
     return (*(row[k] for k in ("metric_name", "variant_id", "segment")), day)
-
-
-def panel_key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[k] for k in ("variant_id", "cohort_date", "day_i", "day_j"))
 
 
 def close(ours: Any, theirs: Any) -> bool:

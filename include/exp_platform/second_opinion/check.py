@@ -17,13 +17,13 @@ from exp_platform.alerts.book import record
 from exp_platform.alerts.deliver import links_of
 from exp_platform.alerts.model import Alert, second_opinion_alert
 from exp_platform.config.load import Project
-from exp_platform.config.models import Metric
+from exp_platform.config.models import Experiment, Metric
 from exp_platform.errors import ConfigError, FencedConflict, Superseded
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.rows import read_arrow
 from exp_platform.lake.tables import TABLES
-from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, METRIC_STATISTICS
+from exp_platform.lake.tables.names import ANALYSIS_RESULTS, DECISION, METRIC_STATISTICS, PANEL_STATISTICS
 from exp_platform.lake.tables.streams import STREAM_TABLES
 from exp_platform.ledger import claim, manifest
 from exp_platform.ledger.second_opinions import NOTHING, SecondOpinion, last_opinion, opinion_rows, write_opinion
@@ -32,9 +32,13 @@ from exp_platform.operations.reproduce import configuration_of
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.second_opinion.compare import ALL, Cell, compare_effects, compare_sums
+from exp_platform.second_opinion.cells import ALL, TOLERANCE, Cell
+from exp_platform.second_opinion.compare import compare_effects, compare_sums, users_of
+from exp_platform.second_opinion.histograms import compare_histograms, compare_levels, histograms
+from exp_platform.second_opinion.panels import compare_panel, has_panel, make_panel
 from exp_platform.second_opinion.raw_events import NotChecked, Pinned, load_events
 from exp_platform.second_opinion.recompute import make_users, recompute
+from exp_platform.second_opinion.spine import Oracle
 from exp_platform.version import code_version
 
 Say = Callable[[str], None]
@@ -42,8 +46,8 @@ CELLS = 20  # metric × arm, for each experiment and night
 MEMORY = "2GB"  # beyond it DuckDB spills to its temporary folder
 REASON = "second_opinion_failed"
 UNCOVERED = (
-    "rows by unit bucket, histograms, covariates of other metrics; intervals and p follow from the sums, and the tests "
-    "check them"
+    "what rounding took from each sum, and caps. Not counted: which users are in a bucket (buckets are compared added "
+    "up), aggregates and values by day; intervals and p follow from the sums, and the tests check them"
 )
 
 
@@ -126,8 +130,7 @@ def chosen_metrics(
     def rank(metric: Metric) -> tuple[bool, str]:
         return metric.name not in deciding, hashlib.sha256(f"{seed}/{metric.name}".encode()).hexdigest()
 
-    covered = [metric for metric in metrics if not metric.of_events]
-    return sorted(covered, key=rank)[: max(cells // max(arms, 1), 1)]
+    return sorted(metrics, key=rank)[: max(cells // max(arms, 1), 1)]
 
 
 def _computed(project: Project, past: PastRun, cells: int, folder: Path) -> list[Cell]:
@@ -142,15 +145,29 @@ def _computed(project: Project, past: PastRun, cells: int, folder: Path) -> list
         db.execute("SET TimeZone = 'UTC'")
         load_events(db, project, experiment, _pinned(project, past))
         oracle = make_users(db, experiment, run.cutoff)
-        control = next(variant.id for variant in experiment.variants if variant.is_control)
-        found: list[Cell] = []
-        for metric in chosen:
-            again = recompute(oracle, metric)
-            sums = _published(project, past, METRIC_STATISTICS, metric)
-            compared = compare_sums(metric, arms, sums, again)
-            compare_effects(metric, control, compared, _published(project, past, ANALYSIS_RESULTS, metric), again)
-            found += compared.values()
-    return found
+        return [cell for metric in chosen for cell in _compared(project, past, oracle, experiment, metric, arms)]
+
+
+def _compared(
+    project: Project, past: PastRun, oracle: Oracle, experiment: Experiment, metric: Metric, arms: Sequence[str]
+) -> list[Cell]:
+    """The cells of one metric: its sums, its results, and its histograms and panel where it has them."""
+    control = next(variant.id for variant in experiment.variants if variant.is_control)
+    again = recompute(oracle, metric)
+    sums = _published(project, past, METRIC_STATISTICS, metric)
+    cells = compare_sums(metric, arms, sums, again)
+    results = _published(project, past, ANALYSIS_RESULTS, metric)
+    if metric.estimand == "quantile":
+        bins = histograms(oracle, metric)
+        exact = "y" not in again.inexact
+        compare_histograms(cells, sums, bins, exact=exact, scale=again.slack(1, 1) / TOLERANCE)
+        compare_levels(metric, control, cells, results, bins, users_of(again))
+    else:
+        compare_effects(metric, control, cells, results, again)
+    if has_panel(oracle, metric):
+        panel = _published(project, past, PANEL_STATISTICS, metric)
+        compare_panel(cells, panel, make_panel(oracle, metric, experiment.cluster))
+    return list(cells.values())
 
 
 def _pinned(project: Project, past: PastRun) -> Pinned:

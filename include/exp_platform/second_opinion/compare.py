@@ -3,75 +3,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from exp_platform.config.models import Metric
-from exp_platform.second_opinion.recompute import Group, Recomputed, Sums
+from exp_platform.second_opinion.cells import ALL, NO_BUCKET, TOLERANCE, Cell, Group
+from exp_platform.second_opinion.recompute import Recomputed, Sums
 
 Row = Mapping[str, Any]
-ALL = "all"
-TOLERANCE = 1e-12  # relative, for numbers that rounding touches
-NO_BUCKET = -1
 _COUNTS = ("n", "n_null", "n_mature", "did_n", "with_denominator")
 _OF_COVARIATES = ("x", "xx", "xy", "dx")
-
-
-@dataclass
-class Cell:
-    """The verdict on one metric in one arm."""
-
-    metric_name: str
-    variant_id: str
-    compared: int = 0
-    differ: int = 0
-    not_checked: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def number(self, name: str, published: Any, again: Any, *, exact: bool, scale: float = 0.0) -> None:
-        """Compare one number: to the last bit, or to 1e-12 of itself or of the scale of what it was made from."""
-        self.compared += 1
-        if not same(published, again, exact=exact, scale=scale):
-            self.differ += 1
-            if len(self.examples) < 3:
-                self.examples.append(f"{name}: published {published!r}, computed again {again!r}")
-
-
-def same(published: Any, again: Any, *, exact: bool, scale: float = 0.0) -> bool:
-    """True for equal numbers; None is only equal to None."""
-    if published is None or again is None:
-        return published is again
-    near = math.isclose(published, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE * scale)
-    return bool(published == again or (near and not exact))
 
 
 def compare_sums(metric: Metric, arms: Iterable[str], rows: Iterable[Row], again: Recomputed) -> dict[str, Cell]:
     """The cells of one metric from its rows of gold.fct_experiment_metric_statistics.
 
-    Rows by unit bucket, histograms and covariates of other metrics have no second version: they are counted as such.
+    Nobody else knows which users are in a bucket, so that the rows by bucket are added up first. What rounding took
+    from each sum, and caps, have no second version: they are counted as such.
     """
     cells = {arm: Cell(metric.name, arm) for arm in arms}
+    buckets: dict[str, list[Row]] = {arm: [] for arm in cells}
     open_groups = {group for group in again.sums if group[0] in cells}
     for row in rows:
         cell = cells.get(row["variant_id"])
         if cell is None:
             continue
         if row["unit_bucket"] != NO_BUCKET:
-            cell.not_checked += sum(map(_numbers_in, row.values()))
+            buckets[cell.variant_id].append(row)
             continue
         group: Group = (row["variant_id"], row["segment"], row["cohort_date"])
         open_groups.discard(group)
         _compare_row(cell, row, again.sums.get(group), again)
     for variant, segment, day in sorted(open_groups, key=str):
         cells[variant].number(f"row of {segment}, {day}", None, again.sums[variant, segment, day]["n"], exact=True)
+    for arm, cell in cells.items():
+        _compare_buckets(cell, buckets[arm], again)
     return cells
+
+
+def _compare_buckets(cell: Cell, rows: list[Row], again: Recomputed) -> None:
+    """Compare an arm's rows by bucket, added up, with its users of all cohort dates: counts exactly, sums to 1e-12.
+
+    The sums of an arm are each rounded by bucket here and by date there: they agree to 1e-12 of what was added up.
+    """
+    days = [sums for (arm, segment, _), sums in again.sums.items() if (arm, segment) == (cell.variant_id, ALL)]
+    cell.not_checked += sum(map(_not_compared, rows))
+    users = sum(row["n"] + row["n_null"] for row in rows)
+    for name in days[0] if days else ("n",):
+        wanted = [_list(day[name]) for day in days]
+        published = [_list(row[name]) for row in rows]
+        if len({len(one) for one in (*wanted, *published)}) > 1:
+            cell.number(f"length of {name} of all buckets", None, len(wanted[0]), exact=True)
+            continue
+        for i, numbers in enumerate(zip(*published, strict=True)):
+            others = [one[i] for one in wanted]
+            size = max(math.fsum(map(abs, part)) for part in (numbers, others))
+            scale = size + again.slack(_factors(name), users) / TOLERANCE
+            where, exact = f"{name}[{i}] of all buckets", name in _COUNTS
+            cell.number(where, math.fsum(numbers), math.fsum(others), exact=exact, scale=scale)
+    if days and not rows:
+        cell.number("n of all buckets", None, math.fsum(_float(day["n"]) for day in days), exact=True)
 
 
 def _compare_row(cell: Cell, row: Row, wanted: Sums | None, again: Recomputed) -> None:
     inexact = again.inexact
     where = f"{row['segment']}, {row['cohort_date']}"
-    cell.not_checked += sum(_numbers_in(row[name]) for name in ("histogram", "histogram_lows", "histogram_highs"))
+    cell.not_checked += _not_compared(row)
     if wanted is None:
         nobody = row["n"] + row["n_null"]  # a live arm without users has a row of zeros
         cell.number(f"users of {where}", nobody, 0, exact=True)
@@ -83,38 +80,35 @@ def _compare_row(cell: Cell, row: Row, wanted: Sums | None, again: Recomputed) -
             continue
         exact = not inexact & ({"x"} if name in _OF_COVARIATES else set("yp"))
         published = list(row[name])
-        own = _own(name, published, value)
-        cell.not_checked += len(published) - len(own)
-        for i, (one, other) in enumerate(zip(own, value, strict=False)):
+        if len(published) != len(value):
+            cell.number(f"length of {name} of {where}", len(published), len(value), exact=True)
+        for i, (one, other) in enumerate(zip(published, value, strict=False)):
             cell.number(f"{name}[{i}] of {where}", one, other, exact=exact, scale=_scale(again, name, row))
 
 
 def _scale(again: Recomputed, name: str, row: Row) -> float:
     """The size of which a difference of 1e-12 is allowed beside the relative one."""
-    factors = len(name.removeprefix("did_"))
-    return again.slack(factors, row["n"] + row["n_null"]) / TOLERANCE
+    return again.slack(_factors(name), row["n"] + row["n_null"]) / TOLERANCE
 
 
-def _own(name: str, published: Sequence[float], wanted: Sequence[float]) -> list[float]:
-    """The numbers of the metric's own covariates; those that the contract names come after them."""
-    if name != "xx":
-        return list(published[: len(wanted)])
-    own, width = math.isqrt(len(wanted)), math.isqrt(len(published))
-    return [published[i * width + j] for i in range(own) for j in range(own)]
+def _factors(name: str) -> int:
+    """How many numbers are multiplied in a sum."""
+    return len(name.removeprefix("did_"))
 
 
-def _numbers_in(value: Any) -> int:
-    if isinstance(value, (list, tuple, dict)):
-        return len(value)
-    return int(isinstance(value, float))
+def _not_compared(row: Row) -> int:
+    """Numbers of a row of which there is no second version: what rounding took from each sum, and caps."""
+    return len(row.get("rest") or ()) + sum(row.get(name) is not None for name in ("cap", "cap_denominator"))
+
+
+def _list(value: Any) -> list[float]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def compare_effects(
     metric: Metric, control: str, cells: Mapping[str, Cell], rows: Iterable[Row], again: Recomputed
 ) -> None:
     """Add the users, means and differences of method `ab` in exp.analysis_results to the cells of their arms."""
-    if metric.estimand == "quantile":
-        return
     levels = _levels(again, ratio=metric.is_ratio)
     for row in rows:
         cell = cells.get(row["variant_id"])
@@ -130,6 +124,11 @@ def compare_effects(
             # A small difference of large means keeps only the digits that the means have.
             scale = max(abs(mean_c), abs(mean_t))
             cell.number(f"effect_abs of {segment}", row["effect_abs"], mean_t - mean_c, exact=False, scale=scale)
+
+
+def users_of(again: Recomputed) -> dict[tuple[str, str], int]:
+    """Users with a value of each arm and segment, over all cohort dates."""
+    return {key: n for key, (n, _) in _levels(again, ratio=False).items()}
 
 
 def _levels(again: Recomputed, *, ratio: bool) -> dict[tuple[str, str], tuple[int, float | None]]:

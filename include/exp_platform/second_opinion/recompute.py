@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from importlib import resources
 from itertools import pairwise
 
@@ -15,12 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.config.models import Experiment, Metric
-from exp_platform.second_opinion.spine import DAY, Oracle, text
+from exp_platform.second_opinion.cells import Group
+from exp_platform.second_opinion.spine import DAY, Oracle, rows, text
 
-Group = tuple[str, str, date | None]  # arm, segment, cohort date
 Sums = dict[str, float | list[float]]
 # Column -> the letters that are multiplied; y value, x covariate, p pre-period; d, w, q those of a denominator.
 REACH = 70  # bits
+NAMED = string.ascii_uppercase + string.digits  # covariates that a contract names, and flags of those that are missing
 _PLAIN = {"y": "y", "yy": "yy", "yyy": "yyy"}
 _RATIO = _PLAIN | {"d": "d", "dd": "dd", "yd": "yd"}
 
@@ -82,23 +84,76 @@ def make_users(db: duckdb.DuckDBPyConnection, experiment: Experiment, cutoff: da
 
 def recompute(oracle: Oracle, metric: Metric) -> Recomputed:
     """The sums of one metric by arm, segment and cohort date, each rounded once."""
+    if metric.of_events:
+        return Recomputed(_counts(oracle, metric), frozenset())
     base = oracle.analysed(metric)
     fill = _mean_covariate(oracle.db, base)
+    joins, columns = _named_covariates(oracle, metric)
     table: pa.Table = oracle.db.sql(
-        f"""WITH base AS MATERIALIZED ({base}),
+        f"""WITH base AS MATERIALIZED (SELECT * FROM ({base}) {joins}),
         grouped AS (SELECT 'all' AS segment, * FROM base
             UNION ALL SELECT segment, base.* FROM base JOIN dims USING (user_id))
         SELECT variant_id, segment, cohort_date, has, did, mature, y, coalesce(x, {fill!r}) AS x, p, d, w, q
+            {"".join(f", {sql} AS {_column(letter)}" for letter, sql in columns.items())}
         FROM grouped ORDER BY ALL"""
     ).to_arrow_table()
+    letters = "yxpdwq" + "".join(columns)
     inexact = set("yxpdwq") if metric.cap is not None and metric.cap.quantile is not None else set()
+    if any(other.cap is not None and other.cap.quantile is not None for other in metric.covariate_metrics):
+        inexact |= {"x"}
     missing = oracle.db.sql(f"SELECT count(*) FROM ({base}) WHERE has AND x IS NULL").fetchall()[0][0]
     inexact |= {"x"} if missing else set()
-    found = dict(_sums(table, metric.is_ratio))
-    if _within_reach(oracle, metric):
+    found = dict(_sums(table, letters, metric.is_ratio))
+    if all(_within_reach(oracle, one) for one in (metric, *metric.covariate_metrics)):
         return Recomputed(found, frozenset(inexact))
-    largest = max((float(np.abs(_numbers(table, letter)).max(initial=0.0)) for letter in "yxpdwq"), default=0.0)
+    largest = max(float(np.abs(_numbers(table, letter)).max(initial=0.0)) for letter in letters)
     return Recomputed(found, frozenset("yxpdwq"), max(largest, 1e-300))
+
+
+def _counts(oracle: Oracle, metric: Metric) -> dict[Group, Sums]:
+    """The users of an event-level quantile, of whom none has a value of their own: every sum is 0."""
+    found = rows(
+        oracle.db,
+        f"""WITH base AS MATERIALIZED ({oracle.counted(metric)}),
+        grouped AS (SELECT 'all' AS segment, * FROM base
+            UNION ALL SELECT segment, base.* FROM base JOIN dims USING (user_id))
+        SELECT variant_id, segment, cohort_date, count(*) FILTER (has) AS n,
+            count(*) - n AS n_null, count(*) FILTER (mature) AS n_mature FROM grouped GROUP BY 1, 2, 3""",
+    )
+    empty = _Rows({letter: np.zeros(0) for letter in "yxp"}, np.zeros(0, dtype=bool), np.zeros(0, dtype=bool), "x")
+    zeros = empty.sums(ratio=False)
+    return {
+        (row["variant_id"], row["segment"], row["cohort_date"]): {n: row[n] for n in ("n", "n_null", "n_mature")}
+        | zeros
+        for row in found
+    }
+
+
+def _named_covariates(oracle: Oracle, metric: Metric) -> tuple[str, dict[str, str]]:
+    """SQL that joins the values before the assignment that the contract names, and the SQL of each letter's column.
+
+    A missing value counts as 0; where users may have none, a second letter is 1 for those.
+    """
+    parts = [
+        (oracle.capped(other, source, aggregation), aggregation)
+        for other in metric.covariate_metrics
+        for _, source, aggregation in oracle.parts(other)
+    ]
+    joins = " ".join(
+        f"LEFT JOIN (SELECT user_id, x AS named_{i} FROM ({frame})) USING (user_id)"
+        for i, (frame, _) in enumerate(parts)
+    )
+    columns: dict[str, str] = {}
+    for i, (_, aggregation) in enumerate(parts):
+        columns[NAMED[len(columns)]] = f"coalesce(named_{i}, 0.0)"
+        if aggregation not in ("sum", "count", "any"):
+            columns[NAMED[len(columns)]] = f"(named_{i} IS NULL)::double"
+    return joins, columns
+
+
+def _column(letter: str) -> str:
+    """The column of a letter; DuckDB takes a capital for a small one."""
+    return f"named_letter_{NAMED.index(letter)}" if letter in NAMED else letter
 
 
 def _within_reach(oracle: Oracle, metric: Metric) -> bool:
@@ -119,21 +174,22 @@ def _mean_covariate(db: duckdb.DuckDBPyConnection, base: str) -> float:
     return math.fsum(known.tolist()) / len(known) if len(known) else 0.0
 
 
-def _sums(table: pa.Table, ratio: bool) -> Iterator[tuple[Group, Sums]]:
+def _sums(table: pa.Table, letters: str, ratio: bool) -> Iterator[tuple[Group, Sums]]:
     """The counts and sums of each group of rows; the rows of a group stand together."""
-    numbers = {letter: _numbers(table, letter) for letter in "yxpdwq"}
+    numbers = {letter: _numbers(table, letter) for letter in letters}
+    x = ("xw" if ratio else "x") + "".join(letter for letter in letters if letter in NAMED)
     has, did, mature = (table[name].to_numpy() for name in ("has", "did", "mature"))
     keys = list(zip(*(table[name].to_pylist() for name in ("variant_id", "segment", "cohort_date")), strict=True))
     starts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
     for first, last in pairwise([*starts, len(keys)]):
         part = slice(first, last)
-        group = _Rows({letter: column[part] for letter, column in numbers.items()}, has[part], did[part])
+        group = _Rows({letter: column[part] for letter, column in numbers.items()}, has[part], did[part], x)
         counts = {"n": int(has[part].sum()), "n_null": int((~has[part]).sum()), "n_mature": int(mature[part].sum())}
         yield keys[first], counts | group.sums(ratio)
 
 
 def _numbers(table: pa.Table, letter: str) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = table[letter].cast(pa.float64()).fill_null(0.0).to_numpy()
+    found: NDArray[np.float64] = table[_column(letter)].cast(pa.float64()).fill_null(0.0).to_numpy()
     return found
 
 
@@ -144,10 +200,11 @@ class _Rows:
     numbers: dict[str, NDArray[np.float64]]
     has: NDArray[np.bool_]
     did: NDArray[np.bool_]
+    x: str  # letters of the covariates
 
     def sums(self, ratio: bool) -> Sums:
         """The sums of the products, by the name of their column."""
-        x, v = ("xw", "ydpq") if ratio else ("x", "yp")
+        x, v = self.x, "ydpq" if ratio else "yp"
         found: Sums = {name: self._sum(letters) for name, letters in (_RATIO if ratio else _PLAIN).items()}
         if ratio:
             found["with_denominator"] = int((self.has & (self.numbers["d"] != 0)).sum())

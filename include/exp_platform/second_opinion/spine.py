@@ -118,11 +118,14 @@ class Oracle:
             with u as materialized ({units}), k as (select user_id, {chosen} from u)
             select u.user_id, variant_id, cohort_date, unit_bucket, mature, {kept} from u join k using (user_id)"""
 
+    def complete(self, metric: Metric) -> bool:
+        """True when only units count whose window has closed."""
+        usual = metric.type == "retention" or metric.window.start_hours > 0
+        return metric.maturity == "complete" or (metric.maturity is None and usual)
+
     def analysed(self, metric: Metric) -> str:
         """SQL: every included unit with y, x, p (and d, w, q of a ratio), `has` and `did`."""
-        complete = metric.maturity == "complete" or (
-            metric.maturity is None and (metric.type == "retention" or metric.window.start_hours > 0)
-        )
+        complete = self.complete(metric)
         frames = [self.capped(metric, source, aggregation) for _, source, aggregation in self.parts(metric)]
         second = (
             f"join (select user_id, y as d, x as w, p as q from ({frames[1]})) using (user_id)"
@@ -175,45 +178,6 @@ class Oracle:
             from grouped group by 1, 2, 3, 4""",
         )
 
-    def panel(self, metric: Metric) -> list[dict[str, Any]]:
-        """Cross products of daily values before assignment, for every pair of days."""
-        return rows(
-            self.db,
-            f"""
-            {self.daily_values(metric)}
-            select i.variant_id, i.cohort_date, i.day as day_i, j.day as day_j, count(*) as n, fsum(i.v) as sum_i,
-                   fsum(j.v) as sum_j, fsum(i.v * j.v) as sum_ij
-            from dense i join dense j on i.user_id = j.user_id and i.day <= j.day group by 1, 2, 3, 4""",
-        )
-
-    def panel_clusters(self, metric: Metric, dimension: str) -> list[dict[str, Any]]:
-        """Units and sums of daily values by value of a dimension; units without a value are in none."""
-        begins = text(f"{dimension}=")
-        return rows(
-            self.db,
-            f"""
-            {self.daily_values(metric)}
-            select variant_id, cohort_date, day, replace(segment, {begins}, '') as cluster, count(*) as n,
-                   fsum(v) as total
-            from dense join dims using (user_id) where starts_with(segment, {begins}) group by 1, 2, 3, 4""",
-        )
-
-    def daily_values(self, metric: Metric) -> str:
-        """SQL: `dense`, one row for each included user and day before assignment."""
-        (_, source, aggregation) = self.parts(metric)[0]
-        daily = {"sum": "fsum(value)", "count": "count(*)::double", "any": "(max(value) > 0)::int::double"}[aggregation]
-        days = metric.pre_period_days or 0
-        return f"""
-            with grid as (
-                select user_id, variant_id, cohort_date, day from cohort, range(-{days}, 0) r(day) where included),
-            happened as (
-                select user_id, floor((t - a) / {DAY}.0)::int as day, {daily} as v
-                from outcomes join cohort using (user_id)
-                where included and metric_name = {text(source)} and t < {self.cutoff}
-                    and t < a and t >= a - {days * DAY}
-                group by 1, 2),
-            dense as (select grid.*, coalesce(v, 0.0) as v from grid left join happened using (user_id, day))"""
-
     def calendar(self, metric: Metric) -> list[dict[str, Any]]:
         """Units whose window holds some of a UTC day, and the sums of their events on it, by variant and segment."""
         start, end = self.window(metric)
@@ -243,34 +207,25 @@ class Oracle:
             from at_risk left join happened using (variant_id, segment, day)""",
         )
 
-    def unit_histogram(self, metric: Metric, bin_sql: str) -> list[dict[str, Any]]:
-        """Units per bin in both grouping sets, with the smallest and the largest value."""
-        return rows(
-            self.db,
-            f"""
-            with base as materialized ({self.analysed(metric)}),
-            grouped as (
-                select 'all' as segment, cohort_date as cd, -1 as b, * from base
-                union all select 'all', null, unit_bucket, * from base
-                union all select segment, cohort_date, -1, base.* from base join dims using (user_id))
-            select variant_id, segment, cd as cohort_date, b as unit_bucket, {bin_sql.format(v="y")} as bin,
-                   count(*) as n, min(y) as low, max(y) as high
-            from grouped where has group by 1, 2, 3, 4, 5""",
-        )
-
-    def event_histogram(self, metric: Metric, bin_sql: str) -> list[dict[str, Any]]:
-        """Events per bin by variant × bucket, with the smallest and the largest value."""
+    def events(self, metric: Metric) -> str:
+        """SQL: every event that counts in an event-level quantile, with its user's number, groups and capped value."""
         start, end = self.window(metric)
-        return rows(
-            self.db,
-            f"""
-            select variant_id, unit_bucket, {bin_sql.format(v="value")} as bin, count(*) as n, min(value) as low,
-                   max(value) as high
+        cap = metric.cap.value if metric.cap is not None else None
+        complete = f"and {end} <= {self.cutoff}" if self.complete(metric) else ""
+        return f"""
+            select user_id, variant_id, cohort_date, unit_bucket,
+                   {"value" if cap is None else f"least(value, {cap!r})"} as value
             from outcomes join cohort using (user_id)
             where included and metric_name = {text(metric.source or metric.name)} and t < {self.cutoff}
-                and t >= {start} and t < {end} and {self.untouched(start, end)}
-            group by 1, 2, 3""",
-        )
+                and t >= {start} and t < {end} and {self.untouched(start, end)} {complete}"""
+
+    def counted(self, metric: Metric) -> str:
+        """SQL: every included unit of an event-level quantile; `has` is true with an event that counts."""
+        _, end = self.window(metric)
+        return f"""
+            select user_id, variant_id, cohort_date, {end} <= {self.cutoff} as mature,
+                   user_id in (select user_id from ({self.events(metric)})) as has
+            from cohort where included"""
 
 
 def text(value: str) -> str:

@@ -2,7 +2,7 @@
 
 A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000), and 0 into the bin 0. Bins sort as the
 values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
-edge, so that engines whose logarithms differ in the last digit agree. `BIN_SQL` is the same formula in SQL.
+edge, so that engines whose logarithms differ in the last digit agree. `second_opinion.histograms` has the rule in SQL.
 
 A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as
 whole numbers below 370 do, the quantile is that value and no other.
@@ -22,7 +22,6 @@ from exp_platform.stats.sufficient import Array
 BINS_PER_DOUBLING = 256
 OFFSET = 300_000  # keeps the bins of the smallest doubles positive
 NUDGE = 1e-6
-BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) * 256 + 1e-6) + 300000) AS INT) END"
 
 
 @dataclass(frozen=True, eq=False)

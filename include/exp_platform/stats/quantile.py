@@ -9,10 +9,10 @@ import numpy as np
 from scipy import special
 
 from exp_platform.stats.effect import DEFAULT_ALPHA, DEFAULT_MIN_UNITS, Arm, Effect, compare, t_quantile
-from exp_platform.stats.histogram import BIN_SQL, Bins, Histogram, bin_of
+from exp_platform.stats.histogram import Bins, Histogram, bin_of
 from exp_platform.stats.sufficient import Array
 
-__all__ = ("BIN_SQL", "OUT_OF_REACH", "Histogram", "bin_of", "quantile_arm", "quantile_effect", "share_error")
+__all__ = ("OUT_OF_REACH", "Histogram", "bin_of", "quantile_arm", "quantile_effect", "share_error")
 
 OUT_OF_REACH = "quantile_out_of_reach"
 LOPSIDED = 1.5  # times the error, beyond which the longer side of an interval is no chance of the sample

@@ -1,11 +1,13 @@
-"""`exp canary` on raw files: sums agree, a damaged data file is found, late and changed files are no alarm; no Spark.
+"""`exp canary` on raw files: all agrees, a damaged data file is found, late and changed files are no alarm; no Spark.
 
-The published sums are made by `tests/hand_made.py` from the units; the raw files hold the same units as events.
+The published sums, histograms and panels are made by `tests/hand_made.py` from the units; the raw files hold the same
+units as events.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,14 @@ from tests.hand_lake import clone, put, quality_rows
 from tests.stages import opened
 
 from exp_platform.config.load import Project, load_project
+from exp_platform.config.models import Metric
 from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.ops import replace_rows
 from exp_platform.ledger.claim import claim
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
+from exp_platform.second_opinion.cells import Cell
 from exp_platform.second_opinion.check import cells_of, latest_run
-from exp_platform.second_opinion.compare import Cell
 
 ID, PER_ARM = "exp_test", 120
 EVENTS = ("assignments", "exposures", "outcomes")
@@ -41,22 +44,26 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Project:
     Each test leaves it as it was, but for files that came late.
     """
     folder = tmp_path_factory.mktemp("lake")
-    metric = hm.metric("spend", "sum", source="spend", window={"end_hours": 1})
-    plan = hm.plan([metric], days=14)
-    project = clone(folder, [metric], plan)
+    window = {"end_hours": 1}
+    metrics = [hm.metric("spend", "sum", source="spend", window=window)]
+    metrics += [hm.metric("middle", "quantile", source="spend", window=window)]
+    metrics += [hm.metric("load", "quantile", level="event", quantile=0.9, source="load", window=window)]
+    plan = hm.plan(metrics, days=14)
+    project = clone(folder, metrics, plan)
     empty_lake(project)
     tables = ensure_tables(project)
     units = hm.draw_units(1, PER_ARM)
     units.y, units.pre, units.country = np.round(units.y * 8) / 8, np.round(units.pre * 8) / 8, None
     for dataset, rows in raw_events(units).items():
         land(project, dataset, rows)
-    put(project, hm.STATISTICS, hm.statistics({metric: units}))
+    put(project, hm.STATISTICS, of_events(hm.statistics([(metric, units) for metric in metrics]), metrics[2]))
+    put(project, hm.PANEL, pa.concat_tables(panel for name in ("spend", "middle") for panel in panels(name, units)))
     counted = ("exposed", "any_exposure", "canonical_assignments")
     daily = [r | dict.fromkeys(counted, r["assigned"]) | {"exposure_rate": 1.0} for r in hm.assigned(units)]
     put(project, "gold.fct_experiment_quality_metrics_daily", quality_rows(daily))
     claim(project, ID, "run_1", plan.dt, started_by="test")
     pins = {f"exp.{dataset}": tables[f"exp.{dataset}"] for dataset in EVENTS}
-    pins[hm.STATISTICS] = load_handle(project, hm.STATISTICS)
+    pins |= {name: load_handle(project, name) for name in (hm.STATISTICS, hm.PANEL)}
     record(project, Run(project, ID, plan.dt, "run_1"), {name: one.current_snapshot() for name, one in pins.items()})
     for name in STAGES:
         with opened(project, ID, plan.dt, "run_1", name) as ctx:
@@ -70,9 +77,34 @@ def raw_events(units: hm.Units) -> dict[str, list[dict[str, Any]]]:
         user, at = {"experiment_id": ID, "user_id": f"u{i}"}, datetime.combine(day, time(10), UTC)
         found["assignments"].append(user | {"variant": arm, "assignment_ts": at, "unit": "user"})
         found["exposures"].append(user | {"variant": arm, "exposure_ts": at, "unit": "user"})
-        for value, minutes in ((y - 1, 5), (1.0, 10), (pre, -30)):
+        spent = ((y - 1, 5), (1.0, 10), (pre, -30), (2.0, -50 * 60), (-2.0, -30 * 60))
+        events = [("spend", value, minutes) for value, minutes in spent] + [("load", y, 20), ("load", 9.0, 61)]
+        for name, value, minutes in events:
             moment = at + timedelta(minutes=minutes)
-            found["outcomes"].append(user | {"metric_name": "spend", "value": float(value), "outcome_ts": moment})
+            found["outcomes"].append(user | {"metric_name": name, "value": float(value), "outcome_ts": moment})
+    return found
+
+
+def of_events(statistics: pa.Table, metric: Metric) -> pa.Table:
+    """The rows of a quantile of users as those of one of events, of which each user has one: counts and bins alone."""
+    rows = statistics.to_pylist()
+    for row in rows:
+        if row["metric_name"] == metric.name:
+            row |= dict.fromkeys(("y", "yy", "yyy"), 0.0) | {"did_n": 0}
+            row |= {name: [0.0] * len(row[name]) for name in ("x", "xx", "xy", "dx", "did_v", "did_vv")}
+    return pa.Table.from_pylist(rows, schema=statistics.schema)
+
+
+def panels(name: str, units: hm.Units) -> list[pa.Table]:
+    """The panel of each cohort date: the value before, and 2 and -2 on the days before that, which add up to nothing."""
+    found = []
+    for day in sorted(set(units.day)):
+        matrices = {}
+        for arm in sorted(set(units.arm[units.day == day])):
+            before = units.pre[(units.arm == arm) & (units.day == day)]
+            matrices[arm] = np.zeros((len(before), 14))
+            matrices[arm][:, -3:] = np.stack([0 * before + 2, 0 * before - 2, before], axis=1)
+        found.append(hm.panel(name, matrices, day))
     return found
 
 
@@ -107,27 +139,77 @@ def totals(cells: list[Cell]) -> tuple[int, int]:
     return sum(one.compared for one in cells), sum(one.differ for one in cells)
 
 
-def test_the_sums_of_the_raw_files_are_the_published_ones_to_the_last_bit(lake: Project) -> None:
+def rows_of(project: Project, table: str, metric: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = load_handle(project, table).scan().to_arrow().to_pylist()
+    return [row for row in rows if row["metric_name"] == metric]
+
+
+def test_every_published_number_is_that_of_the_raw_files(lake: Project) -> None:
     cells, note = check(lake)
     assert note == ""
-    # 16 numbers for each arm and cohort date; users, means and their difference for the result rows of treatment
-    days = sum(row["unit_bucket"] == -1 for row in load_handle(lake, hm.STATISTICS).scan().to_arrow().to_pylist())
-    assert totals(cells) == (16 * days + 5, 0), [one.examples for one in cells]
+    assert totals(cells)[1] == 0, [one.examples for one in cells]
+    compared = {name: sum(one.compared for one in cells if one.metric_name == name) for name in ("spend", "load")}
+    # 16 sums for each arm, by cohort date and all buckets together; users, means and difference; four of a panel's row
+    days = sum(row["unit_bucket"] == -1 for row in rows_of(lake, hm.STATISTICS, "spend"))
+    panel = len(rows_of(lake, hm.PANEL, "spend"))
+    assert (days, panel) == (28, 28 * 105)
+    assert compared["spend"] == 16 * (days + 2) + 5 + 4 * panel
+    # of a bin its count and extremes, by cohort date and all buckets of an arm together
+    bins = [(row, {code for code, _ in row["histogram"]}) for row in rows_of(lake, hm.STATISTICS, "load")]
+    by_date = sum(len(codes) for row, codes in bins if row["unit_bucket"] == -1)
+    arms = ("control", "treatment")
+    whole = sum(len(set().union(*(codes for row, codes in bins if row["variant_id"] == arm))) for arm in arms)
+    assert compared["load"] == 16 * (days + 2) + 5 + 3 * (by_date + whole)
 
 
-def test_one_changed_number_in_one_data_file_is_found(lake: Project) -> None:
-    (file,) = Path(load_handle(lake, hm.STATISTICS).location().removeprefix("file://")).rglob("data/**/*.parquet")
+RESULTS = "exp.analysis_results"
+LAST = -1  # of several
+
+
+def one_bit(value: float) -> float:
+    return float(np.nextafter(value, np.inf))
+
+
+def one_more(histogram: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    (code, count), *rest = histogram
+    return [(code, count + 1), *rest]
+
+
+DAMAGE: list[tuple[str, dict[str, Any], str, Callable[[Any], Any], str]] = [
+    (hm.STATISTICS, {"metric_name": "spend", "unit_bucket": -1}, "y", one_bit, "y of all, 2026-01-"),
+    (hm.STATISTICS, {"metric_name": "spend", "unit_bucket": 7}, "y", lambda y: y + 1e-6, "y[0] of all buckets"),
+    (hm.STATISTICS, {"metric_name": "spend", "unit_bucket": 7}, "n", lambda n: n + 1, "n[0] of all buckets"),
+    (hm.STATISTICS, {"metric_name": "load", "unit_bucket": -1}, "n", lambda n: n + 1, "n of all, 2026-01-"),
+    (hm.STATISTICS, {"metric_name": "load", "unit_bucket": -1}, "histogram", one_more, "values in bin"),
+    (hm.STATISTICS, {"metric_name": "load", "unit_bucket": 7}, "histogram", one_more, "values in bin"),
+    (hm.STATISTICS, {"metric_name": "load", "unit_bucket": -1}, "histogram_highs",
+     lambda highs: [*highs[:LAST], one_bit(highs[LAST])], "largest value of bin"),
+    (hm.STATISTICS, {"metric_name": "middle", "unit_bucket": -1}, "histogram_lows",
+     lambda lows: [lows[0] - 1e-9, *lows[1:]], "smallest value of bin"),
+    (hm.PANEL, {"metric_name": "spend", "day_i": -3, "day_j": -2}, "sum_ij", lambda v: v * (1 + 1e-9),
+     "sum_ij of days -3 and -2, 2026-01-"),
+    (hm.PANEL, {"metric_name": "middle", "day_i": -1, "day_j": -1}, "n", lambda n: n + 1, "n of days -1 and -1, 2026-"),
+    (RESULTS, {"metric_name": "load", "method": "ab"}, "control_mean", lambda v: v * 1.01, "control_mean of all"),
+    (RESULTS, {"metric_name": "middle", "method": "ab"}, "effect_abs", lambda v: v + 1e-6, "effect_abs of all"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "where", "column", "change", "found"), DAMAGE)
+def test_one_changed_number_in_one_data_file_is_found(
+    lake: Project, table: str, where: dict[str, Any], column: str, change: Callable[[Any], Any], found: str
+) -> None:
+    (file,) = Path(load_handle(lake, table).location().removeprefix("file://")).rglob("data/**/*.parquet")
     sound = file.read_bytes()
-    table = pq.read_table(file)
-    place = table["unit_bucket"].to_pylist().index(-1)
-    values = table["y"].to_pylist()
-    values[place] = float(np.nextafter(values[place], np.inf))
-    pq.write_table(table.set_column(table.column_names.index("y"), table.schema.field("y"), pa.array(values)), file)
+    content = pq.ParquetFile(file).read()
+    rows = content.to_pylist()
+    row = next(row for row in rows if row | where == row)
+    row[column] = change(row[column])
+    pq.write_table(pa.Table.from_pylist(rows, schema=content.schema), file)
     cells, _ = check(lake)
     file.write_bytes(sound)
-    assert totals(cells)[1] == 1
-    (example,) = [one for cell in cells for one in cell.examples]
-    assert example.startswith("y of all, 2026-01-")
+    examples = [one for cell in cells for one in cell.examples]
+    assert examples and examples[0].startswith(found), examples
+    assert {cell.metric_name for cell in cells if cell.differ} == {where["metric_name"]}
 
 
 def test_a_file_that_came_after_the_run_is_no_difference(lake: Project) -> None:

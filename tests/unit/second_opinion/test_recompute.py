@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
 from tests import hand_made as hm
+from tests.unit.second_opinion.small_events import DAY1, assigned, attribute, database, outcome, put, users
 
 from exp_platform.config.models import Metric
+from exp_platform.second_opinion.cells import Cell, same
 from exp_platform.second_opinion.check import chosen_metrics
-from exp_platform.second_opinion.compare import Cell, compare_effects, compare_sums, same
-from exp_platform.second_opinion.raw_events import NotChecked, _create, _insert, in_contract_types
-from exp_platform.second_opinion.recompute import Recomputed, make_users, recompute
-
-ID, START = "exp_test", datetime(2026, 1, 5, tzinfo=UTC)
-DAY1 = date(2026, 1, 5)
-
-
-def at(hours: float) -> datetime:
-    return datetime.fromtimestamp(START.timestamp() + hours * 3600, UTC)
+from exp_platform.second_opinion.compare import compare_effects, compare_sums
+from exp_platform.second_opinion.raw_events import NotChecked, in_contract_types
+from exp_platform.second_opinion.recompute import Recomputed, recompute
 
 
 @pytest.fixture
 def db() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for dataset in ("assignments", "exposures", "outcomes", "attributes"):
-            _create(connection, dataset)
+    with database() as connection:
         yield connection
-
-
-def put(db: duckdb.DuckDBPyConnection, dataset: str, *rows: dict[str, Any]) -> None:
-    table = pa.Table.from_pylist([{"experiment_id": ID} | row for row in rows])
-    _insert(db, dataset, in_contract_types(table, dataset), ID, ["control", "treatment"])
-
-
-def outcome(user: str, value: float, hours: float, name: str = "spend") -> dict[str, Any]:
-    return {"user_id": user, "metric_name": name, "value": value, "outcome_ts": at(hours)}
-
-
-def assigned(user: str, variant: str) -> dict[str, Any]:
-    return {"user_id": user, "variant": variant, "assignment_ts": at(1), "unit": "user"}
 
 
 def test_a_row_that_breaks_a_rule_of_the_contract_does_not_count(db: duckdb.DuckDBPyConnection) -> None:
@@ -80,18 +58,8 @@ def sums_of(db: duckdb.DuckDBPyConnection, metric: Metric) -> Recomputed:
     put(db, "assignments", assigned("u1", "control"), assigned("u2", "control"), assigned("u3", "treatment"))
     put(db, "outcomes", *(outcome("u1", value, 2) for value in (0.1, 0.2, 0.3)), outcome("u1", 7.0, -1))
     put(db, "outcomes", outcome("u3", 1e16, 2), outcome("u3", 1.0, 3), outcome("u3", 1.0, 4), outcome("u3", 5.0, 30))
-    put(db, "attributes", {"user_id": "u1", "dimension": "os", "value": "x", "attribute_ts": at(0)})
-    plan = hm.plan([metric], days=14, arms=("control", "treatment"))
-    experiment = plan.experiment.model_copy(
-        update={
-            "experiment_id": ID,
-            "start_ts": START,
-            "end_ts": at(240),
-            "dimensions": ("os",),
-            "analysis_mode": "itt",
-        }
-    )
-    return recompute(make_users(db, experiment, at(96)), metric)
+    put(db, "attributes", attribute("u1", "x"))
+    return recompute(users(db, [metric]), metric)
 
 
 def test_the_sums_are_those_of_the_window_rounded_once(db: duckdb.DuckDBPyConnection) -> None:
@@ -119,17 +87,25 @@ def recompute_again(db: duckdb.DuckDBPyConnection, metric: Metric) -> Recomputed
 
 def published(row: dict[str, Any], **changed: Any) -> dict[str, Any]:
     keys = {"variant_id": "control", "segment": "all", "cohort_date": DAY1, "unit_bucket": -1}
-    empty = {"histogram": None, "histogram_lows": None, "histogram_highs": None, "with_denominator": None}
-    return empty | keys | row | changed
+    return {"with_denominator": None} | keys | row | changed
+
+
+def in_bucket(row: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """All users of an arm in one bucket."""
+    return published(row, cohort_date=None, unit_bucket=7, **changed)
+
+
+def compared(again: Recomputed, *rows: dict[str, Any]) -> Cell:
+    return compare_sums(spend(), ["control"], rows, again)["control"]
 
 
 def test_one_bit_of_a_sum_is_a_difference_and_is_named(db: duckdb.DuckDBPyConnection) -> None:
     again = sums_of(db, spend())
     row = again.sums["control", "all", DAY1]
     small = Recomputed({("control", "all", DAY1): row}, frozenset())
-    agreed = compare_sums(spend(), ["control"], [published(row)], small)["control"]
-    assert (agreed.compared, agreed.differ) == (16, 0)
-    wrong = compare_sums(spend(), ["control"], [published(row, y=0.6000000000000001)], small)["control"]
+    agreed = compared(small, published(row), in_bucket(row))
+    assert (agreed.compared, agreed.differ) == (2 * 16, 0)
+    wrong = compared(small, published(row, y=0.6000000000000001), in_bucket(row))
     assert wrong.differ == 1
     assert wrong.examples == [
         "y of all, 2026-01-05: published 0.6000000000000001, computed again 0.6",
@@ -139,20 +115,58 @@ def test_one_bit_of_a_sum_is_a_difference_and_is_named(db: duckdb.DuckDBPyConnec
 def test_a_row_too_many_and_a_row_too_few_are_differences(db: duckdb.DuckDBPyConnection) -> None:
     row = sums_of(db, spend()).sums["control", "all", DAY1]
     known = Recomputed({("control", "all", DAY1): row}, frozenset())
-    assert compare_sums(spend(), ["control"], [], known)["control"].differ == 1
-    more = published(row, segment="os=y")
-    assert compare_sums(spend(), ["control"], [published(row), more], known)["control"].differ == 1
+    assert compared(known, in_bucket(row)).examples == ["row of all, 2026-01-05: published None, computed again 2"]
+    assert compared(known, published(row)).examples == ["n of all buckets: published None, computed again 2.0"]
+    assert compared(known, published(row), in_bucket(row), published(row, segment="os=y")).differ == 1
 
 
-def test_rows_by_bucket_and_the_covariates_of_other_metrics_are_counted_as_not_checked(
-    db: duckdb.DuckDBPyConnection,
-) -> None:
+def test_rows_by_bucket_must_add_up_to_the_arm(db: duckdb.DuckDBPyConnection) -> None:
     row = sums_of(db, spend()).sums["control", "all", DAY1]
     known = Recomputed({("control", "all", DAY1): row}, frozenset())
-    named = published(row, x=[*row["x"], 5.0], xx=[*row["xx"], 1.0, 2.0, 3.0], xy=[*row["xy"], 4.0])
-    bucket = {"variant_id": "control", "unit_bucket": 7, "y": 1.0, "x": [1.0, 2.0], "n": 3}
-    cell = compare_sums(spend(), ["control"], [named, bucket], known)["control"]
-    assert (cell.differ, cell.not_checked) == (0, 5 + 3)
+    cut = [in_bucket(row, y=0.25), in_bucket(dict.fromkeys(row, 0) | {k: [0.0] * len(v) for k, v in row.items()
+           if isinstance(v, list)}, y=0.35)]  # fmt: skip
+    assert compared(known, published(row), *cut).differ == 0
+    for changed, where in (({"n": 3}, "n"), ({"y": 0.6 + 1e-9}, "y"), ({"x": [7.0, 1.0]}, "length of x"),
+                           ({"did_vv": [1.0, 0.0, 0.0, 0.0]}, "did_vv")):  # fmt: skip
+        cell = compared(known, published(row), in_bucket(row, **changed))
+        assert cell.differ and cell.examples[0].startswith(where) and "of all buckets" in cell.examples[0]
+    assert compared(known, published(row), in_bucket(row, y=0.6 + 1e-13)).differ == 0, "each bucket is rounded"
+
+
+def test_what_rounding_took_and_caps_are_counted_as_not_checked(db: duckdb.DuckDBPyConnection) -> None:
+    row = sums_of(db, spend()).sums["control", "all", DAY1]
+    known = Recomputed({("control", "all", DAY1): row}, frozenset())
+    cell = compared(known, published(row, rest=[0.0] * 16, cap=5.0, cap_denominator=None), in_bucket(row))
+    assert (cell.differ, cell.not_checked) == (0, 17)
+
+
+def test_covariates_that_a_contract_names_stand_after_its_own_with_a_flag_where_users_have_none(
+    db: duckdb.DuckDBPyConnection,
+) -> None:
+    waiting = hm.metric("waiting", "mean", source="wait", pre_period_days=2)
+    visits = hm.metric("visits", "count", source="visit", pre_period_days=1)
+    put(db, "outcomes", outcome("u1", 4.0, -30, "wait"), outcome("u1", 8.0, -40, "wait"))
+    put(
+        db,
+        "outcomes",
+        outcome("u1", 9.0, -60, "wait"),
+        outcome("u2", 1.0, 0, "visit"),
+        outcome("u2", 1.0, -25, "visit"),
+    )
+    named = spend(covariates=("waiting", "visits")).with_covariates((waiting, visits))
+    row = sums_of(db, named).sums["control", "all", DAY1]
+    assert row["x"] == [7.0, 6.0, 1.0, 1.0], "own, wait of u1, without a wait: u2, visits of u2 on the day before"
+    assert row["xx"] == [49.0, 42.0, 0.0, 0.0, 42.0, 36.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]
+    assert row["xy"] == [7.0 * 0.6, 6.0 * 0.6, 0.0, 0.0]
+
+
+def test_an_event_level_quantile_counts_users_with_an_event_and_has_no_sums(db: duckdb.DuckDBPyConnection) -> None:
+    events = hm.metric("load", "quantile", level="event", source="spend", window={"end_hours": 24})
+    found = sums_of(db, events).sums
+    control = found["control", "all", DAY1]
+    assert (control["n"], control["n_null"], control["n_mature"]) == (1, 1, 2)
+    assert (control["y"], control["x"], control["did_vv"]) == (0.0, [0.0], [0.0] * 4)
+    assert found["control", "os=x", DAY1]["n"] == 1
 
 
 def test_a_mean_that_is_not_that_of_the_raw_files_is_a_difference(db: duckdb.DuckDBPyConnection) -> None:
@@ -191,7 +205,6 @@ def test_bits_beyond_the_reach_of_the_pipelines_sums_are_no_difference(db: duckd
     again = sums_of(db, spend())
     assert again.largest == 1e16 + 2
     row = again.sums["control", "all", DAY1]
-    near = published(row, y=0.6 + 2e-13)
     known = Recomputed({("control", "all", DAY1): row}, again.inexact, 1e6)
-    assert compare_sums(spend(), ["control"], [near], known)["control"].differ == 0
-    assert compare_sums(spend(), ["control"], [published(row, y=0.6001)], known)["control"].differ == 1
+    assert compared(known, published(row, y=0.6 + 2e-13), in_bucket(row)).differ == 0
+    assert compared(known, published(row, y=0.6001), in_bucket(row)).differ == 1
