@@ -16,7 +16,6 @@ Bin = tuple[int, float, float]  # number of values, the smallest and the largest
 Bins = dict[int, Bin]
 # The rule of a bin, written again: 256 to a doubling, 0 apart; 1e-6 keeps powers of two clear of an edge.
 BIN_SQL = "CASE WHEN {v} = 0 THEN 0 ELSE CAST(sign({v}) * (floor(log2(abs({v})) * 256 + 1e-6) + 300000) AS INT) END"
-RANK_ROUNDING = 1e-9  # of all values: 0.29 * 100 is 28.999999999999996
 
 
 def binned(oracle: Oracle, metric: Metric) -> list[dict[str, Any]]:
@@ -30,9 +29,9 @@ def binned(oracle: Oracle, metric: Metric) -> list[dict[str, Any]]:
         f"""
         with base as materialized ({values}),
         grouped as (
-            select 'all' as segment, cohort_date as cd, -1 as b, y, has from base
-            union all select 'all', null, unit_bucket, y, has from base
-            union all select segment, cohort_date, -1, y, has from base join dims using (user_id))
+            select variant_id, 'all' as segment, cohort_date as cd, -1 as b, y, has from base
+            union all select variant_id, 'all', null, unit_bucket, y, has from base
+            union all select variant_id, segment, cohort_date, -1, y, has from base join dims using (user_id))
         select variant_id, segment, cd as cohort_date, b as unit_bucket, {BIN_SQL.format(v="y")} as bin,
                count(*) as n, min(y) as low, max(y) as high
         from grouped where has group by 1, 2, 3, 4, 5""",
@@ -126,11 +125,12 @@ def quantile_ends(bins: Bins, q: float) -> tuple[float, float] | None:
     total = sum(n for n, _, _ in bins.values())
     if not total:
         return None
-    first, last = (min(max(math.ceil(total * (q + e)), 1), total) for e in (-RANK_ROUNDING, RANK_ROUNDING))
-    return _value_at(bins, first)[1], _value_at(bins, last)[2]
+    _, low, high = _bin_at(bins, max(math.ceil(q * total), 1))
+    return low, high
 
 
-def _value_at(bins: Bins, rank: int) -> Bin:
+def _bin_at(bins: Bins, rank: int) -> Bin:
+    """The bin of the value that has so many values up to it, itself counted."""
     below = 0
     for code in sorted(bins):
         below += bins[code][0]

@@ -47,7 +47,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Project:
     window = {"end_hours": 1}
     metrics = [hm.metric("spend", "sum", source="spend", window=window)]
     metrics += [hm.metric("middle", "quantile", source="spend", window=window)]
-    metrics += [hm.metric("load", "quantile", level="event", quantile=0.9, source="load", window=window)]
+    metrics += [
+        hm.metric("load", "quantile", level="event", quantile=0.6, source="load", window=window, may_be_absent=True)
+    ]
     plan = hm.plan(metrics, days=14)
     project = clone(folder, metrics, plan)
     empty_lake(project)
@@ -56,7 +58,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Project:
     units.y, units.pre, units.country = np.round(units.y * 8) / 8, np.round(units.pre * 8) / 8, None
     for dataset, rows in raw_events(units).items():
         land(project, dataset, rows)
-    put(project, hm.STATISTICS, of_events(hm.statistics([(metric, units) for metric in metrics]), metrics[2]))
+    put(project, hm.STATISTICS, counts_alone(hm.statistics([(metric, units) for metric in metrics]), metrics[2]))
     put(project, hm.PANEL, pa.concat_tables(panel for name in ("spend", "middle") for panel in panels(name, units)))
     counted = ("exposed", "any_exposure", "canonical_assignments")
     daily = [r | dict.fromkeys(counted, r["assigned"]) | {"exposure_rate": 1.0} for r in hm.assigned(units)]
@@ -85,7 +87,7 @@ def raw_events(units: hm.Units) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def of_events(statistics: pa.Table, metric: Metric) -> pa.Table:
+def counts_alone(statistics: pa.Table, metric: Metric) -> pa.Table:
     """The rows of a quantile of users as those of one of events, of which each user has one: counts and bins alone."""
     rows = statistics.to_pylist()
     for row in rows:
@@ -96,7 +98,7 @@ def of_events(statistics: pa.Table, metric: Metric) -> pa.Table:
 
 
 def panels(name: str, units: hm.Units) -> list[pa.Table]:
-    """The panel of each cohort date: the value before, and 2 and -2 on the days before that, which add up to nothing."""
+    """The panel of each cohort date: the value before, and 2 and -2 on the two days before that."""
     found = []
     for day in sorted(set(units.day)):
         matrices = {}

@@ -69,7 +69,7 @@ def row(bins: Bins, **keys: Any) -> dict[str, Any]:
 def differences(again: dict[Any, Bins], *rows: dict[str, Any], exact: bool = True) -> list[str]:
     cell = Cell("load", "control")
     compare_histograms({"control": cell}, rows, again, exact=exact)
-    assert cell.differ == len(cell.examples) <= 3
+    assert cell.differ >= len(cell.examples)
     return [example.partition(":")[0] for example in cell.examples]
 
 
@@ -97,7 +97,7 @@ def test_a_count_or_an_extreme_of_a_bin_that_differs_is_found(changed: Bins, fou
 def test_a_bin_too_many_or_too_few_is_found_and_users_values_may_be_rounded() -> None:
     assert len(differences({CONTROL: BINS}, row({ONE: BINS[ONE]}))) == 3
     assert len(differences({CONTROL: {ONE: BINS[ONE]}}, row(BINS))) == 3
-    assert len(differences({CONTROL: BINS})) == 3, "the row is not there"
+    assert differences({CONTROL: BINS})[0] == f"values in bin {ONE} of all, 2026-01-05", "the row is not there"
     near = row(BINS | {ONE: (3, 1.0 + 2**-52, 1.001)})
     assert differences({CONTROL: BINS}, near, exact=False) == []
 

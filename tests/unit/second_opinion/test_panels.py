@@ -79,7 +79,7 @@ def rows(panel: Panel) -> list[dict[str, Any]]:
 def differences(panel: Panel, published: list[dict[str, Any]]) -> list[str]:
     cell = Cell("spend", "control")
     compare_panel({"control": cell}, published, panel)
-    assert cell.differ == len(cell.examples)
+    assert cell.differ >= len(cell.examples)
     return [example.partition(":")[0] for example in cell.examples]
 
 
