@@ -65,7 +65,8 @@ def _alert_unresolved(context: Context) -> None:
         return
     dt = date.fromisoformat(conf_of_run["dt"])
     alert = config_alert(conf_of_run["experiment_id"], dt, "registry", failure["sentence"])
-    alert_problem(context, load_project(context["params"]["config"]), alert)
+    project = load_project(context["params"]["config"], only=(conf_of_run["experiment_id"],))
+    alert_problem(context, project, alert)
 
 
 def alert_crashed_run(context: Context) -> None:

@@ -45,7 +45,7 @@ def check_numbers(experiment_id: str) -> None:
 
     context = get_current_context()
     try:
-        project = load_project(context["params"]["config"])
+        project = load_project(context["params"]["config"], only=(experiment_id,))
         checked = check_experiment(project, experiment_id)
     except ExpError as error:
         raise AirflowFailException(str(error)) from None

@@ -159,7 +159,8 @@ class SparkJobOperator(SparkSubmitOperator):
         from exp_platform.config.load import load_project
 
         file, limit = Path(self.application), self.execution_timeout
-        job = Job(load_project(config), self.job, file, tuple(arguments), attempt_of(context), limit)
+        project = load_project(config, only=())
+        job = Job(project, self.job, file, tuple(arguments), attempt_of(context), limit)
         return submitter_of(job, needs_spark=self.needs_spark, binary=str(self._spark_binary))
 
     def log_link_of(self, submitter: Submitter) -> str:

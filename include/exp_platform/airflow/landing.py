@@ -36,7 +36,7 @@ def has_landed(config: str, experiment_id: str, dt: str) -> bool:
     from exp_platform.config.load import load_project
     from exp_platform.lake.raw_zone import filesystem
 
-    project = load_project(config)
+    project = load_project(config, only=(experiment_id,))
     experiment = project.experiment(experiment_id)
     if experiment.streams and late_streams(project, experiment_id, dt):
         return False
@@ -149,14 +149,15 @@ class RawReady(BaseOperator):
         from exp_platform.config.load import load_project
 
         wanted = self.experiment
-        return late_streams(load_project(wanted["config"]), wanted["experiment_id"], wanted["dt"])
+        project = load_project(wanted["config"], only=(wanted["experiment_id"],))
+        return late_streams(project, wanted["experiment_id"], wanted["dt"])
 
     def _alert_streams(self, context: Context, late: list[str]) -> None:
         """Alert on each late stream, unless something about it was told for the day: one alert for all its readers."""
         from exp_platform.alerts.book import told_of
         from exp_platform.config.load import load_project
 
-        project, dt = load_project(self.experiment["config"]), self.experiment["dt"]
+        project, dt = load_project(self.experiment["config"], only=()), self.experiment["dt"]
         for name in late:
             owner_id = project.stream(name).owner_id
             if told_of(project, owner_id, date.fromisoformat(dt)):
@@ -171,5 +172,5 @@ class RawReady(BaseOperator):
         from exp_platform.config.load import load_project
 
         dt = date.fromisoformat(self.experiment["dt"])
-        project = load_project(self.experiment["config"])
+        project = load_project(self.experiment["config"], only=())
         alert_problem(context, project, crash_alert(owner_id, dt, "raw_ready", sentence))

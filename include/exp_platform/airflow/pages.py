@@ -27,7 +27,7 @@ _DOCS = Markup('<a href="{}/docs/">Data docs</a>: what the contracts check, and 
 
 def folders() -> tuple[Folder, Folder]:
     """The folders of memos and of data docs."""
-    project = load_project()
+    project = load_project(only=())
     return page_folder(project, project.profile.memo_dir), page_folder(project, project.profile.docs_dir)
 
 

@@ -24,7 +24,7 @@ def resolve(params: Mapping[str, Any], conf: Mapping[str, Any], run_id: str, now
         known = sorted(FIELDS)
         raise ConfigError(f"conf: unknown key '{unknown[0]}'{suggest(unknown[0], known)}; allowed: {', '.join(known)}")
     experiment_id, mode = params["experiment_id"], params["analysis_mode"] or None
-    project = load_project(params["config"]).with_analysis_mode(experiment_id, mode)
+    project = load_project(params["config"], only=(experiment_id,)).with_analysis_mode(experiment_id, mode)
     project.experiment(experiment_id)
     options = Options(
         generate_synth=params["generate_synth"],

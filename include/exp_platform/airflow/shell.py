@@ -72,7 +72,7 @@ def spark_submit(home: Home, arguments: Sequence[str]) -> Command:
     """
     find_java_home()
     require_jars(CORE, "make setup")
-    project = load_project(_config_of(arguments))
+    project = load_project(_config_of(arguments), only=())
     environment = clone_environment(home)
     command = [f"{environment['SPARK_HOME']}/bin/spark-submit", "--master", project.profile.spark.master]
     for key, value in launch_conf(project).items():

@@ -50,7 +50,7 @@ def has_landed(config: str, stream: str, dt: str) -> bool:
     from exp_platform.config.load import load_project
     from exp_platform.lake.raw_zone import filesystem
 
-    project = load_project(config)
+    project = load_project(config, only=())
     source = project.stream(stream).source
     if source.format == "iceberg":
         return True

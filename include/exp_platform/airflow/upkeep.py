@@ -34,7 +34,7 @@ class MaintenanceOperator(SparkJobOperator):
         from exp_platform.errors import ConfigError
 
         try:
-            config = str(load_project(context["params"]["config"]).path)
+            config = str(load_project(context["params"]["config"], only=()).path)
         except ConfigError as error:
             raise refused(error) from None
         return config, [f"--config={config}", f"--step={self.step}"]

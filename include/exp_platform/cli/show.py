@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 import typer
@@ -90,7 +91,7 @@ def results_of(project: Project, experiment_id: str, day: date | None) -> list[R
     return rows
 
 
-def result_lines(rows: list[Row], metrics: dict[str, Metric], interval: Interval) -> list[ResultLine]:
+def result_lines(rows: list[Row], metrics: Mapping[str, Metric], interval: Interval) -> list[ResultLine]:
     """One line a result; a metric that the configuration no longer names is left out, as its unit is not known."""
     order = {name: i for i, name in enumerate(metrics)}
     known = [row for row in rows if row["metric_name"] in metrics]

@@ -113,7 +113,7 @@ def _cap_problems(metric: Metric) -> list[str]:
     return problems
 
 
-def experiment_problems(experiment: Experiment, file_stem: str, metrics: dict[str, Metric]) -> list[str]:
+def experiment_problems(experiment: Experiment, file_stem: str, metrics: Mapping[str, Metric]) -> list[str]:
     """Every rule that an experiment's configuration breaks, as `key: sentence`."""
     problems = []
     if experiment.experiment_id != file_stem:
@@ -164,7 +164,7 @@ def _share_problems(experiment: Experiment) -> list[str]:
     return []
 
 
-def _metric_choice_problems(experiment: Experiment, metrics: dict[str, Metric]) -> list[str]:
+def _metric_choice_problems(experiment: Experiment, metrics: Mapping[str, Metric]) -> list[str]:
     problems = []
     for key, names in (
         ("metrics", experiment.metrics),

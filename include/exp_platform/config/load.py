@@ -1,4 +1,4 @@
-"""Read every configuration file once, into frozen models; an error names file, key, found and allowed values."""
+"""A project: one profile with its metrics, experiments and streams, each file read once, into frozen models."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from functools import cache, cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from exp_platform.config.definition import WORDING
-from exp_platform.config.key_rules import covariate_problems, experiment_problems, metric_problems, suggest
+from exp_platform.config.key_rules import suggest
+from exp_platform.config.lazily import Entries, Lazily, Read, Refused
 from exp_platform.config.models import (
     ID_PATTERN,
     ContractSettings,
@@ -26,17 +24,13 @@ from exp_platform.config.models import (
     QualitySettings,
     Scenario,
     Stream,
-    Variant,
 )
 from exp_platform.config.policy import FOLDER, load_policy
-from exp_platform.config.streams import fingerprint, load_streams, stream_problems
-from exp_platform.config.unusable_rules import unusable_problems
+from exp_platform.config.registry_files import ExperimentFiles, MetricFiles, build, built_stream
+from exp_platform.config.streams import fingerprint, load_streams
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
 from exp_platform.paths import clone_root
-
-M = TypeVar("M", bound=BaseModel)
-Place = Callable[[str], str]  # where a key stands: its file and line
 
 # Keys that came after experiments had been run: who does not use them keeps the config hash.
 LATER_KEYS = ("exclude", "acknowledge", "streams")
@@ -64,10 +58,10 @@ class Project:
     root: Path
     path: Path
     profile: Profile
-    metrics: dict[str, Metric]
-    experiments: dict[str, Experiment]
-    broken: dict[str, str]  # experiment id -> why it is refused; other experiments can still be run
-    broken_metrics: dict[str, str] = field(default_factory=dict)  # file's name -> why it is refused
+    metrics: Entries[Metric]
+    experiments: Entries[Experiment]
+    broken: Mapping[str, str]  # experiment id -> why it is refused; other experiments can still be run
+    broken_metrics: Mapping[str, str] = field(default_factory=dict)  # file's name -> why it is refused
     streams: dict[str, Stream] = field(default_factory=dict)
     broken_streams: dict[str, str] = field(default_factory=dict)  # file's name -> why it is refused
 
@@ -204,29 +198,40 @@ def check_experiment_id(experiment_id: str) -> None:
         raise ConfigError("experiment_id 'index' is not allowed: it is the name of the page of all memos; take another")
 
 
-def load_project(path: str | Path | None = None) -> Project:
-    """Load the profile at `path` (default: `default_config_path`), with all metrics and experiments."""
+def load_project(path: str | Path | None = None, only: Collection[str] | None = None) -> Project:
+    """Load the profile at `path` (default: `default_config_path`), with all metrics and experiments.
+
+    `only` names the experiments that the caller is about: they and the metrics that they use are read at once, any
+    other when somebody asks for it, and all of them where somebody asks for all or a refusal must name them.
+    """
     config_path = Path(path) if path is not None else default_config_path()
     if not config_path.exists() and not config_path.is_absolute():
         config_path = default_config_path().parent.parent / config_path
     root = find_root(config_path)
-    profile = _build(Profile, ConfigFile.read(config_path, root))
-    metrics, broken_metrics = _load_metrics(root, root / profile.metrics_dir)
-    streams, broken_streams = load_streams(root, root / profile.streams_dir, _built_stream)
-
-    def problems_of(experiment: Experiment) -> list[str]:
-        return stream_problems(experiment, streams, broken_streams, metrics)
-
-    experiments, broken = _load_experiments(root, profile, metrics, broken_metrics, problems_of)
+    profile = build(Profile, ConfigFile.read(config_path, root))
+    streams, broken_streams = load_streams(root, root / profile.streams_dir, built_stream)
+    place, files = config_path.resolve(), MetricFiles(root, root / profile.metrics_dir)
+    if only is None:
+        metrics, broken_metrics = files.everything()
+        about = ExperimentFiles(root, profile, metrics, broken_metrics, streams, broken_streams)
+        experiments, broken = about.everything()
+        return Project(root, place, profile, metrics, experiments, broken, broken_metrics, streams, broken_streams)
+    some = Read(files)
+    about = ExperimentFiles(root, profile, Lazily(some), Refused(some), streams, broken_streams)
+    of_experiments = Read(about)
+    for experiment_id in only:
+        of_experiments.find(experiment_id)
     return Project(
-        root, config_path.resolve(), profile, metrics, experiments, broken, broken_metrics, streams, broken_streams
+        root,
+        place,
+        profile,
+        Lazily(some),
+        Lazily(of_experiments),
+        Refused(of_experiments),
+        Refused(some),
+        streams,
+        broken_streams,
     )
-
-
-def _built_stream(model: type[Stream], file: ConfigFile, problems: Callable[[Stream], list[str]]) -> Stream:
-    stream = _build(model, file)
-    _refuse(file.place, problems(stream))
-    return stream
 
 
 def _refused_policies(root: Path) -> list[str]:
@@ -237,153 +242,3 @@ def _refused_policies(root: Path) -> list[str]:
         except ConfigError as error:
             found.append(str(error))
     return found
-
-
-def _load_metrics(root: Path, folder: Path) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics by name, and the files that are refused with their reason: these stop only who uses them."""
-    metrics: dict[str, Metric] = {}
-    places: dict[str, Place] = {}
-    broken: dict[str, str] = {}
-    for path in sorted(folder.glob("*.y*ml")):
-        try:
-            file = ConfigFile.read(path, root)
-            metric = _build(Metric, file)
-            _refuse(file.place, metric_problems(metric, path.stem))
-            if metric.name in metrics:
-                raise ConfigError(f"{file.shown}: name: metric '{metric.name}' has another file, which counts")
-            metrics[metric.name], places[metric.name] = metric, file.place
-        except ConfigError as error:
-            broken[path.stem] = str(error)
-    # A metric that is refused for its covariates may be named by others, which are then refused as well.
-    while bad := {n: p for n, metric in metrics.items() if (p := covariate_problems(metric, metrics, broken))}:
-        for name, problems in bad.items():
-            broken[name] = _refusal(places[name], problems)
-            del metrics[name]
-    return metrics, broken
-
-
-def _load_experiments(
-    root: Path,
-    profile: Profile,
-    metrics: dict[str, Metric],
-    broken_metrics: dict[str, str],
-    stream_problems_of: Callable[[Experiment], list[str]],
-) -> tuple[dict[str, Experiment], dict[str, str]]:
-    experiments: dict[str, Experiment] = {}
-    broken: dict[str, str] = {}
-    policy = cache(partial(load_policy, root))  # thousands of experiments have the same few
-
-    def load(experiment_id: str, build: Callable[[], tuple[Experiment, Place]]) -> None:
-        try:
-            experiment, place = build()
-            used = dict.fromkeys((*experiment.metrics, *(g.metric for g in experiment.guardrails)))
-            _refuse(place, [f"metrics: '{m}' is refused: {broken_metrics[m]}" for m in used if m in broken_metrics])
-            problems = experiment_problems(experiment, experiment_id, metrics)
-            _refuse(place, [*problems, *unusable_problems(experiment, metrics), *stream_problems_of(experiment)])
-            policy(experiment.decision_policy)  # refuses a bad policy now instead of in the last stage
-            experiments[experiment_id] = experiment
-        except ConfigError as error:
-            broken[experiment_id] = str(error)
-
-    for file in sorted((root / profile.experiments_dir).glob("*.y*ml")):
-        load(file.stem, partial(_registered, file, root))
-    for experiment_id, scenario in profile.experiments.items():
-        if experiment_id not in experiments and experiment_id not in broken:
-            load(experiment_id, partial(_from_defaults, profile, experiment_id, scenario))
-    return experiments, broken
-
-
-def _registered(path: Path, root: Path) -> tuple[Experiment, Place]:
-    file = ConfigFile.read(path, root)
-    return _build(Experiment, file), file.place
-
-
-def _from_defaults(profile: Profile, experiment_id: str, scenario: Scenario) -> tuple[Experiment, Place]:
-    """The experiment of a scenario without a registry file, made from the profile's `experiment_defaults`."""
-    defaults = profile.experiment_defaults
-    if defaults is None:
-        raise ConfigError(
-            f"experiment '{experiment_id}' has a scenario but no {profile.experiments_dir}/{experiment_id}.yaml, "
-            "and the profile has no experiment_defaults: write one of them"
-        )
-    content = defaults.model_dump()
-    content["planned_users"] = defaults.planned_users or scenario.n_users
-    experiment = Experiment(
-        experiment_id=experiment_id,
-        name=experiment_id,
-        end_ts=defaults.start_ts + timedelta(days=scenario.days),
-        pre_period_days=scenario.pre_period_days,
-        variants=(
-            Variant(id="control", allocation=1 - scenario.treatment_share, is_control=True),
-            Variant(id="treatment", allocation=scenario.treatment_share),
-        ),
-        **content,
-    )
-    return experiment, lambda _: f"experiments: {experiment_id}"
-
-
-def _refuse(place: Place, problems: list[str]) -> None:
-    if problems:
-        raise ConfigError(_refusal(place, problems))
-
-
-def _refusal(place: Place, problems: list[str]) -> str:
-    return "\n".join(f"{place(problem.split(':')[0])}: {problem}" for problem in problems)
-
-
-def _build(model: type[M], file: ConfigFile) -> M:
-    try:
-        return model.model_validate(file.content)
-    except ValidationError as error:
-        _refuse(file.place, [_sentence(model, e) for e in error.errors()])
-        raise  # an error without a sentence of its own
-
-
-def _sentence(model: type[BaseModel], error: Any) -> str:
-    """One pydantic error as a sentence with key, found and allowed values."""
-    location = tuple(part for part in error["loc"] if part not in ("(one)", "(many)"))
-    key = ".".join(map(_printable, location))
-    if error["type"] == "extra_forbidden":
-        known = _keys_at(model, location[:-1])
-        return f"{key}: unknown key{suggest(str(location[-1]), known)}; allowed: {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{key}: missing, and it is required"
-    found = error.get("input")
-    return f"{key}: found {_cut(repr(found))}; {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _printable(part: object) -> str:
-    """A part of a key as text that moves no cursor and begins no line.
-
-    >>> _printable("window"), _printable(0), _printable("a\\rb")
-    ('window', '0', "'a\\\\rb'")
-    """
-    text = str(part)
-    return text if text.isprintable() else repr(text)
-
-
-def _cut(text: str, most: int = 300) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
-
-
-def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys allowed at a location in nested models; empty where the annotation names no model."""
-    current: Any = model
-    for part in location:
-        if isinstance(part, int) or not (isinstance(current, type) and issubclass(current, BaseModel)):
-            continue
-        field = current.model_fields.get(part)
-        if field is None:
-            continue
-        current = _inner_model(field.annotation)
-    return sorted(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None

@@ -67,7 +67,8 @@ def check_synth(generate_synth: bool, faults: Sequence[str], seed: int | None) -
 def run_of(arguments: argparse.Namespace, now: datetime) -> Run:
     """The run that the parsed arguments describe."""
     check_experiment_id(arguments.experiment_id)
-    project = load_project(arguments.config).with_analysis_mode(arguments.experiment_id, arguments.analysis_mode)
+    project = load_project(arguments.config, only=(arguments.experiment_id,))
+    project = project.with_analysis_mode(arguments.experiment_id, arguments.analysis_mode)
     given = vars(arguments)
     options = Options(
         generate_synth=given.get("generate_synth", False),

@@ -70,7 +70,7 @@ def _file_system(place: str, argv: Sequence[str]) -> tuple[fs.FileSystem, str]:
     """The store of the profile that the job reads; a refused profile leaves the machine's own credentials."""
     config = next((word.removeprefix("--config=") for word in argv if word.startswith("--config=")), None)
     try:
-        return filesystem(load_project(config), place)
+        return filesystem(load_project(config, only=()), place)
     except ConfigError:
         found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(place.replace("s3a://", "s3://", 1))
         return found

@@ -118,8 +118,9 @@ class Run:
     def from_xcom(cls, values: Mapping[str, Any]) -> Run:
         """The run that `to_xcom` has written; its configuration is loaded again from the files."""
         mode = values.get("analysis_mode") or None
+        project = load_project(values["config"], only=(values["experiment_id"],))
         return cls(
-            project=load_project(values["config"]).with_analysis_mode(values["experiment_id"], mode),
+            project=project.with_analysis_mode(values["experiment_id"], mode),
             experiment_id=values["experiment_id"],
             dt=date.fromisoformat(values["dt"]),
             run_id=values["run_id"],

@@ -20,7 +20,7 @@ from exp_platform.pipelines.stream_run import StreamRun, stream_run
 
 def run_of(arguments: argparse.Namespace, now: datetime) -> StreamRun:
     """The run that the parsed arguments describe; dt is yesterday unless it is given."""
-    project = load_project(arguments.config)
+    project = load_project(arguments.config, only=())
     dt = past_dt(parse_dt(arguments.dt), now) if arguments.dt else now.date() - timedelta(days=1)
     if arguments.run_id and not re.fullmatch(RUN_ID, arguments.run_id):
         raise ConfigError(f"--run-id: found {arguments.run_id[:80]!r}, expected letters, digits or _.~:+-, at most 200")

@@ -72,7 +72,7 @@ def session_conf(project: Project) -> dict[str, str]:
 
 def build_spark_session(app_name: str, config: str | Path | Project | None = None) -> SparkSession:
     """A session with the catalog `iceberg` ready; without a config it is $EXP_CONFIG, else the clone's dev.yaml."""
-    project = config if isinstance(config, Project) else load_project(config)
+    project = config if isinstance(config, Project) else load_project(config, only=())
     require_jars(CORE, "make setup")
     if needs_aws(project):
         require_jars(OBJECT_STORE, "make setup-object-store")
