@@ -60,6 +60,12 @@ def due_on(project: Project, now: datetime) -> list[str]:
     return [name for name, one in project.experiments.items() if is_due(one, project.metrics_of(one), now.date())]
 
 
+def stage_of_one(config: Path) -> str:
+    """The configuration of one experiment among all, as each stage but write_memo and each task of a run loads it."""
+    project = load_project(config, only=("exp_copy_00000",))
+    return project.config_hash(project.experiment("exp_copy_00000"))
+
+
 def measure_snapshots(folder: Path, total: int) -> None:
     """Open, read and commit to one small table of an SQLite catalog whose history has so many snapshots.
 
@@ -102,6 +108,7 @@ def main() -> None:
             measure_snapshots(folder, given.snapshots)
             return
         config = make_registry(folder, given.experiments, given.metrics, given.due)
+        timed("load what a stage of one experiment needs", lambda: stage_of_one(config))
         project = timed(f"load {given.experiments} experiments, {given.metrics} metrics", lambda: load_project(config))
         assert len(project.experiments) > given.experiments and not project.broken, list(project.broken.values())[:1]
         found = timed("find the experiments due on a day", lambda: due_on(project, START + timedelta(days=9)))

@@ -19,14 +19,14 @@ class Files(Protocol[T_co]):
     """The files of one kind."""
 
     def one(self, name: str, /) -> T_co | None:
-        """What the file of a name says, when it is plainly right; None in doubt."""
+        """Read the file of a name when it is plainly right; None in doubt."""
 
     def everything(self) -> tuple[Mapping[str, T_co], Mapping[str, str]]:
-        """What each file says by name, and by file why it is refused."""
+        """Read all: the contents by name, and by file why it is refused."""
 
 
 class Read(Generic[T]):
-    """What has been read of some files; what was read once stays as it was then."""
+    """The files of one kind that have been read; what was read once stays as it was then."""
 
     def __init__(self, files: Files[T]) -> None:
         self._files = files
@@ -39,7 +39,7 @@ class Read(Generic[T]):
         return {**found, **self._known}, {name: why for name, why in refused.items() if name not in self._known}
 
     def plain(self, name: str) -> T | None:
-        """What the file of a name says, when nothing else has to be read to know; else None."""
+        """The content of a name's file, when nothing else has to be read to know it; else None."""
         if name not in self._known and "everything" not in self.__dict__:
             found = self._files.one(name)
             if found is not None:
@@ -47,7 +47,7 @@ class Read(Generic[T]):
         return self._known.get(name)
 
     def find(self, name: str) -> T | None:
-        """What the file of a name says; None where it is refused, or not there."""
+        """The content of a name's file; None where it is refused, or not there."""
         found = self.plain(name)
         return self.everything[0].get(name) if found is None else found
 

@@ -60,7 +60,7 @@ def test_metrics_of_several_numbers_of_no_day_before_or_whose_days_do_not_add_up
 
 
 def rows(panel: Panel) -> list[dict[str, Any]]:
-    """What is published of a panel: every pair of days, 0 where nothing happened."""
+    """A panel as it is published: every pair of days, 0 where nothing happened."""
     none: tuple[float, float] = (0.0, 0.0)
     found = []
     for arm, date, i, j in sorted(panel.pairs()):
