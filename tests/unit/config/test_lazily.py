@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.conftest import make_project
 from exp_platform.config.load import Project, load_project
 from exp_platform.config.yaml_file import ConfigFile
 from exp_platform.errors import ConfigError
+from exp_platform.pipelines.run import Run
 
 ID, OTHER = "exp_checkout_button_001", "exp_add_cart_002"
 EXPERIMENTS, METRICS = "configs/experiments", "configs/metrics"
@@ -140,3 +142,10 @@ def test_a_project_about_one_experiment_can_be_sent_to_another_process(profile: 
     project = load_project(profile, only=(ID,))
     again = pickle.loads(pickle.dumps(project))
     assert outcome(again, OTHER) == outcome(project, OTHER)
+
+
+def test_a_run_that_goes_from_task_to_task_reads_the_files_of_its_experiment(profile: Path, opened: list[str]) -> None:
+    run = Run(load_project(profile, only=(ID,)), ID, date(2026, 1, 20), "run_1")
+    again = Run.from_xcom(run.to_xcom())
+    assert again.config_hash == run.config_hash
+    assert OTHER not in opened and opened.count(ID) == 2
