@@ -3,6 +3,9 @@
 A stage is about one experiment, and a registry may hold thousands. Only a file that is plainly right is read by itself.
 In doubt (it is refused, two files have the name, there is none) and where all names are wanted, all files are read:
 a refusal names what else there is, and is the same whoever asks.
+
+A cache of parsed files would have to open and hash each of them all the same, be thrown away with each version of the
+code, and have a place that all machines may write to.
 """
 
 from __future__ import annotations
