@@ -3,9 +3,9 @@
 
 Every night at 04:00 UTC, for each experiment that has a decision and whose data still changes: some of its published
 numbers are computed once more, from the raw files, by another implementation (DuckDB; the stages use Spark). Counts and
-sums must agree to the last bit, means, differences and panels to 1e-12; quantiles lie in the right bin. The verdict is written to `ops.second_opinions`, to the
-memo and to the index page. Beside that `shorten_histories` drops snapshots of the tables `ops.*` older than a day: each
-snapshot makes each commit slower, and nobody reads these tables as they were.
+sums must agree to the last bit, means, differences and panels to 1e-12; quantiles lie in the right bin. The verdict is
+written to `ops.second_opinions`, to the memo and to the index page. Beside that `shorten_histories` drops snapshots of
+the tables `ops.*` older than a day: each snapshot makes each commit slower, and nobody reads these tables as they were.
 
 ## When it fails
 

@@ -45,6 +45,12 @@ METRICS = (
     ),
 )  # fmt: skip
 
+# As covariates: a value that users may not have, a capped one, and one of two numbers.
+NAMED = tuple(one for one in METRICS if one.name in ("max_a", "sum_a", "per_b"))
+WITH_COVARIATES = metric("sum_b_named", "sum", source="b", covariates=tuple(one.name for one in NAMED)).with_covariates(
+    NAMED
+)
+
 
 @dataclass
 class Data:

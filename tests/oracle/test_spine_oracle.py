@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests import hand_made as hm
-from tests.oracle.spine_data import CUTOFF, END, SOURCES, START, VARIANTS, Data, metric, micros
-from tests.oracle.spine_data import METRICS as PLAIN_METRICS
+from tests.oracle.spine_data import CUTOFF, END, SOURCES, START, VARIANTS, WITH_COVARIATES, Data, micros
+from tests.oracle.spine_data import METRICS as OWN_COVARIATES
 
 from exp_platform.config.models import Metric
 from exp_platform.lake.batches import FrameBatches
@@ -39,12 +39,7 @@ from exp_platform.transforms.unit_outcomes import unit_outcomes
 
 pytestmark = pytest.mark.spark
 
-NAMED = ("max_a", "sum_a", "per_b")  # as covariates: one that users may not have, a capped one, one of two numbers
-WITH_COVARIATES = metric("sum_b_named", "sum", source="b", covariates=NAMED)
-METRICS = (
-    *PLAIN_METRICS,
-    WITH_COVARIATES.with_covariates(tuple(m for n in NAMED for m in PLAIN_METRICS if m.name == n)),
-)
+METRICS = (*OWN_COVARIATES, WITH_COVARIATES)
 HOURS = (-96, -72, -48, -36, -24, -1, 0, 1, 12, 24, 36, 48, 60, 72, 96, 120)
 TICKS = (-1, 0, 1)
 VALUES = (0.0, 1.0, -1.0, 0.1, 0.2, 0.3, 2.5, 7.25, 1e6, -3.75, 1e-7)
