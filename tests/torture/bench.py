@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -82,6 +83,9 @@ class Bench:
             seen, run = scenario.act(self)
         except NotPossible as reason:
             return Outcome(scenario, f"not played: {reason}", (), 0.0, was_played=False)
+        except Exception as error:
+            traceback.print_exc()
+            return Outcome(scenario, f"the scenario failed: {type(error).__name__}: {error}", (), 0.0)
         if scenario.changes_raw:
             before = Seen(look(world).raw, before.rows)
         last = scenario.last or world.plan[-1]

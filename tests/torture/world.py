@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -84,6 +86,12 @@ class World:
         shutil.rmtree(self.data, ignore_errors=True)
         shutil.copytree(self.saved / name, self.data)
         self.renew()
+
+    def age(self, days: float = 30) -> None:
+        """Give all files of the lake an age: Iceberg deletes no orphan that is younger than a day."""
+        then = time.time() - timedelta(days=days).total_seconds()
+        for path in (self.data / "warehouse").rglob("*"):
+            os.utime(path, (then, then))
 
     def run(self, run_id: str = "today", dt: date | None = None, experiment_id: str = "", **options: Any) -> Run:
         """A run of an experiment, as Airflow starts it."""
