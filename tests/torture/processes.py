@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from unittest import mock
 
@@ -111,9 +111,8 @@ def _clean(stage: Stage, bench: Bench) -> tuple[str, Run]:
     killed_at(world, run, stage, "after the data files")
     before = list(bench.leftovers(stage))
     world.stages(run, [stage])
-    now = datetime.now(UTC) + timedelta(days=30)
-    expire(world.project, world.spark, now, log=quiet, tables=stage.publishes)
     world.age()
+    expire(world.project, world.spark, datetime.now(UTC), log=quiet, tables=stage.publishes)
     remove_orphans(world.project, world.spark, datetime.now(UTC), log=quiet, tables=stage.publishes)
     left = list(bench.leftovers(stage))
     return f"{'something' if before else 'nothing'} was left; {', '.join(left) or 'nothing'} is left", run

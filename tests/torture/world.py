@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +34,7 @@ START, DAY = datetime(2026, 1, 5, tzinfo=UTC), timedelta(days=1)
 DT = date(2026, 1, 8)  # the day whose run is disturbed; the day before has been published
 ARMS = ("control", "treatment")
 USERS = 120
+MOMENT = re.compile(r'("(?:timestamp|last-updated)-ms" ?: ?)(\d+)')  # in Iceberg's metadata
 MICROSECONDS = pa.timestamp("us", tz="UTC")
 COLUMNS = {
     "assignments": {"variant": pa.string(), "assignment_ts": MICROSECONDS, "unit": pa.string()},
@@ -88,9 +91,16 @@ class World:
         self.renew()
 
     def age(self, days: float = 30) -> None:
-        """Give all files of the lake an age: Iceberg deletes no orphan that is younger than a day."""
-        then = time.time() - timedelta(days=days).total_seconds()
-        for path in (self.data / "warehouse").rglob("*"):
+        """Move all files and snapshots of the lake into the past, as if days had gone by since they were written.
+
+        Iceberg asks the machine's clock whether a branch or an orphan may go; only the past can be changed.
+        """
+        earlier = timedelta(days=days)
+        for path in self.data.glob("warehouse/**/*.metadata.json"):
+            text = gzip.decompress(path.read_bytes()).decode()
+            path.write_bytes(gzip.compress(MOMENT.sub(lambda found: _moved(found, earlier), text).encode()))
+        then = time.time() - earlier.total_seconds()
+        for path in self.data.glob("warehouse/**/*"):
             os.utime(path, (then, then))
 
     def run(self, run_id: str = "today", dt: date | None = None, experiment_id: str = "", **options: Any) -> Run:
@@ -139,6 +149,10 @@ class World:
         path = self.project.root / "configs" / "experiments" / f"{experiment_id}.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes, sort_keys=False))
         self.project = load_project(self.project.path)
+
+
+def _moved(found: re.Match[str], earlier: timedelta) -> str:
+    return f"{found[1]}{int(found[2]) - earlier // timedelta(milliseconds=1)}"
 
 
 def experiment(experiment_id: str) -> dict[str, Any]:
