@@ -110,11 +110,8 @@ class Bench:
         for table in stage.publishes:
             handle = load_handle(self.world.project, table)
             yield from (f"{table}: {ref}" for ref in handle.metadata.refs if ref.startswith("staging_"))
-            held = (
-                {path.as_py() for path in handle.inspect.all_files()["file_path"]}
-                if handle.metadata.snapshots
-                else set()
-            )
+            manifests = [m for snapshot in handle.metadata.snapshots for m in snapshot.manifests(handle.io)]
+            held = {one.data_file.file_path for m in manifests for one in m.fetch_manifest_entry(handle.io)}
             folder = Path(handle.location().removeprefix("file://"))
             files = [path for path in folder.glob("data/**/*.parquet") if f"file://{path}" not in held]
             yield from [f"{table}: {len(files)} data files"] * bool(files)

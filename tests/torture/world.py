@@ -97,8 +97,10 @@ class World:
         """
         earlier = timedelta(days=days)
         for path in self.data.glob("warehouse/**/*.metadata.json"):
-            text = gzip.decompress(path.read_bytes()).decode()
-            path.write_bytes(gzip.compress(MOMENT.sub(lambda found: _moved(found, earlier), text).encode()))
+            content, packed = path.read_bytes(), path.name.endswith(".gz.metadata.json")
+            text = (gzip.decompress(content) if packed else content).decode()
+            moved = MOMENT.sub(lambda found: _moved(found, earlier), text).encode()
+            path.write_bytes(gzip.compress(moved) if packed else moved)
         then = time.time() - earlier.total_seconds()
         for path in self.data.glob("warehouse/**/*"):
             os.utime(path, (then, then))
