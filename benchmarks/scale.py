@@ -1,4 +1,4 @@
-"""What each stage of one experiment reads, shuffles, writes and costs, by the size and the shape of its data.
+"""Bytes, time and memory that each stage of one experiment uses, by the size and the shape of its data.
 
 python -m benchmarks.scale --shapes small --book data/bench_scale/small.jsonl
 python -m benchmarks.scale --shapes 1M --book data/bench_scale/1M.jsonl
