@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 RUN_SECONDS = 1500
 FIRST = "first_run"
+EARLIER, LATEST = date(2026, 1, 18), date(2026, 1, 19)  # the last two days on which exp_good is due
 WAITING = """
 from airflow.sdk import DAG, Asset, get_current_context, task
 
@@ -79,7 +80,7 @@ def test_bad_conf_is_refused_by_the_server_before_there_is_a_run(rig: Rig, conf:
 @pytest.fixture(scope="module")
 def first_run(rig: Rig) -> dict[str, str]:
     """A run during which the scheduler was killed and started again: the states of its tasks."""
-    trigger(rig, FIRST, experiment_id="exp_good", generate_synth=True)
+    trigger(rig, FIRST, experiment_id="exp_good", dt=LATEST.isoformat(), generate_synth=True)
     running = "select 1 from task_instance where task_id = 'generate_events' and state in ('queued', 'running')"
     wait_until("generate_events runs", lambda: rig.query(running), RUN_SECONDS)
     services = json.loads((rig.home.folder / "services.json").read_text())["pids"]
@@ -168,10 +169,9 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
 def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_the_others(
     rig: Rig, first_run: dict[str, str], tmp_path: Path
 ) -> None:
-    [latest] = decisions(rig, "exp_good")
-    days = [date(2026, 1, 13), date(2026, 1, 14)]
+    days = [EARLIER, LATEST]
     beside = ThreadPoolExecutor().submit(direct_runs, rig, tmp_path, "exp_good", days)
-    window = ["--from-date", "2026-01-14", "--to-date", "2026-01-15"]
+    window = ["--from-date", "2026-01-19", "--to-date", "2026-01-20"]
     code, said = rig.airflow("backfill", "create", "--dag-id", "daily_experiments", *window)
     assert code == 0, said[-2000:]
 
@@ -183,7 +183,7 @@ def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_
         assert states["analyse_experiment.raw_ready[exp_late]"] == "failed"
         assert states["refused_configs"] == "failed"
         assert run["state"] == "failed"
-    assert sorted(decisions(rig, "exp_good")) == sorted(["2026-01-13", "2026-01-14", latest])
+    assert sorted(decisions(rig, "exp_good")) == [day.isoformat() for day in days]
     children = rig.client().get("/dags/experiment_analysis/dagRuns?limit=50")["dag_runs"]
     assert {f"exp_good__{day}__1" for day in days} <= {run["dag_run_id"] for run in children}
     assert all(run["logical_date"] is None for run in children if run["dag_run_id"].startswith("exp_good__"))
