@@ -1,4 +1,4 @@
-"""What the scheduler imports ahead for its tasks, and that no other process of Airflow does."""
+"""The scheduler imports ahead for its tasks, and no other process of Airflow does."""
 
 from __future__ import annotations
 
