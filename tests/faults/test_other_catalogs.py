@@ -51,7 +51,7 @@ def test_after_each_step_of_twenty_histories_the_books_are_those_of_the_model(
     ensure_tables(project)
     books = Books(project)
     books.forget()
-    assert [said for seed in range(20) if (said := books.history(seed, 4))] == []
+    assert [said for seed in range(20) if (said := books.history(seed, 2))] == []
 
 
 def test_eight_experiments_at_once_all_end_well_with_one_answer(

@@ -111,9 +111,9 @@ class Bench:
             handle = load_handle(self.world.project, table)
             yield from (f"{table}: {ref}" for ref in handle.metadata.refs if ref.startswith("staging_"))
             manifests = [m for snapshot in handle.metadata.snapshots for m in snapshot.manifests(handle.io)]
-            held = {one.data_file.file_path for m in manifests for one in m.fetch_manifest_entry(handle.io)}
+            held = {Path(one.data_file.file_path).name for m in manifests for one in m.fetch_manifest_entry(handle.io)}
             folder = Path(handle.location().removeprefix("file://"))
-            files = [path for path in folder.glob("data/**/*.parquet") if f"file://{path}" not in held]
+            files = [path for path in folder.glob("data/**/*.parquet") if path.name not in held]
             yield from [f"{table}: {len(files)} data files"] * bool(files)
 
     def _after(self, stage: Stage) -> str:
