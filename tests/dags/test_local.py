@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tests.e2e.airflow_rig import free_port
 
+from exp_platform.airflow import local
 from exp_platform.airflow.home import Home
 from exp_platform.airflow.local import SERVICES, TASKS, Progress, _running, main
 
@@ -34,6 +37,30 @@ def test_what_runs_already_is_found_at_the_port_where_it_was_started(
         assert main(["up", "--home", str(tmp_path), "--port", "8124"]) == 0
         service.kill()
     assert "already running: http://localhost:8123 " in capsys.readouterr().out
+
+
+def test_the_scheduler_starts_when_the_api_server_answers_and_never_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that starts before the API server answers fails, and its next attempt is five minutes later."""
+    started: list[str] = []
+    answers = iter([False, False, True])
+    monkeypatch.setattr(Home, "prepare", lambda *_: None)
+    monkeypatch.setattr(local, "_alive", lambda _: dict.fromkeys(started, 1))
+    monkeypatch.setattr(local, "_airflow", lambda _, name, **__: started.append(name) or SimpleNamespace(pid=1))
+    monkeypatch.setattr(local, "_answers", lambda _: "scheduler" not in started and next(answers))
+    monkeypatch.setattr(local, "_ready", lambda _: True)
+    monkeypatch.setattr(local.time, "sleep", lambda _: None)
+    assert local.up(Home(tmp_path, free_port())) == 0
+    assert started == [*SERVICES] and started[-1] == "scheduler"
+    assert list(answers) == []
+
+    started.clear()
+    monkeypatch.setattr(local, "_answers", lambda _: False)
+    monkeypatch.setattr(local, "_signal_group", lambda *_: None)
+    monkeypatch.setattr(local, "_running", lambda _: False)
+    assert local.up(Home(tmp_path, free_port()), seconds=0.01) == 1
+    assert "scheduler" not in started
 
 
 def test_stopping_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

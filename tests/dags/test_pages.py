@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from airflow.api_fastapi.core_api.security import get_user
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from tests.memo_kinds import KINDS
 
 from exp_platform.airflow.pages import build_app, index_page, inside
+from exp_platform.airflow.plugin import ExperimentPages
 from exp_platform.memo.index.store import Registered
 from exp_platform.memo.render import to_json
 
@@ -41,6 +43,14 @@ def client(folders: tuple[Path, Path]) -> TestClient:
 
 def test_without_a_login_there_is_no_page(folders: tuple[Path, Path]) -> None:
     assert TestClient(build_app(lambda: folders, lambda: REGISTRY)).get("/memos/exp_a_001.html").status_code == 401
+
+
+def test_the_plugin_brings_the_pages_behind_the_login_when_one_is_asked_for() -> None:
+    server = FastAPI()
+    for app in ExperimentPages.fastapi_apps:
+        server.mount(app["url_prefix"], app["app"])
+    assert TestClient(server).get("/experiments/").status_code == 401
+    assert TestClient(server).get("/experiments/memos/exp_a_001.html").status_code == 401
 
 
 def test_a_memo_is_served_and_listed(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import shutil
@@ -13,13 +14,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.e2e import airflow_commands
 
+from exp_platform.airflow import local
 from exp_platform.airflow.client import Client
 from exp_platform.airflow.home import LOGIN, Home
 from exp_platform.config.load import Project, load_project
@@ -54,6 +58,10 @@ fernet_key = {fernet_key}
 [scheduler]
 orphaned_tasks_check_interval = 10
 """
+# Nothing changes in a rig's folder of DAGs: each file is parsed once, not every half a minute.
+PARSED_ONCE = dict.fromkeys(
+    ("AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL", "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"), "3600"
+)
 
 # One session for all runs, each with every stage but the memo.
 DIRECT_RUNS = """
@@ -96,6 +104,17 @@ def small_project(folder: Path, names: tuple[str, ...], **profile: Any) -> Proje
 
 
 @dataclass(frozen=True)
+class RigHome(Home):
+    """The home of a rig, whose services read its project and parse its DAGs once."""
+
+    config: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The settings of the local Airflow, and those of the rig."""
+        return super().environment() | PARSED_ONCE | {"EXP_CONFIG": self.config}
+
+
+@dataclass(frozen=True)
 class Finished:
     """A run as Airflow's database tells it."""
 
@@ -111,28 +130,40 @@ class Rig:
     def __init__(self, folder: Path, *names: str, **profile: Any) -> None:
         self.folder = folder
         self.project = small_project(folder, names, **profile)
-        self.home = Home(folder / "airflow", free_port(), folder / "dags")
+        self.home = RigHome(folder / "airflow", free_port(), folder / "dags", str(self.project.path))
         shutil.copytree(ROOT / "dags", self.home.dags)
         self.home.folder.mkdir()
         fernet_key = base64.urlsafe_b64encode(os.urandom(32)).decode()
         (self.home.folder / "airflow.cfg").write_text(SETTINGS.format(fernet_key=fernet_key))
         self.home.prepare(1)
+        self.commands: subprocess.Popen[str] | None = None
 
-    def environment(self) -> dict[str, str]:
-        """The home's settings, with this project as the default profile."""
-        return self.home.environment() | {"EXP_CONFIG": str(self.project.path)}
-
-    def airflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """An Airflow command."""
-        command = [sys.executable, "-m", "airflow", *arguments]
-        return subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, check=False, timeout=3600
-        )
+    def airflow(self, *words: str) -> tuple[int, str]:
+        """Exit code and output of an Airflow command."""
+        if self.commands is None:
+            program, pipe = [sys.executable, "-m", airflow_commands.__name__], subprocess.PIPE
+            self.commands = subprocess.Popen(
+                program, cwd=ROOT, env=self.home.environment(), stdin=pipe, stdout=pipe, text=True
+            )
+        asked, answered = self.commands.stdin, self.commands.stdout
+        assert asked is not None and answered is not None
+        file = self.folder / "command.log"
+        file.write_text("")
+        print(json.dumps({"words": words, "file": str(file)}), file=asked, flush=True)
+        for line in answered:
+            if line.startswith(airflow_commands.ENDED):
+                return int(line.split()[1]), file.read_text()
+        raise AssertionError(f"no command of Airflow can be run: exit code {self.commands.wait()}")
 
     def python(self, *words: str) -> None:
         """A program of ours that has to end well."""
         done = subprocess.run(
-            [sys.executable, *words], env=self.environment(), capture_output=True, text=True, check=False, timeout=3600
+            [sys.executable, *words],
+            env=self.home.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=3600,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
@@ -143,11 +174,11 @@ class Rig:
 
     def dag_test(self, **conf: Any) -> Finished:
         """`airflow dags test experiment_analysis` with the real operators and jobs."""
-        done = self.airflow("dags", "test", "experiment_analysis", "--conf", json.dumps(conf))
+        code, said = self.airflow("dags", "test", "experiment_analysis", "--conf", json.dumps(conf))
         run_id = self.query("select run_id from dag_run order by id desc limit 1")[0][0]
-        found = self.finished("experiment_analysis", run_id, done.stdout + done.stderr)
+        found = self.finished("experiment_analysis", run_id, said)
         # `dags test` ends without writing the run's state down; it says so with its exit code.
-        return replace(found, state="failed" if done.returncode else "success")
+        return replace(found, state="failed" if code else "success")
 
     def finished(self, dag_id: str, run_id: str, log: str = "") -> Finished:
         """Tell how a run ended."""
@@ -162,18 +193,34 @@ class Rig:
         with sqlite3.connect(self.home.folder / "airflow.db", timeout=30) as connection:
             return connection.execute(sql, values).fetchall()
 
-    def local(self, command: str) -> subprocess.CompletedProcess[str]:
-        """`make up` or `make down` of this home."""
+    def up(self) -> str:
+        """Start what does not run, as `make up` does; what that says. The services are children of this process."""
+        said = io.StringIO()
+        with redirect_stdout(said):
+            code = local.up(self.home, seconds=1200)
+        assert code == 0, said.getvalue()
+        return said.getvalue()
+
+    def make_up(self) -> str:
+        """The command behind `make up`, with this home's folder, port and DAGs; it has to end well."""
         where = {"--home": self.home.folder, "--port": self.home.port, "--dags": self.home.dags}
         words = [str(word) for pair in where.items() for word in pair]
+        command = [sys.executable, "-m", "exp_platform.airflow.local", "up", *words]
         return subprocess.run(
-            [sys.executable, "-m", "exp_platform.airflow.local", command, *words],
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+            command, env=self.home.environment(), capture_output=True, text=True, check=True, timeout=600
+        ).stdout
+
+    def down(self) -> None:
+        """Stop every service, and the process of the commands."""
+        if self.commands is not None:
+            self.commands.communicate()
+        with redirect_stdout(io.StringIO()):
+            local.down(self.home)
+
+    def ended(self, dag_id: str, run_id: str) -> str | None:
+        """The state of a run that is over, else None; read from the database, as each question to the API costs."""
+        found = self.query("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)
+        return next((state for (state,) in found if state in ("success", "failed")), None)
 
     def client(self) -> Client:
         """The REST API of the running Airflow."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.e2e.airflow_rig import Rig
 
@@ -28,7 +31,7 @@ GATES = ("quality_gate", "srm_gate", "guardrail_gate")
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Two analysed experiments: one with mixed arms, one with a harmful change and a skewed split.
 
     The runs of Airflow below reuse what is analysed here, so that each starts no JVM; a run whose stages start their
@@ -36,7 +39,19 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     """
     rig = Rig(tmp_path_factory.mktemp("gates"), "exp_mixed_arms", "exp_harmful")
     rig.analyse(DAY, {"exp_mixed_arms": "variant_mismatch:0.3", "exp_harmful": "srm:0.4"})
-    return rig
+    yield rig
+    rig.down()
+
+
+def break_outcomes(rig: Rig, experiment_id: str) -> None:
+    """Deliver each file of outcomes again, with a first fifth of rows that have lost their user."""
+    folder = Path(rig.project.resolve(rig.project.raw_folder(experiment_id))) / "outcomes"
+    for file in folder.rglob("*.parquet"):
+        table = pq.ParquetFile(file).read()
+        users = table["user_id"].to_pylist()
+        users = [None if row < len(users) / 5 else user for row, user in enumerate(users)]
+        place = table.schema.get_field_index("user_id")
+        pq.write_table(table.set_column(place, "user_id", pa.array(users, pa.string())), file)
 
 
 def memo(rig: Rig, experiment_id: str) -> str:
@@ -77,7 +92,8 @@ def test_a_failed_guardrail_and_a_skewed_split_each_make_their_own_gate_red(rig:
 def test_a_broken_contract_stops_the_run_at_once_and_the_memo_says_so_above_the_last_numbers(rig: Rig) -> None:
     before = latest_decision(rig.project, "exp_harmful")
     assert before is not None
-    run = rig.dag_test(experiment_id="exp_harmful", dt=DAY.isoformat(), generate_synth=True, fault="null_user_ids:0.2")
+    break_outcomes(rig, "exp_harmful")
+    run = rig.dag_test(experiment_id="exp_harmful", dt=DAY.isoformat())
     assert run.state == "failed"
     assert run.tasks["ingest_events"] == "failed"
     assert run.tries["ingest_events"] == 1

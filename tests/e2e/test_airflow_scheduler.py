@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 RUN_SECONDS = 1500
 FIRST = "first_run"
+EARLIER, LATEST = date(2026, 1, 18), date(2026, 1, 19)  # the last two days on which exp_good is due
 WAITING = """
 from airflow.sdk import DAG, Asset, get_current_context, task
 
@@ -44,20 +45,16 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     rig = Rig(tmp_path_factory.mktemp("scheduler"), "exp_good", "exp_late", landing={"timeout_hours": 0.005})
     (rig.home.dags / "waits_for_exp_good.py").write_text(WAITING)
     (rig.folder / "configs" / "experiments" / "exp_broken.yaml").write_text("experiment_id: exp_broken\nowner: [\n")
-    started = rig.local("up")
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield rig
-    rig.local("down")
+    try:
+        rig.up()
+        yield rig
+    finally:
+        rig.down()
 
 
 def trigger(rig: Rig, run_id: str, **conf: Any) -> None:
     body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
     rig.client().send("POST", "/dags/experiment_analysis/dagRuns", body)
-
-
-def ended(rig: Rig, dag_id: str, run_id: str) -> str | None:
-    state = rig.client().get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
-    return state if state in ("success", "failed") else None
 
 
 def task_states(rig: Rig, dag_id: str, run_id: str) -> dict[str, str]:
@@ -77,29 +74,25 @@ def test_bad_conf_is_refused_by_the_server_before_there_is_a_run(rig: Rig, conf:
         trigger(rig, "bad", **conf)
     assert caught.value.status in (400, 422)
     with pytest.raises(ApiError, match="404"):
-        ended(rig, "experiment_analysis", "bad")
+        rig.client().get("/dags/experiment_analysis/dagRuns/bad")
 
 
 @pytest.fixture(scope="module")
 def first_run(rig: Rig) -> dict[str, str]:
     """A run during which the scheduler was killed and started again: the states of its tasks."""
-    trigger(rig, FIRST, experiment_id="exp_good", generate_synth=True)
-    running = ("queued", "running")
-    wait_until(
-        "generate_events runs",
-        lambda: task_states(rig, "experiment_analysis", FIRST).get("generate_events") in running,
-        RUN_SECONDS,
-    )
+    trigger(rig, FIRST, experiment_id="exp_good", dt=LATEST.isoformat(), generate_synth=True)
+    running = "select 1 from task_instance where task_id = 'generate_events' and state in ('queued', 'running')"
+    wait_until("generate_events runs", lambda: rig.query(running), RUN_SECONDS)
     services = json.loads((rig.home.folder / "services.json").read_text())["pids"]
     os.killpg(services["scheduler"], signal.SIGKILL)
     time.sleep(2)
-    assert rig.local("up").returncode == 0
-    wait_until("the run ends", lambda: ended(rig, "experiment_analysis", FIRST), RUN_SECONDS)
+    rig.up()
+    wait_until("the run ends", lambda: rig.ended("experiment_analysis", FIRST), RUN_SECONDS)
     return task_states(rig, "experiment_analysis", FIRST)
 
 
 def test_a_run_survives_the_death_of_the_scheduler(rig: Rig, first_run: dict[str, str]) -> None:
-    assert ended(rig, "experiment_analysis", FIRST) == "success", first_run
+    assert rig.ended("experiment_analysis", FIRST) == "success", first_run
     assert len(decisions(rig, "exp_good")) == 1
 
 
@@ -122,10 +115,10 @@ def test_whoever_waits_for_the_experiment_is_told_which_run_passed(rig: Rig, fir
     [decision] = decisions(rig, "exp_good").values()
     assert decision["trust"] == "trusted", decision["reasons"]  # the generated data are the same every time
     runs = wait_until(
-        "the waiting DAG runs", lambda: rig.client().get("/dags/waits_for_exp_good/dagRuns")["dag_runs"], 60
+        "the waiting DAG runs", lambda: rig.client().get("/dags/waits_for_exp_good/dagRuns")["dag_runs"], 600
     )
     run_id = runs[0]["dag_run_id"]
-    wait_until("it ends", lambda: ended(rig, "waits_for_exp_good", run_id), 120)
+    wait_until("it ends", lambda: rig.ended("waits_for_exp_good", run_id), 600)
     path = f"/dags/waits_for_exp_good/dagRuns/{run_id}/taskInstances/act/xcomEntries/return_value?deserialize=true"
     extra = rig.client().get(path)["value"]
     assert extra == {"dt": decision["dt"].isoformat(), "run_id": FIRST, "decision": decision["decision"]}
@@ -176,27 +169,23 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
 def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_the_others(
     rig: Rig, first_run: dict[str, str], tmp_path: Path
 ) -> None:
-    [latest] = decisions(rig, "exp_good")
-    days = [date(2026, 1, 13), date(2026, 1, 14)]
+    days = [EARLIER, LATEST]
     beside = ThreadPoolExecutor().submit(direct_runs, rig, tmp_path, "exp_good", days)
-    window = ["--from-date", "2026-01-14", "--to-date", "2026-01-15"]
-    done = rig.airflow("backfill", "create", "--dag-id", "daily_experiments", *window)
-    assert done.returncode == 0, done.stderr[-2000:]
+    window = ["--from-date", "2026-01-19", "--to-date", "2026-01-20"]
+    code, said = rig.airflow("backfill", "create", "--dag-id", "daily_experiments", *window)
+    assert code == 0, said[-2000:]
 
-    def runs() -> list[dict[str, Any]]:
-        found = rig.client().get("/dags/daily_experiments/dagRuns?run_type=backfill")["dag_runs"]
-        return found if len(found) == 2 and all(r["state"] in ("success", "failed") for r in found) else []
-
-    finished = wait_until("both days end", runs, 2 * RUN_SECONDS)
-    for run in finished:
+    over = "select 1 from dag_run where run_type = 'backfill' and state in ('success', 'failed')"
+    wait_until("both days end", lambda: len(rig.query(over)) == len(days), 2 * RUN_SECONDS)
+    for run in rig.client().get("/dags/daily_experiments/dagRuns?run_type=backfill")["dag_runs"]:
         states = task_states(rig, "daily_experiments", run["dag_run_id"])
         assert states["analyse_experiment.analyse[exp_good]"] == "success"
         assert states["analyse_experiment.raw_ready[exp_late]"] == "failed"
         assert states["refused_configs"] == "failed"
         assert run["state"] == "failed"
-    assert sorted(decisions(rig, "exp_good")) == sorted(["2026-01-13", "2026-01-14", latest])
+    assert sorted(decisions(rig, "exp_good")) == [day.isoformat() for day in days]
     children = rig.client().get("/dags/experiment_analysis/dagRuns?limit=50")["dag_runs"]
-    assert {f"exp_good__2026-01-{day}__1" for day in (13, 14)} <= {run["dag_run_id"] for run in children}
+    assert {f"exp_good__{day}__1" for day in days} <= {run["dag_run_id"] for run in children}
     assert all(run["logical_date"] is None for run in children if run["dag_run_id"].startswith("exp_good__"))
     assert differing_tables(rig.project, beside.result(), "exp_good", days) == []
 
@@ -215,6 +204,4 @@ def test_a_start_in_the_middle_of_a_week_does_not_make_up_for_last_sundays_maint
 
 
 def test_starting_twice_says_that_it_runs_already(rig: Rig) -> None:
-    again = rig.local("up")
-    assert again.returncode == 0
-    assert f"already running: {rig.home.url}" in again.stdout
+    assert f"already running: {rig.home.url}" in rig.make_up()

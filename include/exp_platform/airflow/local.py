@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from exp_platform.errors import ExpError
 from exp_platform.paths import clone_root
 from exp_platform.pipelines.registry import STAGES
 
-SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
+# In the order of their start: a task that starts before the API server answers fails, and waits for its next attempt.
+SERVICES = ("api-server", "dag-processor", "triggerer", "scheduler")
 TASKS = len(STAGES) + 7  # around the stages: resolve_run, three gates, experiment_passed, alert, watcher
 DEMO = {"experiment_id": "exp_checkout_button_001", "generate_synth": True}
 _STARTING = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
@@ -109,8 +110,11 @@ def _show_decision(experiment_id: str, seconds: float) -> None:
 # --- make up, make down --------------------------------------------------------------------------------------------
 
 
-def up(home: Home) -> int:
-    """Start every service that is not running, in the background, and wait until the UI shows the DAGs."""
+def up(home: Home, seconds: float = 300) -> int:
+    """Start every service that is not running, in the background, and wait until the UI shows the DAGs.
+
+    A machine that is busy gets `seconds` to start the API server, and as many for the rest.
+    """
     pids = _alive(home)
     if pids:  # a running Airflow keeps the port that it was started with
         home = replace(home, port=recorded(home)["port"])
@@ -122,12 +126,14 @@ def up(home: Home) -> int:
         return 1
     home.prepare(pool_slots())
     home.logs.mkdir(parents=True, exist_ok=True)
+    print("Airflow is starting", end="", flush=True)
     for service in (name for name in SERVICES if name not in pids):
+        if service == "scheduler" and not _wait(home, pids, _answers, seconds):
+            break
         with (home.logs / f"{service}.log").open("a") as log:
             pids[service] = _airflow(home, service, stdout=log, start_new_session=True).pid
-    _pid_file(home).write_text(json.dumps({"port": home.port, "pids": pids}))
-    print("Airflow is starting", end="", flush=True)
-    if not _wait_until_ready(home):
+        _pid_file(home).write_text(json.dumps({"port": home.port, "pids": pids}))
+    if len(pids) < len(SERVICES) or not _wait(home, pids, _ready, seconds):
         print(f"\nAirflow did not become ready; see {_shown(home.logs)}/*.log. Stopping it.", file=sys.stderr)
         down(home)
         return 1
@@ -195,25 +201,38 @@ def _port_taken(port: int) -> bool:
     return False
 
 
-def _wait_until_ready(home: Home, seconds: float = 120) -> bool:
+def _wait(home: Home, started: Mapping[str, int], done: Callable[[Home], bool], seconds: float) -> bool:
+    """Wait until `done` is true; false when the time is up or one of the started services has ended."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if len(_alive(home)) < len(SERVICES):
+        if len(_alive(home)) < len(started):
             return False
-        if _healthy(home) and _dags_loaded(home):
+        if done(home):
             return True
         print(".", end="", flush=True)
         time.sleep(1)
     return False
 
 
-def _healthy(home: Home) -> bool:
+def _ready(home: Home) -> bool:
+    """True when every service is healthy and the DAGs can be seen."""
+    health = _health(home)
+    healthy = all(health.get(name) == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
+    return healthy and _dags_loaded(home)
+
+
+def _answers(home: Home) -> bool:
+    """True when the API server answers."""
+    return bool(_health(home))
+
+
+def _health(home: Home) -> dict[str, str]:
+    """Name -> status of each service, as the API server tells it; empty while it does not answer."""
     try:
         with urllib.request.urlopen(f"{home.url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310  the address of the local API server
-            health = json.load(answer)
+            return {name: found["status"] for name, found in json.load(answer).items()}
     except (OSError, urllib.error.URLError, ValueError):
-        return False
-    return all(health[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
+        return {}
 
 
 def _dags_loaded(home: Home) -> bool:

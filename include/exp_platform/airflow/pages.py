@@ -6,14 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from airflow.api_fastapi.core_api.security import get_user
-from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from markupsafe import Markup
 
-from exp_platform.airflow import notes
 from exp_platform.airflow.links import PAGES
-from exp_platform.airflow.timetable import OnRequest
 from exp_platform.config.load import load_project
 from exp_platform.errors import ExpError
 from exp_platform.lake.store_path import Folder, StorePath, page_folder
@@ -87,15 +84,3 @@ def _serve(folder: Folder, name: str, otherwise: str) -> Response:
     if isinstance(file, StorePath):
         return Response(file.read_bytes(), media_type=file.media_type)
     return FileResponse(file)
-
-
-class ExperimentPages(AirflowPlugin):
-    """The plugin: an entry in the navigation, pages that a task's buttons lead to, timetable and notes of runs."""
-
-    name = "experiment_pages"
-    fastapi_apps = [{"app": build_app(), "url_prefix": PAGES, "name": "experiments"}]  # noqa: RUF012
-    external_views = [  # noqa: RUF012
-        {"name": "Experiments", "href": f"{PAGES}/", "destination": "nav", "url_route": "experiments"}
-    ]
-    timetables = [OnRequest]  # noqa: RUF012
-    listeners = [notes]  # noqa: RUF012

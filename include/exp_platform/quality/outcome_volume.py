@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from scipy import stats
+import scipy  # loads scipy.stats where it is first used: most stages and tasks never do
 
 from exp_platform.config.models import QualitySettings
 from exp_platform.quality.verdicts import Verdict
@@ -108,7 +108,7 @@ def _compare(
     levels = [max(before), max(after)] if after else [before[0]]
     expected = float(min(levels + week))
     threshold = expected * (SHARE if after else NEWEST_SHARE)
-    tail = stats.binom.cdf(events / BURST, round((events + expected) / BURST), 0.5)
+    tail = scipy.stats.binom.cdf(events / BURST, round((events + expected) / BURST), 0.5)
     p_value = min(1.0, float(tail) * tests)
     return _Day(metric, events, expected, threshold, p_value, events < threshold and p_value < settings.p_value)
 

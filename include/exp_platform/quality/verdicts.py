@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from scipy import stats
+import scipy  # loads scipy.stats where it is first used: most stages and tasks never do
 
 from exp_platform.config.models import QualitySettings
 from exp_platform.status import CheckStatus
@@ -142,9 +142,9 @@ class Judge:
     def _two_samples(self, seen: Counts, baseline: Counts, tests: int, who: str, against: str) -> Comparison:
         (x, n), (x0, n0) = seen, baseline
         tail = (
-            stats.hypergeom.cdf(x, n + n0, x + x0, n)
+            scipy.stats.hypergeom.cdf(x, n + n0, x + x0, n)
             if self.check.bad_when_low
-            else stats.hypergeom.sf(x - 1, n + n0, x + x0, n)
+            else scipy.stats.hypergeom.sf(x - 1, n + n0, x + x0, n)
         )
         rate, expected = x / n, x0 / n0
         threshold = self._threshold(expected)
@@ -155,7 +155,7 @@ class Judge:
 
     def _ceiling(self, seen: Counts) -> Comparison:
         (x, n), ceiling = seen, self.settings.flag_ceiling
-        p_value = self._adjusted(stats.binom.sf(x - 1, n, ceiling), 1)
+        p_value = self._adjusted(scipy.stats.binom.sf(x - 1, n, ceiling), 1)
         return Comparison(x / n, n, ceiling, ceiling, p_value, self._significant(p_value), "", "allowed at most")
 
     def _threshold(self, expected: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # loads scipy.stats where it is first used: most stages and tasks never do
 
 from exp_platform.stats.sufficient import Array
 
@@ -45,5 +45,5 @@ def benjamini_hochberg(p_values: Any) -> Array:
     asked = np.isfinite(p)
     adjusted = np.full(p.shape, np.nan)
     if asked.any():
-        adjusted[asked] = stats.false_discovery_control(p[asked], method="bh")
+        adjusted[asked] = scipy.stats.false_discovery_control(p[asked], method="bh")
     return adjusted

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+import scipy  # loads scipy.stats where it is first used: most stages and tasks never do
+from scipy import special
 
 from exp_platform.stats.effect import DEFAULT_ALPHA, POWER
 from exp_platform.stats.sequential import half_width, tuning
@@ -58,14 +59,14 @@ def share_sd(rate: float, effect_abs: float) -> float:
 def power_of(effect_abs: Any, se: Any, df: Any, alpha: float = DEFAULT_ALPHA) -> Array:
     """Chance that a two-sided t test at alpha finds a true effect, given the standard error that it will have."""
     shift = np.abs(np.asarray(effect_abs, dtype=float)) / se
-    wrong_side = stats.nct.cdf(-stats.t.ppf(1 - alpha / 2, df), df, shift)
+    wrong_side = scipy.stats.nct.cdf(-scipy.stats.t.ppf(1 - alpha / 2, df), df, shift)
     return np.asarray(chance_to_pass(np.abs(effect_abs), se, df, alpha) + wrong_side)
 
 
 def chance_to_pass(margin: Any, se: Any, df: Any, alpha: float = DEFAULT_ALPHA) -> Array:
     """Chance that the interval of an effect of 0 ends below `margin`, given its standard error."""
     shift = np.asarray(margin, dtype=float) / se
-    return np.asarray(stats.nct.sf(stats.t.ppf(1 - alpha / 2, df), df, shift))
+    return np.asarray(scipy.stats.nct.sf(scipy.stats.t.ppf(1 - alpha / 2, df), df, shift))
 
 
 def days_to_planned(units: float, days_so_far: float, planned_units: float) -> int | None:

@@ -1,5 +1,5 @@
-"""Airflow looks for plugins in this folder; the plugin itself is in `exp_platform.airflow.pages`."""
+"""Airflow looks for plugins in this folder; the plugin itself is in `exp_platform.airflow.plugin`."""
 
-from exp_platform.airflow.pages import ExperimentPages
+from exp_platform.airflow.plugin import ExperimentPages
 
 __all__ = ["ExperimentPages"]
