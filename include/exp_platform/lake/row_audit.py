@@ -136,11 +136,11 @@ def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list
     assert totals is not None
     rows = totals["rows"] or 0
     findings = [
-        _finding(name, totals[f"_rule{i}"] or 0, rows, partial(_spark_sample, frame.where(rules[name]), table))
+        _finding(name, totals[f"_rule{i}"] or 0, rows, partial(_breaking, frame, rules[name], table))
         for i, name in enumerate(names)
     ]
-    again = per_key.where(F.col("_rows") > 1)
-    findings.append(_finding(_grain_rule(table), totals["repeated"] or 0, rows, partial(_spark_sample, again, table)))
+    again = partial(_breaking, per_key, F.col("_rows") > 1, table)
+    findings.append(_finding(_grain_rule(table), totals["repeated"] or 0, rows, again))
     return rows, findings
 
 
@@ -164,7 +164,7 @@ def audit_staged(
     broken = {name: totals[f"_rule{i}"] for i, name in enumerate(flat)}
     broken |= {name: broken_inside.get(name, 0) for name in nested}  # no entry where no task had a row to count
     findings = [
-        _finding(name, broken[name], rows, partial(_spark_sample, frame.where(rule), table))
+        _finding(name, broken[name], rows, partial(_breaking, frame, rule, table))
         for name, rule in (flat | nested).items()
     ]
     findings += [_finding(name, 0, rows, tuple) for name in _nested_nulls(table)]
@@ -173,7 +173,7 @@ def audit_staged(
         per_key = whole.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows"))
         found = per_key.agg(F.sum("_rows").alias("rows"), F.sum(F.col("_rows") - 1).alias("repeated")).first()
         assert found is not None
-        sample = partial(_spark_sample, per_key.where(F.col("_rows") > 1), table)
+        sample = partial(_breaking, per_key, F.col("_rows") > 1, table)
         findings.append(_finding(_grain_rule(table), found["repeated"] or 0, found["rows"] or 0, sample))
     return rows, findings
 
@@ -243,8 +243,10 @@ def _is_nested(table: Table, column: str) -> bool:
     return table.types[column].startswith(("map<", "list<", "struct<"))
 
 
-def _spark_sample(broken: DataFrame, table: Table) -> tuple[str, ...]:
-    return tuple(_key(row.asDict()) for row in broken.select(*table.grain).limit(SAMPLE_ROWS).collect())
+def _breaking(frame: DataFrame, rule: Column, table: Table) -> tuple[str, ...]:
+    """Keys of some rows for which the rule's condition is true. Spark analyses a query for it: only when asked for."""
+    broken = frame.where(rule).select(*table.grain).limit(SAMPLE_ROWS)
+    return tuple(_key(row.asDict()) for row in broken.collect())
 
 
 # --- Arrow ---------------------------------------------------------------------------------------------------------
