@@ -87,7 +87,8 @@ def test_processes_that_publish_different_experiments_to_the_same_tables_lose_no
     experiments = ["exp_checkout_button_001", "exp_add_cart_002", "exp_pricing_test_003"]
     rounds = 5
     for name in (VARIANTS, RUN_MANIFEST, CONTRACT_RESULTS):
-        with load_handle(lake_project, name).transaction() as change:  # by default manifests are merged from 100 on: here all the time
+        # By default manifests are merged from 100 on: here all the time.
+        with load_handle(lake_project, name).transaction() as change:
             change.set_properties({"commit.manifest.min-count-to-merge": "3"})
     writers = [_writer(lake_project, experiment, rounds, rows=2 + i) for i, experiment in enumerate(experiments)]
     for writer in writers:

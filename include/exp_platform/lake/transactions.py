@@ -24,4 +24,4 @@ def metadata_once(transaction: Transaction) -> TableMetadata:
 
 def remember_metadata() -> None:
     """Let the transactions of this process compute their metadata once for each state."""
-    Transaction.table_metadata = property(metadata_once)  # type: ignore[assignment, method-assign]
+    Transaction.table_metadata = property(metadata_once)
