@@ -265,7 +265,7 @@ def _is_nested(table: Table, column: str) -> bool:
 
 
 def _repeated(frame: DataFrame, table: Table) -> tuple[str, ...]:
-    """Some keys that more than one row has."""
+    """Keys that more than one row has, up to five of them."""
     from pyspark.sql import functions as F
 
     per_key = frame.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows"))
@@ -273,7 +273,7 @@ def _repeated(frame: DataFrame, table: Table) -> tuple[str, ...]:
 
 
 def _breaking(frame: DataFrame, rule: Column, table: Table) -> tuple[str, ...]:
-    """Keys of some rows for which the rule's condition is true. Spark analyses a query for it: only when asked for."""
+    """Keys of up to five rows for which the condition is true. Spark plans a query for them: only when they are due."""
     broken = frame.where(rule).select(*table.grain).limit(SAMPLE_ROWS)
     return tuple(_key(row.asDict()) for row in broken.collect())
 
