@@ -28,6 +28,7 @@ from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog_properties import BUSY_SECONDS, location_of, pyiceberg_properties, warehouse_of
 from exp_platform.lake.clock import refuse_clock_behind
+from exp_platform.lake.connections import share_connections
 from exp_platform.lake.metadata_files import metadata_files
 from exp_platform.lake.outages import explained, is_refused_login
 from exp_platform.lake.raw_zone import require_bucket
@@ -64,7 +65,10 @@ def load_catalog(project: Project) -> Catalog:
     properties = pyiceberg_properties(project)
     remember_metadata()
     with explained(project):
-        return _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
+        catalog = _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
+    if settings.type == "postgres":
+        share_connections(catalog, properties["uri"])
+    return catalog
 
 
 def ensure_tables(
