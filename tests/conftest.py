@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Set before NumPy is imported: beside other work, threads that wait for each other's part of a small product of
+# matrices cost three times what the product costs.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 import yaml
 from hypothesis import settings

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.sessions import session_for
 
 from exp_platform.config.load import Project
@@ -62,6 +63,7 @@ def a_bench(spark: Any, folder: Path, n_users: int, *, days: int = DAYS, compile
     plan = detection_plan(project, n_users)
     plan = replace(plan, scenario=plan.scenario.model_copy(update={"days": days}))
     project = replace(project, experiments={plan.experiment_id: plan.experiment})
+    empty_lake(project)
     return Bench(project, session_for(spark, project, compiled=compiled), plan, log=lambda _: None)
 
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.sessions import session_for
 
 from exp_platform.config.load import Project
-from exp_platform.lake.catalog import ensure_tables, load_handle
+from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.publication import Origin
 from exp_platform.lake.publish import Publication, publish
 from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import CONTRACT_RESULTS, RUN_MANIFEST
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,7 +69,7 @@ WRITER = textwrap.dedent("""
 @pytest.fixture
 def lake_project(tmp_path: Path) -> Project:
     project = make_project(tmp_path)
-    ensure_tables(project)
+    empty_lake(project)
     return project
 
 
@@ -84,8 +86,9 @@ def _variants(project: Project, experiment: str) -> int:
 def test_processes_that_publish_different_experiments_to_the_same_tables_lose_no_commit(lake_project: Project) -> None:
     experiments = ["exp_checkout_button_001", "exp_add_cart_002", "exp_pricing_test_003"]
     rounds = 5
-    for handle in ensure_tables(lake_project).values():
-        with handle.transaction() as change:  # by default manifests are merged from 100 on: here all the time
+    for name in (VARIANTS, RUN_MANIFEST, CONTRACT_RESULTS):
+        # By default manifests are merged from 100 on: here all the time.
+        with load_handle(lake_project, name).transaction() as change:
             change.set_properties({"commit.manifest.min-count-to-merge": "3"})
     writers = [_writer(lake_project, experiment, rounds, rows=2 + i) for i, experiment in enumerate(experiments)]
     for writer in writers:
@@ -165,6 +168,7 @@ SPARK_WRITER = textwrap.dedent("""
     from exp_platform.lake.publication import Origin
     from exp_platform.lake.publish import Publication, publish
     from exp_platform.lake.tables import TABLES
+from exp_platform.lake.tables.names import CONTRACT_RESULTS, RUN_MANIFEST
     from exp_platform.spark.session import build_spark_session
 
     project = load_project(sys.argv[1])

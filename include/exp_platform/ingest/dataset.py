@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.sql.types import NullType, StringType, StructField, StructType
+from pyspark.sql.types import NullType, StructField, StructType
 
 from exp_platform.config.load import Project
 from exp_platform.ingest.dataset_sources import DatasetSource, list_source, opened, table_name
@@ -118,10 +119,8 @@ def _with_folder_keys(spark: SparkSession, source: DatasetSource, group: Group) 
     names = [name for name in dict.fromkeys(name for one in keys for name in one) if name not in group.frame.columns]
     if not names:
         return group
-    uris = _uris(spark, group.paths)
-    rows = [(uri, *(one.get(name) for name in names)) for uri, one in zip(uris, keys, strict=True)]
-    fields = [StructField(name, StringType()) for name in (URI, *names)]
-    table = spark.createDataFrame(rows, StructType(fields))
+    columns = {name: pa.array([one.get(name) for one in keys], pa.string()) for name in names}
+    table = spark.createDataFrame(pa.table({URI: _uris(spark, group.paths)} | columns))
     return replace(group, frame=group.frame.join(F.broadcast(table), URI))
 
 
@@ -151,7 +150,8 @@ def _with_file_index(spark: SparkSession, frame: DataFrame, paths: list[str]) ->
     """Replace each row's file path by its index, so that millions of copies of a long path are not shuffled."""
     if len(paths) == 1:
         return frame.drop(URI).withColumn(FILE, F.lit(0))
-    index = spark.createDataFrame(list(enumerate(_uris(spark, paths))), f"{FILE} int, {URI} string")
+    # An Arrow table is part of the plan; a list would be one more Spark job of each query.
+    index = spark.createDataFrame(pa.table({FILE: pa.array(range(len(paths)), pa.int32()), URI: _uris(spark, paths)}))
     return frame.join(F.broadcast(index), URI).drop(URI)
 
 
@@ -159,7 +159,8 @@ def _uris(spark: SparkSession, paths: Sequence[str]) -> list[str]:
     """The paths as Spark names the file of a row."""
     jvm = spark._jvm
     assert jvm is not None
-    return [jvm.org.apache.hadoop.fs.Path(_with_scheme(path)).toUri().toString() for path in paths]
+    named = jvm.org.apache.hadoop.fs.Path  # each dot is a question to the JVM
+    return [named(_with_scheme(path)).toUri().toString() for path in paths]
 
 
 def _with_scheme(path: str) -> str:

@@ -33,6 +33,7 @@ from exp_platform.lake.metadata_files import metadata_files
 from exp_platform.lake.outages import explained, is_refused_login
 from exp_platform.lake.raw_zone import require_bucket
 from exp_platform.lake.tables import TABLES, Table, bucket_of
+from exp_platform.lake.transactions import remember_metadata
 from exp_platform.lake.types import arrow_schema, iceberg_schema, iceberg_type
 
 CATALOG = "iceberg"  # Spark and PyIceberg must use the same name: with two, one of them silently sees nothing
@@ -62,6 +63,7 @@ def load_catalog(project: Project) -> Catalog:
     if settings.type == "sqlite":
         _open_as_wal(Path(project.resolve(settings.uri)))
     properties = pyiceberg_properties(project)
+    remember_metadata()
     with explained(project):
         catalog = _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
     if settings.type == "postgres":

@@ -21,6 +21,7 @@ from exp_platform.lake.arrow_files import Finish, finished
 from exp_platform.lake.engines import ensure_branch, overwrite_arrow
 from exp_platform.lake.publication import BACKFILL_BRANCH_DAYS, MAIN, Origin, Published, fence_of
 from exp_platform.lake.row_audit import (
+    FEW_ROWS,
     Audit,
     AuditRefused,
     Finding,
@@ -81,8 +82,10 @@ def publish(wanted: Publication, rows: Rows, *, finish: Finish | None = None, pa
 def audited(batch: Staged, mode: Mode, audit: Audit | None, *, grain_is_proven: bool) -> list[Finding]:
     """Findings on staged rows, read back from their files; raises AuditRefused when a finding blocks."""
     whole = batch.beside_what_stays()
+    staged = whole if batch.part is None else batch.frame()
+    checked = None if grain_is_proven else whole
     _, findings = audit_staged(
-        batch.frame(), batch.table, batch.scope, batch.broken_inside, whole=None if grain_is_proven else whole
+        staged, batch.table, batch.scope, batch.broken_inside, whole=checked, few=batch.rows <= FEW_ROWS
     )
     # The suite may demand rows; an append of no rows must not fail it, because the table's rows stay.
     if audit and (batch.rows or mode == "overwrite") and not any(finding.blocks for finding in findings):

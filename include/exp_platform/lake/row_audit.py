@@ -17,10 +17,11 @@ from exp_platform.lake.tables import Table
 from exp_platform.lake.types import arrow_type, spark_type
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, Row
 
 Frame = Any  # pyspark DataFrame or pa.Table
 SAMPLE_ROWS = 5
+FEW_ROWS = 50_000  # up to so many rows a query costs more than what it reads
 _WIDER = {("int", "bigint"), ("smallint", "bigint"), ("smallint", "int"), ("float", "double")}
 
 
@@ -136,46 +137,66 @@ def audit_spark(frame: DataFrame, table: Table, scope: Scope) -> tuple[int, list
     assert totals is not None
     rows = totals["rows"] or 0
     findings = [
-        _finding(name, totals[f"_rule{i}"] or 0, rows, partial(_spark_sample, frame.where(rules[name]), table))
+        _finding(name, totals[f"_rule{i}"] or 0, rows, partial(_breaking, frame, rules[name], table))
         for i, name in enumerate(names)
     ]
-    again = per_key.where(F.col("_rows") > 1)
-    findings.append(_finding(_grain_rule(table), totals["repeated"] or 0, rows, partial(_spark_sample, again, table)))
+    again = partial(_breaking, per_key, F.col("_rows") > 1, table)
+    findings.append(_finding(_grain_rule(table), totals["repeated"] or 0, rows, again))
     return rows, findings
 
 
 def audit_staged(
-    frame: DataFrame, table: Table, scope: Scope, broken_inside: Mapping[str, int], *, whole: DataFrame | None
+    frame: DataFrame,
+    table: Table,
+    scope: Scope,
+    broken_inside: Mapping[str, int],
+    *,
+    whole: DataFrame | None,
+    few: bool = False,
 ) -> tuple[int, list[Finding]]:
     """As `audit_spark`, for rows read back from their files; maps and lists are not read.
 
     Spark's Parquet reader is vectorised only without maps and lists. `broken_inside` has the number of rows that break
     each of `nested_rules`, counted while they were written. A required map or list can't be null, because both writers
     refuse that (tests/spark/lake/test_staging.py). The grain is checked on `whole`, all rows as readers will see them;
-    None skips that check, for rows that come out of a group-by over the grain.
+    None skips that check, for rows that come out of a group-by over the grain. Of `few` rows one query asks for all.
     """
-    from pyspark.sql import functions as F
-
     flat, nested = _flat_rules(table, scope), nested_rules(table)
-    counts = [F.count_if(rule).alias(f"_rule{i}") for i, rule in enumerate(flat.values())]
-    totals = frame.agg(F.count(F.lit(1)).alias("rows"), *counts).first()
-    assert totals is not None
-    rows = totals["rows"]
-    broken = {name: totals[f"_rule{i}"] for i, name in enumerate(flat)}
+    totals, keys = _counted(frame, table, list(flat.values()), whole, few=few and whole is frame)
+    rows = totals["rows"] or 0
+    broken = {name: totals[f"_rule{i}"] or 0 for i, name in enumerate(flat)}
     broken |= {name: broken_inside.get(name, 0) for name in nested}  # no entry where no task had a row to count
     findings = [
-        _finding(name, broken[name], rows, partial(_spark_sample, frame.where(rule), table))
+        _finding(name, broken[name], rows, partial(_breaking, frame, rule, table))
         for name, rule in (flat | nested).items()
     ]
     findings += [_finding(name, 0, rows, tuple) for name in _nested_nulls(table)]
-    if whole is not None:
-        # A separate query over the grain alone: in one query the group-by would carry the columns of every rule.
-        per_key = whole.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows"))
-        found = per_key.agg(F.sum("_rows").alias("rows"), F.sum(F.col("_rows") - 1).alias("repeated")).first()
-        assert found is not None
-        sample = partial(_spark_sample, per_key.where(F.col("_rows") > 1), table)
-        findings.append(_finding(_grain_rule(table), found["repeated"] or 0, found["rows"] or 0, sample))
+    if whole is not None and keys is not None:
+        sample = partial(_repeated, whole, table)
+        findings.append(_finding(_grain_rule(table), keys["repeated"] or 0, keys["rows"] or 0, sample))
     return rows, findings
+
+
+def _counted(
+    frame: DataFrame, table: Table, rules: Sequence[Column], whole: DataFrame | None, *, few: bool
+) -> tuple[Row, Row | None]:
+    """Rows of the frame and how many break each rule; rows and repeated keys of `whole`. Of `few` rows in one query."""
+    from pyspark.sql import functions as F
+
+    number = F.count(F.lit(1))
+    counts = [F.count_if(rule).alias(f"_rule{i}") for i, rule in enumerate(rules)]
+    of_keys = [F.sum("_rows").alias("rows"), F.sum(F.col("_rows") - 1).alias("repeated")]
+    if few:
+        per_key = frame.groupBy(*table.grain).agg(number.alias("_rows"), *counts)
+        both = per_key.agg(*of_keys, *(F.sum(f"_rule{i}").alias(f"_rule{i}") for i in range(len(rules)))).first()
+        assert both is not None
+        return both, both
+    totals = frame.agg(number.alias("rows"), *counts).first()
+    assert totals is not None
+    if whole is None:
+        return totals, None
+    # A query over the grain alone: in one query the group-by would carry the columns of every rule.
+    return totals, whole.groupBy(*table.grain).agg(number.alias("_rows")).agg(*of_keys).first()
 
 
 def nested_rules(table: Table) -> dict[str, Column]:
@@ -243,8 +264,18 @@ def _is_nested(table: Table, column: str) -> bool:
     return table.types[column].startswith(("map<", "list<", "struct<"))
 
 
-def _spark_sample(broken: DataFrame, table: Table) -> tuple[str, ...]:
-    return tuple(_key(row.asDict()) for row in broken.select(*table.grain).limit(SAMPLE_ROWS).collect())
+def _repeated(frame: DataFrame, table: Table) -> tuple[str, ...]:
+    """Keys that more than one row has, up to five of them."""
+    from pyspark.sql import functions as F
+
+    per_key = frame.groupBy(*table.grain).agg(F.count(F.lit(1)).alias("_rows"))
+    return _breaking(per_key, F.col("_rows") > 1, table)
+
+
+def _breaking(frame: DataFrame, rule: Column, table: Table) -> tuple[str, ...]:
+    """Keys of up to five rows for which the condition is true. Spark plans a query for them: only when they are due."""
+    broken = frame.where(rule).select(*table.grain).limit(SAMPLE_ROWS)
+    return tuple(_key(row.asDict()) for row in broken.collect())
 
 
 # --- Arrow ---------------------------------------------------------------------------------------------------------

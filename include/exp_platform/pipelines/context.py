@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from exp_platform.lake.catalog import ensure_tables, load_catalog
+from exp_platform.lake.catalog import load_catalog
+from exp_platform.lake.handles import Handles
 from exp_platform.lake.publication import MAIN
+from exp_platform.lake.tables import TABLES
 from exp_platform.ledger import claim, manifest
 from exp_platform.pipelines.lazy_session import Session, SessionNeeded
 from exp_platform.pipelines.publisher import Publisher
 from exp_platform.pipelines.reader import Reader
 from exp_platform.pipelines.record import StageRecord
-from exp_platform.pipelines.registry import Stage
+from exp_platform.pipelines.registry import FIRST, Stage
 from exp_platform.pipelines.reuse.question import Question
 from exp_platform.pipelines.run import Run
 
@@ -81,7 +83,7 @@ def open_stage(
     """
     project, at = run.project, now or datetime.now(UTC)
     catalog = load_catalog(project)
-    handles = ensure_tables(project, catalog)
+    handles = Handles(project, catalog, tables_at_start(run, stage))
     claim.check(project, run.experiment_id, run.run_id, catalog)
     started = time.monotonic()
     record = StageRecord.of(run, stage.name, catalog, at, say)
@@ -108,6 +110,17 @@ def open_stage(
         raise
     record.flush()
     record.log(f"done in {time.monotonic() - started:.1f} s")
+
+
+def tables_at_start(run: Run, stage: Stage) -> tuple[str, ...]:
+    """The tables that a stage loads when it starts: those that it declares, events of streams by the streams' table.
+
+    The first stage of a run loads every table: it creates what is missing and adds columns that were declared later.
+    """
+    if stage is FIRST or stage.of_streams:
+        return tuple(TABLES)
+    views = run.stream_views
+    return *(views[name].table.name if name in views else name for name in stage.reads), *stage.publishes
 
 
 def branch_of_run(experiment_id: str, run_id: str) -> str:

@@ -14,6 +14,7 @@ from pyiceberg.table import Table as IcebergTable
 from exp_platform.lake.batches import Batches, BucketFiles, FrameBatches, files_by_bucket, rows_of_files
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.filters import matching
+from exp_platform.lake.handles import Handles
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.publication import MAIN, fence_of
 from exp_platform.lake.rows import count_rows, read_arrow, read_spark, require_snapshot
@@ -35,7 +36,7 @@ class Reader:
     stage: Stage
     record: StageRecord
     catalog: Catalog = field(repr=False)
-    handles: dict[str, IcebergTable] = field(repr=False)  # every table as it was when the stage started: the fences
+    handles: Handles = field(repr=False)
     pins: Pins
     branch: str  # main, or the branch of a run with an older dt
     session: Callable[[], SparkSession] = field(repr=False)

@@ -1,9 +1,10 @@
 """The audit of a stage: the suite of each table that it publishes runs before the rows become visible.
 
 lake/row_audit.py has checked schema, nulls, grain and finite numbers in one aggregate; the other rules of a suite
-run here. Great Expectations checks Spark frames in the stage's own session: one Spark aggregate for all column rules,
-one scan for each query. Small Arrow tables of stages without a session are checked by the same rules without Great
-Expectations (see arrow_rules.py). A failed critical rule blocks the publication; a failed warning is only reported.
+run here. Great Expectations checks Spark frames in the stage's own session: two Spark aggregates for the rules about
+columns and single rows, one scan for each other query. Small Arrow tables of stages without a session are checked by
+the same rules without Great Expectations (see arrow_rules.py). A failed critical rule blocks the publication; a failed
+warning is only reported.
 """
 
 from __future__ import annotations

@@ -44,10 +44,11 @@ def check_frame(
 ) -> list[Finding]:
     """The finding of each rule on a frame.
 
-    The first pass only finds which rules fail: Great Expectations then needs one Spark aggregate for all column rules
-    and one scan for each query. A second pass gets counts and samples, for the failed rules alone.
+    The first pass only finds which rules fail: Great Expectations then needs two Spark aggregates for all rules about
+    columns and single rows, and one scan for each other query. A second pass gets counts and samples, for the failed
+    rules alone.
     """
-    asked = [_counted(rule) for rule in rules]
+    asked = [_counted(rule, engine) for rule in rules]
     first = {result["id"]: result for result in _validate(frame, table, asked, parameters, engine, _BOOLEAN)}
     failed = [rule for rule in rules if not first[_id_of(table, rule)]["success"]]
     crashed = {_id for _id, result in first.items() if _crash(result)}
@@ -61,9 +62,57 @@ def check_frame(
     return [_finding(rule, second.get(key := _id_of(table, rule), first[key])) for rule in rules]
 
 
-def _counted(rule: Rule) -> Rule:
-    """For a query, a rule that counts the rows found without fetching them: one scan instead of two."""
+def _counted(rule: Rule, engine: Engine) -> Rule:
+    """For a query, a rule that counts the rows found without fetching them; in an aggregate where one row tells."""
+    if engine == "spark" and (condition := rule.broken_where):
+        return replace(rule, kind=_condition_counter(), arguments={"condition": condition})
     return replace(rule, kind=_row_counter()) if _is_query(rule) else rule
+
+
+@cache
+def _condition_counter() -> str:
+    """Define an expectation that no row meets a condition, and return its type's name.
+
+    Its metric is part of an aggregate over all of the batch, where a pair of columns would cost a scan of its own.
+    """
+    load_great_expectations()
+    from great_expectations.core.metric_domain_types import MetricDomainTypes
+    from great_expectations.core.metric_function_types import MetricPartialFunctionTypes
+    from great_expectations.execution_engine.sparkdf_execution_engine import SparkDFExecutionEngine
+    from great_expectations.expectations.expectation import BatchExpectation
+    from great_expectations.expectations.metrics.metric_provider import metric_partial
+    from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
+
+    name = "table.rows_that_meet_a_condition"
+
+    class RowsThatMeetACondition(TableMetricProvider):
+        """Number of rows for which a condition in Spark SQL is true."""
+
+        metric_name = name
+        value_keys = ("condition",)
+
+        @metric_partial(
+            engine=SparkDFExecutionEngine,
+            partial_fn_type=MetricPartialFunctionTypes.AGGREGATE_FN,
+            domain_type=MetricDomainTypes.TABLE,
+        )
+        def _spark(cls: Any, metric_domain_kwargs: Any, metric_value_kwargs: Any, **_: Any) -> Any:  # noqa: N805
+            from pyspark.sql import functions as F
+
+            return F.count_if(F.expr(metric_value_kwargs["condition"])), metric_domain_kwargs, {}
+
+    class ExpectNoRowToMeetACondition(BatchExpectation):
+        """No row meets the condition."""
+
+        condition: str
+        metric_dependencies = (name,)
+        success_keys = ("condition",)
+
+        def _validate(self, metrics: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+            return {"success": metrics[name] == 0, "result": {"observed_value": metrics[name]}}
+
+    kind: str = ExpectNoRowToMeetACondition.expectation_type
+    return kind
 
 
 @cache

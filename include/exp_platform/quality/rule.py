@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["critical", "warning"]
+_PAIR = "expect_column_pair_values_a_to_be_greater_than_b"
+_ONE_ROW = re.compile(r"SELECT [\w, ]+ FROM \{batch\} WHERE ((?:(?!SELECT|GROUP BY|HAVING|ORDER BY|LIMIT|UNION).)+)")
 _AGGREGATES = ("count(", "count_if(", "sum(", "avg(", "min(", "max(")
 
 
@@ -27,6 +30,21 @@ class Rule:
         query = str(self.arguments.get("unexpected_rows_query", "")).lower()
         adds_up = self.kind.startswith(("expect_table_", "expect_column_sum_")) or any(f in query for f in _AGGREGATES)
         return not adds_up and "mostly" not in self.arguments
+
+    @property
+    def broken_where(self) -> str | None:
+        """The condition in Spark SQL for rows that break the rule; None where one row alone does not tell.
+
+        >>> ordered("first", "last").broken_where
+        '`last` < `first`'
+        >>> no_row("what is open has no end", "SELECT id FROM {batch} WHERE is_open AND last IS NOT NULL").broken_where
+        'is_open AND last IS NOT NULL'
+        """
+        if self.kind == _PAIR:
+            sign = "<" if self.arguments["or_equal"] else "<="
+            return f"`{self.arguments['column_A']}` {sign} `{self.arguments['column_B']}`"
+        found = _ONE_ROW.fullmatch(str(self.arguments.get("unexpected_rows_query", "")))
+        return found[1] if found and self.is_about_rows and not self.reads else None
 
 
 def view_name(table: str) -> str:
@@ -68,8 +86,7 @@ def ordered(low: str, high: str, strict: bool = False) -> Rule:
         "or_equal": not strict,
         "ignore_row_if": "either_value_is_missing",
     }
-    kind = "expect_column_pair_values_a_to_be_greater_than_b"
-    return Rule(f"{low} is {'below' if strict else 'not above'} {high}", kind, arguments)
+    return Rule(f"{low} is {'below' if strict else 'not above'} {high}", _PAIR, arguments)
 
 
 def matches(column: str, pattern: str, text: str) -> Rule:

@@ -15,6 +15,7 @@ from exp_platform.spark.executors import JVM_OPTIONS, executor_conf, on_a_cluste
 from exp_platform.spark.jars import CORE, OBJECT_STORE, jar_folder, require_jars
 from exp_platform.spark.java import find_java_home
 from exp_platform.spark.master import require_master
+from exp_platform.spark.remembered import remember_functions
 from exp_platform.spark.trust_store import trust_options, trust_store
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
+    remember_functions(session)
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):  # they print each error with its whole stack
         logging.getLogger(name).disabled = True
     return session

@@ -64,8 +64,10 @@ def branches(lake: Lake, table: str = UNITS) -> list[str]:
 
 def refused(lake: Lake, frame: DataFrame, pattern: str, **options: Any) -> AuditRefused:
     """The refusal, which leaves the rows before, no staging branch, and its findings where people look for them."""
-    with context(lake, "sound") as ctx:
-        ctx.publish(UNITS, units(lake, 3))
+    last = lake.handle(UNITS).current_snapshot().summary
+    if last is None or last.additional_properties.get("run_id") != "sound":  # the test before has left other rows
+        with context(lake, "sound") as ctx:
+            ctx.publish(UNITS, units(lake, 3))
     with pytest.raises(ContractViolation, match=pattern) as found, context(lake, "broken", **options) as ctx:
         ctx.publish(UNITS, frame)
     assert lake.count(UNITS, ONE) == 3
@@ -112,11 +114,20 @@ def test_the_audit_of_the_stage_sees_the_rows_before_anybody_else(lake: Lake) ->
     assert fault in found.findings
 
 
+@pytest.fixture(params=["few rows", "many rows"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are audited by one query, many by two."""
+    if request.param == "many rows":
+        monkeypatch.setattr("exp_platform.lake.publish.FEW_ROWS", 0)
+
+
+@pytest.mark.usefixtures("size")
 def test_a_key_that_is_there_twice_is_found_in_the_files(lake: Lake) -> None:
     reason = rf"{UNITS}: one row per experiment_id × user_id \(2 rows\), for example user_id=1"
     refused(lake, units(lake, 3, "1", "1"), reason)
 
 
+@pytest.mark.usefixtures("size")
 def test_rows_of_another_experiment_are_found(lake: Lake) -> None:
     other = units(lake, 4).withColumn("experiment_id", F.expr(f"if(user_id = '2', '{TWO}', experiment_id)"))
     refused(lake, other, rf"experiment_id is only {ONE} \(1 rows\), for example user_id=2")

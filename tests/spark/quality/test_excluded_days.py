@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from tests.conftest import make_project
+from tests.empty_lake import empty_lake
 from tests.sessions import session_for
 
 from exp_platform.config.load import load_project
@@ -86,7 +87,7 @@ class Experiment:
     """A small experiment in exposed mode whose seventh day loses its exposures."""
 
     def __init__(self, folder: Path, spark: SparkSession) -> None:
-        make_project(folder)
+        empty_lake(make_project(folder))
         self.file = folder / "configs" / "experiments" / f"{ID}.yaml"
         profile = yaml.safe_load((folder / "configs" / "dev.yaml").read_text())
         fault = {"name": "broken_exposure_logging", "size": 0.7, "days": [6]}

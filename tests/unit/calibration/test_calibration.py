@@ -213,7 +213,7 @@ def test_every_fault_that_was_measured_is_a_row_with_what_it_was_and_another_spl
     rows = [
         found
         for study in command._studies(20)
-        if not study[0].startswith(("one_look.power", "daily_looks", "decisions", "buckets"))
+        if not study[0].startswith(("one_look.power", "daily_looks", "decisions", "dealt_buckets"))
         for found in study[1](rng())
         if found.before is not None
     ]

@@ -10,12 +10,13 @@ import pytest
 import yaml
 from pyiceberg.transforms import BucketTransform
 from tests import hand_made as hm
+from tests.empty_lake import empty_lake
 from tests.hand_lake import clone, configured
 from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ContractViolation
-from exp_platform.lake.catalog import ensure_tables, load_catalog, load_handle
+from exp_platform.lake.catalog import load_catalog, load_handle
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import CONTRACT_RESULTS
@@ -36,7 +37,7 @@ def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     content = {"name": "decisions", "kind": "assignments", "owner": "data", "source": source}
     (tmp_path / "configs" / "streams" / "decisions.yaml").write_text(yaml.safe_dump(content))
     project = configured(cloned, PLAN.experiment.model_copy(update={"streams": {"assignments": ("decisions",)}}))
-    ensure_tables(project)
+    empty_lake(project)
     day, now = PLAN.dt - timedelta(days=1), datetime(2026, 3, 1, tzinfo=UTC)
     row = StageManifest(project, load_catalog(project), "stream.decisions", "s1", day, "ingest_streams", "c", "v", now)
     row.add("exp.stream_assignments", "published", 1, 10, 1.0)
