@@ -59,7 +59,7 @@ class EventColumns:
         return reduce(np.logical_or, flags, np.zeros(len(batch), dtype=bool))
 
     def taken(self, batch: pa.RecordBatch, cells: Sequence[Cell], columns: Sequence[str]) -> pa.RecordBatch:
-        """Some columns of the events in any of the cells: other columns are not copied."""
+        """Take the events in any of the cells, with the columns that are asked for: no other column is copied."""
         return batch.select(list(columns)).take(pa.array(np.flatnonzero(self.inside(batch, cells))))
 
     def refuse_far(self, batch: pa.RecordBatch) -> None:

@@ -1,4 +1,4 @@
-"""What is known of outcomes before they are read: no far value anywhere, and events that are mostly of others."""
+"""Facts about outcomes before they are read: no value is far, or most events are of other users."""
 
 from __future__ import annotations
 

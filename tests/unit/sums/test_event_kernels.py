@@ -126,6 +126,19 @@ def test_panels_of_events_are_those_of_a_loop_over_users_and_days(
     assert sums == pytest.approx({key: fsum(values) for key, values in expected.items()}, rel=1e-15)
 
 
+def test_panels_keep_the_sums_of_the_clusters_that_units_have() -> None:
+    events, cut = some_events(3), PanelCut.of(PANELS, {"a": 1e6}, 1000)
+    counted: dict[Any, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for event in events:
+        if event["source"] == 0 and event["event_us"] < event["assignment_us"] and event["d1"] is not None:
+            day = (event["event_us"] - event["assignment_us"]) // DAY_US
+            counted[1, event["variant_id"], MONDAY.date(), day][event["d1"]] += 1
+    rows = rows_of(events, lambda: PanelDays(PANELS, cut, NAMES, cluster="country"), PANEL_SUMS_SCHEMA)
+    _, _, clusters = totals(rows, cut.exponents)
+    assert {key: found for key, found in clusters.items() if key[0] == 1} == counted
+    assert {name for found in counted.values() for name in found} == {"de", "fr"}
+
+
 def test_bins_count_each_event_once_in_every_group_of_its_user_up_to_the_cap() -> None:
     events = [event for event in some_events(4) if event[NAMES.flag(A)]]
     contract = metric("slow", "quantile", quantile=0.9, level="event", cap={"value": 19.99})
