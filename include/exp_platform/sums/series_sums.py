@@ -78,8 +78,8 @@ class Changes:
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events that are in a window."""
         cells = series_cells(self.slots)
-        columns = ["user_id", "event_us", "value", "source", *map(self.names.flag, cells)]
-        mine = self.names.taken(batch, cells, columns)
+        asked = ["user_id", "event_us", "value", "source", *map(self.names.flag, cells)]
+        mine = self.names.taken(batch, cells, asked)
         if not len(mine):
             return
         number = {source: i for i, source in enumerate(self.slots.sources)}

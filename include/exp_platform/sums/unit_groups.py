@@ -121,7 +121,8 @@ def segments_of(dimensions: pa.MapArray) -> Segments:
 
 def segments_of_columns(dimensions: Mapping[str, pa.StringArray]) -> Segments:
     """Row number and segment `dimension=value` of every value in the columns of the dimensions."""
-    rows, numbers, texts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], []
+    rows, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    texts: list[str] = []
     for name, column in dimensions.items():
         values = column.dictionary_encode()
         known = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
