@@ -17,9 +17,9 @@ from exp_platform.lake.types import arrow_schema
 from exp_platform.results.plan import AnalysisPlan
 
 
-def clone(folder: Path, metrics: list[Metric], plan: AnalysisPlan) -> Project:
-    """A project whose registry holds the test's experiment and metrics."""
-    project = make_project(folder)
+def clone(folder: Path, metrics: list[Metric], plan: AnalysisPlan, **profile: Any) -> Project:
+    """A project whose registry holds the test's experiment and metrics, with some keys of its profile changed."""
+    project = make_project(folder, **profile)
     for metric in metrics:
         content = metric.model_dump(mode="json", exclude_none=True)
         (folder / "configs" / "metrics" / f"{metric.name}.yaml").write_text(yaml.safe_dump(content))

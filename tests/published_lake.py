@@ -15,7 +15,7 @@ from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.config.models import Guardrail
-from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.types import arrow_schema
 from exp_platform.ledger.claim import claim
@@ -28,13 +28,16 @@ LEFT_OUT = 10  # users of each arm who were never exposed
 STAGES = ("sync_registry", "analyze_results", "validate_statistics", "check_guardrails")
 
 
-def published_lake(folder: Path) -> tuple[Project, AnalysisPlan]:
-    """exp_test as of its fourteenth day: the treatment wins on `checkout`, and `speed` is its guardrail."""
+def published_lake(folder: Path, **profile: Any) -> tuple[Project, AnalysisPlan]:
+    """exp_test as of its fourteenth day: the treatment wins on `checkout`, and `speed` is its guardrail.
+
+    Keys of the profile may name a catalog and a store other than the embedded ones.
+    """
     metrics = [hm.metric("checkout", "binary"), hm.metric("speed", direction="decrease")]
     guardrails = (Guardrail(metric="speed", max_relative_harm=0.05),)
     plan = hm.plan(metrics, days=14, arms=ARMS, guardrails=guardrails)
-    project = clone(folder, metrics, plan)
-    empty_lake(project)
+    project = clone(folder, metrics, plan, **profile)
+    (ensure_tables if "catalog" in profile else empty_lake)(project)
     units = hm.draw_units(1, PER_ARM, ARMS, effects={"treatment": 0.06}, base=0.1, kind="binary")
     put(project, hm.STATISTICS, hm.statistics({metrics[0]: units, metrics[1]: hm.draw_units(2, PER_ARM, ARMS)}))
     put(project, "gold.fct_experiment_quality_metrics_daily", _quality(units))

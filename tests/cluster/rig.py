@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import yaml
 from tests.cluster.compose import environment_of
 from tests.cluster.services import ROOT, SCRIPTS, Services, short_lived_executors
 from tests.cluster.watch import CommandLines, event_log, files_with
-from tests.e2e.airflow_rig import SMALL, small_project
+from tests.e2e.airflow_rig import SMALL, small_project, wait_until
 
 from exp_platform.config.load import Project
 
@@ -91,7 +93,8 @@ class Cluster:
         self.services.start("spark-master", command, [self.ports.spark], own)
 
     def start_worker(self, name: str, cores: int = 3, full_disk: bool = False) -> None:
-        """Start a worker; on a full disk it has room for the first few shuffles alone."""
+        """Start a worker and wait until the master has it; on a full disk it has room for the first shuffles alone."""
+        before = self.workers()
         sizes = {"SPARK_WORKER_CORES": str(cores), "SPARK_WORKER_MEMORY": "4g", "SPARK_WORKER_WEBUI_PORT": "0"}
         place = self.services.folder / f"work-of-{name}"
         command = [SCRIPTS / "spark.sh", "worker", f"spark://127.0.0.1:{self.ports.spark}", place]
@@ -103,6 +106,15 @@ class Cluster:
             mount = f'mount -t tmpfs -o size=32k none "{spill}" && exec "$@"'
             command = ["unshare", "--mount", "bash", "-c", mount, "worker", *command]
         self.services.start(name, command, (), own)
+        wait_until(f"the master has {name}", lambda: self.workers() > before, 600, every=0.5)
+
+    def workers(self) -> set[str]:
+        """The ids of all workers that the master has seen, those that are lost among them."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.spark + 1}/json/", timeout=30) as answer:
+                return {worker["id"] for worker in json.load(answer)["workers"]}
+        except OSError:
+            return set()  # its pages come a moment after its port
 
 
 def said_by(run: subprocess.Popen[str], seconds: float = 1500) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.processor_time import of_tree
 from tests.torture.invariants import Seen, broken, look
 from tests.torture.world import World
 
+from exp_platform.lake.catalog import load_handle
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
 from exp_platform.version import code_version
@@ -82,6 +85,9 @@ class Bench:
             seen, run = scenario.act(self)
         except NotPossible as reason:
             return Outcome(scenario, f"not played: {reason}", (), 0.0, was_played=False)
+        except Exception as error:
+            traceback.print_exc()
+            return Outcome(scenario, f"the scenario failed: {type(error).__name__}: {error}", (), 0.0)
         if scenario.changes_raw:
             before = Seen(look(world).raw, before.rows)
         last = scenario.last or world.plan[-1]
@@ -100,13 +106,15 @@ class Bench:
                 yield f"{table} is neither as before nor as after {stage.name}"
 
     def leftovers(self, stage: Stage) -> Iterator[str]:
-        """Staging branches that a stopped stage has left."""
-        from exp_platform.lake.catalog import load_handle
-
+        """Staging branches that a stopped stage has left, and data files that no snapshot holds."""
         for table in stage.publishes:
-            for ref in load_handle(self.world.project, table).metadata.refs:
-                if ref.startswith("staging_"):
-                    yield f"{table}: {ref}"
+            handle = load_handle(self.world.project, table)
+            yield from (f"{table}: {ref}" for ref in handle.metadata.refs if ref.startswith("staging_"))
+            manifests = [m for snapshot in handle.metadata.snapshots for m in snapshot.manifests(handle.io)]
+            held = {Path(one.data_file.file_path).name for m in manifests for one in m.fetch_manifest_entry(handle.io)}
+            folder = Path(handle.location().removeprefix("file://"))
+            files = [path for path in folder.glob("data/**/*.parquet") if path.name not in held]
+            yield from [f"{table}: {len(files)} data files"] * bool(files)
 
     def _after(self, stage: Stage) -> str:
         place = self.world.plan.index(stage) + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -77,8 +78,10 @@ def forked(action: Act) -> int:
     try:
         action()
     except ExpError as error:
+        print(error, file=sys.stderr)
         code = error.exit_code
     except BaseException:
+        traceback.print_exc()
         code = 1
     finally:
         os._exit(code)
@@ -113,7 +116,7 @@ def _hooks(point: str) -> list[tuple[Any, str, Callable[..., bool]]]:
         "after the data files": [
             (publish, "commit_staged", _always),
             (publisher, "commit_staged", _always),
-            (sql_catalog(), "commit_table", writes_rows),
+            *((catalog, "commit_table", writes_rows) for catalog in catalogs()),
         ],
         "after the commit": [(StageRecord, "landed", _always)],
         "before the manifest": [(StageRecord, "flush", _always)],
@@ -126,11 +129,12 @@ def _hooks(point: str) -> list[tuple[Any, str, Callable[..., bool]]]:
     }[point]
 
 
-def sql_catalog() -> Any:
-    """The class of the embedded catalog."""
+def catalogs() -> tuple[Any, ...]:
+    """The classes of the catalogs that a profile may name: SQLite and Postgres are the first, REST is the other."""
+    from pyiceberg.catalog.rest import RestCatalog
     from pyiceberg.catalog.sql import SqlCatalog
 
-    return SqlCatalog
+    return SqlCatalog, RestCatalog
 
 
 def _always(*_: Any, **__: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from unittest import mock
 
@@ -14,11 +14,11 @@ from tests.torture.bench import Bench, Scenario
 from tests.torture.points import (
     POINTS,
     at_point,
+    catalogs,
     ended,
     forked,
     killed_at,
     points_of,
-    sql_catalog,
     stopped,
     writes_rows,
 )
@@ -111,9 +111,9 @@ def _clean(stage: Stage, bench: Bench) -> tuple[str, Run]:
     killed_at(world, run, stage, "after the data files")
     before = list(bench.leftovers(stage))
     world.stages(run, [stage])
-    now = datetime.now(UTC) + timedelta(days=30)
-    expire(world.project, world.spark, now, log=quiet, tables=stage.publishes)
-    remove_orphans(world.project, world.spark, now, log=quiet, tables=stage.publishes)
+    world.age()
+    expire(world.project, world.spark, datetime.now(UTC), log=quiet, tables=stage.publishes)
+    remove_orphans(world.project, world.spark, datetime.now(UTC), log=quiet, tables=stage.publishes)
     left = list(bench.leftovers(stage))
     return f"{'something' if before else 'nothing'} was left; {', '.join(left) or 'nothing'} is left", run
 
@@ -147,7 +147,7 @@ def _stand_still(stage: Stage, newer: bool, bench: Bench) -> tuple[str, Run]:
 
 
 def _lose_answer(stage: Stage, bench: Bench) -> tuple[str, Run]:
-    run, original, left = bench.world.run(), sql_catalog().commit_table, iter([None])
+    run, original, left = bench.world.run(), catalogs()[0].commit_table, iter([None])
 
     def commit(catalog: object, table: object, *rest: object) -> object:
         done = original(catalog, table, *rest)
@@ -156,7 +156,7 @@ def _lose_answer(stage: Stage, bench: Bench) -> tuple[str, Run]:
         return done
 
     def action() -> None:
-        with mock.patch.object(sql_catalog(), "commit_table", commit):
+        with mock.patch.object(catalogs()[0], "commit_table", commit):
             bench.world.stage(run, stage)
 
     seen = f"{ended(forked(action))}; {_visible(bench, stage)}"

@@ -72,19 +72,19 @@ def schema_changes(stages: Iterable[Stage]) -> Iterator[Scenario]:
 def _several(inputs: tuple[str, ...], count: int, bench: Bench) -> tuple[str, Run]:
     world = bench.world
     names = [f"exp_beside_{number}" for number in range(count)]
-    with _beside(world, names):
+    with beside(world, names):
         for name in names:
             for table in inputs:
                 copy_rows(world, table, name)
         children = [forked(partial(world.stages, world.run(f"run_{name}", experiment_id=name))) for name in names]
         well = [ended(child) for child in children].count(Ended())
-        answers = {_answer(world, name) for name in names}
+        answers = {answer(world, name) for name in names}
     said = f"{'one answer' if len(answers) == 1 else f'{len(answers)} answers'}"
     return f"{well} of {count} end well, with {said}", world.run()
 
 
 @contextmanager
-def _beside(world: World, names: Iterable[str]) -> Iterator[None]:
+def beside(world: World, names: Iterable[str]) -> Iterator[None]:
     """Files of further experiments that are like the first but for their ids, for the length of a `with` block."""
     before = world.project
     folder = world.project.root / "configs" / "experiments"
@@ -109,7 +109,7 @@ def copy_rows(world: World, name: str, whose: str) -> None:
         append_by_user(world.project, name, rows.set_column(place, rows.schema.field(place), others))
 
 
-def _answer(world: World, name: str) -> str:
+def answer(world: World, name: str) -> str:
     """The answer columns of an experiment's results and decision, without its id and the hash that it is part of."""
     said = []
     for table in LOOKED_AT:

@@ -23,7 +23,7 @@ def beside_a_run(last: Stage) -> Scenario:
     return Scenario(
         "at once",
         "a run while maintenance compacts, expires and deletes orphans",
-        "all that is older than the run's begin is compacted, expired and swept, again and again, during the run",
+        "all files get an age of a month; what the run did not write is compacted, expired and swept, again and again",
         "the run ends; maintenance ends each time",
         "before sync_registry",
         partial(_beside, last),
@@ -72,6 +72,7 @@ def _promote(bench: Bench) -> tuple[str, Run]:
 def _beside(last: Stage, bench: Bench) -> tuple[str, Run]:
     world, run = bench.world, bench.world.run()
     over, faults, rounds = threading.Event(), [], []
+    world.age()
     began = datetime.now(UTC)
 
     def work() -> None:
@@ -96,11 +97,11 @@ def _beside(last: Stage, bench: Bench) -> tuple[str, Run]:
 
 
 def _round(world: World, number: int, began: datetime) -> None:
-    """One round whose clock says that each age has passed since the run's begin, and not a moment more."""
+    """One round: snapshots from before the run are expired, as if their age had passed, and old orphans deleted."""
     assert world.shared is not None
     session = session_for(world.shared, world.project)
     maintenance.compact(world.project, session, f"maintenance_{number}", datetime.now(UTC), quiet)
     days = maintenance.LEAST_SNAPSHOT_DAYS
     maintenance.expire(world.project, session, began + timedelta(days=days), keep_days=days, log=quiet)
     days = maintenance.LEAST_ORPHAN_DAYS
-    maintenance.remove_orphans(world.project, session, began + timedelta(days=days), older_than_days=days, log=quiet)
+    maintenance.remove_orphans(world.project, session, datetime.now(UTC), older_than_days=days, log=quiet)

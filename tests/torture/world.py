@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -30,6 +34,7 @@ START, DAY = datetime(2026, 1, 5, tzinfo=UTC), timedelta(days=1)
 DT = date(2026, 1, 8)  # the day whose run is disturbed; the day before has been published
 ARMS = ("control", "treatment")
 USERS = 120
+MOMENT = re.compile(r'("(?:timestamp|last-updated)-ms" ?: ?)(\d+)')  # in Iceberg's metadata
 MICROSECONDS = pa.timestamp("us", tz="UTC")
 COLUMNS = {
     "assignments": {"variant": pa.string(), "assignment_ts": MICROSECONDS, "unit": pa.string()},
@@ -85,6 +90,21 @@ class World:
         shutil.copytree(self.saved / name, self.data)
         self.renew()
 
+    def age(self, days: float = 30) -> None:
+        """Move all files and snapshots of the lake into the past, as if days had gone by since they were written.
+
+        Iceberg asks the machine's clock whether a branch or an orphan may go; only the past can be changed.
+        """
+        earlier = timedelta(days=days)
+        for path in self.data.glob("warehouse/**/*.metadata.json"):
+            content, packed = path.read_bytes(), path.name.endswith(".gz.metadata.json")
+            text = (gzip.decompress(content) if packed else content).decode()
+            moved = MOMENT.sub(lambda found: _moved(found, earlier), text).encode()
+            path.write_bytes(gzip.compress(moved) if packed else moved)
+        then = time.time() - earlier.total_seconds()
+        for path in self.data.glob("warehouse/**/*"):
+            os.utime(path, (then, then))
+
     def run(self, run_id: str = "today", dt: date | None = None, experiment_id: str = "", **options: Any) -> Run:
         """A run of an experiment, as Airflow starts it."""
         return Run(self.project, experiment_id or self.one, dt or self.dt, run_id, Options(**options))
@@ -131,6 +151,10 @@ class World:
         path = self.project.root / "configs" / "experiments" / f"{experiment_id}.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes, sort_keys=False))
         self.project = load_project(self.project.path)
+
+
+def _moved(found: re.Match[str], earlier: timedelta) -> str:
+    return f"{found[1]}{int(found[2]) - earlier // timedelta(milliseconds=1)}"
 
 
 def experiment(experiment_id: str) -> dict[str, Any]:

@@ -7,8 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from exp_platform.lake.publication import publication_seen_at
+
 if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
     from pyspark.sql import Column, DataFrame
+
+    from exp_platform.lake.row_audit import Scope
+    from exp_platform.lake.tables import Table
 
 PROPERTY = "repeated_rows"  # of the snapshot that publishes the events
 COPIES = "_copies"  # column: how often the event was read
@@ -55,6 +61,13 @@ def among_new(events: DataFrame, held: DataFrame) -> dict[str, Repeats]:
 def after(before: Mapping[str, Repeats], new: Mapping[str, Repeats]) -> dict[str, Repeats]:
     """The repeats once new files were added; a source that was not counted before stays uncounted."""
     return {source: known + new.get(source, Repeats(0, 0)) for source, known in before.items()}
+
+
+def published_with(handle: IcebergTable, table: Table, scope: Scope, snapshot_id: int) -> str | None:
+    """The encoded repeats that the events of a scope, as seen at a snapshot, were published with; None without any."""
+    seen = publication_seen_at(handle, table, scope, snapshot_id)
+    properties = seen.summary.additional_properties if seen is not None and seen.summary else {}
+    return properties.get(PROPERTY)
 
 
 def encode(repeats: Mapping[str, Repeats]) -> str:

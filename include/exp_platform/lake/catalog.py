@@ -28,6 +28,7 @@ from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
 from exp_platform.lake.catalog_properties import BUSY_SECONDS, location_of, pyiceberg_properties, warehouse_of
 from exp_platform.lake.clock import refuse_clock_behind
+from exp_platform.lake.connections import share_connections
 from exp_platform.lake.metadata_files import metadata_files
 from exp_platform.lake.outages import explained, is_refused_login
 from exp_platform.lake.raw_zone import require_bucket
@@ -62,7 +63,10 @@ def load_catalog(project: Project) -> Catalog:
         _open_as_wal(Path(project.resolve(settings.uri)))
     properties = pyiceberg_properties(project)
     with explained(project):
-        return _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
+        catalog = _again(lambda: load_pyiceberg_catalog(CATALOG, **properties))
+    if settings.type == "postgres":
+        share_connections(catalog, properties["uri"])
+    return catalog
 
 
 def ensure_tables(

@@ -23,9 +23,8 @@ def pyiceberg_properties(project: Project) -> dict[str, Any]:
         path = Path(project.resolve(settings.uri))
         return properties | {"type": "sql", "uri": f"sqlite:///{path}?timeout={BUSY_SECONDS}"}
     if settings.type == "postgres":
-        # A connection from before Postgres was restarted is replaced, not used.
         uri = f"postgresql+psycopg2://{_userinfo(settings)}{settings.uri}"
-        return properties | {"type": "sql", "uri": uri, "pool_pre_ping": "true"}
+        return properties | {"type": "sql", "uri": uri}
     properties |= {"type": "rest", **rest_properties(project)}
     if settings.signed_by in ("none", "sigv4"):
         properties["auth"] = {"type": "noop"}  # else each request says `Bearer None`

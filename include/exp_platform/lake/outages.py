@@ -24,6 +24,7 @@ from exp_platform.errors import ConfigError, ExpError
 
 # Words of Postgres, of Arrow's S3 client and of s3fs.
 _REFUSED_LOGIN = ("password authentication failed", "no pg_hba.conf entry", "permission denied", "no password supplied")
+_NO_CONNECTION_LEFT = ("too many clients", "remaining connection slots", "too many connections")
 _UNKNOWN_DATABASE = ('database "', "does not exist")
 _REFUSED_KEYS = (
     "ACCESS_DENIED",
@@ -87,6 +88,11 @@ def _of_postgres(project: Project, error: OperationalError) -> ExpError | None:
         return ConfigError(
             f"the catalog postgres://{settings.uri} refuses the user {settings.user!r} ({last}): correct catalog.user "
             "and catalog.password, or the rights of this user"
+        )
+    if any(words in said for words in _NO_CONNECTION_LEFT):
+        return ExpError(
+            f"the catalog postgres://{settings.uri} has no connection left ({last}): let fewer stages run at once, or "
+            "raise max_connections of the server to six for each of them; then try again"
         )
     return ExpError(f"the catalog postgres://{settings.uri} does not answer ({last}); start it, then try again")
 

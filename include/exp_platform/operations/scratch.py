@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from pyiceberg.expressions import And, LessThan, NotEqualTo
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
+from exp_platform.ingest import repeats
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.catalog_properties import on_the_store
 from exp_platform.lake.ops import replace_rows
@@ -38,6 +38,8 @@ from exp_platform.spark.catalog_settings import spark_catalog_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+    from exp_platform.pipelines.context import StageContext
 
 Log = Callable[[str], None]
 Events = Mapping[str, "DataFrame"]  # table of the real lake -> the events that the run is to read
@@ -107,7 +109,7 @@ def pinned_events(there: SparkSession, past: PastRun, *runs: Run) -> dict[str, D
 
 def compute(run: Run, past: PastRun, there: Project, here: SparkSession, events: Events, say: Log) -> None:
     """Fill the scratch lake of `run` with these events and with what `past` saw of others, and run its stages."""
-    _copy_events(events, here, run, past.at, say)
+    _copy_events(events, here, run, past, there, say)
     _copy_other_results(there, run.project, past)
     _copy_seals(there, run.project, past)
     _copy_second_opinions(there, run.project, past)
@@ -116,22 +118,24 @@ def compute(run: Run, past: PastRun, there: Project, here: SparkSession, events:
             run_stage(run, stage, session=Session.given(here), now=past.at, say=say)
 
 
-def _copy_events(events: Events, here: SparkSession, run: Run, at: datetime, say: Log) -> None:
+def _copy_events(events: Events, here: SparkSession, run: Run, past: PastRun, there: Project, say: Log) -> None:
     """Copy events to the scratch lake, as Parquet files, because a frame belongs to one session."""
     scratch = run.project
     exchange = scratch.resolve(scratch.profile.catalog.warehouse).replace("s3://", "s3a://") + "_exchange"
-    with open_stage(run, BY_NAME["ingest_events"], session=Session.given(here), now=at, say=say) as ctx:
+    with open_stage(run, BY_NAME["ingest_events"], session=Session.given(here), now=past.at, say=say) as ctx:
         for table, frame in events.items():
             if not TABLES[table].of_streams:
                 frame.write.mode("overwrite").parquet(f"{exchange}/{table}")
-                ctx.publish(table, here.read.parquet(f"{exchange}/{table}"))
-    _copy_stream_events(events, here, run, at, say, exchange)
+                _publish(ctx, table, here.read.parquet(f"{exchange}/{table}"), past, there)
+    _copy_stream_events(events, here, run, past, there, say, exchange)
     files, path = filesystem(scratch, exchange)
     if files.get_file_info(path).type.name == "Directory":
         files.delete_dir(path)
 
 
-def _copy_stream_events(events: Events, here: SparkSession, run: Run, at: datetime, say: Log, exchange: str) -> None:
+def _copy_stream_events(
+    events: Events, here: SparkSession, run: Run, past: PastRun, there: Project, say: Log, exchange: str
+) -> None:
     """Copy the rows of streams, stream by stream, as the streams' own runs publish them."""
     for view in run.stream_views.values():
         table, seen = view.table, events.get(view.table.name)
@@ -141,8 +145,17 @@ def _copy_stream_events(events: Events, here: SparkSession, run: Run, at: dateti
             place = f"{exchange}/{table.name}/{name}"
             seen.where(seen["stream"] == name).write.mode("overwrite").parquet(place)
             stream = stream_run(run.project, name, run.dt, run.run_id)
-            with open_stage(stream, INGEST_STREAMS, session=Session.given(here), now=at, say=say) as ctx:
-                ctx.publish(table.name, here.read.schema(seen.schema).parquet(place))
+            with open_stage(stream, INGEST_STREAMS, session=Session.given(here), now=past.at, say=say) as ctx:
+                _publish(ctx, table.name, here.read.schema(seen.schema).parquet(place), past, there)
+
+
+def _publish(ctx: StageContext, table: str, frame: DataFrame, past: PastRun, there: Project) -> None:
+    """Publish events with the counts of repeated rows that they have in the real lake, which a check of J7 reads."""
+    pinned = past.pins.of(table)
+    assert pinned is not None, f"{past.run_id} has events of {table} without a pin"
+    told = repeats.published_with(load_handle(there, table), TABLES[table], ctx.run.scope, pinned)
+    properties = {repeats.PROPERTY: told} if told is not None else {}
+    ctx.publish.all_or_none([(ctx.publish.write_unseen(table, frame), "overwrite", {}, properties)])
 
 
 def _copy_other_results(project: Project, scratch: Project, run: PastRun) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exp_platform.ingest.repeats import PROPERTY, decode
-from exp_platform.lake.publication import publication_seen_at
+from exp_platform.ingest.repeats import decode, published_with
 from exp_platform.lake.row_audit import Scope
 from exp_platform.lake.tables import TABLES
 from exp_platform.lake.tables.names import OUTCOMES
@@ -52,9 +51,7 @@ def repeated_of(ctx: StageContext) -> dict[str, tuple[int, int]]:
     wanted = {name for metric in ctx.run.metrics for name in metric.sources}
     found: dict[str, tuple[int, int]] = {}
     for owner in ctx.read.owners_of(OUTCOMES):
-        seen = publication_seen_at(handle, table, Scope(owner, ctx.run.dt), at)
-        properties = seen.summary.additional_properties if seen is not None and seen.summary else {}
-        known = decode(properties.get(PROPERTY)).items()
+        known = decode(published_with(handle, table, Scope(owner, ctx.run.dt), at)).items()
         found |= {name: (one.rows, one.dropped) for name, one in known if name in wanted or table.name == OUTCOMES}
     return found
 

@@ -39,6 +39,7 @@ from exp_platform.transforms.earlier_sums import LastRun, known_histograms, know
 from exp_platform.transforms.event_histograms import histogram_part
 from exp_platform.transforms.excluded import usable
 from exp_platform.transforms.running_values import Series, metric_series
+from exp_platform.transforms.sql import not_before
 from exp_platform.transforms.sum_inputs import EventTables, SumInputs, UnitRows, WantedPanels
 
 WARNINGS = "warnings"  # key in the notes that are stored with the statistics
@@ -227,7 +228,7 @@ def _event_histograms(inputs: SumInputs) -> Histograms:
     known = inputs.cohort.where(~on_dates(last.appeared))
     found = [known_histograms(last.statistics, wanted), _histograms(inputs, known, last.new_events)]
     if last.appeared:
-        since = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(min(last.appeared)))
+        since = inputs.outcomes.where(not_before("outcome_ts", min(last.appeared)))
         found.append(_histograms(inputs, inputs.cohort.where(on_dates(last.appeared)), since))
     return Histograms.merged(found)
 
@@ -242,7 +243,7 @@ def _calendar(inputs: SumInputs, counted: pa.Table | None, schema: pa.Schema) ->
     if last is not None:
         known = KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from)
     if counted is None and known is not None and known.until is not None:
-        later = inputs.outcomes.where(F.col("outcome_ts") >= F.lit(known.until))
+        later = inputs.outcomes.where(not_before("outcome_ts", known.until))
         part = calendar_part(inputs.metrics, inputs.end_ts, inputs.dimensions or ())
         counted = inputs.over(inputs.cohort, later).run([part])[0]
     if counted is not None:

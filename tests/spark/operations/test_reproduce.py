@@ -13,26 +13,36 @@ from tests.stages import opened
 
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError
+from exp_platform.ingest import repeats
 from exp_platform.lake.catalog import load_handle
+from exp_platform.lake.publication import fence_of
 from exp_platform.lake.tables import TABLES
 from exp_platform.ledger.claim import claim
 from exp_platform.operations import maintenance
 from exp_platform.operations.fingerprints import compare
+from exp_platform.operations.past_run import find_past_run
 from exp_platform.operations.reproduce import reproduce
+from exp_platform.operations.scratch import compute, pinned_events, scratch_lake, session_on
 from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.stages.write_memo import pin_events
 
 pytestmark = pytest.mark.spark
 
 
-def _run(lake: Lake, run_id: str, users: int, project: Project | None = None, spoil: bool = False) -> None:
-    """A run as far as J1, on `users` assignment events."""
+def _run(
+    lake: Lake, run_id: str, users: int, project: Project | None = None, spoil: bool = False, told: str = ""
+) -> None:
+    """A run as far as J1, on `users` assignment events; `told` are the counts of repeated rows beside them."""
     project = project or lake.project
     claim(project, ONE, run_id, DT, "test")
     for name in ("sync_registry", "ingest_events", "build_assignments"):
         session = lake.spark if BY_NAME[name].needs_spark else None
         with opened(project, ONE, DT, run_id, name, spark=session, log=lambda _: None) as ctx:
-            if name == "ingest_events":
+            if name == "ingest_events" and told:
+                rows = ctx.publish.write_unseen(EVENTS, lake.events(ONE, 0, users))
+                ctx.publish.all_or_none([(rows, "overwrite", {"raw": f"{users} users"}, {repeats.PROPERTY: told})])
+            elif name == "ingest_events":
                 ctx.publish(EVENTS, lake.events(ONE, 0, users), inputs={"raw": f"{users} users"})
             elif spoil and name == "build_assignments":
                 wrong = F.when(F.col("user_id") == "3", F.lit(9)).otherwise(F.col("n_variants"))
@@ -54,6 +64,18 @@ def test_a_run_gives_the_same_numbers_again_although_the_events_have_changed_sin
     assert "every number agrees (1 of 1 tables compared)" in again.text()
     assert load_handle(lake.project, CANONICAL).metadata_location == before
     assert reproduce(lake.project, "present", lake.spark).tables[0].rows_now == 30
+
+
+def test_the_counts_of_repeated_rows_which_a_check_reads_come_with_the_events(lake: Lake) -> None:
+    told = repeats.encode({"revenue": repeats.Repeats(9, 4)})
+    _run(lake, "repeating", users=4, told=told)
+    past = replace(find_past_run(lake.project, "repeating"), stages=frozenset())
+    with scratch_lake(lake.project, "repeating") as scratch:
+        there, here = session_on(lake.spark, lake.project), session_on(lake.spark, scratch)
+        run = Run(scratch, ONE, DT, "repeating")
+        compute(run, past, lake.project, here, pinned_events(there, past, run), lambda _: None)
+        handle = load_handle(scratch, EVENTS)
+        assert repeats.published_with(handle, TABLES[EVENTS], run.scope, fence_of(handle, "main")) == told
 
 
 def test_a_number_that_does_not_come_out_again_is_shown(lake: Lake) -> None:

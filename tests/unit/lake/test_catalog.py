@@ -212,12 +212,12 @@ def test_spark_and_pyiceberg_name_the_same_postgres_catalog(tmp_path: Path, monk
         return None
 
     monkeypatch.setattr(lake_catalog, "load_pyiceberg_catalog", remember)
+    monkeypatch.setattr(lake_catalog, "share_connections", lambda _, uri: seen.update(shared=uri))
     load_catalog(project)
     conf = {k.removeprefix("spark.sql.catalog.iceberg."): v for k, v in spark_catalog_conf(project).items()}
 
     assert seen["name"] == "iceberg"
-    assert seen["uri"] == "postgresql+psycopg2://me:p%40ss%2Fword@db:5432/lake"
-    assert seen["pool_pre_ping"] == "true"
+    assert seen["uri"] == seen["shared"] == "postgresql+psycopg2://me:p%40ss%2Fword@db:5432/lake"
     assert (conf["uri"], conf["jdbc.user"], conf["jdbc.password"]) == (
         "jdbc:postgresql://db:5432/lake",
         "me",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from tests.conftest import make_project
 
 from exp_platform.config.load import Project
@@ -61,3 +62,14 @@ def test_keys_of_the_machine_are_named_where_the_profile_has_none(tmp_path: Path
     found = explanation(project, OSError("AWS Error ACCESS_DENIED"))
     assert isinstance(found, ConfigError)
     assert "the object store AWS refuses" in str(found) and "AWS's default chain" in str(found)
+
+
+def test_a_server_without_a_free_connection_is_asked_again_and_the_sentence_says_how_many_it_needs(
+    tmp_path: Path,
+) -> None:
+    catalog = {"type": "postgres", "uri": "db:5432/lake", "warehouse": "s3://lake/x", "user": "me"}
+    project = make_project(tmp_path, catalog=catalog, object_store=STORE)
+    for words in ("FATAL:  sorry, too many clients already", "FATAL:  remaining connection slots are reserved"):
+        found = explanation(project, OperationalError("SELECT 1", None, Exception(words)))
+        assert found is not None and found.exit_code == 1
+        assert "has no connection left" in str(found) and "max_connections of the server to six for each" in str(found)

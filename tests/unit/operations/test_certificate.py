@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 from exp_platform.cli import app
 from exp_platform.config.load import Project
 from exp_platform.errors import ConfigError, ExpError
+from exp_platform.lake import connections
 from exp_platform.lake.catalog import ensure_tables, load_catalog
 from exp_platform.ledger.pins import pin_inputs
 from exp_platform.operations.certificate import Finding, certify
@@ -53,6 +55,11 @@ def test_a_postgres_catalog_is_certified_and_says_in_one_sentence_what_is_wrong_
         found = list(certify(project))
         assert {name: verdicts(found)[name] for name in PROVED} == dict.fromkeys(PROVED, "ok")
 
+        catalogs = [load_catalog(project) for _ in range(4)]
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(lambda number: catalogs[number % 4].list_tables("ops"), range(64))) == [[]] * 64
+        assert 1 <= connections_to(address) <= connections.MOST
+
         with pytest.raises(ConfigError, match=r"is not there \(database .nowhere. does not exist\): correct"):
             load_catalog(changed(project, uri=address.replace("/postgres", "/nowhere")))
         want_passwords(folder, address)
@@ -77,6 +84,14 @@ def changed(project: Project, **catalog: str) -> Project:
     """The project with other keys of its catalog."""
     settings = project.profile.catalog.model_copy(update=catalog)
     return replace(project, profile=project.profile.model_copy(update={"catalog": settings}))
+
+
+def connections_to(address: str) -> int:
+    """The number of connections that the server has, but for the one that asks."""
+    with closing(psycopg2.connect(f"postgresql://postgres@{address}")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'postgres' AND pid <> pg_backend_pid()")
+        ((found,),) = cursor.fetchall()
+    return int(found)
 
 
 def want_passwords(folder: Path, address: str) -> None:
