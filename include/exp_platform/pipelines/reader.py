@@ -51,6 +51,12 @@ class Reader:
             return view.frame(session, snapshot_id)
         return read_spark(session, TABLES[table], snapshot_id, self._key(table, all_dts))
 
+    def at_least(self, table: str) -> DataFrame:
+        """The rows of `frame`, and for events in streams every other row of these: dear to read, cheap to ask about."""
+        if view := self.run.stream_views.get(table):
+            return view.whole_streams(self.session(), self.pin(table))
+        return self.frame(table)
+
     def arrow(self, table: str, columns: Sequence[str] | None = None, *, all_dts: bool = False) -> pa.Table:
         """The rows of `frame` as an Arrow table, read without a session."""
         snapshot_id = self.pin(table, all_dts=all_dts)

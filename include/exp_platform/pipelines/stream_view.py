@@ -62,6 +62,12 @@ class StreamView:
         """The events at a snapshot, in the columns of the experiment's own table."""
         return self.rows(read_spark(session, self.table, snapshot_id, {}))
 
+    def whole_streams(self, session: SparkSession, snapshot_id: int) -> DataFrame:
+        """All rows of the streams, of whatever name and time: Iceberg tells their extremes from its metadata."""
+        from pyspark.sql import functions as F
+
+        return read_spark(session, self.table, snapshot_id, {}).where(F.col("stream").isin(*self.streams))
+
     def appended(self, session: SparkSession, since: int, until: int) -> DataFrame:
         """The events in files that were appended between two snapshots."""
         return self.rows(files_appended(session, self.table, since, until))

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exp_platform.metrics.values import DAY_US
-from exp_platform.sums.event_columns import CARRY, HI, LO, Cell, Codes, EventColumns, cut_in_two, is_far
+from exp_platform.sums.event_columns import CARRY, HI, LO, Cell, Codes, EventColumns, cut_in_two, is_far, kinds_of
 from exp_platform.sums.group_sums import ALL
-from exp_platform.sums.unit_groups import segments_of
 
 HALF = 21  # bits: halves of whole numbers add up exactly as doubles in a batch, and as integers over any number of rows
 KEY = ("variant_id", "segment", "day", "cell")
@@ -46,22 +45,24 @@ class CalendarSums:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events that are in a cell."""
-        mine = batch.take(pa.array(np.flatnonzero(self.names.inside(batch, self.cells))))
+        flags = [self.names.flag(cell) for cell in self.cells]
+        mine = self.names.taken(batch, self.cells, ["variant_id", "event_us", "value", *self.names.known, *flags])
         if not len(mine):
             return
-        rows, group = self._groups(mine)
+        alike, place, events, group = self._groups(mine)
         value = mine.column("value").to_numpy()
         halves = [half for number in cut_in_two(value) for half in (number >> HALF, number & ((1 << HALF) - 1))]
-        flags = [self.names.inside(mine, [cell])[rows] for cell in self.cells]
-        large = is_far(value)[rows]
-        for i, inside in enumerate(flags):
+        large = is_far(value)
+        for i, inside in enumerate(self.names.inside(mine, [cell]) for cell in self.cells):
             chosen = np.flatnonzero(inside)
-            of_group, of_row = group[chosen], rows[chosen]
-            self.sums[:, i, 0] += np.bincount(of_group, minlength=len(self.sums))
-            for k, half in enumerate(halves, start=1):  # exact as doubles: a half has 28 bits at most
-                self.sums[:, i, k] += np.bincount(of_group, half[of_row], len(self.sums)).astype(np.int64)
+            kinds = place[chosen]
+            counted = [np.bincount(kinds, minlength=alike)]
+            counted += [np.bincount(kinds, half[chosen], alike) for half in halves]  # exact: a half has 28 bits at most
+            for k, of_kind in enumerate(counted):
+                np.add.at(self.sums[:, i, k], group, of_kind.astype(np.int64)[events])
             for at in np.flatnonzero(inside & large).tolist():
-                self.far.setdefault((int(group[at]), i), []).append(float(value[rows[at]]))
+                for number in group[events == place[at]].tolist():
+                    self.far.setdefault((number, i), []).append(float(value[at]))
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """One row for each group × cell with an event."""
@@ -76,26 +77,27 @@ class CalendarSums:
             schema=CALENDAR_SCHEMA,
         )
 
-    def _groups(self, batch: pa.RecordBatch) -> tuple[Codes, Codes]:
-        """Rows of the batch, each once for all units and once for each of its segments, and the group of each."""
+    def _groups(self, batch: pa.RecordBatch) -> tuple[int, Codes, Codes, Codes]:
+        """How many kinds of events there are (arm, values of all dimensions, day), and the kind of each row.
+
+        Then pairs of a kind and a group that it counts in: all units of the arm, and each of the kind's segments.
+        """
         arms = batch.column("variant_id").dictionary_encode()
         day = batch.column("event_us").to_numpy() // DAY_US
-        again, segment = segments_of(batch.column("dimensions"))
-        texts = [ALL, *segment.dictionary.to_pylist()]
-        label = np.concatenate([np.zeros(len(batch), np.int64), segment.indices.to_numpy().astype(np.int64) + 1])
-        rows = np.concatenate([np.arange(len(batch)), again])
         first = int(day.min())
-        span, variants = int(day.max()) - first + 1, arms.dictionary.to_pylist()
-        code = (arms.indices.to_numpy().astype(np.int64)[rows] * len(texts) + label) * span + day[rows] - first
-        distinct, place = np.unique(code, return_inverse=True)
-        numbers = []
-        for each in distinct.tolist():
-            both, on = divmod(each, span)
-            arm, text = divmod(both, len(texts))
-            numbers.append(self.numbers.setdefault((variants[arm], texts[text], on + first), len(self.numbers)))
+        keys = [(arms.indices.to_numpy(), len(arms.dictionary)), (day - first, int(day.max()) - first + 1)]
+        known = [column.dictionary_encode() for column in map(batch.column, self.names.known)]
+        keys += [(v.indices.fill_null(len(v.dictionary)).to_numpy(), len(v.dictionary) + 1) for v in known]
+        place, (arm, on, *values) = kinds_of(keys)
+        variants, days = [arms.dictionary[i].as_py() for i in arm.tolist()], (on + first).tolist()
+        pairs = [(k, (variant, ALL, at)) for k, (variant, at) in enumerate(zip(variants, days, strict=True))]
+        for name, column, value in zip(self.names.dimensions, known, values, strict=True):
+            texts = [f"{name}={text}" for text in column.dictionary.to_pylist()]
+            pairs += [(k, (variants[k], texts[v], days[k])) for k, v in enumerate(value.tolist()) if v < len(texts)]
+        numbers = [self.numbers.setdefault(group, len(self.numbers)) for _, group in pairs]
         more = np.zeros((len(self.numbers) - len(self.sums), *self.sums.shape[1:]), dtype=np.int64)
         self.sums = np.concatenate([self.sums, more])
-        return rows, np.array(numbers, dtype=np.int64)[place]
+        return len(arm), place, np.array([k for k, _ in pairs]), np.array(numbers)
 
 
 def calendar_totals(rows: pa.Table, cells: Sequence[Cell]) -> dict[Cell, dict[Group, Total]]:

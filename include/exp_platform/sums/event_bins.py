@@ -33,10 +33,11 @@ class EventBins:
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events of the metrics, at most as large as a fixed cap."""
         for i, metric, cell in self.metrics:
-            mine = batch.take(pa.array(np.flatnonzero(self.names.inside(batch, [cell]))))
+            columns = ["variant_id", "cohort_date", "unit_bucket", "value", *self.names.known]
+            mine = self.names.taken(batch, [cell], columns)
             if not len(mine):
                 continue
-            order, cells = self.groups.of(mine)
+            order, cells = self.groups.of(mine, self.names.segments(mine))
             value = mine.column("value").to_numpy()[order]
             if metric.cap is not None and metric.cap.value is not None:
                 value = np.minimum(value, metric.cap.value)

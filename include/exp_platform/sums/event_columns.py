@@ -12,10 +12,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exp_platform.metrics.values import Period
+from exp_platform.sums.unit_groups import Segments, segments_of_columns
 
 Codes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
+FEW = 2**20  # kinds of rows that may be counted, though most of them don't occur
 FAR = float(2**32)  # as in J4: larger values don't fit into whole numbers, and are added up one by one
 HI, LO, CARRY = float(2**16), float(2**58), 2**42  # as J4 cuts a value in two and puts it together
 
@@ -36,11 +38,29 @@ class EventColumns:
 
     sources: tuple[str, ...]
     cells: tuple[Cell, ...]
+    dimensions: tuple[str, ...] = ()  # of the units, each with a column of its own: a map is dear for each event
+
+    def segments(self, batch: pa.RecordBatch) -> Segments:
+        """Row number and segment `dimension=value` of every known dimension of each event's unit."""
+        return segments_of_columns({name: batch.column(self.column(name)) for name in self.dimensions})
+
+    @property
+    def known(self) -> list[str]:
+        """Names of the dimensions' columns."""
+        return [f"d{i}" for i in range(len(self.dimensions))]
+
+    def column(self, dimension: str) -> str:
+        """Name of a dimension's column."""
+        return self.known[self.dimensions.index(dimension)]
 
     def inside(self, batch: pa.RecordBatch, cells: Sequence[Cell]) -> NDArray[np.bool_]:
         """True for the events in any of the cells."""
         flags = (batch.column(self.flag(cell)).to_numpy(zero_copy_only=False) for cell in cells)
         return reduce(np.logical_or, flags, np.zeros(len(batch), dtype=bool))
+
+    def taken(self, batch: pa.RecordBatch, cells: Sequence[Cell], columns: Sequence[str]) -> pa.RecordBatch:
+        """Take the events in any of the cells, with the columns that are asked for: no other column is copied."""
+        return batch.select(list(columns)).take(pa.array(np.flatnonzero(self.inside(batch, cells))))
 
     def refuse_far(self, batch: pa.RecordBatch) -> None:
         """Raise where a value is far although none was expected."""
@@ -64,6 +84,7 @@ class EventKernel(Protocol):
         """The partition's part of the table, when all events have been taken."""
 
 
+ENOUGH = 200_000  # rows of a batch
 PACKED_SQL = "part int, rows binary"
 PACKED_SCHEMA = pa.schema([("part", pa.int32()), ("rows", pa.binary())])
 
@@ -76,7 +97,7 @@ def run_kernels(
 ) -> Iterator[pa.RecordBatch]:
     """Give each batch to all kernels, then send on the rows of each, packed, as their columns differ."""
     running = [start() for start in kernels]
-    for batch in batches:
+    for batch in _filled(batches):
         if not far:
             names.refuse_far(batch)
         for kernel in running:
@@ -88,12 +109,45 @@ def run_kernels(
         running[part] = _Done()  # and let go of what it held
 
 
+def _filled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of at least ENOUGH rows, but the last: a kernel names the groups of each batch anew."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(map(len, held)) >= ENOUGH:
+            yield pa.concat_batches(held)
+            held.clear()
+    if held:
+        yield pa.concat_batches(held)
+
+
 def unpacked(rows: pa.Table, schemas: Sequence[pa.Schema]) -> list[pa.Table]:
     """The rows of each kernel, from all partitions."""
     found: list[list[pa.RecordBatch]] = [[] for _ in schemas]
     for part, packed in zip(rows["part"].to_pylist(), rows["rows"], strict=True):
         found[part] += list(pa.ipc.open_stream(packed.as_buffer()))
     return [pa.Table.from_batches(batches, schema) for batches, schema in zip(found, schemas, strict=True)]
+
+
+def kinds_of(keys: Sequence[tuple[Codes, int]]) -> tuple[Codes, list[Codes]]:
+    """Rows told apart by several keys, each with its number of codes: the kind of each row, and every kind's codes."""
+    code, kinds, size = np.zeros(len(keys[0][0]), dtype=np.int64), [np.zeros(1, dtype=np.int64)], 1
+    for key, codes in keys:
+        if size * codes > FEW:  # too many to count: those that occur get numbers of their own
+            code, kinds = _occurring(code, kinds, size)
+            size = len(kinds[0])
+        code = code * codes + key
+        kinds = [*(np.repeat(kind, codes) for kind in kinds), np.tile(np.arange(codes), size)]
+        size *= codes
+    code, kinds = _occurring(code, kinds, size)
+    return code, kinds[1:]
+
+
+def _occurring(code: Codes, kinds: list[Codes], size: int) -> tuple[Codes, list[Codes]]:
+    present = np.flatnonzero(np.bincount(code, minlength=size))
+    number = np.zeros(size, dtype=np.int64)
+    number[present] = np.arange(len(present))
+    return number[code], [kind[present] for kind in kinds]
 
 
 def is_far(values: Numbers) -> NDArray[np.bool_]:

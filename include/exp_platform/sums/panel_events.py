@@ -17,6 +17,7 @@ from exp_platform.sums.panel_sums import PanelCut, numbered, panel_sums, sources
 from exp_platform.sums.panels import Panel
 
 BATCH = 50_000  # daily values that are handed on together
+COLUMNS = ("unit", "variant_id", "cohort_date", "event_us", "assignment_us", "source", "value")
 KINDS = {"sum": ("hi", "lo"), "count": (), "any": ("positive",)}
 
 
@@ -60,6 +61,7 @@ class PanelDays:
     cut: PanelCut
     names: EventColumns
     far: bool = False
+    cluster: str | None = None  # dimension by whose values sums are kept, too
     arms: dict[Arm, int] = field(default_factory=dict)
     held: list[SourceDays] = field(init=False)
 
@@ -77,11 +79,11 @@ class PanelDays:
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events that are in a panel."""
         cells = panel_cells(self.panels)
-        inside = np.flatnonzero(self.names.inside(batch, cells))
-        mine = batch.take(pa.array(inside))
+        cluster = self.names.column(self.cluster) if self.cluster else None
+        mine = self.names.taken(batch, cells, [*COLUMNS, *([cluster] if cluster else [])])
         if not len(mine):
             return
-        arm = numbered(mine, self.arms)
+        arm = numbered(mine, self.arms, cluster)
         unit, time, assigned, source, value = (
             mine.column(name).to_numpy() for name in ("unit", "event_us", "assignment_us", "source", "value")
         )
@@ -92,36 +94,32 @@ class PanelDays:
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """The sums of the partition's daily values."""
-        yield from panel_sums(self._days(), self.panels, self.cut.exponents, self.cut.limbs)
+        yield from panel_sums(self._days(), self.arms, self.panels, self.cut.exponents, self.cut.limbs)
 
     def _days(self) -> Iterator[pa.RecordBatch]:
         """One row per unit × source × relative day; each source is let go of when it has been handed on."""
-        arms = list(self.arms)
         number = 0
         while self.held:
             source = self.held.pop(0)
             source.add_up()
             for first in range(0, len(source.key), BATCH):
-                yield self._batch(source, slice(first, first + BATCH), number, arms)
+                yield self._batch(source, slice(first, first + BATCH), number)
             number += 1
 
-    def _batch(self, source: SourceDays, rows: slice, number: int, arms: list[Arm]) -> pa.RecordBatch:
+    def _batch(self, source: SourceDays, rows: slice, number: int) -> pa.RecordBatch:
         columns = {name: column[rows] for name, column in source.columns.items()}
         unit, day = np.divmod(source.key[rows], 1 << self.bits)
-        count, arm = len(unit), columns["arm"]
+        count = len(unit)
         total = put_together(columns["hi0"], columns["lo0"]) if "hi0" in columns else np.zeros(count)
         if "far0" in columns:
             total = total + columns["far0"]
         found = {
             "unit": pa.array(unit),
-            "variant_id": pa.array([variant for variant, _, _ in arms], pa.string()).take(pa.array(arm)),
-            "cohort_date": pa.array([day for _, day, _ in arms], pa.int32()).take(pa.array(arm)).cast(pa.date32()),
+            "cell": pa.array(columns["arm"]),
             "source": pa.array(np.full(count, number)),
             "day": pa.array((day - (1 << self.bits)).astype(np.int32)),
             "total": pa.array(total),
             "events": pa.array(columns["n0"]),
             "positive": pa.array((columns.get("positive0", np.zeros(count)) > 0).astype(np.int8)),
         }
-        if any(cluster is not None for _, _, cluster in arms):
-            found["cluster"] = pa.array([cluster for _, _, cluster in arms], pa.string()).take(pa.array(arm))
         return pa.RecordBatch.from_pydict(found)

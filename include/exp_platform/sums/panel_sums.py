@@ -1,8 +1,8 @@
 """Batches of daily values before assignment to exact sums and cross products; NumPy on columns, no session needed.
 
 A row comes in for each unit × source × day with an event, all rows of a unit in the same partition. A row goes out for
-each panel × arm × cohort date × pair of days: the limbs of the sum of products, and, with day_j null, of the values.
-Where the rows have a `cluster`, the sum of each cluster's values goes out as well.
+each panel × arm × cohort date: the limbs of the sums of all days and of the products of all pairs of days. Where units
+have a cluster, a row with its sums goes out for each of its cohort dates and panels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from exp_platform.config.models import Aggregation
@@ -39,18 +40,15 @@ Sums = dict[tuple[int, str, date, int], float]
 Products = dict[tuple[int, str, date, int, int], float]
 ClusterSums = dict[tuple[int, str, date, int], dict[str, float]]
 
-PANEL_SUMS_SQL = (
-    "panel int, variant_id string, cohort_date date, day_i int, day_j int, cluster string, limbs array<double>"
-)
 PANEL_SUMS_SCHEMA = pa.schema(
     [
         ("panel", pa.int32()),
         ("variant_id", pa.string()),
         ("cohort_date", pa.date32()),
-        ("day_i", pa.int32()),
-        ("day_j", pa.int32()),
-        ("cluster", pa.string()),
-        ("limbs", pa.list_(pa.float64())),
+        ("cluster", pa.string()),  # null: all units of the arm
+        ("days", pa.int32()),
+        ("sums", pa.list_(pa.float64())),  # days × limbs, the earliest day first
+        ("products", pa.list_(pa.float64())),  # day × later or same day × limbs; empty for a cluster
     ]
 )
 
@@ -98,15 +96,20 @@ class PanelCut:
 
 
 def panel_sums(
-    batches: Iterable[pa.RecordBatch], panels: Sequence[Panel], exponents: Mapping[int, int], limbs: Limbs
+    batches: Iterable[pa.RecordBatch],
+    known: Mapping[Cell, int],
+    panels: Sequence[Panel],
+    exponents: Mapping[int, int],
+    limbs: Limbs,
 ) -> Iterator[pa.RecordBatch]:
-    """The sums of one partition's daily values, those of a `sum` divided by the panel's power of two."""
-    known: dict[Cell, int] = {}
+    """The sums of one partition's daily values, those of a `sum` divided by the panel's power of two.
+
+    The column `cell` holds numbers of `known`, which is complete once all batches have been taken.
+    """
     held = [UnitDays.of(panels, number) for number in range(len(sources_of(panels)))]
     for batch in batches:
-        cell = numbered(batch, known)
         for source in held:
-            source.add(batch, cell)
+            source.add(batch)
     cells = Cells.of(known)
     while held:
         source = held.pop(0)  # and let go when it is done
@@ -125,45 +128,60 @@ def panel_sums(
                 products[i].add(*_pairs(mine, cells.arm_of, values, panel.days), cut)
         for i, panel in source.panels.items():
             if sums[i].seen.any():
-                yield _rows(i, sums[i].by(cells.arm_of, panel.days), cells.arms, panel.days)
-                yield _rows(i, products[i], cells.arms, panel.days, pairs=True)
+                yield _rows(i, panel.days, cells.arms, sums[i].by(cells.arm_of, panel.days), products[i])
                 if cells.clusters:
-                    yield _rows(i, sums[i].of(cells.clusters, panel.days), cells.clustered, panel.days)
+                    yield _rows(i, panel.days, cells.clustered, sums[i].of(cells.clusters, panel.days))
 
 
 def totals(rows: pa.Table, exponents: Mapping[int, int]) -> tuple[Sums, Products, ClusterSums]:
     """The rows of all partitions added up, each rounded once and scaled back; those of clusters by cluster.
 
-    Limbs are exact, so that it does not matter in which order they are added up.
+    A sum that is 0 is left out. Limbs are exact, so that it does not matter in which order they are added up.
     """
     sums: Sums = {}
     products: Products = {}
     clusters: ClusterSums = {}
-    keys = PANEL_SUMS_SCHEMA.names[:-1]
-    for (panel, variant, day, i, j, cluster), total in zip(*_rounded(rows, keys), strict=True):
-        if j is not None:
-            products[panel, variant, day, i, j] = total * power_of_two(2 * exponents[panel])
-        elif cluster is not None:
-            clusters.setdefault((panel, variant, day, i), {})[cluster] = total * power_of_two(exponents[panel])
-        else:
-            sums[panel, variant, day, i] = total * power_of_two(exponents[panel])
+    for panel in pc.unique(rows["panel"]).to_pylist():
+        mine = rows.filter(pc.field("panel") == panel)
+        days, scale = mine["days"][0].as_py(), power_of_two(exponents[panel])
+        keys, places = _distinct(mine)
+        of_days = _added(mine["sums"], places, len(keys), days) * scale
+        arms = [k for k, (_, _, cluster) in enumerate(keys) if cluster is None]
+        in_arms = pc.is_null(mine["cluster"]).to_numpy()
+        of_pairs = _added(mine["products"].filter(pa.array(in_arms)), places[in_arms], len(keys), days**2)
+        of_pairs = of_pairs * power_of_two(2 * exponents[panel])
+        for k, day in zip(*(part.tolist() for part in np.nonzero(of_days)), strict=True):
+            variant, date_, cluster = keys[k]
+            key, total = (panel, variant, date_, day - days), float(of_days[k, day])
+            if cluster is None:
+                sums[key] = total
+            else:
+                clusters.setdefault(key, {})[cluster] = total
+        for k in arms:
+            for pair in np.flatnonzero(of_pairs[k]).tolist():
+                i, j = divmod(pair, days)
+                products[panel, *keys[k][:2], i - days, j - days] = float(of_pairs[k, pair])
     return sums, products, clusters
 
 
-def _rounded(rows: pa.Table, keys: list[str]) -> tuple[list[tuple[Any, ...]], list[float]]:
-    """The keys of the rows, each once, and the sum of their limbs, rounded from the first limb on."""
-    if not len(rows):
-        return [], []
-    limbs = rows["limbs"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
-    names = [f"limb{k}" for k in range(limbs.shape[1])]
-    table = rows.select(keys)
-    for name, column in zip(names, limbs.T, strict=True):
-        table = table.append_column(name, pa.array(column))
-    added = table.group_by(keys).aggregate([(name, "sum") for name in names])
-    found = np.zeros(len(added))
-    for name in names:
-        found += added[f"{name}_sum"].to_numpy()
-    return list(zip(*(added[name].to_pylist() for name in keys), strict=True)), found.tolist()
+def _distinct(rows: pa.Table) -> tuple[list[tuple[str, date, str | None]], Codes]:
+    """The arms, dates and clusters of some rows, each once, and the place of each row's."""
+    places: dict[tuple[str, date, str | None], int] = {}
+    keys = zip(*(rows[name].to_pylist() for name in ("variant_id", "cohort_date", "cluster")), strict=True)
+    found = [places.setdefault(key, len(places)) for key in keys]
+    return list(places), np.array(found, dtype=np.int64)
+
+
+def _added(lists: pa.ChunkedArray, places: Codes, count: int, width: int) -> Numbers:
+    """The lists of limbs added up by place, and rounded from the first limb on: places × width."""
+    limbs = lists.combine_chunks().flatten().to_numpy().reshape(len(places), width, -1)
+    order = np.argsort(places, kind="stable")
+    distinct, starts = np.unique(places[order], return_index=True)
+    added = np.add.reduceat(limbs[order], starts, axis=0)
+    total = np.zeros((count, width))
+    for k in range(added.shape[2]):
+        total[distinct] += added[:, :, k]
+    return total
 
 
 @dataclass(frozen=True)
@@ -228,12 +246,12 @@ class UnitDays:
         """Those of a key that hold the day; Spark numbers units below 2^53, up to a million partitions."""
         return self.days.bit_length()
 
-    def add(self, batch: pa.RecordBatch, cell: NDArray[np.int32]) -> None:
+    def add(self, batch: pa.RecordBatch) -> None:
         """Take over what is needed of a batch."""
         day = batch.column("day").to_numpy().astype(np.int64) + self.days
         rows = np.flatnonzero((batch.column("source").to_numpy() == self.number) & (day >= 0))
         self.keys.append((batch.column("unit").to_numpy()[rows] << self.bits) + day[rows])
-        self.cells.append(cell[rows])
+        self.cells.append(batch.column("cell").to_numpy()[rows])
         for aggregation, columns in self.values.items():
             name, kind = VALUES[aggregation]
             columns.append(batch.column(name).cast(kind).to_numpy()[rows])
@@ -294,22 +312,22 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return whole
 
 
-def numbered(batch: pa.RecordBatch, known: dict[Cell, int]) -> NDArray[np.int32]:
-    """The number of each row's arm, cohort date and cluster; new ones are added."""
+def numbered(batch: pa.RecordBatch, known: dict[Cell, int], cluster: str | None = None) -> NDArray[np.int32]:
+    """The number of each row's arm, cohort date and cluster (a column's name); new ones are added."""
     variants = batch.column("variant_id").dictionary_encode()
     names = variants.dictionary.to_pylist()
     dates = batch.column("cohort_date").cast(pa.int32()).to_numpy().astype(np.int64)
     first = int(dates.min()) if len(dates) else 0
     codes = (dates - first) * len(names) + variants.indices.to_numpy()
     clusters: list[str | None] = [None]
-    if "cluster" in batch.schema.names:
-        values = batch.column("cluster").dictionary_encode()
+    if cluster is not None:
+        values = batch.column(cluster).dictionary_encode()
         clusters = [None, *values.dictionary.to_pylist()]
         codes = codes * len(clusters) + (values.indices.fill_null(-1).to_numpy() + 1)
     number_of = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int32)
     for code in np.flatnonzero(np.bincount(codes)).tolist():
-        rest, cluster = divmod(code, len(clusters))
-        cell = (names[rest % len(names)], first + rest // len(names), clusters[cluster])
+        rest, place = divmod(code, len(clusters))
+        cell = (names[rest % len(names)], first + rest // len(names), clusters[place])
         number_of[code] = known.setdefault(cell, len(known))
     return np.asarray(number_of[codes])
 
@@ -329,23 +347,27 @@ def _pairs(days: Days, arm_of: Codes, values: Numbers, width: int) -> tuple[Code
     return np.concatenate(codes), np.concatenate(products)
 
 
-def _rows(panel: int, added: Added, cells: list[Cell], width: int, *, pairs: bool = False) -> pa.RecordBatch:
-    codes = np.flatnonzero(added.seen)
-    sums = added.sums[codes]
-    second = codes % width - width if pairs else None
-    codes = codes // width if pairs else codes
-    first, cell = codes % width - width, codes // width
-    chosen = [cells[i] for i in cell.tolist()]
-    offsets = np.arange(len(codes) + 1, dtype=np.int32) * sums.shape[1]
+def _rows(panel: int, days: int, cells: list[Cell], sums: Added, products: Added | None = None) -> pa.RecordBatch:
+    """One row for each cell with any value."""
+    seen = np.flatnonzero(sums.seen.reshape(len(cells), days).any(axis=1))
+    chosen = [cells[i] for i in seen.tolist()]
+    none = pa.array([[]] * len(chosen), pa.list_(pa.float64()))
     return pa.RecordBatch.from_arrays(
         [
-            pa.array([panel] * len(codes), pa.int32()),
+            pa.array([panel] * len(chosen), pa.int32()),
             pa.array([variant for variant, _, _ in chosen], pa.string()),
             pa.array([day for _, day, _ in chosen], pa.int32()).cast(pa.date32()),
-            pa.array(first, pa.int32()),
-            pa.nulls(len(codes), pa.int32()) if second is None else pa.array(second, pa.int32()),
             pa.array([cluster for _, _, cluster in chosen], pa.string()),
-            pa.ListArray.from_arrays(pa.array(offsets), pa.array(sums.ravel())),
+            pa.array([days] * len(chosen), pa.int32()),
+            _lists(sums, len(cells), seen),
+            none if products is None else _lists(products, len(cells), seen),
         ],
         schema=PANEL_SUMS_SCHEMA,
     )
+
+
+def _lists(added: Added, cells: int, chosen: Codes) -> pa.ListArray:
+    """The limbs of some cells, a list for each cell."""
+    limbs = added.sums.reshape(cells, -1)[chosen]
+    offsets = pa.array(np.arange(len(limbs) + 1, dtype=np.int32) * limbs.shape[1])
+    return pa.ListArray.from_arrays(offsets, pa.array(limbs.ravel()))

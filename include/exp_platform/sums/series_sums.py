@@ -77,7 +77,9 @@ class Changes:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the events that are in a window."""
-        mine = batch.take(pa.array(np.flatnonzero(self.names.inside(batch, series_cells(self.slots)))))
+        cells = series_cells(self.slots)
+        asked = ["user_id", "event_us", "value", "source", *map(self.names.flag, cells)]
+        mine = self.names.taken(batch, cells, asked)
         if not len(mine):
             return
         number = {source: i for i, source in enumerate(self.slots.sources)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from exp_platform.sums.exact_sums import Numbers
 from exp_platform.sums.group_sums import ALL, NO_BUCKET
 
 Codes = NDArray[np.int64]
+Segments = tuple[Codes, pa.DictionaryArray]  # rows of a batch, and the segment that each of them is in
 Key = tuple[str, str, int | None, int]  # arm, segment, cohort date in days since 1970 (None: all), bucket
 
 
@@ -70,8 +71,11 @@ class Groups:
         """The groups in the order of their numbers."""
         return list(self.numbers)
 
-    def of(self, batch: pa.RecordBatch) -> tuple[Codes, Cells]:
-        """An order of the batch's rows that keeps each cell together, and the cells in that order."""
+    def of(self, batch: pa.RecordBatch, segments: Segments | None = None) -> tuple[Codes, Cells]:
+        """An order of the batch's rows that keeps each cell together, and the cells in that order.
+
+        The segments are those of the column `dimensions`, unless they are given.
+        """
         arms = batch.column("variant_id").dictionary_encode()
         names, arm = arms.dictionary.to_pylist(), arms.indices.to_numpy().astype(np.int64)
         day = batch.column("cohort_date").cast(pa.int32()).to_numpy().astype(np.int64)
@@ -82,7 +86,7 @@ class Groups:
         of_day = self._numbered(a, d, lambda i, on: (names[i], ALL, on, NO_BUCKET))
         of_bucket = self._numbered(a, bucket[starts], lambda i, number: (names[i], ALL, None, number))
 
-        rows, segment = segments_of(batch.column("dimensions"))
+        rows, segment = segments_of(batch.column("dimensions")) if segments is None else segments
         texts, label = segment.dictionary.to_pylist(), segment.indices.to_numpy().astype(np.int64)
         again = np.argsort(order)[rows]  # the rows' positions in the order of cells
         by_segment, more = _by_cell(arm[again], day[again], label)
@@ -106,13 +110,27 @@ class Groups:
         return np.array(numbers, dtype=np.int64)[inverse]
 
 
-def segments_of(dimensions: pa.MapArray) -> tuple[Codes, pa.DictionaryArray]:
+def segments_of(dimensions: pa.MapArray) -> Segments:
     """Row number and segment `dimension=value` of every map entry."""
     offsets = dimensions.offsets.to_numpy()
     rows = np.repeat(np.arange(len(dimensions), dtype=np.int64), np.diff(offsets))
     first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
     keys, values = (part.slice(first, length) for part in (dimensions.keys, dimensions.items))
     return rows, pc.binary_join_element_wise(keys, values, "=").dictionary_encode()
+
+
+def segments_of_columns(dimensions: Mapping[str, pa.StringArray]) -> Segments:
+    """Row number and segment `dimension=value` of every value in the columns of the dimensions."""
+    rows, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    texts: list[str] = []
+    for name, column in dimensions.items():
+        values = column.dictionary_encode()
+        known = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        rows.append(known)
+        numbers.append(values.indices.fill_null(0).to_numpy().astype(np.int64)[known] + len(texts))
+        texts += [f"{name}={value}" for value in values.dictionary.to_pylist()]
+    codes = pa.array(np.concatenate(numbers).astype(np.int32))
+    return np.concatenate(rows), pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.string()))
 
 
 def _by_cell(*keys: Codes) -> tuple[Codes, Codes]:

@@ -56,17 +56,19 @@ def calendar_rows(
     schema: pa.Schema,
     known: KnownSums | None = None,
     excluded: Sequence[date] = (),
+    dimensions: Sequence[str] | None = None,
 ) -> pa.Table:
     """Rows of exp.metric_aggregates_daily with date_kind `calendar`: uncapped sums of events by UTC day.
 
     n counts the included units whose window is open on some of the day; a day without an open window has no row. Sums
     of squares and of covariates are null: they need each unit's total and do not add up over days. A unit whose window
     holds some of an `excluded` date is in none of the metric's rows. `counted` are the sums that `known` does not have.
+    Where `dimensions` are not given, they are looked up in the cohort.
     """
     wanted = calendar_metrics(metrics)
     if not wanted:
         return schema.empty_table()
-    names = dimension_names(cohort)
+    names = dimension_names(cohort) if dimensions is None else dimensions
     units = unit_windows(cohort, "variant_id", *dimension_columns(names))
     periods = tuple(dict.fromkeys(post_period(metric, end_ts) for metric, _ in wanted))
     open_units = units_at_risk(units, names, periods, cutoff, excluded)
@@ -95,10 +97,10 @@ def _by_part(known: KnownSums, wanted: Calendar) -> Sums:
     }
 
 
-def calendar_part(metrics: Sequence[Metric], end_ts: datetime) -> EventPart:
+def calendar_part(metrics: Sequence[Metric], end_ts: datetime, dimensions: Sequence[str] = ()) -> EventPart:
     """The sums of events by arm × segment × day, as a part of the pass over events."""
     cells = tuple(dict.fromkeys(_cell(part, end_ts) for _, own in calendar_metrics(metrics) for part in own))
-    return EventPart(cells, ("variant_id", "dimensions"), partial(CalendarSums, cells), CALENDAR_SCHEMA)
+    return EventPart(cells, ("variant_id",), partial(CalendarSums, cells), CALENDAR_SCHEMA, tuple(dimensions))
 
 
 def event_sums(rows: pa.Table, metrics: Sequence[Metric], end_ts: datetime) -> Sums:

@@ -14,10 +14,11 @@ from exp_platform.sums.panels import Panel
 from exp_platform.transforms.event_pass import EventPart
 
 
-def panel_part(panels: tuple[Panel, ...], cut: PanelCut, *, far: bool = False, clustered: bool = False) -> EventPart:
+def panel_part(panels: tuple[Panel, ...], cut: PanelCut, *, far: bool = False, cluster: str | None = None) -> EventPart:
     """The sums and products of units' daily values: relative_day = floor((event - assignment) / 24 h)."""
-    unit = ("unit", "variant_id", "cohort_date", *(["cluster"] if clustered else []))
-    return EventPart(panel_cells(panels), unit, partial(PanelDays, panels, cut, far=far), PANEL_SUMS_SCHEMA)
+    kernel = partial(PanelDays, panels, cut, far=far, cluster=cluster)
+    dimensions = () if cluster is None else (cluster,)
+    return EventPart(panel_cells(panels), ("unit", "variant_id", "cohort_date"), kernel, PANEL_SUMS_SCHEMA, dimensions)
 
 
 def source_bounds(outcomes: DataFrame, panels: Sequence[Panel]) -> dict[str, float]:

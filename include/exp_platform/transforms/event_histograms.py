@@ -13,7 +13,7 @@ from exp_platform.sums.event_columns import Cell
 from exp_platform.transforms.event_pass import EventPart
 
 
-def histogram_part(metrics: Sequence[Metric], end_ts: datetime) -> EventPart:
+def histogram_part(metrics: Sequence[Metric], end_ts: datetime, dimensions: Sequence[str] = ()) -> EventPart:
     """Bins of the events in the windows, in the groups of the statistics; without cells where no metric has any.
 
     Where a metric has `maturity: complete` only mature units' events count, and a fixed cap holds for each event. A
@@ -24,5 +24,5 @@ def histogram_part(metrics: Sequence[Metric], end_ts: datetime) -> EventPart:
         for i, m in enumerate(metrics)
         if m.of_events
     )
-    unit = ("variant_id", "cohort_date", "unit_bucket", "dimensions")
-    return EventPart(tuple(cell for _, _, cell in wanted), unit, partial(EventBins, wanted), EVENT_BINS_SCHEMA)
+    cells, unit = tuple(cell for _, _, cell in wanted), ("variant_id", "cohort_date", "unit_bucket")
+    return EventPart(cells, unit, partial(EventBins, wanted), EVENT_BINS_SCHEMA, tuple(dimensions))

@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 
 from exp_platform.metrics.values import micros
 from exp_platform.sums.event_columns import PACKED_SQL, Cell, EventColumns, EventKernel, run_kernels, unpacked
-from exp_platform.transforms.cohort import has_dimensions, no_dimensions
 from exp_platform.transforms.excluded import touches
 from exp_platform.transforms.joins import HASH, JoinHint, events_of_units
 from exp_platform.transforms.sql import quoted
@@ -33,7 +32,6 @@ UNIT: dict[str, Callable[[], Column]] = {
     "variant_id": lambda: F.col("variant_id"),
     "cohort_date": lambda: F.col("cohort_date"),
     "unit_bucket": unit_bucket,
-    "dimensions": lambda: F.col("dimensions"),
 }
 
 
@@ -42,9 +40,10 @@ class EventPart:
     """A table's part in the pass: which events and what of their units it needs, and its kernel."""
 
     cells: tuple[Cell, ...]  # the events that it counts
-    unit: tuple[str, ...]  # columns of `UNIT`, or `cluster`
+    unit: tuple[str, ...]  # columns of `UNIT`
     kernel: Callable[[EventColumns], EventKernel]
     schema: pa.Schema
+    dimensions: tuple[str, ...] = ()  # of the units
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ class EventPass:
     join: JoinHint = HASH
     far: bool = False  # True when a value is 2^32 or more
     excluded: Sequence[date] = ()  # dates whose outcomes can't be used
-    cluster: str | None = None  # dimension that clusters a rollout's errors
 
     def run(self, parts: Sequence[EventPart]) -> list[pa.Table]:
         """The rows of each part, made by one pass."""
@@ -71,23 +69,26 @@ class EventPass:
     def frame(self, parts: Sequence[EventPart]) -> DataFrame:
         """One row per event in a cell of any part. A unit's rows are in one partition, as the join puts them there."""
         names, flags = columns_of(parts), {}
-        asked = [name for name in (*UNIT, "cluster") if any(name in part.unit for part in parts if part.cells)]
-        units = unit_windows(self.cohort, *(self._of_unit(name).alias(name) for name in asked if name != "user_id"))
+        asked = [name for name in UNIT if any(name in part.unit for part in parts if part.cells)]
+        units = unit_windows(
+            self.cohort,
+            *(UNIT[name]().alias(name) for name in asked if name != "user_id"),
+            *(F.col("dimensions")[name].alias(names.column(name)) for name in names.dimensions),
+        )
         joined = events_of_units(units, seen_events(self.outcomes, names.sources, self.cutoff), self.join)
         for cell in names.cells:
             flags[names.flag(cell)] = self._inside(cell)
         cases = " ".join(f"when {quoted(name)} then {i}" for i, name in enumerate(names.sources))
         source = F.expr(f"case metric_name {cases} end").alias("source")
         return joined.where(reduce(or_, flags.values())).select(
-            *asked, source, "event_us", "assignment_us", "value", *(flag.alias(name) for name, flag in flags.items())
+            *asked,
+            *map(names.column, names.dimensions),
+            source,
+            "event_us",
+            "assignment_us",
+            "value",
+            *(flag.alias(name) for name, flag in flags.items()),
         )
-
-    def _of_unit(self, name: str) -> Column:
-        if name == "cluster":
-            return F.col("dimensions")[self.cluster]
-        if name == "dimensions" and not has_dimensions(self.cohort):
-            return no_dimensions()
-        return UNIT[name]()
 
     def _inside(self, cell: Cell) -> Column:
         here = in_cell(cell.source, cell.period)
@@ -97,9 +98,10 @@ class EventPass:
 
 
 def columns_of(parts: Sequence[EventPart]) -> EventColumns:
-    """The cells and sources of some parts, each once."""
+    """The cells, sources and dimensions of some parts, each once."""
     cells = tuple(dict.fromkeys(cell for part in parts for cell in part.cells))
-    return EventColumns(tuple(sorted({cell.source for cell in cells})), cells)
+    dimensions = tuple(sorted({name for part in parts if part.cells for name in part.dimensions}))
+    return EventColumns(tuple(sorted({cell.source for cell in cells})), cells, dimensions)
 
 
 def _kernels(

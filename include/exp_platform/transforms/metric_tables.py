@@ -33,6 +33,7 @@ from exp_platform.sums.statistics_table import Statistics, in_order, units_by_va
 from exp_platform.sums.unit_scales import ENDS_SQL, caps_not_applied, pooled_scales, unit_ends
 from exp_platform.sums.unit_sums import SUMS_SQL, by_column, unit_sums
 from exp_platform.transforms.aggregates import KnownSums, calendar_part, calendar_rows, event_sums
+from exp_platform.transforms.cohort import dimension_names
 from exp_platform.transforms.cohort_dates import on_dates
 from exp_platform.transforms.earlier_sums import LastRun, known_histograms, known_sums
 from exp_platform.transforms.event_histograms import histogram_part
@@ -84,7 +85,7 @@ def metric_tables(inputs: SumInputs) -> MetricTables:
             METRIC_SERIES,
         )
     }
-    inputs = _usable(inputs)
+    inputs = _with_names(_usable(inputs))
     last = inputs.last
     panels = WantedPanels.of(inputs)
     events = EventTables()
@@ -123,6 +124,11 @@ def _usable(inputs: SumInputs) -> SumInputs:
     return replace(inputs, outcomes=usable(inputs.outcomes, "outcome_ts", dates), last=last)
 
 
+def _with_names(inputs: SumInputs) -> SumInputs:
+    """The inputs with the names of the dimensions, which are looked up where nobody has given them."""
+    return inputs if inputs.dimensions is not None else replace(inputs, dimensions=dimension_names(inputs.cohort))
+
+
 def _unit_rows(inputs: SumInputs) -> UnitRows:
     scales = _scales(inputs)
     return UnitRows(scales, inputs.units.collect(partial(unit_sums, metrics=inputs.metrics, scales=scales), SUMS_SQL))
@@ -136,8 +142,8 @@ def _scales(inputs: SumInputs) -> Scales:
 def _all_events(inputs: SumInputs, panels: WantedPanels, units: UnitRows) -> EventTables:
     """One pass over all events, with the parts of all tables."""
     wanted = {
-        "bins": histogram_part(inputs.metrics, inputs.end_ts),
-        "calendar": calendar_part(inputs.metrics, inputs.end_ts),
+        "bins": histogram_part(inputs.metrics, inputs.end_ts, inputs.dimensions or ()),
+        "calendar": calendar_part(inputs.metrics, inputs.end_ts, inputs.dimensions or ()),
     }
     if panels.panels:
         wanted["panel"] = panels.part(inputs)
@@ -228,7 +234,7 @@ def _event_histograms(inputs: SumInputs) -> Histograms:
 
 
 def _histograms(inputs: SumInputs, cohort: DataFrame, outcomes: DataFrame) -> Histograms:
-    part = histogram_part(inputs.metrics, inputs.end_ts)
+    part = histogram_part(inputs.metrics, inputs.end_ts, inputs.dimensions or ())
     return Histograms.of_sums(inputs.over(cohort, outcomes).run([part])[0])
 
 
@@ -238,7 +244,8 @@ def _calendar(inputs: SumInputs, counted: pa.Table | None, schema: pa.Schema) ->
         known = KnownSums(known_sums(last.daily, last.calendar_from), last.calendar_from)
     if counted is None and known is not None and known.until is not None:
         later = inputs.outcomes.where(not_before("outcome_ts", known.until))
-        counted = inputs.over(inputs.cohort, later).run([calendar_part(inputs.metrics, inputs.end_ts)])[0]
+        part = calendar_part(inputs.metrics, inputs.end_ts, inputs.dimensions or ())
+        counted = inputs.over(inputs.cohort, later).run([part])[0]
     if counted is not None:
         sums = event_sums(counted, inputs.metrics, inputs.end_ts)
     return calendar_rows(
@@ -251,6 +258,7 @@ def _calendar(inputs: SumInputs, counted: pa.Table | None, schema: pa.Schema) ->
         schema=schema,
         known=known,
         excluded=inputs.excluded,
+        dimensions=inputs.dimensions,
     )
 
 

@@ -17,7 +17,7 @@ from exp_platform.sums.scales import Scales
 from exp_platform.transforms.daily_values import panel_part, source_bounds
 from exp_platform.transforms.earlier_sums import LastRun
 from exp_platform.transforms.event_pass import EventPart, EventPass
-from exp_platform.transforms.joins import HASH, JoinHint
+from exp_platform.transforms.joins import HASH, JoinHint, hardly_any_other
 from exp_platform.transforms.running_values import SeriesInputs
 
 
@@ -36,13 +36,17 @@ class SumInputs:
     far: bool = False  # True when a value is 2^32 or more (see `unit_partials`)
     join: JoinHint = HASH
     cluster: str | None = None  # dimension that clusters a rollout's errors
+    dimensions: tuple[str, ...] | None = None  # that units may have; None: they are looked up in the cohort
+    few: bool = False  # True when most events are of users that are none of the units
     excluded: Sequence[date] = ()  # dates whose outcomes can't be used
     last: LastRun | None = None  # the earlier run whose sums are reused
     series: SeriesInputs | None = None  # None: no rows of the series are asked for
 
     def over(self, cohort: DataFrame, outcomes: DataFrame) -> EventPass:
         """A pass over some events and units of the experiment."""
-        return EventPass(cohort, outcomes, self.cutoff, self.join, self.far, self.excluded, self.cluster)
+        if self.few:
+            outcomes = hardly_any_other(outcomes, cohort.where("included"))
+        return EventPass(cohort, outcomes, self.cutoff, self.join, self.far, self.excluded)
 
 
 @dataclass(frozen=True)
@@ -87,4 +91,4 @@ class WantedPanels:
 
     def part(self, inputs: SumInputs) -> EventPart:
         """Their sums and products, as a part of a pass over events."""
-        return panel_part(self.panels, self.cut, far=inputs.far, clustered=inputs.cluster is not None)
+        return panel_part(self.panels, self.cut, far=inputs.far, cluster=inputs.cluster)

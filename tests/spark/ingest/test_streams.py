@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
 from tests.stream_lake import LOGS, ONE, START, TWO, Both, day, make_both, random_rows, with_limit
 
-from exp_platform.errors import ContractViolation, StreamBlocked
+from exp_platform.errors import ContractViolation, StreamBlocked, Superseded
 from exp_platform.lake.catalog import load_handle
-from exp_platform.ledger.claim import claim
-from exp_platform.ledger.manifest import failures
+from exp_platform.ledger.claim import claim, current_claim
+from exp_platform.ledger.manifest import failures, pins_of, run_rows
+from exp_platform.ledger.pins import pin_inputs
 from exp_platform.operations import maintenance
 from exp_platform.operations.reproduce import reproduce
 from exp_platform.pipelines.lazy_session import Session
 from exp_platform.pipelines.record import BLOCKED_BY_STREAM
-from exp_platform.pipelines.registry import BY_NAME
+from exp_platform.pipelines.registry import BY_NAME, INGEST_STREAMS
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.pipelines.stream_run import stream_run
+from exp_platform.transforms import joins
 
 KINDS = ("assignments", "exposures", "outcomes", "attributes")
 pytestmark = pytest.mark.spark
@@ -30,7 +34,9 @@ def outcomes(spark: object, tmp_path_factory: pytest.TempPathFactory) -> Both:
     return make_both(spark, tmp_path_factory.mktemp("outcomes"), {"outcomes": ["shop_events"]})  # type: ignore[arg-type]
 
 
-def test_outcomes_of_a_stream_give_the_numbers_of_a_copy(outcomes: Both) -> None:
+def test_outcomes_of_a_stream_give_the_numbers_of_a_copy(outcomes: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events of users who are in no cohort are left out on the way, as where they are most of a large stream."""
+    monkeypatch.setattr(joins, "EVENTS_FOR_A_UNIT", 0)
     random, project = Random(1), outcomes.copies.project
     for dataset in ("assignments", "exposures", "attributes"):
         rows = random_rows(random, project, dataset, 120, 0, 3)
@@ -125,3 +131,36 @@ def test_maintenance_compacts_the_files_of_a_stream(everything: Both, monkeypatc
     assert sorted(map(repr, lake.spark.table(f"iceberg.{name}").collect())) == before
     none = maintenance._compact_experiment(lake.project, lake.spark, {name: handles[name]}, ONE, "r4", lambda _: None)
     assert none == []
+
+
+def test_a_run_of_a_stream_that_has_lost_its_claim_adds_no_event(everything: Both) -> None:
+    lake, owner = everything.streamed, "stream.all_outcomes"
+    rows = lake.spark.table("iceberg.exp.stream_outcomes").count()
+    everything.write("outcomes", {ONE: [("u1", "never_read", 3.0, START)]}, "late.parquet")
+    slow = stream_run(lake.project, "all_outcomes", day(6), "slow")
+
+    def overtaken(_: str) -> None:
+        holder = current_claim(lake.project, owner)
+        if holder is not None and holder.run_id == "slow":
+            claim(lake.project, owner, "quick", day(6), "test")
+
+    with pytest.raises(Superseded, match=r"stream.all_outcomes.*superseded by run quick"):
+        run_stage(slow, INGEST_STREAMS, session=Session.given(lake.spark), say=overtaken)
+    assert lake.spark.table("iceberg.exp.stream_outcomes").count() == rows
+
+    everything.ingest("all_outcomes", "quick", day(6))
+    assert lake.spark.table("iceberg.exp.stream_outcomes").count() == rows + 1, "the file waits for the other run"
+
+
+def test_expiry_keeps_the_snapshot_of_a_stream_that_a_reader_has_pinned(everything: Both) -> None:
+    lake, name, now = everything.streamed, "exp.stream_outcomes", datetime.now(UTC)
+    gone, pinned = (pins_of(run_rows(lake.project, ONE, run_id)).of(name) for run_id in ("r1", "r3"))
+    assert gone != pinned and pinned is not None
+    pin_inputs(lake.project, ONE, "r3", {name: pinned}, 90, now)
+    at_pin = lake.spark.read.option("versionAsOf", pinned).table(f"iceberg.{name}").count()
+
+    maintenance.expire(lake.project, lake.spark, now + timedelta(days=30), log=lambda _: None, tables=[name])
+
+    handle = load_handle(lake.project, name)
+    assert {s.snapshot_id for s in handle.metadata.snapshots} == {pinned, handle.metadata.current_snapshot_id}
+    assert lake.spark.read.option("versionAsOf", pinned).table(f"iceberg.{name}").count() == at_pin

@@ -69,13 +69,13 @@ def test_unit_outcomes_shuffle_neither_events_nor_units(spark: Any, lake_frames:
     assert exchanges(plan_of(units)) == 0 and "Sort [cohort_date" in plan_of(units)
 
 
-def all_parts() -> list[EventPart]:
+def all_parts(*dimensions: str) -> list[EventPart]:
     """Panels, calendar and histograms: what J5 makes of events, but for the series, which reads a published table."""
     panels = tuple(dict.fromkeys(panels_of(METRICS).values()))
     return [
         panel_part(panels, PanelCut.of(panels, {}, 100)),
-        calendar_part(METRICS, END),
-        histogram_part(METRICS, END),
+        calendar_part(METRICS, END, dimensions),
+        histogram_part(METRICS, END, dimensions),
     ]
 
 
@@ -87,7 +87,7 @@ def test_no_plan_over_events_has_a_cartesian_product_or_leaves_the_engine(spark:
     periods = [cell.period for cell in calendar_part(METRICS, END).cells]
     frames = {
         "unit rows": unit_columns(cohort, outcomes, METRICS, end_ts=END, cutoff=CUTOFF),
-        "events": EventPass(cohort, outcomes, CUTOFF).frame(all_parts()),
+        "events": EventPass(cohort, outcomes, CUTOFF).frame(all_parts(*names)),
         "units at risk": open_spans(units, names, periods, CUTOFF),
     }
     for name, frame in frames.items():

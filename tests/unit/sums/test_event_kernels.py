@@ -8,16 +8,18 @@ from math import fsum
 from random import Random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tests.oracle.spine_data import metric
 
 from exp_platform.metrics.values import DAY_US, Period, micros
+from exp_platform.sums import event_columns as event_columns_module
 from exp_platform.sums import event_days as event_days_module
 from exp_platform.sums import panel_events as panel_events_module
 from exp_platform.sums.calendar_sums import CALENDAR_SCHEMA, CalendarSums, calendar_totals
 from exp_platform.sums.event_bins import EVENT_BINS_SCHEMA, EventBins
-from exp_platform.sums.event_columns import Cell, EventColumns, run_kernels, unpacked
+from exp_platform.sums.event_columns import Cell, EventColumns, kinds_of, run_kernels, unpacked
 from exp_platform.sums.event_days import EventDays
 from exp_platform.sums.panel_events import PanelDays, panel_cells
 from exp_platform.sums.panel_sums import PANEL_SUMS_SCHEMA, PanelCut, totals
@@ -26,7 +28,7 @@ from exp_platform.sums.panels import Panel
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 A, B = (Cell(name, Period("post", end_us=7 * DAY_US)) for name in "ab")
 PANELS = (Panel("a", "sum", 3), Panel("a", "count", 3), Panel("b", "any", 3))
-NAMES = EventColumns(("a", "b"), (A, B, *panel_cells(PANELS)))
+NAMES = EventColumns(("a", "b"), (A, B, *panel_cells(PANELS)), ("age", "country"))
 VALUES = (0.1, 19.99, -3.75, 1e6, 7.0, 1.0 / 3.0)
 FAR = (1e15, 0.25, 2.0**40, -7.7e13)
 Event = dict[str, Any]
@@ -39,11 +41,11 @@ def some_events(seed: int, values: tuple[float, ...] = VALUES, count: int = 400)
     for _ in range(count):
         user, source = random.randrange(9), random.choice("ab")
         time = noon + random.randrange(-3 * DAY_US, 3 * DAY_US)
-        known = [("country", "de" if user % 3 else "fr"), ("age", "old")][: user % 3]
+        known = dict([("country", "de" if user % 2 else "fr"), ("age", "old")][: user % 3])
         found.append(
             {
                 "user_id": f"u{user}", "unit": user << 33, "variant_id": "control" if user % 2 else "treatment",
-                "cohort_date": MONDAY.date(), "unit_bucket": user, "dimensions": known,
+                "cohort_date": MONDAY.date(), "unit_bucket": user, "d0": known.get("age"), "d1": known.get("country"),
                 "source": "ab".index(source), "event_us": time, "assignment_us": noon, "value": random.choice(values),
             }
             | {NAMES.flag(cell): cell.source == source and (time >= noon) == (cell in (A, B)) for cell in NAMES.cells}
@@ -54,7 +56,7 @@ def some_events(seed: int, values: tuple[float, ...] = VALUES, count: int = 400)
 SCHEMA = pa.schema(
     [
         ("user_id", pa.string()), ("unit", pa.int64()), ("variant_id", pa.string()), ("cohort_date", pa.date32()),
-        ("unit_bucket", pa.int32()), ("dimensions", pa.map_(pa.string(), pa.string())), ("source", pa.int32()),
+        ("unit_bucket", pa.int32()), ("d0", pa.string()), ("d1", pa.string()), ("source", pa.int32()),
         ("event_us", pa.int64()), ("assignment_us", pa.int64()), ("value", pa.float64()),
         *((NAMES.flag(cell), pa.bool_()) for cell in NAMES.cells),
     ]
@@ -71,7 +73,7 @@ def rows_of(events: list[Event], start: Any, schema: pa.Schema, *, size: int = 7
 
 
 def segments(event: Event) -> list[str]:
-    return ["all", *(f"{name}={value}" for name, value in event["dimensions"])]
+    return ["all", *(f"{n}={event[d]}" for n, d in (("age", "d0"), ("country", "d1")) if event[d] is not None)]
 
 
 @pytest.mark.parametrize("values", [VALUES, (*VALUES, *FAR)], ids=["near", "far"])
@@ -124,6 +126,19 @@ def test_panels_of_events_are_those_of_a_loop_over_users_and_days(
     assert sums == pytest.approx({key: fsum(values) for key, values in expected.items()}, rel=1e-15)
 
 
+def test_panels_keep_the_sums_of_the_clusters_that_units_have() -> None:
+    events, cut = some_events(3), PanelCut.of(PANELS, {"a": 1e6}, 1000)
+    counted: dict[Any, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for event in events:
+        if event["source"] == 0 and event["event_us"] < event["assignment_us"] and event["d1"] is not None:
+            day = (event["event_us"] - event["assignment_us"]) // DAY_US
+            counted[1, event["variant_id"], MONDAY.date(), day][event["d1"]] += 1
+    rows = rows_of(events, lambda: PanelDays(PANELS, cut, NAMES, cluster="country"), PANEL_SUMS_SCHEMA)
+    _, _, clusters = totals(rows, cut.exponents)
+    assert {key: found for key, found in clusters.items() if key[0] == 1} == counted
+    assert {name for found in counted.values() for name in found} == {"de", "fr"}
+
+
 def test_bins_count_each_event_once_in_every_group_of_its_user_up_to_the_cap() -> None:
     events = [event for event in some_events(4) if event[NAMES.flag(A)]]
     contract = metric("slow", "quantile", quantile=0.9, level="event", cap={"value": 19.99})
@@ -162,6 +177,30 @@ def test_events_of_a_day_add_up_alike_whenever_they_are_added_up(
     once = added(250_000, 1000)
     assert once == added(3, 2)
     assert sum(row["n0"] for row in once.values()) == len(events)
+
+
+@pytest.mark.parametrize("few", [1, 2**20], ids="{} kinds may be counted".format)
+def test_rows_are_told_apart_by_all_of_their_keys(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_columns_module, "FEW", few)
+    keys = [(np.array([0, 1, 1, 0]), 2), (np.array([2, 0, 0, 2]), 3), (np.array([0, 4, 1, 0]), 5)]
+    place, kinds = kinds_of(keys)
+    assert len(kinds[0]) == 3, "what does not occur is no kind"
+    assert [kind[place].tolist() for kind in kinds] == [key.tolist() for key, _ in keys]
+
+
+def test_batches_are_put_together_before_kernels_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_columns_module, "ENOUGH", 150)
+    taken: list[int] = []
+
+    class Counts:
+        def add(self, batch: pa.RecordBatch) -> None:
+            taken.append(len(batch))
+
+        def rows(self) -> Any:
+            return iter(())
+
+    list(run_kernels(pa.Table.from_pylist(some_events(6), SCHEMA).to_batches(100), [Counts], NAMES))
+    assert taken == [200, 200]
 
 
 def test_kernels_take_the_same_events_and_give_rows_of_their_own() -> None:

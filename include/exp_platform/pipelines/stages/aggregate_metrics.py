@@ -24,6 +24,7 @@ from exp_platform.lake.tables.names import (
 )
 from exp_platform.lake.types import arrow_schema
 from exp_platform.metrics.families import split_by_exposure
+from exp_platform.pipelines.outcomes_read import far_outcomes, mostly_of_others
 from exp_platform.pipelines.reuse.statistics import SUMS, last_sums
 from exp_platform.sums.numbers import UNIT_COLUMNS
 from exp_platform.sums.series_plan import UNIT_COLUMNS as SERIES_COLUMNS
@@ -43,7 +44,6 @@ from exp_platform.transforms.metric_tables import metric_tables
 from exp_platform.transforms.running_values import SeriesInputs
 from exp_platform.transforms.sum_inputs import SumInputs
 from exp_platform.transforms.unit_outcomes import unit_outcomes
-from exp_platform.transforms.unit_partials import has_far_values
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -168,7 +168,7 @@ def assigned_units(ctx: StageContext, metrics: Sequence[Metric]) -> DataFrame:
         metrics,
         end_ts=experiment.end_ts,
         cutoff=ctx.run.cutoff,
-        far=has_far_values(outcomes),
+        far=far_outcomes(ctx),
         join=join_for(ctx.read.rows_in(FACT_ASSIGNMENT)),
         excluded=experiment.excluded("outcomes"),
     )
@@ -186,9 +186,11 @@ def read_inputs(ctx: StageContext) -> SumInputs:
         variants=[variant.id for variant in ctx.run.experiment.live_variants],
         end_ts=ctx.run.experiment.end_ts,
         cutoff=ctx.run.cutoff,
-        far=has_far_values(outcomes),
+        far=far_outcomes(ctx),
         join=join_for(ctx.read.rows_in(COHORT)),
         cluster=ctx.run.experiment.cluster,
+        dimensions=tuple(sorted(ctx.run.experiment.attributes_read)),
+        few=mostly_of_others(ctx),
         series=SeriesInputs(
             entrants=ctx.read.batches(UNIT_OUTCOMES, SERIES_COLUMNS),
             units=partial(unit_source, ctx),

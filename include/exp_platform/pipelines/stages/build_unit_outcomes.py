@@ -14,13 +14,14 @@ from exp_platform.lake.tables.names import (
     OUTCOMES,
     UNIT_OUTCOMES,
 )
+from exp_platform.pipelines.outcomes_read import far_outcomes, mostly_of_others
 from exp_platform.pipelines.reuse.reused_units import DIGESTS, same_cohort, unit_rows
 from exp_platform.sums.numbers import in_maps
 from exp_platform.transforms.cohort import Unusable, experiment_cohort, without_dimensions
 from exp_platform.transforms.cohort_dates import cohort_digests, events_since_first_window
-from exp_platform.transforms.joins import join_for
+from exp_platform.transforms.joins import hardly_any_other, join_for
 from exp_platform.transforms.unit_outcomes import unit_columns
-from exp_platform.transforms.unit_partials import Layout, has_far_values
+from exp_platform.transforms.unit_partials import Layout
 
 if TYPE_CHECKING:
     from exp_platform.pipelines.context import StageContext
@@ -61,13 +62,15 @@ def publish_unit_outcomes(ctx: StageContext) -> None:
         ctx.publish.reused(UNIT_OUTCOMES, answer)
         return
     outcomes, cohort = ctx.read.frame(OUTCOMES), ctx.read.frame(COHORT)
-    far, part = has_far_values(outcomes), None
+    far, part = far_outcomes(ctx), None
     if not experiment.attributes_read:
         cohort = without_dimensions(cohort)
     if answer.recompute:
         part = Part("cohort_date", answer.recompute)
         cohort = cohort.where(part.holds())
         outcomes = events_since_first_window(cohort, outcomes, layout)
+    if mostly_of_others(ctx):
+        outcomes = hardly_any_other(outcomes, cohort.where("included"))
     units = unit_columns(
         cohort,
         outcomes,
