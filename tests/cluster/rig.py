@@ -93,7 +93,7 @@ class Cluster:
         self.services.start("spark-master", command, [self.ports.spark], own)
 
     def start_worker(self, name: str, cores: int = 3, full_disk: bool = False) -> None:
-        """Start a worker and wait until the master has it; on a full disk it has room for the first shuffles alone."""
+        """Start a worker and wait until the master has it; a full disk has no room for a single shuffle."""
         before = self.workers()
         sizes = {"SPARK_WORKER_CORES": str(cores), "SPARK_WORKER_MEMORY": "4g", "SPARK_WORKER_WEBUI_PORT": "0"}
         place = self.services.folder / f"work-of-{name}"
@@ -103,7 +103,7 @@ class Cluster:
             spill = self.services.folder / f"spill-of-{name}"
             spill.mkdir()
             own |= {"SPARK_LOCAL_DIRS": str(spill)}
-            mount = f'mount -t tmpfs -o size=32k none "{spill}" && exec "$@"'
+            mount = f'mount -t tmpfs -o size=4k none "{spill}" && exec "$@"'
             command = ["unshare", "--mount", "bash", "-c", mount, "worker", *command]
         self.services.start(name, command, (), own)
         wait_until(f"the master has {name}", lambda: self.workers() > before, 600, every=0.5)
