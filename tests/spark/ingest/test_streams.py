@@ -12,7 +12,7 @@ from tests.stream_lake import LOGS, ONE, START, TWO, Both, day, make_both, rando
 from exp_platform.errors import ContractViolation, StreamBlocked, Superseded
 from exp_platform.lake.catalog import load_handle
 from exp_platform.ledger.claim import claim, current_claim
-from exp_platform.ledger.manifest import failures, pins_of, run_rows
+from exp_platform.ledger.manifest import failures
 from exp_platform.ledger.pins import pin_inputs
 from exp_platform.operations import maintenance
 from exp_platform.operations.reproduce import reproduce
@@ -144,7 +144,7 @@ def test_a_run_of_a_stream_that_has_lost_its_claim_adds_no_event(everything: Bot
         if holder is not None and holder.run_id == "slow":
             claim(lake.project, owner, "quick", day(6), "test")
 
-    with pytest.raises(Superseded, match=r"stream.all_outcomes.*superseded by run quick"):
+    with pytest.raises(Superseded, match=r"by run quick .*slow publishes nothing more for stream\.all_outcomes"):
         run_stage(slow, INGEST_STREAMS, session=Session.given(lake.spark), say=overtaken)
     assert lake.spark.table("iceberg.exp.stream_outcomes").count() == rows
 
@@ -154,10 +154,15 @@ def test_a_run_of_a_stream_that_has_lost_its_claim_adds_no_event(everything: Bot
 
 def test_expiry_keeps_the_snapshot_of_a_stream_that_a_reader_has_pinned(everything: Both) -> None:
     lake, name, now = everything.streamed, "exp.stream_outcomes", datetime.now(UTC)
-    gone, pinned = (pins_of(run_rows(lake.project, ONE, run_id)).of(name) for run_id in ("r1", "r3"))
-    assert gone != pinned and pinned is not None
-    pin_inputs(lake.project, ONE, "r3", {name: pinned}, 90, now)
-    at_pin = lake.spark.read.option("versionAsOf", pinned).table(f"iceberg.{name}").count()
+    everything.write("outcomes", {ONE: [("u1", "never_read", 4.0, START)]}, "pinned.parquet")
+    everything.ingest("all_outcomes", "s7", day(6))
+    pinned = load_handle(lake.project, name).metadata.current_snapshot_id
+    assert pinned is not None
+    pin_inputs(lake.project, ONE, "r5", {name: pinned}, 90, now)
+    at_pin = lake.spark.table(f"iceberg.{name}").count()
+    for number in range(2):
+        everything.write("outcomes", {ONE: [("u1", "never_read", 5.0 + number, START)]}, f"after_{number}.parquet")
+        everything.ingest("all_outcomes", f"s{8 + number}", day(6))
 
     maintenance.expire(lake.project, lake.spark, now + timedelta(days=30), log=lambda _: None, tables=[name])
 
