@@ -168,7 +168,6 @@ SPARK_WRITER = textwrap.dedent("""
     from exp_platform.lake.publication import Origin
     from exp_platform.lake.publish import Publication, publish
     from exp_platform.lake.tables import TABLES
-from exp_platform.lake.tables.names import CONTRACT_RESULTS, RUN_MANIFEST
     from exp_platform.spark.session import build_spark_session
 
     project = load_project(sys.argv[1])
