@@ -14,7 +14,7 @@ import duckdb
 from exp_platform.config.models import Metric
 from exp_platform.metrics.families import families
 from exp_platform.metrics.values import DAY_US, UnitValue, hours_us, pre_period_days, unit_values
-from exp_platform.second_opinion.histograms import BIN_SQL
+from exp_platform.second_opinion.checked_histograms import BIN_SQL
 from exp_platform.sums.numbers import MAPS
 from exp_platform.sums.panels import panels_of
 

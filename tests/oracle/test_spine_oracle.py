@@ -28,9 +28,9 @@ from exp_platform.lake.tables.names import (
 from exp_platform.lake.types import arrow_schema
 from exp_platform.pipelines.stream_view import StreamView, first_instant
 from exp_platform.second_opinion.cells import Cell
+from exp_platform.second_opinion.checked_histograms import binned, compare_histograms, histograms
+from exp_platform.second_opinion.checked_panels import compare_panel, has_panel, make_panel
 from exp_platform.second_opinion.compare import compare_sums
-from exp_platform.second_opinion.histograms import binned, compare_histograms, histograms
-from exp_platform.second_opinion.panels import compare_panel, has_panel, make_panel
 from exp_platform.second_opinion.recompute import recompute
 from exp_platform.second_opinion.spine import DAY, Oracle
 from exp_platform.transforms.metric_tables import metric_tables

@@ -33,9 +33,9 @@ from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import Run
 from exp_platform.pipelines.run_stage import run_stage
 from exp_platform.second_opinion.cells import ALL, TOLERANCE, Cell
+from exp_platform.second_opinion.checked_histograms import compare_histograms, compare_levels, histograms
+from exp_platform.second_opinion.checked_panels import compare_panel, has_panel, make_panel
 from exp_platform.second_opinion.compare import compare_effects, compare_sums, users_of
-from exp_platform.second_opinion.histograms import compare_histograms, compare_levels, histograms
-from exp_platform.second_opinion.panels import compare_panel, has_panel, make_panel
 from exp_platform.second_opinion.raw_events import NotChecked, Pinned, load_events
 from exp_platform.second_opinion.recompute import make_users, recompute
 from exp_platform.second_opinion.spine import Oracle

@@ -2,7 +2,8 @@
 
 A value v falls into the bin sign(v) · (floor(log2|v| · 256 + 1e-6) + 300000), and 0 into the bin 0. Bins sort as the
 values do, a bin is 0.27% wide, and counts merge by addition in any order. The 1e-6 keeps powers of two clear of a bin's
-edge, so that engines whose logarithms differ in the last digit agree. `second_opinion.histograms` has the rule in SQL.
+edge, so that engines whose logarithms differ in the last digit agree. The rule in SQL is in
+`second_opinion.checked_histograms`.
 
 A bin keeps its smallest and its largest value, which merge by minimum and maximum: where a bin holds one value, as
 whole numbers below 370 do, the quantile is that value and no other.

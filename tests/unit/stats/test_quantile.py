@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from exp_platform.second_opinion.histograms import BIN_SQL
+from exp_platform.second_opinion.checked_histograms import BIN_SQL
 from exp_platform.stats.histogram import Bins, Histogram, bin_of
 from exp_platform.stats.quantile import quantile_arm, quantile_effect
 

@@ -11,7 +11,7 @@ from tests.unit.second_opinion.small_events import DAY1, assigned, attribute, da
 
 from exp_platform.config.models import Metric
 from exp_platform.second_opinion.cells import Cell
-from exp_platform.second_opinion.panels import Panel, compare_panel, has_panel, make_panel
+from exp_platform.second_opinion.checked_panels import Panel, compare_panel, has_panel, make_panel
 
 ARM = ("control", DAY1)
 

@@ -10,7 +10,13 @@ from tests.unit.second_opinion.small_events import DAY1, assigned, attribute, da
 
 from exp_platform.config.models import Metric
 from exp_platform.second_opinion.cells import Cell
-from exp_platform.second_opinion.histograms import Bins, compare_histograms, compare_levels, histograms, quantile_ends
+from exp_platform.second_opinion.checked_histograms import (
+    Bins,
+    compare_histograms,
+    compare_levels,
+    histograms,
+    quantile_ends,
+)
 
 ONE, TWO = 300_000, 300_256  # bins of the values 1 and 2
 CONTROL = ("control", "all", DAY1)
