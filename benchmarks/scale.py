@@ -1,7 +1,7 @@
 """Bytes, time and memory that each stage of one experiment uses, by the size and the shape of its data.
 
 python -m benchmarks.scale --shapes small --book data/bench_scale/small.jsonl
-python -m benchmarks.scale --shapes 1M --book data/bench_scale/1M.jsonl
+python -m benchmarks.scale --shapes 1m --book data/bench_scale/1m.jsonl
 
 All shapes of one command are experiments of one lake and run in one session. `benchmarks.scale_model` reads the books.
 """
@@ -60,9 +60,9 @@ SHAPES = {
         Shape("more_metrics", 100_000, metric_sets=2),
         Shape("fewer_days", 100_000, days=10),
     ],
-    "1M": [Shape("1M", 1_000_000)],
-    "5M": [Shape("5M", 5_000_000)],
-    "20M": [Shape("20M", 20_000_000)],
+    "1m": [Shape("1m", 1_000_000)],
+    "5m": [Shape("5m", 5_000_000)],
+    "20m": [Shape("20m", 20_000_000)],
     "even": [Shape("even", 1_000_000, events_per_user=10)],
     "heavy_user": [Shape("heavy_user", 1_000_000, events_per_user=10, heavy_user=10_000_000)],
     "heavy_day": [Shape("heavy_day", 1_000_000, events_per_user=10, heavy_day=True)],

@@ -18,10 +18,11 @@ import numpy as np
 from scipy.optimize import nnls
 
 FITTED = ("100k", "50k", "more_events", "more_metrics", "fewer_days")
-CHECKED = ("100k", "1M", "5M", "20M")
+CHECKED = ("100k", "1m", "5m", "20m")
 FIGURES = {"read": 1e6, "shuffled": 1e6, "written": 1e6, "cpu": 1.0}  # figure -> what one of its unit is: MB, seconds
 TERMS = ("a run", "1,000 users", "1,000 events", "1,000 users and metric", "a day of enrolment")
 METRICS = 10
+LEAST = 0.001  # of all stages together; below it a stage has no line
 Run = Mapping[str, Any]
 
 
@@ -74,8 +75,9 @@ def main() -> None:
     parser.add_argument("books", type=Path, nargs="+")
     lines = [line for book in parser.parse_args().books for line in book.read_text().splitlines()]
     runs = {run["name"]: run for run in map(json.loads, lines)}
-    stages = list(runs["100k"]["stages"])
     for figure in FIGURES:
+        used = {stage: of[figure] / FIGURES[figure] for stage, of in runs["100k"]["stages"].items()}
+        stages = [stage for stage in used if used[stage] > LEAST * sum(used.values())]
         print(*model_table(runs, stages, figure), "", *check_table(runs, stages, figure), "", sep="\n")
     for name, run in runs.items():
         print(name, run["memory GB"], {stage: used["spilled"] for stage, used in run["stages"].items()})
