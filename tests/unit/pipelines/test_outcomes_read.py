@@ -10,6 +10,7 @@ import pytest
 from exp_platform.lake.tables.names import COHORT, OUTCOMES
 from exp_platform.pipelines import outcomes_read
 from exp_platform.pipelines.outcomes_read import far_outcomes, mostly_of_others
+from exp_platform.transforms import joins
 
 
 def context(*, streamed: bool, units: int = 0, events: int = 0) -> Any:
@@ -51,3 +52,9 @@ def test_others_events_are_left_out_where_a_unit_could_have_a_hundred_of_the_str
     assert not mostly_of_others(context(streamed=True, units=10, events=999))
     assert not mostly_of_others(context(streamed=False, units=10, events=1000)), "a copy is not shuffled"
     assert not mostly_of_others(context(streamed=True, units=3_000_000, events=10**12)), "too many to hold"
+
+
+def test_more_numbers_than_memory_is_meant_to_hold_are_not_sent_to_the_events() -> None:
+    most = joins.NUMBERS_IN_MEMORY
+    assert mostly_of_others(context(streamed=True, units=most, events=100 * most))
+    assert not mostly_of_others(context(streamed=True, units=most + 1, events=1000 * most))
