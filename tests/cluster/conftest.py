@@ -30,7 +30,7 @@ from tests.cluster.rig import (
 )
 from tests.cluster.services import Services, clone_environment, free_ports
 from tests.cluster.watch import CommandLines, Work, work_in
-from tests.e2e.airflow_rig import DIRECT_RUNS, SMALL, small_project
+from tests.e2e.airflow_rig import ROOT, SMALL, small_project
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.lake.object_store import ensure_buckets
@@ -79,8 +79,8 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("embedded")
     project = small_project(folder, (), experiments=dict.fromkeys(IDS, SMALL | TINY))
     runs = [f"{name},{LAST}," for name in IDS] + [f"{name},{EARLIER}" for name in IDS]
-    command = [sys.executable, "-c", DIRECT_RUNS, str(project.path), *runs]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.e2e.direct_runs", str(project.path), *runs]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return project
 

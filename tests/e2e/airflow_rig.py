@@ -18,10 +18,12 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from tests.e2e import airflow_commands
+from tests.e2e.direct_runs import run_directly
+from tests.sessions import session_for
 
 from exp_platform.airflow import local
 from exp_platform.airflow.client import Client
@@ -30,6 +32,9 @@ from exp_platform.config.load import Project, load_project
 from exp_platform.lake.catalog import load_handle
 from exp_platform.lake.ops import read_rows
 from exp_platform.lake.tables import TABLES, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -62,30 +67,6 @@ orphaned_tasks_check_interval = 10
 PARSED_ONCE = dict.fromkeys(
     ("AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL", "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"), "3600"
 )
-
-# One session for all runs, each with every stage but the memo.
-DIRECT_RUNS = """
-import sys
-from datetime import date
-from exp_platform.config.load import load_project
-from exp_platform.ledger.claim import release
-from exp_platform.pipelines.registry import STAGES
-from exp_platform.pipelines.run import Options, Run
-from exp_platform.pipelines.run_stage import run_stage
-from exp_platform.pipelines.lazy_session import Session
-from exp_platform.spark.session import build_spark_session
-
-project = load_project(sys.argv[1])
-session = Session.given(build_spark_session("direct runs", project))
-for words in sys.argv[2:]:
-    experiment_id, day, *fault = words.split(",")
-    options = Options(generate_synth=bool(fault), fault=tuple(filter(None, fault)))
-    run = Run(project, experiment_id, date.fromisoformat(day), f"direct_{day}", options, started_by="direct run")
-    for stage in STAGES:
-        if (fault or not stage.optional) and stage.name != "write_memo":
-            run_stage(run, stage, session=session, say=lambda line: None)
-    release(project, experiment_id, run.run_id)
-"""
 
 
 def small_project(folder: Path, names: tuple[str, ...], **profile: Any) -> Project:
@@ -167,10 +148,10 @@ class Rig:
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
-    def analyse(self, day: date, faults: Mapping[str, str]) -> None:
-        """Generate each experiment with its fault, and run its stages as of that day in one session."""
-        runs = [f"{experiment_id},{day},{fault}" for experiment_id, fault in faults.items()]
-        self.python("-c", DIRECT_RUNS, str(self.project.path), *runs)
+    def analyse(self, day: date, faults: Mapping[str, str], spark: SparkSession) -> None:
+        """Generate each experiment with its fault, and run its stages as of that day without Airflow."""
+        for experiment_id, fault in faults.items():
+            run_directly(self.project, experiment_id, day, session_for(spark, self.project), fault)
 
     def dag_test(self, **conf: Any) -> Finished:
         """`airflow dags test experiment_analysis` with the real operators and jobs."""
@@ -227,10 +208,12 @@ class Rig:
         return Client(self.home.url, LOGIN, self.home.password)
 
 
-def direct_runs(rig: Rig, folder: Path, experiment_id: str, days: Iterable[date]) -> Project:
+def direct_runs(rig: Rig, folder: Path, experiment_id: str, days: Iterable[date], spark: SparkSession) -> Project:
     """A second lake over the same raw files, with one direct run of each day."""
     project = small_project(folder, (experiment_id,), raw_root=rig.project.raw_root)
-    rig.python("-c", DIRECT_RUNS, str(project.path), *(f"{experiment_id},{day}" for day in days))
+    session = session_for(spark, project)
+    for day in days:
+        run_directly(project, experiment_id, day, session)
     return project
 
 

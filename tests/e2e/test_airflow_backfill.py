@@ -36,8 +36,10 @@ def latest_snapshots(project: Project) -> dict[str, int | None]:
     return {name: handle.metadata.current_snapshot_id for name, handle in handles.items()}
 
 
-def test_a_backfill_of_ten_days_gives_each_day_what_a_direct_run_of_it_gives(rig: Rig, tmp_path: Path) -> None:
-    direct = direct_runs(rig, tmp_path, ID, DAYS)
+def test_a_backfill_of_ten_days_gives_each_day_what_a_direct_run_of_it_gives(
+    rig: Rig, tmp_path: Path, spark: Any
+) -> None:
+    direct = direct_runs(rig, tmp_path, ID, DAYS, spark)
     before = latest_snapshots(rig.project)
     rig.up()
     firings = [(day + timedelta(days=1)).isoformat() for day in (DAYS[0], DAYS[-1])]

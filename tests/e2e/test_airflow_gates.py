@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,14 +32,14 @@ GATES = ("quality_gate", "srm_gate", "guardrail_gate")
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def rig(tmp_path_factory: pytest.TempPathFactory, spark: Any) -> Iterator[Rig]:
     """Two analysed experiments: one with mixed arms, one with a harmful change and a skewed split.
 
     The runs of Airflow below reuse what is analysed here, so that each starts no JVM; a run whose stages start their
     JVMs, with a healthy experiment, is in test_airflow_scheduler.py. The later tests break what the earlier ones read.
     """
     rig = Rig(tmp_path_factory.mktemp("gates"), "exp_mixed_arms", "exp_harmful")
-    rig.analyse(DAY, {"exp_mixed_arms": "variant_mismatch:0.3", "exp_harmful": "srm:0.4"})
+    rig.analyse(DAY, {"exp_mixed_arms": "variant_mismatch:0.3", "exp_harmful": "srm:0.4"}, spark)
     yield rig
     rig.down()
 

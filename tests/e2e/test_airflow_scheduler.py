@@ -167,10 +167,10 @@ def test_a_person_finds_the_way_in_the_browser(rig: Rig, first_run: dict[str, st
 
 
 def test_a_backfill_analyses_day_after_day_and_one_bad_experiment_does_not_stop_the_others(
-    rig: Rig, first_run: dict[str, str], tmp_path: Path
+    rig: Rig, first_run: dict[str, str], tmp_path: Path, spark: Any
 ) -> None:
     days = [EARLIER, LATEST]
-    beside = ThreadPoolExecutor().submit(direct_runs, rig, tmp_path, "exp_good", days)
+    beside = ThreadPoolExecutor().submit(direct_runs, rig, tmp_path, "exp_good", days, spark)
     window = ["--from-date", "2026-01-19", "--to-date", "2026-01-20"]
     code, said = rig.airflow("backfill", "create", "--dag-id", "daily_experiments", *window)
     assert code == 0, said[-2000:]
