@@ -23,3 +23,11 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Books:
 @pytest.mark.parametrize("seed", range(20))
 def test_after_each_step_the_books_are_those_of_the_model(books: Books, seed: int) -> None:
     assert books.history(seed, 2) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore:Delete operation did not match")
+def test_after_each_step_of_two_hundred_more_histories_the_books_are_those_of_the_model(books: Books) -> None:
+    assert [said for seed in range(100, 300) if (said := books.history(seed, 2))] == []

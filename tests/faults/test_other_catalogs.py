@@ -1,16 +1,19 @@
-"""Histories of runs, and eight runs at once, on a Postgres catalog and on a REST catalog over an object store."""
+"""Histories of runs, eight runs at once, and runs beside maintenance: catalogs are Postgres, and REST over a store."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import make_project
+from tests.conftest import ROOT, make_project
 from tests.postgres_server import postgres
 from tests.published_lake import published_lake
 from tests.store_server import store_server
@@ -20,12 +23,16 @@ from tests.torture.small_world import ARITHMETIC, INPUTS
 from tests.torture.together import answer, beside, copy_rows
 from tests.torture.world import World
 
+from exp_platform.config.load import Project
 from exp_platform.lake.catalog import ensure_tables
 from exp_platform.lake.object_store import ensure_buckets
+from exp_platform.lake.tables.names import DECISION
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
 
 AT_ONCE = 8
+HISTORIES = 200
+ROUNDS = 3  # of maintenance, while run follows run
 
 
 @pytest.fixture(scope="module", params=["Postgres", "REST"])
@@ -38,11 +45,14 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield {"catalog": {"type": "postgres", "uri": address, "warehouse": warehouse, "user": "postgres"}}
     else:
         with store_server(tmp_path_factory.mktemp("store")) as server:
-            yield {"catalog": server.rest(), "object_store": server.store()}
+            yield {
+                "catalog": server.rest(),
+                "object_store": server.with_tls(),
+            }  # the catalog tells Spark the port with TLS
 
 
 @pytest.mark.filterwarnings("ignore:Delete operation did not match")
-def test_after_each_step_of_twenty_histories_the_books_are_those_of_the_model(
+def test_after_each_step_of_two_hundred_histories_the_books_are_those_of_the_model(
     profile: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     project = make_project(tmp_path_factory.mktemp("books"), **profile)
@@ -51,7 +61,7 @@ def test_after_each_step_of_twenty_histories_the_books_are_those_of_the_model(
     ensure_tables(project)
     books = Books(project)
     books.forget()
-    assert [said for seed in range(20) if (said := books.history(seed, 2))] == []
+    assert [said for seed in range(HISTORIES) if (said := books.history(seed, 2))] == []
 
 
 def test_eight_experiments_at_once_all_end_well_with_one_answer(
@@ -68,3 +78,34 @@ def test_eight_experiments_at_once_all_end_well_with_one_answer(
         children = [forked(partial(world.stages, run)) for run in runs]
         assert Counter(map(ended, children)) == {Ended(): AT_ONCE}
         assert len({answer(world, name) for name in names}) == 1
+
+
+def test_runs_beside_maintenance_end_with_the_answer_of_an_undisturbed_one(
+    profile: dict[str, Any], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project, plan = published_lake(tmp_path_factory.mktemp("upkeep"), **profile)
+    world = World(project, dt=plan.dt, one="exp_test", two="exp_other", plan=ARITHMETIC)
+    world.stages(world.run("undisturbed", full_refresh=True))
+    expected, before = answer(world, world.one), snapshots(project)
+    if "object_store" not in profile:
+        world.age()  # so that there are files which are old enough to be swept
+    over, said = tmp_path / "over", tmp_path / "rounds.txt"
+    command = [sys.executable, "-m", "tests.torture.rounds", project.path, datetime.now(UTC).isoformat(), over]
+    with said.open("w") as out, subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=out, stderr=out) as upkeep:
+        answers = []
+        try:
+            while upkeep.poll() is None and said.read_text().count("round ") < ROUNDS:
+                world.stages(world.run(f"beside_{len(answers)}", full_refresh=True))
+                answers.append(answer(world, world.one))
+        finally:
+            over.touch()
+    assert upkeep.returncode == 0, said.read_text()[-3000:]
+    assert len(answers) >= ROUNDS and set(answers) == {expected}
+    assert before[DECISION] - snapshots(project)[DECISION], "no snapshot has expired"
+    for name, handle in ensure_tables(project).items():  # every file that a table names is there
+        assert handle.scan().to_arrow().num_rows == handle.scan().count(), name
+
+
+def snapshots(project: Project) -> dict[str, set[int]]:
+    """The snapshots that each table still has."""
+    return {name: {s.snapshot_id for s in handle.snapshots()} for name, handle in ensure_tables(project).items()}

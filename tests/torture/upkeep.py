@@ -5,17 +5,22 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 from unittest import mock
 
 from tests.sessions import session_for
 from tests.torture.bench import Bench, Scenario
-from tests.torture.world import World, quiet
+from tests.torture.world import quiet
 
+from exp_platform.config.load import Project
 from exp_platform.operations import maintenance
 from exp_platform.operations.promote import try_code
 from exp_platform.pipelines.registry import Stage
 from exp_platform.pipelines.run import Run
 from exp_platform.second_opinion.check import check_experiment
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def beside_a_run(last: Stage) -> Scenario:
@@ -78,7 +83,8 @@ def _beside(last: Stage, bench: Bench) -> tuple[str, Run]:
     def work() -> None:
         while not over.is_set():
             try:
-                _round(world, len(rounds), began)
+                assert world.shared is not None
+                one_round(world.project, session_for(world.shared, world.project), len(rounds), began)
                 rounds.append(1)
             except Exception as error:
                 faults.append(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
@@ -96,12 +102,10 @@ def _beside(last: Stage, bench: Bench) -> tuple[str, Run]:
     return f"the run ends; {ends}", run
 
 
-def _round(world: World, number: int, began: datetime) -> None:
-    """One round: snapshots from before the run are expired, as if their age had passed, and old orphans deleted."""
-    assert world.shared is not None
-    session = session_for(world.shared, world.project)
-    maintenance.compact(world.project, session, f"maintenance_{number}", datetime.now(UTC), quiet)
+def one_round(project: Project, spark: SparkSession, number: int, began: datetime) -> None:
+    """Compact, expire the snapshots from before the run as if their age had passed, and delete old orphans."""
+    maintenance.compact(project, spark, f"maintenance_{number}", datetime.now(UTC), quiet)
     days = maintenance.LEAST_SNAPSHOT_DAYS
-    maintenance.expire(world.project, session, began + timedelta(days=days), keep_days=days, log=quiet)
+    maintenance.expire(project, spark, began + timedelta(days=days), keep_days=days, log=quiet)
     days = maintenance.LEAST_ORPHAN_DAYS
-    maintenance.remove_orphans(world.project, session, datetime.now(UTC), older_than_days=days, log=quiet)
+    maintenance.remove_orphans(project, spark, datetime.now(UTC), older_than_days=days, log=quiet)
