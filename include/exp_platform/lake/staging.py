@@ -11,7 +11,6 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg.table import Table as IcebergTable
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Mode = Literal["overwrite", "append"]
-# A date that no row has. Iceberg simplifies an empty IN list to "never" and then skips conflict detection.
-NO_DATE = date.min
 
 
 @dataclass(frozen=True)
@@ -233,7 +230,7 @@ def _replaced(session: SparkSession, table: Table, scope: Scope, part: Part | No
         return of_experiment
     expressions = _expressions(session)
     days = session._jvm.java.util.ArrayList()  # type: ignore[union-attr]
-    for value in sorted(part.values) or [NO_DATE]:
+    for value in sorted(part.values):
         days.add(value.isoformat())
     return getattr(expressions, "and")(of_experiment, getattr(expressions, "in")(part.column, days))
 

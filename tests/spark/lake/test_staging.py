@@ -242,6 +242,24 @@ def test_of_two_writers_of_an_experiment_the_second_to_commit_is_refused_on_eith
     assert branches(lake) == []
 
 
+def test_of_two_writers_that_only_add_rows_the_second_to_commit_is_refused(lake: Lake) -> None:
+    """Nothing is deleted by either, so that the rows which the first one has added are the only sign of it."""
+    early, before = lake.handle(UNITS), lake.count(UNITS, ONE)
+    summary = Origin("r", "build_unit_outcomes", DT, "config", "code").summary()
+    slow, quick = (
+        stage(
+            laid_out(units(lake, users), TABLES[UNITS]), TABLES[UNITS], Scope(ONE, DT), handle, fence_of(handle, "main")
+        )
+        for users, handle in ((6, early), (5, lake.handle(UNITS)))
+    )
+    commit_staged(quick, "append", summary)
+    with pytest.raises(FencedConflict, match=f"{UNITS}: rows of {ONE} were changed by another writer"):
+        commit_staged(slow, "append", summary)
+    for staged in (slow, quick):
+        discard(staged)
+    assert (lake.count(UNITS, ONE), branches(lake)) == (before + 5, [])
+
+
 def test_each_bucket_is_one_file_wherever_the_rows_come_from(lake: Lake) -> None:
     lake.publish(CANONICAL, lake.canonical(ONE, 400), ONE, run_id="buckets")
     assigned = lake.spark.table(f"iceberg.{CANONICAL}").where(f"experiment_id = '{ONE}'")
