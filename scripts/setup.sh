@@ -38,8 +38,22 @@ fi
 mkdir -p .setup
 groups=()
 for group in "$@"; do groups+=(--group "$group"); done
-stamp=".setup/compiled-$(cat uv.lock pyproject.toml | cksum | cut -d' ' -f1)-$(IFS=-; echo "$*")"
-if [ ! -e "$stamp" ] || [ ! -x .venv/bin/python ]; then
+lock=".setup/compiled-$(cat uv.lock pyproject.toml | cksum | cut -d' ' -f1)"
+
+# Is every wanted group, of this lock, in an installation that was finished?
+is_installed() {
+    local done group
+    for done in "$lock"-*; do
+        [ -e "$done" ] || continue
+        for group in "$@"; do
+            case "${done#"$lock"}-" in *"-$group-"*) ;; *) continue 2 ;; esac
+        done
+        return 0
+    done
+    return 1
+}
+
+if [ ! -x .venv/bin/python ] || ! is_installed "$@"; then
     python=$(find_python)
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     if ! .venv/bin/python -c "import importlib.metadata as m; assert m.version('uv') == '$UV_VERSION'" 2>/dev/null; then
@@ -52,7 +66,7 @@ if [ ! -e "$stamp" ] || [ ! -x .venv/bin/python ]; then
     UV_LINK_MODE=copy VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv sync --quiet --frozen --inexact --compile-bytecode "${groups[@]}" ||
         die "installing the locked dependencies failed; the lines above say which package."
     .venv/bin/python -m compileall -q -j 0 include
-    touch "$stamp"
+    touch "$lock-$(IFS=-; echo "$*")"
 fi
 
 .venv/bin/python - <<'PY' || exit 1
