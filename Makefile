@@ -67,7 +67,7 @@ format: setup-dev ## let ruff format the code
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-bench: setup-test ## ratios against DuckDB and tea-tasting, in one run
+bench: setup-test ## ratios against DuckDB, tea-tasting and copies of a stream, each in one run
 	@$(PY) -m benchmarks $(ARGS)
 
 suites: setup ## write great_expectations/ from the contracts
