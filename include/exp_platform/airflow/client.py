@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 ANSWER_SECONDS = 120  # a server that has just started on a busy machine takes its time
+# Over SQLite two transactions of the server may wait for each other until one is given up: the request ends with 500,
+# and nothing of it was done.
+TRIES = 3
 
 
 class Client:
@@ -29,7 +34,15 @@ class Client:
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request to a path below /api/v2; return the JSON answer, or None for an empty one."""
-        return self._send(method, f"{self._url}/api/v2{path}", body, {"Authorization": f"Bearer {self._token}"})
+        url, headers = f"{self._url}/api/v2{path}", {"Authorization": f"Bearer {self._token}"}
+        for _ in range(TRIES - 1):
+            try:
+                return self._send(method, url, body, headers)
+            except ApiError as error:
+                if error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+            time.sleep(1)
+        return self._send(method, url, body, headers)
 
     def _send(self, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
         data = None if body is None else json.dumps(body).encode()
