@@ -37,7 +37,8 @@ def published_lake(folder: Path, **profile: Any) -> tuple[Project, AnalysisPlan]
     guardrails = (Guardrail(metric="speed", max_relative_harm=0.05),)
     plan = hm.plan(metrics, days=14, arms=ARMS, guardrails=guardrails)
     project = clone(folder, metrics, plan, **profile)
-    (ensure_tables if "catalog" in profile else empty_lake)(project)
+    embedded = project.profile.catalog.type == "sqlite" and project.profile.object_store is None
+    (empty_lake if embedded else ensure_tables)(project)
     units = hm.draw_units(1, PER_ARM, ARMS, effects={"treatment": 0.06}, base=0.1, kind="binary")
     put(project, hm.STATISTICS, hm.statistics({metrics[0]: units, metrics[1]: hm.draw_units(2, PER_ARM, ARMS)}))
     put(project, "gold.fct_experiment_quality_metrics_daily", _quality(units))
