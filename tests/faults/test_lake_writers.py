@@ -83,6 +83,7 @@ def _variants(project: Project, experiment: str) -> int:
     return rows.num_rows
 
 
+@pytest.mark.slow
 def test_processes_that_publish_different_experiments_to_the_same_tables_lose_no_commit(lake_project: Project) -> None:
     experiments = ["exp_checkout_button_001", "exp_add_cart_002", "exp_pricing_test_003"]
     rounds = 5
@@ -106,6 +107,7 @@ def test_processes_that_publish_different_experiments_to_the_same_tables_lose_no
     assert len(written) == rounds * len(experiments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "rows_after_the_kill"), [("files_written", 3), ("committed", 5)])
 def test_a_writer_that_is_killed_leaves_all_or_nothing_and_its_rerun_ends_with_all(
     lake_project: Project, moment: str, rows_after_the_kill: int

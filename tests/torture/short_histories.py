@@ -80,7 +80,7 @@ class Books:
         self.models, self.day = {self.one: Published(), self.two: Published()}, 0
 
     def histories(self, seeds: Iterable[int], length: int) -> list[str]:
-        """What was wrong in the histories of some seeds; every twentieth begins with empty tables."""
+        """Play the histories of some seeds, every twentieth with empty tables; return what was wrong."""
         said = []
         for number, seed in enumerate(seeds):
             if number % IN_A_ROW == 0:

@@ -34,6 +34,8 @@ from exp_platform.stats.complier import gap
 from exp_platform.stats.quantile import Histogram
 from exp_platform.stats.sufficient import SufficientStatistics
 
+pytestmark = pytest.mark.slow  # forty seconds of simulations
+
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(20260201)
