@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.table import Table as IcebergTable
 from tests.conftest import ROOT, make_project
 from tests.postgres_server import postgres
 from tests.published_lake import published_lake
@@ -24,7 +27,7 @@ from tests.torture.together import answer, beside, copy_rows
 from tests.torture.world import World
 
 from exp_platform.config.load import Project
-from exp_platform.lake.catalog import ensure_tables
+from exp_platform.lake.catalog import ensure_tables, load_handle
 from exp_platform.lake.object_store import ensure_buckets
 from exp_platform.lake.tables.names import DECISION
 
@@ -45,10 +48,8 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield {"catalog": {"type": "postgres", "uri": address, "warehouse": warehouse, "user": "postgres"}}
     else:
         with store_server(tmp_path_factory.mktemp("store")) as server:
-            yield {
-                "catalog": server.rest(),
-                "object_store": server.with_tls(),
-            }  # the catalog tells Spark the port with TLS
+            # Of the store's two ports this catalog tells Spark the one with TLS.
+            yield {"catalog": server.rest(), "object_store": server.with_tls()}
 
 
 @pytest.mark.filterwarnings("ignore:Delete operation did not match")
@@ -85,8 +86,7 @@ def test_runs_beside_maintenance_end_with_the_answer_of_an_undisturbed_one(
     world = World(project, dt=plan.dt, one="exp_test", two="exp_other", plan=ARITHMETIC)
     world.stages(world.run("undisturbed", full_refresh=True))
     expected, before = answer(world, world.one), snapshots(project)
-    if "object_store" not in profile:
-        world.age()  # so that there are files which are old enough to be swept
+    orphan = None if "object_store" in profile else old_orphan(load_handle(project, DECISION))
     over, said = tmp_path / "over", tmp_path / "rounds.txt"
     command = [sys.executable, "-m", "tests.torture.rounds", project.path, datetime.now(UTC).isoformat(), over]
     with said.open("w") as out, subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=out, stderr=out) as upkeep:
@@ -100,8 +100,18 @@ def test_runs_beside_maintenance_end_with_the_answer_of_an_undisturbed_one(
     assert upkeep.returncode == 0, said.read_text()[-3000:]
     assert len(answers) >= ROUNDS and set(answers) == {expected}
     assert before[DECISION] - snapshots(project)[DECISION], "no snapshot has expired"
+    assert orphan is None or not orphan.exists(), "no orphan was deleted"
     for name, handle in ensure_tables(project).items():  # every file that a table names is there
         assert handle.scan().to_arrow().num_rows == handle.scan().count(), name
+
+
+def old_orphan(handle: IcebergTable) -> Path:
+    """A new file of a month's age in a table's folder on this machine, which no snapshot holds."""
+    path = Path(handle.location().removeprefix("file:")) / "data" / "orphan.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"PAR1")
+    os.utime(path, (time.time() - 30 * 86_400,) * 2)
+    return path
 
 
 def snapshots(project: Project) -> dict[str, set[int]]:
