@@ -31,7 +31,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def jobs_of(rig: Rig, stage: str) -> list[psutil.Process]:
-    """The processes of a stage's Spark application: spark-submit, its JVM, the driver in Python."""
+    """The processes of a stage: the guard that starts its Spark application, spark-submit, its JVM, the driver."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -55,8 +55,11 @@ def test_a_stage_whose_supervisor_is_killed_publishes_nothing_and_is_tried_again
         "conf": {"experiment_id": "exp_good", "dt": DAY.isoformat(), "generate_synth": True},
     }
     rig.client().send("POST", "/dags/experiment_analysis/dagRuns", body)
-    job = wait_until("the stage runs", lambda: jobs_of(rig, STAGE), RUN_SECONDS)[0]
-    supervisor_of(rig, job).kill()
+    guard = wait_until("the stage runs", lambda: jobs_of(rig, STAGE), RUN_SECONDS)[0]
+    wait_until("its Spark application starts", guard.children, 60, every=0.1)
+    for process in guard.children(recursive=True):
+        process.suspend()  # so that it can't end because it is done
+    supervisor_of(rig, guard).kill()
     wait_until("its Spark application ends by itself", lambda: not jobs_of(rig, STAGE), 60)
     wait_until("the run ends", lambda: rig.ended("experiment_analysis", "killed"), RUN_SECONDS)
     finished = rig.finished("experiment_analysis", "killed")
