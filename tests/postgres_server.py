@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.ports import free_ports
 
 
 @contextmanager
@@ -27,9 +27,7 @@ def postgres(folder: Path) -> Iterator[str]:
             if part.stat().st_uid == 0 and part not in (Path("/"), Path("/tmp")):
                 part.chmod(part.stat().st_mode | 0o055)
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_ports()
     data, quiet = str(folder / "data"), {"check": True, "capture_output": True, "cwd": folder}
     subprocess.run([initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"], **quiet, **who)
     words = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"

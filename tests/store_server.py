@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import requests
-from tests.cluster.services import ROOT, answers, end, free_ports
+from tests.cluster.services import ROOT, answers, end
+from tests.ports import free_ports
 
 KEY, SECRET = "a-key", "a-secret"
 KMS = '"kms": {"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": true}}}'

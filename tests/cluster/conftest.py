@@ -28,9 +28,10 @@ from tests.cluster.rig import (
     said_by,
     write_profile,
 )
-from tests.cluster.services import Services, clone_environment, free_ports
+from tests.cluster.services import Services, clone_environment
 from tests.cluster.watch import CommandLines, Work, work_in
 from tests.e2e.airflow_rig import ROOT, SMALL, small_project
+from tests.ports import free_ports
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.lake.object_store import ensure_buckets
@@ -41,7 +42,7 @@ from exp_platform.lake.raw_zone import filesystem
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     secrets = generated_secrets(folder)
-    ports = Ports(store=free_ports(20), spark=free_ports(10), web=free_ports(10))
+    ports = Ports(store=free_ports(), spark=free_ports(), web=free_ports())
     airflow = on_one_machine(environment_of("airflow-scheduler", secrets), places_of_one_machine(folder, ports))
     assert airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD"].startswith("python ")
     events = folder / "events"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -110,11 +109,3 @@ def answers(port: int) -> bool:
     """True when something takes connections at a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports(count: int = 10) -> int:
-    """The first of some ports in a row that are free together with those that are 10,000 higher."""
-    for first in random.sample(range(20_000, 40_000, count), 50):
-        if not any(answers(first + further + high) for further in range(count) for high in (0, 10_000)):
-            return first
-    raise AssertionError("no free ports in a row")

@@ -17,11 +17,11 @@ from tests.cluster.services import (
     SPARK_HOME,
     Services,
     bare_environment,
-    free_ports,
     short_lived_executors,
 )
 from tests.cluster.watch import CommandLines, event_log, files_with, work_in
 from tests.conftest import make_project
+from tests.ports import free_ports
 
 from exp_platform.config.load import load_project
 from exp_platform.lake.object_store import ensure_buckets

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.e2e.airflow_rig import free_port
+from tests.ports import free_ports
 
 from exp_platform.airflow import local
 from exp_platform.airflow.home import Home
@@ -51,7 +51,7 @@ def test_the_scheduler_starts_when_the_api_server_answers_and_never_without_it(
     monkeypatch.setattr(local, "_answers", lambda _: "scheduler" not in started and next(answers))
     monkeypatch.setattr(local, "_ready", lambda _: True)
     monkeypatch.setattr(local.time, "sleep", lambda _: None)
-    assert local.up(Home(tmp_path, free_port())) == 0
+    assert local.up(Home(tmp_path, free_ports())) == 0
     assert started == [*SERVICES] and started[-1] == "scheduler"
     assert list(answers) == []
 
@@ -59,7 +59,7 @@ def test_the_scheduler_starts_when_the_api_server_answers_and_never_without_it(
     monkeypatch.setattr(local, "_answers", lambda _: False)
     monkeypatch.setattr(local, "_signal_group", lambda *_: None)
     monkeypatch.setattr(local, "_running", lambda _: False)
-    assert local.up(Home(tmp_path, free_port()), seconds=0.01) == 1
+    assert local.up(Home(tmp_path, free_ports()), seconds=0.01) == 1
     assert "scheduler" not in started
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from tests.e2e import airflow_commands
 from tests.e2e.direct_runs import run_directly
+from tests.ports import free_ports
 from tests.sessions import session_for
 
 from exp_platform.airflow import local
@@ -111,7 +111,7 @@ class Rig:
     def __init__(self, folder: Path, *names: str, **profile: Any) -> None:
         self.folder = folder
         self.project = small_project(folder, names, **profile)
-        self.home = RigHome(folder / "airflow", free_port(), folder / "dags", str(self.project.path))
+        self.home = RigHome(folder / "airflow", free_ports(), folder / "dags", str(self.project.path))
         shutil.copytree(ROOT / "dags", self.home.dags)
         self.home.folder.mkdir()
         fernet_key = base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -237,13 +237,6 @@ def answers(project: Project, experiment_id: str, dt: date, names: Iterable[str]
 
     tables = [TABLES[name] for name in names if TABLES[name].has_dt and not name.startswith("ops.")]
     return {table.name: of(table) for table in tables}
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float, every: float = 1) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_ports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -45,9 +46,7 @@ class Browser:
     def __enter__(self) -> Browser:
         assert CHROMEDRIVER is not None
         assert CHROMIUM is not None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_ports()
         self._folder = tempfile.TemporaryDirectory(prefix="exp-browser-", ignore_cleanup_errors=True)
         self._driver = subprocess.Popen([CHROMEDRIVER, f"--port={port}", "--log-level=SEVERE"])
         self._base = f"http://127.0.0.1:{port}"

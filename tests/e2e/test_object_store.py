@@ -6,7 +6,6 @@ The store's keys are canaries: no command line on the machine, no event log and 
 from __future__ import annotations
 
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import yaml
 from pyarrow.fs import FileSelector
 from tests.cluster.watch import CommandLines, event_log, files_with
 from tests.conftest import make_project
+from tests.ports import free_ports
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.lake.object_store import ensure_buckets
@@ -30,14 +30,6 @@ EXPERIMENT_ID = "exp_checkout_button_001"
 KEYS = {"EXP_S3_ACCESS_KEY": f"canary-access-{os.getpid()}", "EXP_S3_SECRET_KEY": f"canary-secret-{os.getpid()}"}
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
-
-
-def free_ports() -> int:
-    """Find a port that is free together with the others that the server takes."""
-    for first in random.sample(range(20_000, 40_000, 10), 50):
-        if not any(answers(first + further + high) for further in range(7) for high in (0, 10_000)):
-            return first
-    raise AssertionError("no seven free ports in a row")
 
 
 def answers(port: int) -> bool:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
-from tests.cluster.services import SCRIPTS, Services, clone_environment, free_ports
+from tests.cluster.services import SCRIPTS, Services, clone_environment
 from tests.conftest import make_project
 from tests.memo_kinds import KINDS
+from tests.ports import free_ports
 
 from exp_platform.airflow.pages import build_app
 from exp_platform.alerts.deliver import links_of

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 from tests.conftest import ROOT
+from tests.ports import free_ports
 from tests.torture.bench import Bench, NotPossible, Scenario
 from tests.torture.points import ended, forked
 from tests.torture.processes import ALL_OR_NOTHING
@@ -96,7 +97,7 @@ def store_and_relay(folder: Path) -> Iterator[Relay]:
     script = ROOT / "scripts" / "object_store.sh"
     if shutil.which("weed", path=str(Path(sys.executable).parent)) is None:
         raise NotPossible("no object store is installed (make setup-test)")
-    port = _free_ports()
+    port = free_ports()
     (folder / "objects").mkdir(parents=True)
     environment = {"EXP_S3_ACCESS_KEY": KEY, "EXP_S3_SECRET_KEY": SECRET, "PATH": "/usr/bin:/bin"}
     with (folder / "store.log").open("w") as log:
@@ -148,14 +149,6 @@ def _weak(stage: Stage, mode: str, bench: Bench) -> tuple[str, Run]:
     seen = f"{end}; {felt}; {'; '.join(bench.half_published(stage)) or ALL_OR_NOTHING}"
     bench.world.stages(run, [stage])
     return seen, run
-
-
-def _free_ports() -> int:
-    """A port that is free together with the others that the server takes."""
-    for first in range(21_000, 39_000, 20):
-        if not any(_answers(first + further + high) for further in range(7) for high in (0, 10_000)):
-            return first
-    raise NotPossible("there are no seven free ports in a row")
 
 
 def _answers(port: int) -> bool:
