@@ -20,6 +20,7 @@ from exp_platform.pipelines.dates import default_dt, parse_dt, past_dt
 from exp_platform.pipelines.registry import BY_NAME
 from exp_platform.pipelines.run import BY_HAND, Options, Run
 from exp_platform.pipelines.run_stage import run_stage
+from exp_platform.spark.import_path import use_installed_packages
 
 RUN_ID = r"[A-Za-z0-9][A-Za-z0-9_.~:+-]{0,199}"  # what Airflow allows too
 
@@ -123,8 +124,10 @@ def main(stage_name: str, argv: Sequence[str] | None = None) -> None:
         parser.add_argument("--full-refresh", action="store_true", help=stage.refresh)
     try:
         run = run_of(parser.parse_args(argv), datetime.now(UTC))
-        if stage.needs_spark and (code := submitted_again(run.project)) is not None:
-            os._exit(code)
+        if stage.needs_spark:
+            use_installed_packages()
+            if (code := submitted_again(run.project)) is not None:
+                os._exit(code)
         run_stage(run, stage)
     except Exception as error:
         stop_session()

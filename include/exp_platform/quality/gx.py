@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from exp_platform.lake.row_audit import SAMPLE_ROWS, Finding
 from exp_platform.lake.tables import TABLES
+from exp_platform.quality.deferred import deferred
 from exp_platform.quality.rule import Rule
 from exp_platform.quality.suites import expectation_of, suite_of, suites_root
 
 Engine = Literal["spark", "pandas"]
+_NOT_USED = ("altair", "scipy.stats")  # by our suites; Great Expectations draws and tests distributions with them
 
 
 def preload() -> None:
@@ -27,7 +29,7 @@ def preload() -> None:
 def load_great_expectations() -> Any:
     """Import Great Expectations without usage statistics and without its log lines and warnings."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), deferred(*_NOT_USED):
         warnings.simplefilter("ignore")
         import great_expectations
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
