@@ -58,7 +58,7 @@ def test_a_module_that_is_imported_already_is_left_alone(module: str) -> None:
 def test_what_the_module_lacks_is_an_error_that_names_it(module: str) -> None:
     with deferred(module):
         stand_in = import_module(module)
-    with pytest.raises(AttributeError, match="a_module_for_later.*OTHER"):
+    with pytest.raises(AttributeError, match=r"a_module_for_later.*OTHER"):
         _ = stand_in.OTHER
 
 
