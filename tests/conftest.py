@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if left:
         terminalreporter.section("left out")
         terminalreporter.write_line(f"{len(left)} tests take many minutes each and did not run: make test-long")
-        terminalreporter.write_line("\n".join(left))
+        functions = Counter(test.partition("[")[0] for test in left)
+        terminalreporter.write_line("\n".join(f"{many:4} {function}" for function, many in functions.items()))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What PyIceberg works out again and again from equal text, kept while the tests run.
+"""Metadata files and manifests that PyIceberg reads again and again, kept while the tests run.
 
 A table's metadata files and manifests never change, and each stage of each test reads those of many tables; a file
 that is gone, or that was written anew, is not taken from here. Each manifest begins with its schema, which is one of a
