@@ -59,7 +59,7 @@ _entries: Kept[list[ManifestEntry]] = Kept(MANIFESTS)
 
 
 def state_of(location: str) -> Key | None:
-    """What tells a file of this machine from any other, and from itself if it is written anew; None elsewhere."""
+    """A key that a file of this machine has alone, and loses if it is written anew; None for a file elsewhere."""
     path = location.removeprefix("file://")
     try:
         state = Path(path).stat()
