@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.certificates import write_certificates
 from tests.cluster.services import ROOT, answers, end
 from tests.ports import free_ports
 
@@ -56,8 +57,8 @@ class Server:
 def store_server(folder: Path) -> Iterator[Server]:
     """Start the server in a folder; its buckets are empty, and there are none but `lake`."""
     if not (Path(sys.executable).parent / "weed").exists() and shutil.which("weed") is None:
-        pytest.skip("no object store is installed (make setup-test)")
-    _certificates(folder)
+        pytest.fail("no object store is installed: run make setup-test")
+    write_certificates(folder)
     (folder / "objects").mkdir()
     (folder / "s3.json").write_text(f"{{{IDENTITY}, {KMS}}}")
     port = free_ports()
@@ -96,19 +97,3 @@ def _has_a_warehouse(port: int) -> bool:
         return requests.get(f"{uri}/lake/namespaces", headers=headers, timeout=10).status_code == 200
     except requests.RequestException:
         return False
-
-
-def _certificates(folder: Path) -> None:
-    """A certificate authority, and a certificate for loopback that it has signed."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, which makes the certificates")
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "rsa:2048", "-nodes")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test")
-    openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
-    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-    openssl("x509", "-req", "-in", "own.csr", *signed, "-days", "2", "-out", "own.pem")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.certificates import write_authority
 from tests.conftest import make_project
 
 from exp_platform.config.load import Project
@@ -27,22 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_the_store_is_made_once_and_reaches_driver_and_executors(project: Project) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, which makes the certificate")
-    words = (
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-        "-subj",
-        "/CN=own-ca",
-    )
-    subprocess.run(["openssl", *words], cwd=project.root, check=True, capture_output=True)
+    write_authority(project.root, "own-ca")
     store = own.trust_store(project)
     assert store is not None
     keytool = [f"{find_java_home()}/bin/keytool", "-list", "-keystore", str(store), "-storepass", "changeit"]
