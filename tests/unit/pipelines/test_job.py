@@ -93,6 +93,18 @@ def test_a_superseded_run_ends_with_66_and_names_the_run_that_took_over(project:
     assert done.stderr.splitlines()[-1].startswith("superseded by run newer (dt 2026-01-14, claimed ")
 
 
+@pytest.mark.parametrize(("stage", "expected"), [("build_assignments", True), ("analyze_results", False)])
+def test_a_stage_with_spark_takes_pyspark_from_the_environment(
+    stage: str, expected: bool, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(job, "use_installed_packages", lambda: steps.append("path"))
+    monkeypatch.setattr(job, "submitted_again", lambda _: steps.append("pyspark"))
+    monkeypatch.setattr(job, "run_stage", lambda *_: steps.append("run"))
+    job.main(stage, ["--config", str(project.path), "--experiment-id", "exp_checkout_button_001", "--dt", "2026-01-20"])
+    assert steps == (["path", "pyspark", "run"] if expected else ["run"])
+
+
 def test_a_stage_that_is_run_by_hand_gives_the_experiment_back_whatever_happens(project: Project) -> None:
     run = Run(project, ID, DT, "by_hand", started_by=BY_HAND)
     run_stage(run, BY_NAME["sync_registry"])
