@@ -80,7 +80,7 @@ def _refusal(spark: SparkSession, written: str) -> str:
 def _names_zone(written: str) -> bool:
     """True where a pattern reads a zone with the time.
 
-    >>> _names_zone("yyyy-MM-dd'T'HH:mm:ssXXX"), _names_zone("dd.MM.yyyy HH:mm 'Z'")
+    >>> _names_zone("yyyy-MM-dd'T'HH:mm:ssX"), _names_zone("dd.MM.yyyy HH:mm 'Z'")
     (True, False)
     """
     return re.search("[VzOXxZ]", re.sub("'[^']*'", "", written)) is not None

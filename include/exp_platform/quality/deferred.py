@@ -1,4 +1,4 @@
-"""Modules that a package imports for what is not used here, imported when something of theirs is asked for."""
+"""Put off the import of a module that a package needs for some of its functions alone, until one of them is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Deferred(ModuleType):
     """Stands for a module until an attribute of it is asked for, then imports it and passes on what that has."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system asks these of every module
+        if name.startswith("__") and name != "__path__":  # the import system asks these of every module
             raise AttributeError(name)
         _forget(self)
         return getattr(import_module(self.__name__), name)

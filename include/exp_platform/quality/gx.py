@@ -18,7 +18,8 @@ from exp_platform.quality.rule import Rule
 from exp_platform.quality.suites import expectation_of, suite_of, suites_root
 
 Engine = Literal["spark", "pandas"]
-_NOT_USED = ("altair", "scipy.stats")  # by our suites; Great Expectations draws and tests distributions with them
+# Great Expectations draws charts and tests distributions with these, which no suite of this project asks for.
+_NOT_USED = ("altair", "scipy.stats")
 
 
 def preload() -> None:

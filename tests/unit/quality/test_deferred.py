@@ -48,6 +48,16 @@ def test_what_is_asked_for_meanwhile_is_there_at_once(module: str) -> None:
     assert sys.modules[module].VALUE == 7
 
 
+def test_a_part_of_a_package_can_be_imported_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may do so: Great Expectations is imported in a thread of its own."""
+    (tmp_path / "a_package_for_later").mkdir()
+    (tmp_path / "a_package_for_later" / "__init__.py").write_text("")
+    (tmp_path / "a_package_for_later" / "part.py").write_text("VALUE = 8\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with deferred("a_package_for_later"):
+        assert import_module("a_package_for_later.part").VALUE == 8
+
+
 def test_a_module_that_is_imported_already_is_left_alone(module: str) -> None:
     imported = import_module(module)
     with deferred(module):
