@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections import Counter
@@ -12,6 +13,9 @@ from typing import Any
 # Set before NumPy is imported: beside other work, threads that wait for each other's part of a small product of
 # matrices cost three times what the product costs.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Nothing that is imported or collected becomes garbage; looking for some was a third of what collecting tests costs.
+gc.disable()
 
 import pytest
 import yaml
@@ -74,6 +78,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         marks.setdefault(file_of(item), set()).update(mark.name for mark in item.iter_markers())
     items.sort(key=lambda item: order.rank(file_of(item), marks[file_of(item)]))
+
+
+def pytest_collection_finish() -> None:
+    """From here on look for garbage among what tests make, not among the modules and tests that are there for good."""
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(5000, 10, 20)
 
 
 def file_of(item: pytest.Item) -> str:

@@ -6,6 +6,7 @@ What Airflow and its tasks need is imported once: that takes longer than most co
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ def serve() -> None:
 
     for module in MODULES:
         import_module(module)
+    gc.freeze()  # no command looks for garbage among these modules
     for line in sys.stdin:
         pid = os.fork() or _run(**json.loads(line))
         print(ENDED, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
