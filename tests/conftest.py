@@ -14,15 +14,15 @@ from typing import Any
 # matrices cost three times what the product costs.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Nothing that is imported or collected becomes garbage; looking for some was a third of what collecting tests costs.
-gc.disable()
-
 import pytest
 import yaml
 from hypothesis import settings
 from tests import metadata_cache, order, processor_time, progress
 
 from exp_platform.config.load import Project, load_project
+
+# Nothing that is collected becomes garbage; looking for some was a third of what the collection of tests cost.
+gc.disable()
 
 ROOT = Path(__file__).resolve().parents[1]
 
