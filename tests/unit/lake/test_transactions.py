@@ -1,4 +1,4 @@
-"""A transaction computes its metadata once for each state in which it is, and says what PyIceberg would say."""
+"""A transaction computes its metadata once for each state, copies no history, and says what PyIceberg would say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import update_table_metadata
+from pyiceberg.types import StringType
 from tests.conftest import make_project
 from tests.empty_lake import empty_lake
 
@@ -76,3 +77,32 @@ def test_a_commit_copies_the_metadata_a_few_times_only(project: Project, monkeyp
         overwrite_rows(handle, RUN_CLAIM, {"experiment_id": "one"}, [CLAIM | {"attempt": attempt}])
         assert 1 <= len(copies) <= 2
     assert [row["attempt"] for row in read_rows(handle, {"experiment_id": "one"})] == [2]
+
+
+def test_a_commit_shares_the_history_with_the_metadata_before_it_and_changes_nothing_there(project: Project) -> None:
+    handle = load_handle(project, RUN_CLAIM)
+    seen: list[tuple[TableMetadata, dict[str, Any]]] = []
+
+    def remembered() -> TableMetadata:
+        seen.append((handle.metadata, handle.metadata.model_dump()))
+        return handle.metadata
+
+    for attempt in (1, 2, 3):
+        overwrite_rows(handle, RUN_CLAIM, {"experiment_id": "one"}, [CLAIM | {"attempt": attempt}])
+        remembered()
+    two, three = seen[-2][0], seen[-1][0]
+    with handle.transaction() as change:
+        change.set_properties({"word": "a"})
+        assert change.table_metadata.snapshots[0] is three.snapshots[0]
+        assert change.table_metadata.schema() is three.schema()
+    handle.manage_snapshots().create_branch(two.current_snapshot_id, "side").commit()
+    remembered()
+    handle.manage_snapshots().remove_branch("side").commit()
+    with handle.update_schema() as change:
+        change.add_column("further", StringType())
+    remembered()
+    handle.maintenance.expire_snapshots().by_ids([two.snapshots[0].snapshot_id]).commit()
+    assert len(remembered().snapshots) == len(three.snapshots) - 1
+    for metadata, content_then in seen:
+        assert metadata.model_dump() == content_then
+    assert load_handle(project, RUN_CLAIM).metadata.model_dump() == seen[-1][1]
