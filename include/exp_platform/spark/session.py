@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exp_platform.config.load import Project, load_project
 from exp_platform.paths import clone_root
@@ -98,6 +98,7 @@ def build_spark_session(app_name: str, config: str | Path | Project | None = Non
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
     remember_functions(session)
+    _write_no_checksum_files(session)
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):  # they print each error with its whole stack
         logging.getLogger(name).disabled = True
     return session
@@ -116,3 +117,12 @@ def _start_jvm(project: Project) -> bool:
     conf = SparkConf().setMaster(project.profile.spark.master)
     SparkContext._ensure_initialized(conf=conf.setAll(list(launch_conf(project).items())))
     return True
+
+
+def _write_no_checksum_files(session: SparkSession) -> None:
+    """Let Hadoop write no `.crc` beside each file on a local disk; for each it starts a process that sets its rights.
+
+    PyIceberg and object stores have no such files. Those beside files that PyIceberg deletes would stay for good.
+    """
+    context: Any = session.sparkContext
+    context._jvm.org.apache.hadoop.fs.FileSystem.getLocal(context._jsc.hadoopConfiguration()).setWriteChecksum(False)

@@ -34,10 +34,6 @@ def write_frames(frames: Frames, folder: Folder, plan: SynthPlan) -> None:
     with _microseconds(spark):
         for name, frame in frames.present().items():
             write_dataset(frame, name, folder, tasks)
-    if folder.is_local:  # checksum files of Hadoop's local file system; nobody reads them
-        for path in folder.files():
-            if path.endswith(".crc"):
-                folder.fs.delete_file(path)
 
 
 @contextmanager

@@ -252,3 +252,10 @@ def test_units_lie_sorted_in_buckets_of_their_experiment(lake: Lake) -> None:
     files = lake.spark.table(f"iceberg.{CANONICAL}.files").where(f"partition.experiment_id = '{ONE}'").collect()
     assert sorted(row["partition"]["user_id_bucket"] for row in files) == [0, 1, 2, 3]
     assert TABLES[CANONICAL].partition == ("experiment_id", "bucket(4, user_id)")
+
+
+@BOTH_ENGINES
+def test_a_publication_writes_no_checksum_files_beside_its_own(lake: Lake, table: str) -> None:
+    lake.publish(table, lake.frame(table, ONE, 2), ONE, run_id="few files")
+    assert lake.files(table, ONE)
+    assert not list(lake.project.root.rglob("*.crc"))
