@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 from exp_platform.config.load import load_project
@@ -21,9 +22,10 @@ from exp_platform.spark.session import CLASS_ARCHIVE, launch_conf
 _FAULT = re.compile(r"(?i)error|exception|no such|cannot|denied|not found")
 _APPLICATION = """
 import sys
+from pathlib import Path
 from exp_platform.config.load import load_project
 from exp_platform.spark.session import build_spark_session
-from pyspark.sql import functions as F
+from pyspark.sql import Window, functions as F
 
 spark = build_spark_session("fast start", load_project(sys.argv[1]))
 spark.sql("CREATE NAMESPACE IF NOT EXISTS iceberg.warm")
@@ -31,20 +33,27 @@ spark.range(1000).withColumn("k", F.col("id") % 7).writeTo("iceberg.warm.up").cr
 frame = spark.table("iceberg.warm.up")
 joined = frame.groupBy("k").agg(F.sum("id").alias("s"), F.count_distinct("id")).join(frame, "k")
 joined.writeTo("iceberg.warm.up2").createOrReplace()
-frame.writeTo("iceberg.warm.up").overwrite(F.col("k") == 1)
+frame.writeTo("iceberg.warm.up").overwrite(F.col("k") < 7)
 spark.table("iceberg.warm.up2").toArrow()
+raw = str(Path(sys.argv[1]).parent / "raw")
+day = F.timestamp_seconds(F.col("id") * 3600)
+frame.withColumns({"at": day, "word": F.col("k").cast("string")}).write.partitionBy("k").parquet(raw)
+found = spark.read.parquet(raw).withColumn("date", F.to_date("at"))
+first = found.withColumn("n", F.row_number().over(Window.partitionBy("word").orderBy("at", "id"))).where("n = 1")
+found.join(F.broadcast(first.select("word")), "word").groupBy("date").agg(F.count_if(F.col("id") > 3)).collect()
+found.select("id", "word").mapInArrow(lambda batches: batches, "id bigint, word string").collect()
 spark.stop()
 """
 
 
 def archive_stamp() -> str:
-    """The archive fits one Java and one set of jars."""
+    """The archive fits one Java and one set of jars, and holds what one application has loaded."""
     jars = sorted(p.name for p in (clone_root() / ".jars").glob("*.jar"))
-    return "\n".join([find_java_home(), *jars])
+    return "\n".join([find_java_home(), f"application {zlib.crc32(_APPLICATION.encode())}", *jars])
 
 
 def fits() -> bool:
-    """True when the archive is there and was made for this Java and these jars."""
+    """True when the archive is there and was made for this Java and these jars, by this application."""
     archive = clone_root() / CLASS_ARCHIVE
     stamp = archive.with_suffix(".stamp")
     return archive.exists() and stamp.exists() and stamp.read_text() == archive_stamp()
@@ -71,7 +80,8 @@ def build_archive() -> str:
         done = subprocess.run(
             [*command, str(application), str(config)], env=environment, capture_output=True, text=True, check=False
         )
-    if not archive.exists():
+    if done.returncode != 0 or not archive.exists():
+        archive.unlink(missing_ok=True)  # that of an application which failed lacks what it did not come to
         return f"exit code {done.returncode}: {_reason(done.stderr)}"
     archive.with_suffix(".stamp").write_text(archive_stamp())
     return ""
