@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from exp_platform.lake.row_audit import SAMPLE_ROWS, Finding
 from exp_platform.lake.tables import TABLES
-from exp_platform.quality.deferred import deferred
+from exp_platform.quality.deferred import deferred, no_search_for_garbage
 from exp_platform.quality.rule import Rule
 from exp_platform.quality.suites import expectation_of, suite_of, suites_root
 
@@ -30,7 +30,7 @@ def preload() -> None:
 def load_great_expectations() -> Any:
     """Import Great Expectations without usage statistics and without its log lines and warnings."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    with warnings.catch_warnings(), deferred(*_NOT_USED):
+    with warnings.catch_warnings(), deferred(*_NOT_USED), no_search_for_garbage():
         warnings.simplefilter("ignore")
         import great_expectations
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
