@@ -49,8 +49,6 @@ test-long: setup-test ## what takes many minutes: a backfill against direct runs
 	@$(PY) -m pytest -m long $(ARGS)
 
 cluster-test: setup-test ## Postgres, an object store, a Spark cluster and Airflow as processes: the whole of production
-	@$(PY) -m exp_platform.spark.jars object-store
-	@$(PY) -m exp_platform.spark.fast_start
 	@$(PY) -m pytest -m long -s tests/cluster $(ARGS)
 
 package: setup ## the archive that executors without this clone get: code and Python packages

@@ -96,3 +96,18 @@ def test_a_python_worker_has_no_archive_on_its_path_and_begins_with_what_its_tas
     [row] = spark.range(1, numPartitions=1).mapInArrow(look, "loaded boolean, archives string").collect()
     assert row.loaded
     assert "pyspark" not in row.archives
+
+
+def test_a_worker_has_set_aside_what_was_loaded_before_it_was_forked(spark: SparkSession) -> None:
+    """Spark's workers collect garbage after each task, which is long where all modules are looked through."""
+
+    def set_aside(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import gc
+
+        import pyarrow as pa
+
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"objects": [gc.get_freeze_count()]})
+
+    [row] = spark.range(1).coalesce(1).mapInArrow(set_aside, "objects bigint").collect()
+    assert row["objects"] > 50_000
