@@ -87,6 +87,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(5000, 10, 20)
 
 
+def pytest_unconfigure() -> None:
+    """Let the interpreter clear away at its end what was set aside; a library prints each object that stays."""
+    gc.unfreeze()
+
+
 def file_of(item: pytest.Item) -> str:
     """The path of a test's file in the clone."""
     return item.nodeid.partition("::")[0]
