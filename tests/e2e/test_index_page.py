@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.axe import axe_script
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser
 from tests.memo_kinds import HOSTILE, KINDS, named
 
 from exp_platform.memo.index.entry import Entry, entry_of, without_memo
 from exp_platform.memo.index.page import page
 
-AXE = Path(__file__).parents[2] / ".setup" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 TODAY = date(2026, 2, 8)
 MANY, MOST_ELEMENTS, MOST_BYTES = 500, 45, 1_500_000
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -112,11 +112,9 @@ def test_five_hundred_experiments_stay_a_small_page(browser: tuple[Browser, Path
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(browser: tuple[Browser, Path], scheme: str) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm install --prefix .setup/axe --no-save axe-core@4.10.3")
     tab = show(browser)
     tab.prefer(scheme)
-    tab.run(AXE.read_text(encoding="utf-8"))
+    tab.run(axe_script())
     found: dict[str, Any] = tab.run_async("axe.run().then(arguments[arguments.length - 1])")
     told = [(v["id"], v["impact"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found["violations"]]
     tab.prefer("light")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.axe import axe_script
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser
 from tests.memo_kinds import HOSTILE, KINDS, named
 
@@ -17,7 +18,6 @@ from exp_platform.memo.blocks import FirstScreen
 from exp_platform.memo.render import records, to_html
 from exp_platform.memo.text import clean
 
-AXE = Path(__file__).parents[2] / ".setup" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 WINDOWS = {"desktop": (1280, 800), "phone": (390, 844)}
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or CHROMEDRIVER is None, reason="Chromium and chromedriver are not installed on this machine"
@@ -119,12 +119,10 @@ def test_a_title_of_three_hundred_letters_leaves_the_decision_above_the_fold(pag
 @pytest.mark.parametrize("name", ["win", "srm", "rollout", "three_arms"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(pages: Pages, name: str, scheme: str) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm install --prefix .setup/axe --no-save axe-core@4.10.3")
     pages.show(name, "desktop")
     pages.browser.prefer(scheme)
     pages.browser.run('document.querySelectorAll("details").forEach(d => d.open = true)')
-    pages.browser.run(AXE.read_text(encoding="utf-8"))
+    pages.browser.run(axe_script())
     found = pages.browser.run_async("axe.run().then(arguments[arguments.length - 1])")
     told = [(v["id"], v["impact"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found["violations"]]
     pages.browser.prefer("light")
