@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exp_platform.quality.deferred import deferred
+from exp_platform.quality.deferred import deferred, no_search_for_garbage
 
 OF_GREAT_EXPECTATIONS = """
 import sys
@@ -76,3 +77,16 @@ def test_great_expectations_comes_without_charts_and_distributions_until_they_ar
     command = [sys.executable, "-c", OF_GREAT_EXPECTATIONS]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     assert said.splitlines() == ["[]", "0.6931471805599453 Chart", "True True"]
+
+
+@pytest.mark.parametrize("searching", [True, False])
+def test_no_garbage_is_looked_for_meanwhile_and_afterwards_as_before(searching: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if searching else gc.disable)()
+        with pytest.raises(ImportError), no_search_for_garbage():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() is searching
+    finally:
+        (gc.enable if before else gc.disable)()
